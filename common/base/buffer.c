@@ -1,0 +1,149 @@
+// Reference-counted bytes and pools of them. See buffer.h.
+#include "common/base/buffer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BUFFER_ALIGNMENT = 64 };
+
+struct buffer_pool {
+	pthread_mutex_t mutex;
+	pthread_cond_t returned;
+	struct buffer *free_list;
+	uint32_t outstanding; // buffers taken and not yet back
+	bool closed;
+	bool destroyed; // the owner let go: the last buffer back frees the pool
+};
+
+struct buffer *buffer_create(size_t size)
+{
+	struct buffer *buffer = calloc(1, sizeof(*buffer));
+	if (buffer == NULL)
+		return NULL;
+	size_t rounded = (size + BUFFER_ALIGNMENT - 1) / BUFFER_ALIGNMENT * BUFFER_ALIGNMENT;
+	buffer->data = aligned_alloc(BUFFER_ALIGNMENT, rounded > 0 ? rounded : BUFFER_ALIGNMENT);
+	if (buffer->data == NULL) {
+		free(buffer);
+		return NULL;
+	}
+	buffer->size = size;
+	atomic_init(&buffer->references, 1);
+	return buffer;
+}
+
+struct buffer *buffer_ref(struct buffer *buffer)
+{
+	atomic_fetch_add_explicit(&buffer->references, 1, memory_order_relaxed);
+	return buffer;
+}
+
+static void buffer_free(struct buffer *buffer)
+{
+	free(buffer->data);
+	free(buffer);
+}
+
+static void pool_free(struct buffer_pool *pool)
+{
+	while (pool->free_list != NULL) {
+		struct buffer *buffer = pool->free_list;
+		pool->free_list = buffer->next_free;
+		buffer_free(buffer);
+	}
+	pthread_cond_destroy(&pool->returned);
+	pthread_mutex_destroy(&pool->mutex);
+	free(pool);
+}
+
+void buffer_unref(struct buffer *buffer)
+{
+	if (buffer == NULL || atomic_fetch_sub_explicit(&buffer->references, 1, memory_order_acq_rel) != 1)
+		return;
+	struct buffer_pool *pool = buffer->pool;
+	if (pool == NULL) {
+		buffer_free(buffer);
+		return;
+	}
+	pthread_mutex_lock(&pool->mutex);
+	buffer->next_free = pool->free_list;
+	pool->free_list = buffer;
+	pool->outstanding--;
+	bool last = pool->destroyed && pool->outstanding == 0;
+	pthread_cond_signal(&pool->returned);
+	pthread_mutex_unlock(&pool->mutex);
+	if (last)
+		pool_free(pool);
+}
+
+struct buffer_pool *buffer_pool_create(size_t size, uint32_t count)
+{
+	struct buffer_pool *pool = calloc(1, sizeof(*pool));
+	if (pool == NULL)
+		return NULL;
+	pthread_mutex_init(&pool->mutex, NULL);
+	pthread_cond_init(&pool->returned, NULL);
+	for (uint32_t i = 0; i < count; i++) {
+		struct buffer *buffer = buffer_create(size);
+		if (buffer == NULL) {
+			pool_free(pool);
+			return NULL;
+		}
+		memset(buffer->data, 0, size);
+		buffer->pool = pool;
+		buffer->next_free = pool->free_list;
+		pool->free_list = buffer;
+	}
+	return pool;
+}
+
+static struct buffer *pool_take_locked(struct buffer_pool *pool)
+{
+	if (pool->closed || pool->free_list == NULL)
+		return NULL;
+	struct buffer *buffer = pool->free_list;
+	pool->free_list = buffer->next_free;
+	pool->outstanding++;
+	atomic_store_explicit(&buffer->references, 1, memory_order_relaxed);
+	return buffer;
+}
+
+struct buffer *buffer_pool_take(struct buffer_pool *pool)
+{
+	pthread_mutex_lock(&pool->mutex);
+	while (!pool->closed && pool->free_list == NULL)
+		pthread_cond_wait(&pool->returned, &pool->mutex);
+	struct buffer *buffer = pool_take_locked(pool);
+	pthread_mutex_unlock(&pool->mutex);
+	return buffer;
+}
+
+struct buffer *buffer_pool_try_take(struct buffer_pool *pool)
+{
+	pthread_mutex_lock(&pool->mutex);
+	struct buffer *buffer = pool_take_locked(pool);
+	pthread_mutex_unlock(&pool->mutex);
+	return buffer;
+}
+
+void buffer_pool_close(struct buffer_pool *pool)
+{
+	pthread_mutex_lock(&pool->mutex);
+	pool->closed = true;
+	pthread_cond_broadcast(&pool->returned);
+	pthread_mutex_unlock(&pool->mutex);
+}
+
+void buffer_pool_destroy(struct buffer_pool *pool)
+{
+	if (pool == NULL)
+		return;
+	pthread_mutex_lock(&pool->mutex);
+	pool->closed = true;
+	pool->destroyed = true;
+	bool last = pool->outstanding == 0;
+	pthread_mutex_unlock(&pool->mutex);
+	if (last)
+		pool_free(pool);
+}

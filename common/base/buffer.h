@@ -1,0 +1,32 @@
+// Reference-counted bytes, and a pool of equally sized ones. A buffer from a pool goes back to it when the last
+// reference is dropped (by gRPC, after the payload was written, say). Any thread.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buffer {
+	uint8_t *data; // aligned to 64 bytes
+	size_t size;
+	// Private:
+	struct buffer_pool *pool; // NULL: freed on the last unref
+	struct buffer *next_free;
+	_Atomic(uint32_t) references;
+};
+
+struct buffer *buffer_create(size_t size); // returns owned, one reference; NULL when memory is out
+struct buffer *buffer_ref(struct buffer *buffer);
+void buffer_unref(struct buffer *buffer); // takes NULL
+
+struct buffer_pool;
+
+// `count` buffers of `size` bytes, allocated at once and touched, so that taking one never fails for memory.
+struct buffer_pool *buffer_pool_create(size_t size, uint32_t count);
+// Waits until the pool has a free buffer; NULL once buffer_pool_close was called. Returns owned.
+struct buffer *buffer_pool_take(struct buffer_pool *pool);
+// Never waits: NULL when all are in use or the pool is closed. Returns owned.
+struct buffer *buffer_pool_try_take(struct buffer_pool *pool);
+void buffer_pool_close(struct buffer_pool *pool); // wakes every waiter; does not block
+// Closes; memory goes when the last buffer has come back, which may be after this returns. Takes NULL.
+void buffer_pool_destroy(struct buffer_pool *pool);

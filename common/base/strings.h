@@ -1,0 +1,32 @@
+// Small helpers over C strings. Any thread.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "common/base/error.h"
+
+// "16GiB", "512MiB", "1024", "1.5GB" to bytes; refuses anything else, naming what is accepted.
+bool strings_parse_bytes(const char *text, uint64_t *ret_bytes, struct error *error);
+// A whole decimal number within [minimum, maximum]; the message names both.
+bool strings_parse_integer(const char *text, int64_t minimum, int64_t maximum, int64_t *ret_value,
+			   struct error *error);
+bool strings_parse_number(const char *text, double *ret_value, struct error *error);
+// 1536 -> "1.5 KiB"; returns `into`.
+char *strings_format_bytes(uint64_t bytes, char *into, size_t size);
+
+// A local that frees itself: `_cleanup_free_ char *text = ...;`
+static inline void strings_free_pointer(void *pointer)
+{
+	free(*(void **)pointer);
+}
+#define _cleanup_free_ __attribute__((cleanup(strings_free_pointer)))
+// Hands a self-freeing local's pointer to the caller.
+#define steal_pointer(pointer)                                                                                         \
+	({                                                                                                             \
+		__typeof__(pointer) stolen_ = (pointer);                                                               \
+		(pointer) = NULL;                                                                                      \
+		stolen_;                                                                                               \
+	})

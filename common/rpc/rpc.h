@@ -1,0 +1,138 @@
+// A small layer over gRPC core, and the only place that includes it: servers, clients and bidirectional streams of
+// protobuf-c messages with an optional bulk payload.
+//
+// A message on the wire is one protobuf message. Where its type ends in `bytes payload = 15`, the payload is given
+// apart: it is sent from the buffer's own memory (never copied) and received with one copy, to where the receiver says.
+//
+// Threads: every function may be called from any thread unless it says otherwise. Callbacks run on gRPC's
+// completion-queue threads: they must not block, and for one stream they never run at the same time.
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buffer.h"
+#include "common/base/error.h"
+
+enum {
+	RPC_PAYLOAD_FIELD = 15,
+	RPC_MAXIMUM_HEADER_BYTES = 1 << 20,  // a message without its payload
+	RPC_MAXIMUM_MESSAGE_BYTES = 9 << 20, // with it
+};
+
+// gRPC's status codes, those we use.
+enum rpc_status {
+	RPC_OK = 0,
+	RPC_CANCELLED = 1,
+	RPC_INVALID_ARGUMENT = 3,
+	RPC_DEADLINE_EXCEEDED = 4,
+	RPC_NOT_FOUND = 5,
+	RPC_PERMISSION_DENIED = 7,
+	RPC_RESOURCE_EXHAUSTED = 8,
+	RPC_FAILED_PRECONDITION = 9,
+	RPC_UNIMPLEMENTED = 12,
+	RPC_INTERNAL = 13,
+	RPC_UNAVAILABLE = 14,
+};
+const char *rpc_status_name(enum rpc_status status);
+enum rpc_status rpc_status_from_error(const struct error *error);
+// ERROR_UNREACHABLE for UNAVAILABLE and DEADLINE_EXCEEDED, ERROR_USAGE for INVALID_ARGUMENT, and so on.
+enum error_code rpc_status_to_error_code(enum rpc_status status);
+
+// The whole process, once each: grpc_init and the completion-queue threads, which all servers and clients share.
+bool rpc_start(uint32_t threads, struct error *error);
+void rpc_stop(void); // after every server, client and stream is gone; waits
+
+// ---- Messages received
+
+// Borrowed by a message callback until it returns.
+struct rpc_incoming;
+
+// Unpacks everything but the payload. Returns owned (free with the type's own free_unpacked), or NULL with ERROR_PROTOCOL
+// when the bytes are no such message, the payload is not its last field, or a length is over the maximum.
+ProtobufCMessage *rpc_incoming_unpack(const struct rpc_incoming *incoming, const ProtobufCMessageDescriptor *type,
+				      struct error *error);
+size_t rpc_incoming_payload_size(const struct rpc_incoming *incoming);
+// Copies the whole payload to `destination`, which has at least rpc_incoming_payload_size bytes.
+void rpc_incoming_copy_payload(const struct rpc_incoming *incoming, void *destination);
+
+// ---- Streams: the same on both sides; a unary call is a stream with one message each way
+
+struct rpc_stream;
+
+struct rpc_stream_events {
+	// A message came. The next is read when this returns.
+	void (*message)(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user);
+	// The peer will send no more (server side only; optional: the default does nothing).
+	void (*half_closed)(struct rpc_stream *stream, void *user);
+	// The last callback, exactly once, on every path: also after rpc_stream_cancel and when the peer vanished.
+	void (*closed)(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user);
+};
+
+// Queues a message; never blocks. The header is packed at once; `payload` (may be NULL) is referenced until gRPC let go
+// of it: [offset, offset + size) of it is sent. False when the stream is over, which `closed` reports.
+bool rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *header, struct buffer *payload, size_t offset,
+		     size_t size);
+size_t rpc_stream_queued_bytes(struct rpc_stream *stream); // accepted by rpc_stream_send and not yet taken by gRPC
+void rpc_stream_half_close(struct rpc_stream *stream);     // client: no more from here; sent after what is queued
+// Server: ends the call, after what is queued. Client: the same as cancel. Later calls do nothing.
+void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const char *detail);
+void rpc_stream_cancel(struct rpc_stream *stream); // now; `closed` still comes
+const char *rpc_stream_peer(struct rpc_stream *stream); // "ipv4:127.0.0.1:4711", for logs; lives as long as the stream
+void rpc_stream_ref(struct rpc_stream *stream);
+// The stream is freed when `closed` has returned and every reference (the starter holds one) is gone.
+void rpc_stream_unref(struct rpc_stream *stream); // takes NULL
+
+// ---- Server
+
+struct rpc_server;
+
+// A call arrived. Set its events with rpc_stream_accept before returning (or rpc_stream_finish it at once). The handler
+// owns the reference in `stream`.
+typedef void (*rpc_handler)(struct rpc_stream *stream, void *user);
+
+struct rpc_method {
+	const char *name; // "/penstock.v1.StageServer/Session"
+	rpc_handler handler;
+	void *user;
+};
+
+struct rpc_server_options {
+	const char *const *addresses; // "127.0.0.1:0", "unix:/run/penstock.sock"
+	uint32_t address_count;
+	uint32_t keepalive_ms; // 0: gRPC's own
+	uint32_t maximum_concurrent_streams; // per connection; 0: no limit
+};
+
+// Listens before it returns. Unknown methods are answered UNIMPLEMENTED.
+bool rpc_server_start(const struct rpc_server_options *options, const struct rpc_method *methods, uint32_t method_count,
+		      struct rpc_server **ret_server, struct error *error);
+int rpc_server_port(const struct rpc_server *server, uint32_t address); // the one bound, for port 0
+void rpc_server_stop(struct rpc_server *server);    // refuses new calls, cancels those that run, waits for their `closed`
+void rpc_server_destroy(struct rpc_server *server); // takes NULL; after stop
+
+void rpc_stream_accept(struct rpc_stream *stream, const struct rpc_stream_events *events, void *user);
+
+// ---- Client
+
+struct rpc_client; // one address over one connection of its own: several clients to one address do not share it
+
+struct rpc_client_options {
+	uint32_t keepalive_ms; // 0: none
+};
+
+// Does not connect yet. `address` as a server's. Returns owned.
+bool rpc_client_create(const char *address, const struct rpc_client_options *options, struct rpc_client **ret_client,
+		       struct error *error);
+void rpc_client_destroy(struct rpc_client *client); // takes NULL; its streams may outlive it
+
+// Starts a call; `deadline_ms` 0: none. Fails only for want of memory: what goes wrong later comes through `closed`. Returns owned.
+struct rpc_stream *rpc_client_stream(struct rpc_client *client, const char *method, uint32_t deadline_ms,
+				     const struct rpc_stream_events *events, void *user);
+
+// A unary call, waited for: not from a callback. `*ret_response` is returned owned.
+bool rpc_client_call(struct rpc_client *client, const char *method, uint32_t deadline_ms, const ProtobufCMessage *request,
+		     const ProtobufCMessageDescriptor *response_type, ProtobufCMessage **ret_response,
+		     struct error *error);

@@ -1,0 +1,23 @@
+// DeepSpeed's hostfile: lines "host slots=N", here also "host:port slots=N", "[v6]:port" and "unix:/path"; # comments.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+
+enum { HOSTFILE_MAXIMUM_HOSTS = 1024, HOSTFILE_DEFAULT_PORT = 7070 };
+
+struct host {
+	char address[256]; // as rpc_client_create takes it, with its port
+	uint32_t slots;    // from 1
+};
+
+struct hostfile {
+	struct host *hosts;
+	uint32_t count;
+};
+
+// Errors name file and line: slots=0, a host twice, no "slots=", an unknown key, an empty file.
+bool hostfile_read(const char *path, struct hostfile *ret_hostfile, struct error *error);
+void hostfile_fini(struct hostfile *hostfile);

@@ -1,0 +1,11 @@
+// Draws a small learnable set, 10 classes by a rule, in CIFAR-10's file format.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+
+// Writes data_batch_1.bin ... 5 and test_batch.bin, `images_per_file` each (labels in equal shares, in random order).
+// Every file is written to a temporary name and renamed, so a full disk leaves no half file.
+bool synthesize_cifar10(const char *folder, uint32_t images_per_file, uint64_t seed, struct error *error);

@@ -1,0 +1,16 @@
+// Cuts a list of layers into contiguous, non-empty stages.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/model/model.h"
+
+// ret_bounds[0 .. stages]: stage s holds layers [ret_bounds[s], ret_bounds[s + 1]).
+// method: "flops" (the smallest largest stage, forward and backward), "uniform", "parameters", "type:REGEX" (the last three
+// cut exactly where DeepSpeed's PipelineModule cuts, as long as no stage is empty). ERROR_USAGE otherwise.
+bool partition_by_method(const struct model *model, const char *method, uint32_t stages, uint32_t *ret_bounds,
+			 struct error *error);
+// split "3,8": first layer of stages 1, 2, ...
+bool partition_explicit(const struct model *model, const char *split, uint32_t stages, uint32_t *ret_bounds,
+			struct error *error);

@@ -1,0 +1,52 @@
+// The plan: which layers each stage holds, which schedule they run and what memory that needs, computed from the model
+// alone. It prints itself, and fills the wire's StagePlan for each stage. Not here: running it (run/).
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/model/model.h"
+#include "common/model/optimizer.h"
+#include "common/schedule/schedule.h"
+#include "penstock/v1/stage_server.pb-c.h"
+
+struct plan_options {
+	const char *partition_method; // "flops", "uniform", "parameters", "type:REGEX"
+	const char *split;            // "3,8": first layers of stages 1, 2, ...; NULL: by partition_method
+	const char *schedule;         // "gpipe", "1f1b"
+	uint32_t pipeline_size;       // p, from 1
+	uint32_t data_parallel_size;  // d; 1 for now
+	uint32_t micro_batch_size, micro_batches;
+	struct optimizer optimizer;
+	bool gradient_clipping;
+	uint64_t seed;
+	uint32_t raw_image_size;
+	float mean[3], standard_deviation[3];
+};
+
+struct plan_stage {
+	uint32_t first_layer, end_layer;
+	uint64_t parameters;    // elements
+	uint64_t forward_flops; // per sample
+	uint64_t flops;         // per sample, forward and backward
+	uint64_t input_bytes, output_bytes; // per micro-batch across each boundary; 0 at the ends
+	uint64_t parameter_bytes, gradient_bytes, optimizer_bytes, stash_bytes, workspace_bytes, exchange_bytes;
+	uint64_t memory_bytes; // their sum: an estimate, the daemon counts exactly
+};
+
+struct plan {
+	struct model model;
+	struct plan_options options; // strings are copied and owned by the plan
+	struct schedule *schedule;
+	struct plan_stage stages[SCHEDULE_MAXIMUM_STAGES];
+	double ideal_bubble; // (p - 1) / (m + p - 1) of equal stages
+	double balance;      // mean stage FLOPs over the largest
+};
+
+bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan, struct error *error);
+void plan_destroy(struct plan *plan); // takes NULL
+void plan_print(const struct plan *plan, FILE *out); // the table for people
+// A new StagePlan for the wire. Returns owned: plan_free_message.
+Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t stage);
+void plan_free_message(Penstock__V1__StagePlan *message);
