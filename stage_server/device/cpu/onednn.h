@@ -1,0 +1,81 @@
+// What this device uses of oneDNN, so that its version shows in one file only (onednn_v2.c for 2.6 and later 2.x).
+// Layouts are opaque and immutable; a kernel is a primitive with the layouts it asks for. Kernels are made when a
+// program is; running one allocates no tensor memory: the caller passes the scratchpad.
+//
+// Threads: an engine may be shared; a kernel belongs to the thread that runs it.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+
+struct onednn;
+struct layout;
+struct kernel;
+
+bool onednn_create(struct onednn **ret_onednn, struct error *error);
+void onednn_destroy(struct onednn *onednn); // takes NULL; after its kernels
+void onednn_version(char *into, size_t size); // "oneDNN 2.6.3"
+void onednn_instructions(char *into, size_t size); // "AVX-512"
+
+// Row-major over `dimensions`; returns owned, NULL when memory is out.
+struct layout *layout_create_plain(uint32_t rank, const int64_t *dimensions);
+// (N, C, H, W) with the channels in blocks of a vector when they divide so, else row-major. Depends on the shape
+// and on the machine only.
+struct layout *layout_create_vector(const int64_t dimensions[4]);
+void layout_destroy(struct layout *layout); // takes NULL
+uint64_t layout_bytes(const struct layout *layout);
+uint32_t layout_rank(const struct layout *layout);
+bool layout_equal(const struct layout *a, const struct layout *b);
+
+enum kernel_argument {
+	ARGUMENT_SOURCE,
+	ARGUMENT_DESTINATION,
+	ARGUMENT_WEIGHTS,
+	ARGUMENT_BIAS,
+	ARGUMENT_SOURCE_GRADIENT,
+	ARGUMENT_DESTINATION_GRADIENT,
+	ARGUMENT_WEIGHTS_GRADIENT,
+	ARGUMENT_BIAS_GRADIENT,
+	ARGUMENT_WORKSPACE,
+	ARGUMENT_COUNT,
+};
+
+enum kernel_pass { PASS_FORWARD, PASS_BACKWARD_INPUT, PASS_BACKWARD_WEIGHT };
+
+// Of a convolution, or of a max pool (channels == filters); square windows.
+struct window_shape {
+	int64_t n, channels, height, width, filters, kernel_size, stride, padding, output_height, output_width;
+};
+
+// `implementation` counts the library's own for this shape, best first; past the last: false with *ret_kernel NULL and
+// no error set when `error` is NULL. `forward` is the kernel of PASS_FORWARD for the other passes. Layouts depend on
+// the arguments alone, never on a neighbour. `relu` is of PASS_FORWARD.
+bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
+			       bool relu, uint32_t implementation, const struct kernel *forward,
+			       struct kernel **ret_kernel, struct error *error);
+// (N, in) x (out, in): source and destination row-major, weights as the library likes.
+bool kernel_create_inner_product(struct onednn *onednn, enum kernel_pass pass, int64_t n, int64_t in_features,
+				 int64_t out_features, uint32_t implementation, const struct kernel *forward,
+				 struct kernel **ret_kernel, struct error *error);
+// Source, destination and their gradients are in the vector layout; the workspace is there when training.
+bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
+			    bool training, const struct kernel *forward, struct kernel **ret_kernel,
+			    struct error *error);
+// ARGUMENT_SOURCE to ARGUMENT_DESTINATION. *ret_kernel is NULL when the layouts are equal.
+bool kernel_create_reorder(struct onednn *onednn, const struct layout *from, const struct layout *to,
+			   struct kernel **ret_kernel, struct error *error);
+void kernel_destroy(struct kernel *kernel); // takes NULL
+
+const struct layout *kernel_layout(const struct kernel *kernel, enum kernel_argument argument); // borrowed
+uint64_t kernel_scratchpad_bytes(const struct kernel *kernel);
+const char *kernel_implementation(const struct kernel *kernel); // "jit:avx512_core"
+
+// `pointers` by argument; false is a fault of the library.
+bool kernel_run(struct kernel *kernel, void *scratchpad, void *const pointers[ARGUMENT_COUNT]);
+
+// Row-major C (m, n) = A (m, k) B (k, n) + beta C, either one transposed.
+bool onednn_sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+		  const float *b, int64_t ldb, float beta, float *c, int64_t ldc);

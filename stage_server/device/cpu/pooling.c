@@ -1,0 +1,195 @@
+// Max pool on oneDNN, which keeps where each maximum was; adaptive average pool by own loops over row-major images.
+#include "stage_server/device/cpu/program.h"
+#include "stage_server/device/cpu/vector.h"
+
+static bool max_pool_prepare(struct program *program, struct layer_state *state, struct error *error)
+{
+	const struct layer *layer = state->layer;
+	struct onednn *onednn = program->device->onednn;
+	struct window_shape shape = {
+		.n = program->n,
+		.channels = layer->input.channels,
+		.height = layer->input.height,
+		.width = layer->input.width,
+		.filters = layer->output.channels,
+		.kernel_size = layer->kernel_size,
+		.stride = layer->stride,
+		.output_height = layer->output.height,
+		.output_width = layer->output.width,
+	};
+	if (!kernel_create_max_pool(onednn, PASS_FORWARD, &shape, program->training, NULL, &state->forward, error))
+		return false;
+	state->wanted_input = kernel_layout(state->forward, ARGUMENT_SOURCE);
+	state->given_output = kernel_layout(state->forward, ARGUMENT_DESTINATION);
+	if (!program->training || state->is_first)
+		return true;
+	if (!kernel_create_max_pool(onednn, PASS_BACKWARD_INPUT, &shape, true, state->forward, &state->backward_input,
+				    error))
+		return false;
+	state->wanted_for_input = kernel_layout(state->backward_input, ARGUMENT_DESTINATION_GRADIENT);
+	state->given_gradient = kernel_layout(state->backward_input, ARGUMENT_SOURCE_GRADIENT);
+	return true;
+}
+
+static bool max_pool_place(struct program *program, struct layer_state *state, struct error *error)
+{
+	program_need_scratchpad(program, state->forward);
+	program_need_scratchpad(program, state->backward_input);
+	return program_reserve(program, REGION_STASH, layout_bytes(state->given_output), &state->output.block,
+			       error) &&
+	       (!program->training ||
+		program_reserve(program, REGION_STASH, layout_bytes(kernel_layout(state->forward, ARGUMENT_WORKSPACE)),
+				&state->workspace, error));
+}
+
+static bool max_pool_forward(struct program *program, struct layer_state *state, uint32_t slot, uint64_t first_sample)
+{
+	return program_run(program, state->forward,
+			   (void *[ARGUMENT_COUNT]){
+				   [ARGUMENT_SOURCE] = program_pointer(program, &state->input.block, slot),
+				   [ARGUMENT_DESTINATION] = program_pointer(program, &state->output.block, slot),
+				   [ARGUMENT_WORKSPACE] = program_pointer(program, &state->workspace, slot),
+			   });
+}
+
+static bool max_pool_backward_input(struct program *program, struct layer_state *state, uint32_t slot)
+{
+	if (!program_run(program, state->backward_input,
+			 (void *[ARGUMENT_COUNT]){
+				 [ARGUMENT_DESTINATION_GRADIENT] = program_gradient(program),
+				 [ARGUMENT_SOURCE_GRADIENT] = program_next_gradient(program),
+				 [ARGUMENT_WORKSPACE] = program_pointer(program, &state->workspace, slot),
+			 }))
+		return false;
+	program_swap_gradients(program);
+	return true;
+}
+
+const struct layer_class max_pool_class = {
+	.prepare = max_pool_prepare,
+	.place = max_pool_place,
+	.forward = max_pool_forward,
+	.backward_input = max_pool_backward_input,
+};
+
+// An adaptive pool from a size to the same size is the identity, to the bit.
+static bool is_identity(const struct layer *layer)
+{
+	return layer->input.height == layer->output.height && layer->input.width == layer->output.width;
+}
+
+static bool average_pool_prepare(struct program *program, struct layer_state *state, struct error *error)
+{
+	state->wanted_input = state->given_gradient = state->plain_input;
+	state->given_output = state->wanted_for_input = state->plain_output;
+	return true;
+}
+
+static bool average_pool_place(struct program *program, struct layer_state *state, struct error *error)
+{
+	if (is_identity(state->layer)) {
+		state->output.block = state->input.block;
+		return true;
+	}
+	return program_reserve(program, REGION_STASH, layout_bytes(state->given_output), &state->output.block, error);
+}
+
+struct planes {
+	const struct layer *layer;
+	const float *from;
+	float *to;
+};
+
+// Window o of `out` over `in` elements: [floor(o in / out), ceil((o + 1) in / out)), as PyTorch.
+static uint32_t window_begin(uint32_t o, uint32_t in, uint32_t out)
+{
+	return (uint32_t)((uint64_t)o * in / out);
+}
+
+static uint32_t window_end(uint32_t o, uint32_t in, uint32_t out)
+{
+	return (uint32_t)(((uint64_t)(o + 1) * in + out - 1) / out);
+}
+
+static void average_planes(void *context, uint64_t begin, uint64_t end)
+{
+	const struct planes *p = context;
+	struct shape in = p->layer->input, out = p->layer->output;
+	for (uint64_t plane = begin; plane < end; plane++) {
+		const float *from = p->from + plane * in.height * in.width;
+		float *to = p->to + plane * out.height * out.width;
+		for (uint32_t y = 0; y < out.height; y++) {
+			uint32_t y0 = window_begin(y, in.height, out.height), y1 = window_end(y, in.height, out.height);
+			for (uint32_t x = 0; x < out.width; x++) {
+				uint32_t x0 = window_begin(x, in.width, out.width);
+				uint32_t x1 = window_end(x, in.width, out.width);
+				float sum = 0.0f;
+				for (uint32_t i = y0; i < y1; i++)
+					for (uint32_t j = x0; j < x1; j++)
+						sum += from[(uint64_t)i * in.width + j];
+				*to++ = sum / (float)((y1 - y0) * (x1 - x0));
+			}
+		}
+	}
+}
+
+static void average_planes_backward(void *context, uint64_t begin, uint64_t end)
+{
+	const struct planes *p = context;
+	struct shape in = p->layer->input, out = p->layer->output;
+	for (uint64_t plane = begin; plane < end; plane++) {
+		const float *from = p->from + plane * out.height * out.width;
+		float *to = p->to + plane * in.height * in.width;
+		for (uint64_t i = 0; i < (uint64_t)in.height * in.width; i++)
+			to[i] = 0.0f;
+		for (uint32_t y = 0; y < out.height; y++) {
+			uint32_t y0 = window_begin(y, in.height, out.height), y1 = window_end(y, in.height, out.height);
+			for (uint32_t x = 0; x < out.width; x++) {
+				uint32_t x0 = window_begin(x, in.width, out.width);
+				uint32_t x1 = window_end(x, in.width, out.width);
+				float share = *from++ / (float)((y1 - y0) * (x1 - x0));
+				for (uint32_t i = y0; i < y1; i++)
+					for (uint32_t j = x0; j < x1; j++)
+						to[(uint64_t)i * in.width + j] += share;
+			}
+		}
+	}
+}
+
+enum { PLANES_CHUNK = 256 };
+
+static bool average_pool_forward(struct program *program, struct layer_state *state, uint32_t slot,
+				 uint64_t first_sample)
+{
+	struct planes planes = {
+		.layer = state->layer,
+		.from = program_pointer(program, &state->input.block, slot),
+		.to = program_pointer(program, &state->output.block, slot),
+	};
+	if (!is_identity(state->layer))
+		vector_for(program->device->threads, (uint64_t)program->n * state->layer->input.channels, PLANES_CHUNK,
+			   average_planes, &planes);
+	return true;
+}
+
+static bool average_pool_backward_input(struct program *program, struct layer_state *state, uint32_t slot)
+{
+	if (is_identity(state->layer))
+		return true;
+	struct planes planes = {
+		.layer = state->layer,
+		.from = program_gradient(program),
+		.to = program_next_gradient(program),
+	};
+	vector_for(program->device->threads, (uint64_t)program->n * state->layer->input.channels, PLANES_CHUNK,
+		   average_planes_backward, &planes);
+	program_swap_gradients(program);
+	return true;
+}
+
+const struct layer_class average_pool_class = {
+	.prepare = average_pool_prepare,
+	.place = average_pool_place,
+	.forward = average_pool_forward,
+	.backward_input = average_pool_backward_input,
+};
