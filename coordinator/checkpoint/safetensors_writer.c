@@ -1,0 +1,281 @@
+// Writing safetensors files. See safetensors.h.
+//
+// The file grows under the name PATH.part, its whole size claimed before the first tensor comes, and gets its own name
+// only when every byte is there and on the disk. So PATH is either the old file or the whole new one, and a disk that is
+// too full is known at once.
+#include "coordinator/checkpoint/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/strings.h"
+
+enum { LENGTH_BYTES = 8, MAXIMUM_TENSORS = 65536 };
+
+struct safetensors_writer {
+	char *path, *part_path;
+	int descriptor;
+	bool part_exists;
+	struct safetensors_entry *entries;
+	uint64_t *put_bytes; // per entry, to know at the end that all came
+	uint32_t count;
+	uint64_t data_offset_bytes; // of the data part in the file
+	uint64_t data_bytes;
+};
+
+static void writer_destroy(struct safetensors_writer *writer)
+{
+	if (writer == NULL)
+		return;
+	if (writer->descriptor >= 0)
+		close(writer->descriptor);
+	if (writer->part_exists)
+		unlink(writer->part_path);
+	free(writer->path);
+	free(writer->part_path);
+	free(writer->entries);
+	free(writer->put_bytes);
+	free(writer);
+}
+
+// Fills sizes and offsets: the tensors follow each other in the order given.
+static bool place_entries(struct safetensors_writer *writer, struct error *error)
+{
+	for (uint32_t i = 0; i < writer->count; i++) {
+		struct safetensors_entry *entry = &writer->entries[i];
+		if (memchr(entry->name, '\0', sizeof(entry->name)) == NULL || entry->name[0] == '\0' ||
+		    strcmp(entry->name, "__metadata__") == 0)
+			return error_set(error, ERROR_FAILED, "tensor %u has no valid name", i);
+		if (entry->rank > sizeof(entry->dimensions) / sizeof(entry->dimensions[0]))
+			return error_set(error, ERROR_FAILED, "tensor %s has %u dimensions", entry->name, entry->rank);
+		uint64_t bytes = sizeof(float);
+		for (uint32_t d = 0; d < entry->rank; d++)
+			if (__builtin_mul_overflow(bytes, entry->dimensions[d], &bytes))
+				return error_set(error, ERROR_FAILED, "tensor %s is too large", entry->name);
+		entry->offset_bytes = writer->data_bytes;
+		entry->size_bytes = bytes;
+		if (__builtin_add_overflow(writer->data_bytes, bytes, &writer->data_bytes) ||
+		    writer->data_bytes > INT64_MAX / 2)
+			return error_set(error, ERROR_FAILED, "the tensors are too large for one file");
+	}
+	return true;
+}
+
+static json_t *describe_entry(const struct safetensors_entry *entry)
+{
+	json_t *shape = json_array();
+	for (uint32_t d = 0; d < entry->rank; d++)
+		json_array_append_new(shape, json_integer((json_int_t)entry->dimensions[d]));
+	return json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape, "data_offsets",
+			 (json_int_t)entry->offset_bytes, (json_int_t)(entry->offset_bytes + entry->size_bytes));
+}
+
+// The header as JSON, padded with blanks so that the data behind it is aligned to 8 bytes.
+static bool make_header(const struct safetensors_writer *writer, char **ret_text, size_t *ret_bytes,
+			struct error *error)
+{
+	// "pt" is what PyTorch's loaders expect to find here.
+	json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+	bool ok = header != NULL;
+	for (uint32_t i = 0; ok && i < writer->count; i++) {
+		const struct safetensors_entry *entry = &writer->entries[i];
+		if (json_object_get(header, entry->name) != NULL) {
+			json_decref(header);
+			return error_set(error, ERROR_FAILED, "tensor %s is there twice", entry->name);
+		}
+		ok = json_object_set_new(header, entry->name, describe_entry(entry)) == 0;
+	}
+	char *text = ok ? json_dumps(header, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	json_decref(header);
+	size_t length = text == NULL ? 0 : strlen(text);
+	size_t padded = (length + 7) / 8 * 8;
+	char *grown = text == NULL ? NULL : realloc(text, padded + 1);
+	if (grown == NULL) {
+		free(text);
+		return error_set(error, ERROR_FAILED,
+				 "no memory for the header, or a tensor's name is not valid UTF-8");
+	}
+	memset(grown + length, ' ', padded - length);
+	*ret_text = grown;
+	*ret_bytes = padded;
+	return true;
+}
+
+static bool write_at(const struct safetensors_writer *writer, uint64_t offset, const void *data, uint64_t bytes,
+		     struct error *error)
+{
+	const uint8_t *from = data;
+	while (bytes > 0) {
+		ssize_t written = pwrite(writer->descriptor, from, bytes < 1 << 30 ? bytes : 1 << 30, (off_t)offset);
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written <= 0)
+			return error_set(error, ERROR_FAILED, "%s: write: %s", writer->part_path,
+					 written == 0 ? "nothing was taken" : strerror(errno));
+		from += written;
+		offset += (uint64_t)written;
+		bytes -= (uint64_t)written;
+	}
+	return true;
+}
+
+static bool open_part(struct safetensors_writer *writer, struct error *error)
+{
+	struct stat status;
+	if (stat(writer->path, &status) == 0 && !S_ISREG(status.st_mode))
+		return error_set(error, ERROR_USAGE, "%s: is there and is not a regular file", writer->path);
+	// What a crash left behind; and never through a link that somebody put there.
+	unlink(writer->part_path);
+	writer->descriptor = open(writer->part_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (writer->descriptor < 0) {
+		bool asked_wrong = errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == EROFS ||
+				   errno == ENAMETOOLONG || errno == EISDIR || errno == ELOOP;
+		return error_set(error, asked_wrong ? ERROR_USAGE : ERROR_FAILED, "%s: %s", writer->part_path,
+				 strerror(errno));
+	}
+	writer->part_exists = true;
+	return true;
+}
+
+static bool claim_space(struct safetensors_writer *writer, struct error *error)
+{
+	uint64_t total = writer->data_offset_bytes + writer->data_bytes;
+	int failure;
+	do
+		failure = posix_fallocate(writer->descriptor, 0, (off_t)total);
+	while (failure == EINTR);
+	if (failure == EOPNOTSUPP || failure == EINVAL || failure == ENODEV) // a file system that cannot: sparse, then
+		failure = ftruncate(writer->descriptor, (off_t)total) < 0 ? errno : 0;
+	char amount[32];
+	if (failure != 0)
+		return error_set(error, ERROR_FAILED, "%s: no room for %s: %s", writer->part_path,
+				 strings_format_bytes(total, amount, sizeof(amount)), strerror(failure));
+	return true;
+}
+
+static bool writer_start(struct safetensors_writer *writer, struct error *error)
+{
+	_cleanup_free_ char *header = NULL;
+	size_t header_bytes = 0;
+	if (!place_entries(writer, error) || !make_header(writer, &header, &header_bytes, error)) {
+		error_wrap(error, "%s", writer->path);
+		return false;
+	}
+	uint8_t length[LENGTH_BYTES];
+	for (int i = 0; i < LENGTH_BYTES; i++)
+		length[i] = (uint8_t)((uint64_t)header_bytes >> (8 * i));
+	writer->data_offset_bytes = LENGTH_BYTES + header_bytes;
+	return open_part(writer, error) && claim_space(writer, error) &&
+	       write_at(writer, 0, length, sizeof(length), error) &&
+	       write_at(writer, LENGTH_BYTES, header, header_bytes, error);
+}
+
+bool safetensors_writer_create(const char *path, const struct safetensors_entry *entries, uint32_t count,
+			       struct safetensors_writer **ret_writer, struct error *error)
+{
+	if (count > MAXIMUM_TENSORS)
+		return error_set(error, ERROR_FAILED, "%s: %u tensors; the most is %d", path, count, MAXIMUM_TENSORS);
+	struct safetensors_writer *writer = calloc(1, sizeof(*writer));
+	if (writer == NULL)
+		return error_set(error, ERROR_FAILED, "%s: no memory", path);
+	writer->descriptor = -1;
+	writer->count = count;
+	writer->path = strdup(path);
+	if (asprintf(&writer->part_path, "%s.part", path) < 0)
+		writer->part_path = NULL;
+	writer->entries = calloc((size_t)count + 1, sizeof(*writer->entries));
+	writer->put_bytes = calloc((size_t)count + 1, sizeof(*writer->put_bytes));
+	bool ok = writer->path != NULL && writer->part_path != NULL && writer->entries != NULL &&
+		  writer->put_bytes != NULL;
+	if (!ok) {
+		error_set(error, ERROR_FAILED, "%s: no memory", path);
+	} else {
+		if (count > 0)
+			memcpy(writer->entries, entries, count * sizeof(*entries));
+		ok = writer_start(writer, error);
+	}
+	if (!ok) {
+		writer_destroy(writer);
+		return false;
+	}
+	*ret_writer = writer;
+	return true;
+}
+
+bool safetensors_writer_put(struct safetensors_writer *writer, uint32_t index, uint64_t offset_bytes, const void *data,
+			    uint64_t size_bytes, struct error *error)
+{
+	if (index >= writer->count)
+		return error_set(error, ERROR_FAILED, "%s: there is no tensor %u", writer->path, index);
+	const struct safetensors_entry *entry = &writer->entries[index];
+	if (offset_bytes > entry->size_bytes || size_bytes > entry->size_bytes - offset_bytes)
+		return error_set(error, ERROR_FAILED,
+				 "%s: %" PRIu64 " bytes at %" PRIu64 " do not fit tensor %s of %" PRIu64 " bytes",
+				 writer->path, size_bytes, offset_bytes, entry->name, entry->size_bytes);
+	if (!write_at(writer, writer->data_offset_bytes + entry->offset_bytes + offset_bytes, data, size_bytes, error))
+		return false;
+	writer->put_bytes[index] += size_bytes;
+	return true;
+}
+
+static bool check_complete(const struct safetensors_writer *writer, struct error *error)
+{
+	for (uint32_t i = 0; i < writer->count; i++)
+		if (writer->put_bytes[i] != writer->entries[i].size_bytes)
+			return error_set(error, ERROR_FAILED, "%s: tensor %s got %" PRIu64 " of its %" PRIu64 " bytes",
+					 writer->path, writer->entries[i].name, writer->put_bytes[i],
+					 writer->entries[i].size_bytes);
+	return true;
+}
+
+// The new name is safe only when the folder is on the disk as well. Some file systems cannot sync a folder: no harm.
+static void sync_folder(const char *path)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	int folder = copy == NULL ? -1 : open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder >= 0) {
+		fsync(folder);
+		close(folder);
+	}
+}
+
+static bool close_part(struct safetensors_writer *writer, struct error *error)
+{
+	int descriptor = writer->descriptor;
+	writer->descriptor = -1;
+	if (fsync(descriptor) < 0) {
+		error_set(error, ERROR_FAILED, "%s: sync: %s", writer->part_path, strerror(errno));
+		close(descriptor);
+		return false;
+	}
+	if (close(descriptor) < 0)
+		return error_set(error, ERROR_FAILED, "%s: close: %s", writer->part_path, strerror(errno));
+	return true;
+}
+
+bool safetensors_writer_finish(struct safetensors_writer *writer, struct error *error)
+{
+	bool ok = check_complete(writer, error) && close_part(writer, error);
+	if (ok && rename(writer->part_path, writer->path) < 0)
+		ok = error_set(error, ERROR_FAILED, "%s: rename to %s: %s", writer->part_path, writer->path,
+			       strerror(errno));
+	if (ok) {
+		writer->part_exists = false;
+		sync_folder(writer->path);
+	}
+	writer_destroy(writer);
+	return ok;
+}
+
+void safetensors_writer_abort(struct safetensors_writer *writer)
+{
+	writer_destroy(writer);
+}
