@@ -1,0 +1,134 @@
+// Channels and the calls started on them.
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/rpc/internal.h"
+
+enum {
+	CONNECT_TIMEOUT_MS = 5000, // of one attempt, to an address that does not answer
+	KEEPALIVE_TIMEOUT_MS = 5000,
+};
+
+struct rpc_client {
+	grpc_channel *channel;
+	char *address;
+};
+
+bool rpc_client_create(const char *address, const struct rpc_client_options *options, struct rpc_client **ret_client,
+		       struct error *error)
+{
+	grpc_arg args[RUNTIME_MAXIMUM_ARGUMENTS];
+	size_t count = runtime_arguments(args);
+	// Clients with equal arguments would otherwise share one connection.
+	args[count++] = runtime_argument(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+	args[count++] = runtime_argument(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+	args[count++] = runtime_argument(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+	args[count++] = runtime_argument(GRPC_ARG_ENABLE_RETRIES, 0); // a retry would keep a copy of what was sent
+	args[count++] = runtime_argument(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS);
+	args[count++] = runtime_argument(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+	args[count++] = runtime_argument(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS);
+	if (options->keepalive_ms > 0) {
+		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIME_MS, (int)options->keepalive_ms);
+		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
+		args[count++] = runtime_argument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+	}
+	struct rpc_client *client = calloc(1, sizeof(*client));
+	char *copy = strdup(address);
+	if (client == NULL || copy == NULL) {
+		free(client);
+		free(copy);
+		return error_set(error, ERROR_FAILED, "no memory for a client of %s", address);
+	}
+	grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+	client->channel = grpc_channel_create(address, credentials, &(grpc_channel_args){count, args});
+	client->address = copy;
+	grpc_channel_credentials_release(credentials);
+	*ret_client = client;
+	return true;
+}
+
+void rpc_client_destroy(struct rpc_client *client)
+{
+	if (client == NULL)
+		return;
+	grpc_channel_destroy(client->channel);
+	free(client->address);
+	free(client);
+}
+
+struct rpc_stream *rpc_client_stream(struct rpc_client *client, const char *method, uint32_t deadline_ms,
+				     const struct rpc_stream_events *events, void *user)
+{
+	gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+	if (deadline_ms > 0)
+		deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(deadline_ms, GPR_TIMESPAN));
+	grpc_slice name = grpc_slice_from_copied_string(method);
+	grpc_call *call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, runtime_queue(), name,
+						   NULL, deadline, NULL);
+	grpc_slice_unref(name);
+	struct rpc_stream *stream = stream_create(call, true);
+	if (stream != NULL)
+		stream_start_client(stream, events, user);
+	return stream;
+}
+
+// ---- A unary call
+
+struct unary {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	const ProtobufCMessageDescriptor *type;
+	ProtobufCMessage *response;
+	bool closed;
+	enum rpc_status status;
+	struct error error; // code NONE until something is wrong
+};
+
+static void unary_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
+{
+	struct unary *unary = user;
+	if (unary->response == NULL)
+		unary->response = rpc_incoming_unpack(incoming, unary->type, &unary->error);
+}
+
+static void unary_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
+{
+	struct unary *unary = user;
+	pthread_mutex_lock(&unary->lock);
+	unary->closed = true;
+	unary->status = status;
+	if (status != RPC_OK)
+		error_set(&unary->error, rpc_status_to_error_code(status), "%s (%s)", detail, rpc_status_name(status));
+	else if (unary->response == NULL && unary->error.code == ERROR_NONE)
+		error_set(&unary->error, ERROR_PROTOCOL, "the answer is empty");
+	pthread_cond_signal(&unary->changed);
+	pthread_mutex_unlock(&unary->lock);
+}
+
+static const struct rpc_stream_events unary_events = {.message = unary_message, .closed = unary_closed};
+
+bool rpc_client_call(struct rpc_client *client, const char *method, uint32_t deadline_ms, const ProtobufCMessage *request,
+		     const ProtobufCMessageDescriptor *response_type, ProtobufCMessage **ret_response,
+		     struct error *error)
+{
+	struct unary unary = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .type = response_type};
+	struct rpc_stream *stream = rpc_client_stream(client, method, deadline_ms, &unary_events, &unary);
+	if (stream == NULL)
+		return error_set(error, ERROR_FAILED, "no memory for a call to %s", client->address);
+	rpc_stream_send(stream, request, NULL, 0, 0);
+	rpc_stream_half_close(stream);
+	pthread_mutex_lock(&unary.lock);
+	while (!unary.closed)
+		pthread_cond_wait(&unary.changed, &unary.lock);
+	pthread_mutex_unlock(&unary.lock);
+	rpc_stream_unref(stream);
+	if (unary.error.code != ERROR_NONE) {
+		if (unary.response != NULL)
+			protobuf_c_message_free_unpacked(unary.response, NULL);
+		if (error != NULL)
+			*error = unary.error;
+		return false;
+	}
+	*ret_response = unary.response;
+	return true;
+}

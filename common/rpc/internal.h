@@ -1,0 +1,51 @@
+// What the files of common/rpc share. Nobody else includes this, nor <grpc/...>.
+#pragma once
+
+#include <grpc/byte_buffer.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
+#include <grpc/support/time.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/rpc/rpc.h"
+
+// ---- runtime.c: the completion queue, and what its tags are
+
+// Embedded in what waits for a batch; the tag is its address. Runs on a completion-queue thread.
+struct operation {
+	void (*complete)(struct operation *operation, bool ok);
+};
+
+grpc_completion_queue *runtime_queue(void); // NULL before rpc_start
+
+// Channel arguments common to both ends; fills `ret_args` from index 0 and returns how many.
+enum { RUNTIME_MAXIMUM_ARGUMENTS = 24 };
+size_t runtime_arguments(grpc_arg ret_args[RUNTIME_MAXIMUM_ARGUMENTS]);
+grpc_arg runtime_argument(const char *key, int value);
+
+// ---- message.c: the codec
+
+// Header and payload to slices; the payload's slice holds a reference on `payload`. NULL when memory is out.
+grpc_byte_buffer *message_encode(const ProtobufCMessage *header, struct buffer *payload, size_t offset, size_t size);
+
+struct rpc_incoming {
+	const grpc_slice *slices;
+	size_t slice_count;
+	size_t total_bytes;
+	size_t header_bytes;   // up to the payload's tag
+	size_t payload_offset; // of its first byte; total_bytes when there is none
+	size_t payload_bytes;
+	const char *malformed; // why it is no message, or NULL
+};
+// Finds the payload. `buffer` is borrowed and must outlive the result.
+void message_inspect(const grpc_byte_buffer *buffer, struct rpc_incoming *ret_incoming);
+
+// ---- stream.c: one call, either side
+
+// Takes `call`. A client's stream starts at once; a server's waits for stream_start_server.
+struct rpc_stream *stream_create(grpc_call *call, bool is_client);
+void stream_start_client(struct rpc_stream *stream, const struct rpc_stream_events *events, void *user);
+// After the handler returned. `gone` is called when the stream is over, after `closed`.
+void stream_start_server(struct rpc_stream *stream, void (*gone)(void *server), void *server);

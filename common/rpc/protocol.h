@@ -1,0 +1,23 @@
+// Numbers and names that both ends of the wire must agree on. Pure constants.
+#pragma once
+
+enum {
+	PROTOCOL_VERSION = 1,            // a daemon refuses a coordinator or a neighbour of another one
+	PROTOCOL_HEARTBEAT_MS = 2000,    // how often each end of a Session speaks
+	PROTOCOL_TIMEOUT_MS = 8000,      // silence after which the other end counts as lost
+	PROTOCOL_MAXIMUM_QUEUED_STEPS = 4, // RunStep orders that a stage may hold at once
+	PROTOCOL_TOKEN_BYTES = 16,
+	PROTOCOL_PARAMETER_CHUNK_BYTES = 4 << 20, // largest payload of LoadParameter and SavedParameter
+	PROTOCOL_MAXIMUM_CHUNK_BYTES = 8 << 20,   // of a tensor
+	PROTOCOL_MINIMUM_CHUNK_BYTES = 4 << 10,
+	PROTOCOL_MAXIMUM_CONNECTIONS = 16, // per boundary
+	PROTOCOL_DEFAULT_CHUNK_BYTES = 2 << 20,
+	PROTOCOL_DEFAULT_CONNECTIONS = 1,
+	PROTOCOL_KEEPALIVE_MS = 10000,
+};
+
+#define PROTOCOL_METHOD_DESCRIBE     "/penstock.v1.StageServer/Describe"
+#define PROTOCOL_METHOD_SESSION      "/penstock.v1.StageServer/Session"
+#define PROTOCOL_METHOD_EXCHANGE     "/penstock.v1.StageServer/Exchange"
+#define PROTOCOL_METHOD_HEALTH_CHECK "/grpc.health.v1.Health/Check"
+#define PROTOCOL_METHOD_HEALTH_WATCH "/grpc.health.v1.Health/Watch"

@@ -1,0 +1,81 @@
+// grpc_init, the one completion queue, and the threads that empty it.
+#include "common/rpc/internal.h"
+
+#include <stdlib.h>
+
+static struct {
+	grpc_completion_queue *queue;
+	pthread_t *threads;
+	uint32_t thread_count;
+} runtime;
+
+grpc_completion_queue *runtime_queue(void)
+{
+	return runtime.queue;
+}
+
+static void *runtime_loop(void *unused)
+{
+	for (;;) {
+		grpc_event event =
+			grpc_completion_queue_next(runtime.queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+		if (event.type == GRPC_QUEUE_SHUTDOWN)
+			return NULL;
+		struct operation *operation = event.tag;
+		operation->complete(operation, event.success != 0);
+	}
+}
+
+bool rpc_start(uint32_t threads, struct error *error)
+{
+	grpc_init();
+	runtime.queue = grpc_completion_queue_create_for_next(NULL);
+	runtime.threads = calloc(threads, sizeof(*runtime.threads));
+	runtime.thread_count = 0;
+	while (runtime.threads != NULL && runtime.thread_count < threads &&
+	       pthread_create(&runtime.threads[runtime.thread_count], NULL, runtime_loop, NULL) == 0)
+		runtime.thread_count++;
+	if (runtime.thread_count > 0) // fewer than asked for is slower, not wrong
+		return true;
+	rpc_stop();
+	return error_set(error, ERROR_FAILED, "no thread could be started for the network");
+}
+
+void rpc_stop(void)
+{
+	if (runtime.queue == NULL)
+		return;
+	grpc_completion_queue_shutdown(runtime.queue);
+	for (uint32_t i = 0; i < runtime.thread_count; i++)
+		pthread_join(runtime.threads[i], NULL);
+	if (runtime.thread_count == 0) // nobody has seen the shutdown
+		runtime_loop(NULL);
+	grpc_completion_queue_destroy(runtime.queue);
+	free(runtime.threads);
+	runtime.queue = NULL;
+	runtime.threads = NULL;
+	runtime.thread_count = 0;
+	grpc_shutdown();
+}
+
+grpc_arg runtime_argument(const char *key, int value)
+{
+	return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
+}
+
+// The sizes were chosen with tests/bench/exchange; docs/performance.md has the figures.
+size_t runtime_arguments(grpc_arg ret_args[RUNTIME_MAXIMUM_ARGUMENTS])
+{
+	size_t count = 0;
+	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MAXIMUM_MESSAGE_BYTES);
+	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MAXIMUM_MESSAGE_BYTES);
+	// Identity only: a small message must not unfold into a large one.
+	ret_args[count++] = runtime_argument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1);
+	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+	ret_args[count++] = runtime_argument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 4 << 20);
+	ret_args[count++] = runtime_argument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 << 20);
+	ret_args[count++] = runtime_argument(GRPC_ARG_HTTP2_WRITE_BUFFER_SIZE, 4 << 20);
+	ret_args[count++] = runtime_argument(GRPC_ARG_TCP_READ_CHUNK_SIZE, 1 << 20);
+	ret_args[count++] = runtime_argument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, 4 << 20);
+	return count;
+}

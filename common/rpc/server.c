@@ -1,0 +1,177 @@
+// Listening, and handing each call to its method's handler.
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/rpc/internal.h"
+
+enum { KEEPALIVE_TIMEOUT_MS = 5000, MAXIMUM_ADDRESSES = 16, MAXIMUM_METHODS = 16 };
+
+struct rpc_server {
+	grpc_server *server;
+	struct rpc_method methods[MAXIMUM_METHODS];
+	uint32_t method_count;
+	int ports[MAXIMUM_ADDRESSES];
+
+	struct operation arrival, shutdown;
+	// Filled by gRPC for the next call.
+	grpc_call *call;
+	grpc_call_details details;
+	grpc_metadata_array metadata;
+
+	pthread_mutex_t lock; // the rest
+	pthread_cond_t changed;
+	uint32_t streams;
+	bool arrival_done, shutdown_done;
+};
+
+static void ask_for_call(struct rpc_server *server)
+{
+	grpc_call_details_init(&server->details);
+	grpc_metadata_array_init(&server->metadata);
+	server->call = NULL;
+	if (grpc_server_request_call(server->server, &server->call, &server->details, &server->metadata, runtime_queue(),
+				     runtime_queue(), &server->arrival) != GRPC_CALL_OK)
+		server->arrival.complete(&server->arrival, false);
+}
+
+static void stream_gone(void *user)
+{
+	struct rpc_server *server = user;
+	pthread_mutex_lock(&server->lock);
+	server->streams--;
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
+static void serve(struct rpc_server *server, struct rpc_stream *stream, grpc_slice name)
+{
+	const struct rpc_method *method = NULL;
+	for (uint32_t i = 0; i < server->method_count && method == NULL; i++)
+		if (grpc_slice_str_cmp(name, server->methods[i].name) == 0)
+			method = &server->methods[i];
+	if (method != NULL)
+		method->handler(stream, method->user);
+	stream_start_server(stream, stream_gone, server);
+	if (method == NULL) // a handler owns the starter's reference
+		rpc_stream_unref(stream);
+}
+
+static void arrival_complete(struct operation *operation, bool ok)
+{
+	struct rpc_server *server = (struct rpc_server *)((char *)operation - offsetof(struct rpc_server, arrival));
+	grpc_slice name = grpc_slice_ref(server->details.method);
+	grpc_call_details_destroy(&server->details);
+	grpc_metadata_array_destroy(&server->metadata);
+	grpc_call *call = server->call;
+	pthread_mutex_lock(&server->lock);
+	if (ok)
+		server->streams++;
+	else
+		server->arrival_done = true;
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+	if (ok) {
+		struct rpc_stream *stream = stream_create(call, false);
+		// The next call can be served while this one's handler runs; it may even run beside it.
+		ask_for_call(server);
+		if (stream != NULL)
+			serve(server, stream, name);
+		else
+			stream_gone(server);
+	}
+	grpc_slice_unref(name);
+}
+
+static void shutdown_complete(struct operation *operation, bool ok)
+{
+	struct rpc_server *server = (struct rpc_server *)((char *)operation - offsetof(struct rpc_server, shutdown));
+	pthread_mutex_lock(&server->lock);
+	server->shutdown_done = true;
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
+static void create_server(struct rpc_server *server, const struct rpc_server_options *options)
+{
+	grpc_arg args[RUNTIME_MAXIMUM_ARGUMENTS];
+	size_t count = runtime_arguments(args);
+	// Two daemons on one port is a mistake, not load balancing.
+	args[count++] = runtime_argument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+	// Clients may ask as often as their keepalive likes.
+	args[count++] = runtime_argument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
+	args[count++] = runtime_argument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+	if (options->keepalive_ms > 0) {
+		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIME_MS, (int)options->keepalive_ms);
+		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
+	}
+	if (options->maximum_concurrent_streams > 0)
+		args[count++] = runtime_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+						 (int)options->maximum_concurrent_streams);
+	server->server = grpc_server_create(&(grpc_channel_args){count, args}, NULL);
+	grpc_server_register_completion_queue(server->server, runtime_queue(), NULL);
+}
+
+static bool listen_on(struct rpc_server *server, uint32_t index, const char *address, struct error *error)
+{
+	grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+	server->ports[index] = grpc_server_add_http2_port(server->server, address, credentials);
+	grpc_server_credentials_release(credentials);
+	return server->ports[index] != 0 ||
+	       error_set(error, ERROR_FAILED,
+			 "cannot listen on %s: the address is in use, is not this machine's, or is malformed", address);
+}
+
+bool rpc_server_start(const struct rpc_server_options *options, const struct rpc_method *methods, uint32_t method_count,
+		      struct rpc_server **ret_server, struct error *error)
+{
+	if (options->address_count > MAXIMUM_ADDRESSES || method_count > MAXIMUM_METHODS)
+		return error_set(error, ERROR_USAGE, "at most %d addresses to listen on", MAXIMUM_ADDRESSES);
+	struct rpc_server *server = calloc(1, sizeof(*server));
+	if (server == NULL)
+		return error_set(error, ERROR_FAILED, "no memory for a server");
+	memcpy(server->methods, methods, method_count * sizeof(*methods));
+	server->method_count = method_count;
+	server->arrival.complete = arrival_complete;
+	server->shutdown.complete = shutdown_complete;
+	pthread_mutex_init(&server->lock, NULL);
+	pthread_cond_init(&server->changed, NULL);
+	create_server(server, options);
+	for (uint32_t i = 0; i < options->address_count; i++)
+		if (!listen_on(server, i, options->addresses[i], error)) {
+			server->arrival_done = true; // none was asked for
+			rpc_server_stop(server);
+			rpc_server_destroy(server);
+			return false;
+		}
+	grpc_server_start(server->server);
+	ask_for_call(server);
+	*ret_server = server;
+	return true;
+}
+
+int rpc_server_port(const struct rpc_server *server, uint32_t address)
+{
+	return server->ports[address];
+}
+
+void rpc_server_stop(struct rpc_server *server)
+{
+	grpc_server_shutdown_and_notify(server->server, runtime_queue(), &server->shutdown);
+	grpc_server_cancel_all_calls(server->server);
+	pthread_mutex_lock(&server->lock);
+	while (!server->shutdown_done || !server->arrival_done || server->streams > 0)
+		pthread_cond_wait(&server->changed, &server->lock);
+	pthread_mutex_unlock(&server->lock);
+}
+
+void rpc_server_destroy(struct rpc_server *server)
+{
+	if (server == NULL)
+		return;
+	grpc_server_destroy(server->server);
+	pthread_cond_destroy(&server->changed);
+	pthread_mutex_destroy(&server->lock);
+	free(server);
+}
