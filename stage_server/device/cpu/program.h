@@ -80,7 +80,6 @@ struct layer_state {
 	const struct layout *wanted_input, *given_output;
 	const struct layout *wanted_for_weight, *wanted_for_input, *given_gradient;
 	struct layout *plain_input, *plain_output; // row-major; owned
-	struct layout *vector_input, *vector_output; // owned, of max pool
 
 	// Set while layouts are matched.
 	struct value arriving, input, output; // arriving is input unless input_reorder
@@ -117,16 +116,17 @@ struct program {
 	struct layout *plain_input, *plain_output;            // owned
 	struct kernel *input_import, *output_export;          // NULL: no change
 	struct kernel *output_gradient_import, *input_gradient_export;
-	const struct layout *output_gradient_layout, *input_gradient_layout;
+	const struct layout *output_gradient_layout, *input_gradient_layout; // borrowed
 
-	uint64_t region_bytes[REGION_COUNT]; // the stash: of one slot
+	uint64_t region_bytes[REGION_COUNT]; // reserved; the stash: of one slot
 	uint8_t *region[REGION_COUNT];       // NULL until allocated
 	size_t mapped_bytes[REGION_COUNT];
 
 	struct block gradient[2]; // the gradient that flows back, and the next one
 	uint32_t gradient_current;
-	struct block scratchpad, weight_temporary, plain_temporary, losses, squares, image_rows, image_taps;
-	uint64_t gradient_bytes, scratchpad_bytes, weight_temporary_bytes; // the largest so far
+	struct block scratchpad, weight_temporary, plain_temporary, losses, squares;
+	// The largest so far:
+	uint64_t gradient_bytes, scratchpad_bytes, weight_temporary_bytes, plain_temporary_bytes;
 	struct block labels;      // in the stash
 	bool has_labels;          // the program ends the model
 };
@@ -138,6 +138,20 @@ static inline void *program_pointer(const struct program *program, const struct 
 }
 
 // program.c
+bool cpu_program_plan_memory(struct device *device, const struct program_spec *spec, struct memory_use *ret_use,
+			     struct error *error);
+bool cpu_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
+			struct error *error);
+void cpu_program_destroy(struct program *program); // takes NULL, and half-built ones
+void cpu_program_memory(const struct program *program, struct memory_use *ret_use);
+bool cpu_write_input(struct program *program, uint32_t slot, const float *values, struct error *error);
+bool cpu_read_output(struct program *program, uint32_t slot, float *ret_values, struct error *error);
+bool cpu_write_output_gradient(struct program *program, const float *values, struct error *error);
+bool cpu_read_input_gradient(struct program *program, float *ret_values, struct error *error);
+bool cpu_forward(struct program *program, uint32_t slot, uint32_t layer, uint64_t first_sample, struct error *error);
+bool cpu_backward_weight(struct program *program, uint32_t slot, uint32_t layer, struct error *error);
+bool cpu_backward_input(struct program *program, uint32_t slot, uint32_t layer, struct error *error);
+bool cpu_synchronize(struct program *program, struct error *error);
 bool program_reserve(struct program *program, enum region region, uint64_t bytes, struct block *ret_block,
 		     struct error *error);
 void program_need_scratchpad(struct program *program, const struct kernel *kernel); // takes NULL
@@ -159,6 +173,11 @@ static inline void program_swap_gradients(struct program *program)
 	program->gradient_current = 1 - program->gradient_current;
 }
 
+static inline struct layer_state *program_last_layer(const struct program *program)
+{
+	return &program->layers[program->layer_count - 1];
+}
+
 // parameters.c
 bool parameters_prepare(struct program *program, struct error *error); // descriptions and plain layouts
 bool parameters_place(struct program *program, struct error *error);
@@ -176,7 +195,6 @@ float *parameter_gradient_values(struct program *program, struct parameter_state
 bool cpu_optimizer_step(struct program *program, const struct optimizer_step *step, struct error *error);
 
 // input.c
-bool input_place(struct program *program, struct error *error);
 bool cpu_load_images(struct program *program, uint32_t slot, const uint8_t *images, struct error *error);
 
 // loss.c

@@ -1,0 +1,86 @@
+// The CPU device's row in the table of devices, and what belongs to a device rather than to a program.
+//
+// Threads of a program are an OpenMP team (libgomp) of the thread that calls it: each executor has its own. A program of
+// one thread starts no team, so any number of daemons with one thread each never spin; see docs/internals/device.md for more.
+#include "stage_server/device/cpu/cpu.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "stage_server/device/cpu/program.h"
+#include "stage_server/device/cpu/tuning.h"
+
+static void cpu_destroy(struct device *device)
+{
+	if (device == NULL)
+		return;
+	tuning_destroy(device->tuning);
+	onednn_destroy(device->onednn);
+	free(device);
+}
+
+static uint32_t available_cores(void)
+{
+	cpu_set_t set;
+	int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+	return count > 0 ? (uint32_t)count : 1;
+}
+
+static bool cpu_create(const struct device_options *options, struct device **ret_device, struct error *error)
+{
+	struct device *device = calloc(1, sizeof(*device));
+	if (device == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
+	device->threads = options->threads > 0 ? options->threads : available_cores();
+	if (!onednn_create(&device->onednn, error) ||
+	    !tuning_create(options->tuning_file, device->threads, &device->tuning, error)) {
+		cpu_destroy(device);
+		return error_wrap(error, "open device cpu");
+	}
+	*ret_device = device;
+	return true;
+}
+
+static void cpu_describe(const struct device *device, struct device_info *ret_info)
+{
+	char version[48], instructions[48];
+	onednn_version(version, sizeof(version));
+	onednn_instructions(instructions, sizeof(instructions));
+	*ret_info = (struct device_info){
+		.name = "cpu",
+		.threads = device->threads,
+		.physical_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
+	};
+	snprintf(ret_info->description, sizeof(ret_info->description), "%s, %s", version, instructions);
+}
+
+const struct device_ops cpu_device_ops = {
+	.name = "cpu",
+	.create = cpu_create,
+	.destroy = cpu_destroy,
+	.describe = cpu_describe,
+	.program_plan_memory = cpu_program_plan_memory,
+	.program_create = cpu_program_create,
+	.program_destroy = cpu_program_destroy,
+	.program_memory = cpu_program_memory,
+	.write_parameter = cpu_write_parameter,
+	.read_parameter = cpu_read_parameter,
+	.read_gradient = cpu_read_gradient,
+	.load_images = cpu_load_images,
+	.load_labels = cpu_load_labels,
+	.write_input = cpu_write_input,
+	.read_output = cpu_read_output,
+	.write_output_gradient = cpu_write_output_gradient,
+	.read_input_gradient = cpu_read_input_gradient,
+	.forward = cpu_forward,
+	.loss = cpu_loss,
+	.loss_backward = cpu_loss_backward,
+	.backward_weight = cpu_backward_weight,
+	.backward_input = cpu_backward_input,
+	.zero_gradients = cpu_zero_gradients,
+	.gradient_squares = cpu_gradient_squares,
+	.optimizer_step = cpu_optimizer_step,
+	.synchronize = cpu_synchronize,
+};

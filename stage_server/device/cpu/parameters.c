@@ -1,0 +1,167 @@
+// Parameters and their gradients: where they lie, in which layout, and how they go in and out.
+#include <stdlib.h>
+#include <string.h>
+
+#include "stage_server/device/cpu/program.h"
+#include "stage_server/device/cpu/vector.h"
+
+bool parameters_prepare(struct program *program, struct error *error)
+{
+	program->first_parameter = model_first_parameter(&program->model, program->first_layer);
+	program->parameter_count =
+		model_first_parameter(&program->model, program->end_layer) - program->first_parameter;
+	if (program->parameter_count == 0)
+		return true;
+	program->parameters = calloc(program->parameter_count, sizeof(program->parameters[0]));
+	if (program->parameters == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < program->parameter_count; i++) {
+		struct parameter_state *parameter = &program->parameters[i];
+		struct parameter *description = &parameter->description;
+		parameter->index = program->first_parameter + i;
+		model_parameter(&program->model, parameter->index, description);
+		int64_t dimensions[4] = {0};
+		for (uint32_t d = 0; d < description->rank; d++)
+			dimensions[d] = description->dimensions[d];
+		parameter->plain = layout_create_plain(description->rank, dimensions);
+		if (parameter->plain == NULL)
+			return error_set(error, ERROR_OUT_OF_MEMORY, "parameter %s: no layout for it",
+					 description->name);
+		parameter->layout = parameter->gradient_layout = parameter->plain;
+		parameter->gradient_is_zero = parameter->momentum_is_unset = true;
+		struct layer_state *layer = &program->layers[description->layer - program->first_layer];
+		if (description->is_bias)
+			layer->bias = parameter;
+		else
+			layer->weight = parameter;
+	}
+	return true;
+}
+
+static bool place(struct program *program, struct parameter_state *parameter, uint64_t *max_chunks,
+		  struct error *error)
+{
+	uint64_t bytes = layout_bytes(parameter->layout), gradient_bytes = layout_bytes(parameter->gradient_layout);
+	parameter->floats = bytes / sizeof(float);
+	parameter->gradient_floats = gradient_bytes / sizeof(float);
+	if (!program_reserve(program, REGION_PARAMETERS, bytes, &parameter->value, error) ||
+	    !program_reorder(program, parameter->plain, parameter->layout, &parameter->import, error) ||
+	    !program_reorder(program, parameter->layout, parameter->plain, &parameter->export, error))
+		return false;
+	if (!program->training)
+		return true;
+	if (!program_reserve(program, REGION_GRADIENTS, gradient_bytes, &parameter->gradient, error) ||
+	    !program_reorder(program, parameter->gradient_layout, parameter->plain, &parameter->gradient_export,
+			     error) ||
+	    !program_reorder(program, parameter->gradient_layout, parameter->layout, &parameter->gradient_align, error))
+		return false;
+	for (uint32_t s = 0; s < optimizer_state_tensors(program->optimizer.kind); s++)
+		if (!program_reserve(program, REGION_OPTIMIZER, bytes, &parameter->state[s], error))
+			return false;
+	if (parameter->gradient_align != NULL && bytes > program->weight_temporary_bytes)
+		program->weight_temporary_bytes = bytes;
+	uint64_t chunks = (parameter->gradient_floats + VECTOR_CHUNK - 1) / VECTOR_CHUNK;
+	if (chunks > *max_chunks)
+		*max_chunks = chunks;
+	return true;
+}
+
+bool parameters_place(struct program *program, struct error *error)
+{
+	uint64_t max_chunks = 0;
+	for (uint32_t i = 0; i < program->parameter_count; i++)
+		if (!place(program, &program->parameters[i], &max_chunks, error))
+			return error_wrap(error, "parameter %s", program->parameters[i].description.name);
+	return program_reserve(program, REGION_WORKSPACE, max_chunks * sizeof(double), &program->squares, error);
+}
+
+void parameters_release(struct program *program)
+{
+	for (uint32_t i = 0; program->parameters != NULL && i < program->parameter_count; i++) {
+		struct parameter_state *parameter = &program->parameters[i];
+		kernel_destroy(parameter->import);
+		kernel_destroy(parameter->export);
+		kernel_destroy(parameter->gradient_export);
+		kernel_destroy(parameter->gradient_align);
+		layout_destroy(parameter->plain);
+	}
+	free(program->parameters);
+}
+
+struct parameter_state *parameters_find(struct program *program, uint32_t parameter, struct error *error)
+{
+	if (parameter >= program->first_parameter && parameter - program->first_parameter < program->parameter_count)
+		return &program->parameters[parameter - program->first_parameter];
+	error_set(error, ERROR_FAILED, "parameter %u is not of this stage, [%u, %u)", parameter,
+		  program->first_parameter, program->first_parameter + program->parameter_count);
+	return NULL;
+}
+
+static bool fault(const struct parameter_state *parameter, const char *operation, struct error *error)
+{
+	return error_set(error, ERROR_FAILED, "%s of %s failed in oneDNN", operation, parameter->description.name);
+}
+
+bool cpu_write_parameter(struct program *program, uint32_t index, const float *values, struct error *error)
+{
+	struct parameter_state *parameter = parameters_find(program, index, error);
+	if (parameter == NULL)
+		return false;
+	program->layers[parameter->description.layer - program->first_layer].weights_copy_is_current = false;
+	return program_convert(program, parameter->import, values, program_pointer(program, &parameter->value, 0),
+			       parameter->description.count * sizeof(float)) ||
+	       fault(parameter, "write_parameter", error);
+}
+
+bool cpu_read_parameter(struct program *program, uint32_t index, float *ret_values, struct error *error)
+{
+	struct parameter_state *parameter = parameters_find(program, index, error);
+	if (parameter == NULL)
+		return false;
+	return program_convert(program, parameter->export, program_pointer(program, &parameter->value, 0), ret_values,
+			       parameter->description.count * sizeof(float)) ||
+	       fault(parameter, "read_parameter", error);
+}
+
+bool cpu_read_gradient(struct program *program, uint32_t index, float *ret_values, struct error *error)
+{
+	struct parameter_state *parameter = parameters_find(program, index, error);
+	if (parameter == NULL)
+		return false;
+	if (!program->training)
+		return error_set(error, ERROR_FAILED, "read_gradient: the program is not for training");
+	return program_convert(program, parameter->gradient_export, parameter_gradient_values(program, parameter),
+			       ret_values, parameter->description.count * sizeof(float)) ||
+	       fault(parameter, "read_gradient", error);
+}
+
+// Lazy: the next backward pass overwrites.
+bool cpu_zero_gradients(struct program *program, struct error *error)
+{
+	for (uint32_t i = 0; i < program->parameter_count; i++)
+		program->parameters[i].gradient_is_zero = true;
+	return true;
+}
+
+float *parameter_gradient_values(struct program *program, struct parameter_state *parameter)
+{
+	float *values = program_pointer(program, &parameter->gradient, 0);
+	if (parameter->gradient_is_zero) {
+		memset(values, 0, parameter->gradient_floats * sizeof(float));
+		parameter->gradient_is_zero = false;
+	}
+	return values;
+}
+
+bool cpu_gradient_squares(struct program *program, double *ret_squares, struct error *error)
+{
+	if (!program->training)
+		return error_set(error, ERROR_FAILED, "gradient_squares: the program is not for training");
+	double *partial = program_pointer(program, &program->squares, 0);
+	for (uint32_t i = 0; i < program->parameter_count; i++) {
+		struct parameter_state *parameter = &program->parameters[i];
+		ret_squares[i] = vector_squares(program->device->threads, parameter->gradient_floats,
+						parameter_gradient_values(program, parameter), partial);
+	}
+	return true;
+}

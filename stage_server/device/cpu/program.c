@@ -1,0 +1,515 @@
+// Programs: from a run of layers to kernels, layouts and places in memory, and then one layer's pass at a time. Which
+// kernels a layer uses is the layer's own affair (convolution.c, linear.c, ...); how gradients and images come in and
+// what an optimizer does stand in files beside this one.
+#include "stage_server/device/cpu/program.h"
+
+#include <errno.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "stage_server/device/cpu/cpu.h"
+
+static const struct layer_class *const classes[] = {
+	[LAYER_CONVOLUTION] = &convolution_class,
+	[LAYER_RELU] = &relu_class,
+	[LAYER_MAX_POOL] = &max_pool_class,
+	[LAYER_ADAPTIVE_AVERAGE_POOL] = &average_pool_class,
+	[LAYER_FLATTEN] = &flatten_class,
+	[LAYER_DROPOUT] = &dropout_class,
+	[LAYER_LINEAR] = &linear_class,
+};
+
+// A region beyond this is refused before any sum of sizes can overflow.
+#define MAXIMUM_REGION_BYTES (1ull << 50)
+
+bool program_reserve(struct program *program, enum region region, uint64_t bytes, struct block *ret_block,
+		     struct error *error)
+{
+	if (bytes > MAXIMUM_REGION_BYTES || program->region_bytes[region] > MAXIMUM_REGION_BYTES)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "the program needs more than 1 PiB");
+	*ret_block = (struct block){.region = region, .offset = program->region_bytes[region], .bytes = bytes};
+	program->region_bytes[region] += (bytes + BLOCK_ALIGNMENT - 1) / BLOCK_ALIGNMENT * BLOCK_ALIGNMENT;
+	return true;
+}
+
+void program_need_scratchpad(struct program *program, const struct kernel *kernel)
+{
+	uint64_t bytes = kernel_scratchpad_bytes(kernel);
+	if (bytes > program->scratchpad_bytes)
+		program->scratchpad_bytes = bytes;
+}
+
+bool program_run(struct program *program, struct kernel *kernel, void *const pointers[ARGUMENT_COUNT])
+{
+	return kernel_run(kernel, program_pointer(program, &program->scratchpad, 0), pointers);
+}
+
+bool program_convert(struct program *program, struct kernel *kernel, const void *from, void *to, uint64_t bytes)
+{
+	if (kernel == NULL) {
+		memcpy(to, from, bytes);
+		return true;
+	}
+	return program_run(program, kernel,
+			   (void *[ARGUMENT_COUNT]){
+				   [ARGUMENT_SOURCE] = (void *)(uintptr_t)from,
+				   [ARGUMENT_DESTINATION] = to,
+			   });
+}
+
+bool program_reorder(struct program *program, const struct layout *from, const struct layout *to,
+		     struct kernel **ret_kernel, struct error *error)
+{
+	if (!kernel_create_reorder(program->device->onednn, from, to, ret_kernel, error))
+		return false;
+	program_need_scratchpad(program, *ret_kernel);
+	return true;
+}
+
+// ---- building
+
+static struct layout *plain_layout(uint32_t n, uint32_t rank, struct shape shape)
+{
+	int64_t dimensions[4] = {n, shape.channels, shape.height, shape.width};
+	if (rank == 2)
+		dimensions[1] = (int64_t)shape_count(shape);
+	return layout_create_plain(rank, dimensions);
+}
+
+static bool build_layers(struct program *program, struct error *error)
+{
+	program->layers = calloc(program->layer_count, sizeof(program->layers[0]));
+	if (program->layers == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
+	bool is_flat = false;
+	for (uint32_t i = 0; i < program->first_layer; i++)
+		is_flat = is_flat || program->model.layers[i].kind == LAYER_FLATTEN;
+	for (uint32_t i = 0; i < program->layer_count; i++) {
+		struct layer_state *state = &program->layers[i];
+		state->index = program->first_layer + i;
+		state->layer = &program->model.layers[state->index];
+		state->class = classes[state->layer->kind];
+		state->is_first = state->index == 0;
+		state->rank = is_flat ? 2 : 4;
+		is_flat = is_flat || state->layer->kind == LAYER_FLATTEN;
+		state->output_rank = is_flat ? 2 : 4;
+		state->plain_input = plain_layout(program->n, state->rank, state->layer->input);
+		state->plain_output = plain_layout(program->n, state->output_rank, state->layer->output);
+		if (state->plain_input == NULL || state->plain_output == NULL)
+			return error_set(error, ERROR_OUT_OF_MEMORY, "layer %s: no layout for its tensors",
+					 state->layer->name);
+		if (i == 0 || state->layer->kind != LAYER_RELU)
+			continue;
+		enum layer_kind before = state[-1].layer->kind;
+		state->done_before = before == LAYER_CONVOLUTION || before == LAYER_LINEAR;
+		state[-1].relu_follows = state->done_before;
+	}
+	return true;
+}
+
+// Forward: each layer's place, and a reorder where it wants its input otherwise than it comes.
+static bool match_activations(struct program *program, struct error *error)
+{
+	struct layer_state *first = &program->layers[0];
+	first->input.layout = first->wanted_input != NULL ? first->wanted_input : first->plain_input;
+	if (!program_reserve(program, REGION_STASH, layout_bytes(first->input.layout), &first->input.block, error) ||
+	    !program_reorder(program, first->plain_input, first->input.layout, &program->input_import, error))
+		return false;
+	for (uint32_t i = 0; i < program->layer_count; i++) {
+		struct layer_state *state = &program->layers[i];
+		if (i > 0) {
+			state->arriving = state->input = state[-1].output;
+			if (state->wanted_input != NULL) {
+				if (!program_reorder(program, state->arriving.layout, state->wanted_input,
+						     &state->input_reorder, error))
+					return error_wrap(error, "layer %s", state->layer->name);
+				state->input.layout = state->wanted_input;
+			}
+			if (state->input_reorder != NULL &&
+			    !program_reserve(program, REGION_STASH, layout_bytes(state->wanted_input),
+					     &state->input.block, error))
+				return false;
+		}
+		if (state->class->place != NULL && !state->class->place(program, state, error))
+			return error_wrap(error, "layer %s", state->layer->name);
+		if (state->output.layout == NULL)
+			state->output.layout = state->given_output;
+	}
+	return program_reorder(program, program_last_layer(program)->output.layout,
+			       program_last_layer(program)->plain_output, &program->output_export, error);
+}
+
+static void need_gradient(struct program *program, const struct layout *layout)
+{
+	if (layout_bytes(layout) > program->gradient_bytes)
+		program->gradient_bytes = layout_bytes(layout);
+}
+
+// Backward: a reorder where a layer wants the gradient of its output otherwise than the layer behind it gives it.
+static bool match_gradients(struct program *program, struct error *error)
+{
+	struct layer_state *last = program_last_layer(program);
+	const struct layout *flowing = last->wanted_for_weight != NULL  ? last->wanted_for_weight
+				       : last->wanted_for_input != NULL ? last->wanted_for_input
+									: last->plain_output;
+	program->output_gradient_layout = flowing;
+	need_gradient(program, flowing);
+	if (!program_reorder(program, last->plain_output, flowing, &program->output_gradient_import, error))
+		return false;
+	for (uint32_t i = program->layer_count; i-- > 0;) {
+		struct layer_state *state = &program->layers[i];
+		if (state->wanted_for_weight != NULL) {
+			if (!program_reorder(program, flowing, state->wanted_for_weight, &state->reorder_for_weight,
+					     error))
+				return error_wrap(error, "layer %s", state->layer->name);
+			flowing = state->wanted_for_weight;
+			need_gradient(program, flowing);
+		}
+		if (state->is_first)
+			return true; // nobody asks for the gradient of the images
+		if (state->wanted_for_input != NULL) {
+			if (!program_reorder(program, flowing, state->wanted_for_input, &state->reorder_for_input,
+					     error))
+				return error_wrap(error, "layer %s", state->layer->name);
+			flowing = state->wanted_for_input;
+			need_gradient(program, flowing);
+		}
+		if (state->given_gradient != NULL)
+			flowing = state->given_gradient;
+		need_gradient(program, flowing);
+	}
+	program->input_gradient_layout = flowing;
+	return program_reorder(program, flowing, program->layers[0].plain_input, &program->input_gradient_export,
+			       error);
+}
+
+static bool build(struct program *program, struct error *error)
+{
+	if (!build_layers(program, error) || !parameters_prepare(program, error))
+		return false;
+	for (uint32_t i = 0; i < program->layer_count; i++) {
+		struct layer_state *state = &program->layers[i];
+		if (state->class->prepare != NULL && !state->class->prepare(program, state, error))
+			return error_wrap(error, "layer %s", state->layer->name);
+	}
+	if (!match_activations(program, error) || (program->training && !match_gradients(program, error)) ||
+	    !parameters_place(program, error) || !loss_place(program, error))
+		return false;
+	// Images are resized in plain layout first where the first layer wants another.
+	if (program->first_layer == 0 && program->input_import != NULL &&
+	    layout_bytes(program->layers[0].plain_input) > program->plain_temporary_bytes)
+		program->plain_temporary_bytes = layout_bytes(program->layers[0].plain_input);
+	return program_reserve(program, REGION_WORKSPACE, program->gradient_bytes, &program->gradient[0], error) &&
+	       program_reserve(program, REGION_WORKSPACE, program->gradient_bytes, &program->gradient[1], error) &&
+	       program_reserve(program, REGION_WORKSPACE, program->weight_temporary_bytes,
+			       &program->weight_temporary, error) &&
+	       program_reserve(program, REGION_WORKSPACE, program->plain_temporary_bytes, &program->plain_temporary,
+			       error) &&
+	       program_reserve(program, REGION_WORKSPACE, program->scratchpad_bytes, &program->scratchpad, error);
+}
+
+static bool check_spec(const struct program_spec *spec, struct error *error)
+{
+	const struct model *model = spec->model;
+	if (model->layer_count > MODEL_MAXIMUM_LAYERS || spec->first_layer >= spec->end_layer ||
+	    spec->end_layer > model->layer_count)
+		return error_set(error, ERROR_USAGE, "a stage of layers [%u, %u) of a model of %u", spec->first_layer,
+				 spec->end_layer, model->layer_count);
+	if (spec->micro_batch_size < 1 || spec->micro_batch_size > 65536 || spec->micro_batches < 1 ||
+	    spec->micro_batches > 65536 || spec->slots < 1 || spec->slots > 65536)
+		return error_set(error, ERROR_USAGE,
+				 "micro-batch size %u, micro-batches %u and slots %u must each be within [1, 65536]",
+				 spec->micro_batch_size, spec->micro_batches, spec->slots);
+	for (uint32_t i = 0; i < model->layer_count; i++) {
+		uint32_t kind = model->layers[i].kind;
+		if (kind >= sizeof(classes) / sizeof(classes[0]) || classes[kind] == NULL)
+			return error_set(error, ERROR_USAGE, "layer %u is of unknown kind %u", i, kind);
+	}
+	if (spec->first_layer > 0)
+		return true;
+	if (spec->raw_image_size < 1 || spec->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
+		return error_set(error, ERROR_USAGE, "images of size %u: must be within [1, %d]", spec->raw_image_size,
+				 MODEL_MAXIMUM_IMAGE_SIZE);
+	for (int i = 0; i < 3; i++)
+		if (!(spec->standard_deviation[i] > 0.0f))
+			return error_set(error, ERROR_USAGE, "the standard deviation of channel %d must be above 0", i);
+	return true;
+}
+
+// Everything but the memory.
+static bool program_describe(struct device *device, const struct program_spec *spec, struct program **ret_program,
+			     struct error *error)
+{
+	if (!check_spec(spec, error))
+		return false;
+	struct program *program = calloc(1, sizeof(*program));
+	if (program == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
+	program->device = device;
+	program->model = *spec->model;
+	program->first_layer = spec->first_layer;
+	program->end_layer = spec->end_layer;
+	program->layer_count = spec->end_layer - spec->first_layer;
+	program->n = spec->micro_batch_size;
+	program->micro_batches = spec->micro_batches;
+	program->slots = spec->slots;
+	program->optimizer = spec->optimizer;
+	program->seed = spec->seed;
+	program->training = spec->training;
+	program->raw_image_size = spec->raw_image_size;
+	memcpy(program->mean, spec->mean, sizeof(program->mean));
+	memcpy(program->standard_deviation, spec->standard_deviation, sizeof(program->standard_deviation));
+	program->has_labels = spec->end_layer == spec->model->layer_count;
+	// oneDNN shares work out by the number of threads that it finds when a kernel is made.
+	int threads_before = omp_get_max_threads();
+	omp_set_num_threads((int)device->threads);
+	bool built = build(program, error);
+	omp_set_num_threads(threads_before);
+	if (!built) {
+		cpu_program_destroy(program);
+		return false;
+	}
+	*ret_program = program;
+	return true;
+}
+
+// ---- memory
+
+enum { PAGE_BYTES = 4096, HUGE_PAGE_BYTES = 2 << 20 };
+
+static uint64_t mapped_bytes(const struct program *program, enum region region)
+{
+	uint64_t bytes = program->region_bytes[region];
+	if (region == REGION_STASH)
+		bytes *= program->slots; // at most 2^50 * 2^13, see program_reserve
+	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+void cpu_program_memory(const struct program *program, struct memory_use *ret_use)
+{
+	*ret_use = (struct memory_use){
+		.parameter_bytes = mapped_bytes(program, REGION_PARAMETERS),
+		.gradient_bytes = mapped_bytes(program, REGION_GRADIENTS),
+		.optimizer_bytes = mapped_bytes(program, REGION_OPTIMIZER),
+		.stash_bytes = mapped_bytes(program, REGION_STASH),
+		.workspace_bytes = mapped_bytes(program, REGION_WORKSPACE),
+	};
+}
+
+// Maps a region at the border of a huge page and has the kernel back it now, so that no step pays for page faults and a
+// machine without the memory says so here. Freshly mapped memory is zero.
+static bool map_region(struct program *program, enum region region, struct error *error)
+{
+	uint64_t bytes = mapped_bytes(program, region);
+	if (bytes == 0)
+		return true;
+	uint8_t *start = mmap(NULL, bytes + HUGE_PAGE_BYTES, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (start == MAP_FAILED)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "the machine has no %llu bytes of memory left",
+				 (unsigned long long)bytes);
+	uint64_t before = (HUGE_PAGE_BYTES - (uintptr_t)start % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES;
+	if (before > 0)
+		munmap(start, before);
+	munmap(start + before + bytes, HUGE_PAGE_BYTES - before);
+	program->region[region] = start + before;
+	program->mapped_bytes[region] = bytes;
+	madvise(program->region[region], bytes, MADV_HUGEPAGE); // without them it is only slower
+#ifdef MADV_POPULATE_WRITE
+	// A kernel that does not know it backs the pages when they are touched.
+	if (madvise(program->region[region], bytes, MADV_POPULATE_WRITE) != 0 && errno == ENOMEM)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "the machine has no %llu bytes of memory left",
+				 (unsigned long long)bytes);
+#endif
+	return true;
+}
+
+bool cpu_program_plan_memory(struct device *device, const struct program_spec *spec, struct memory_use *ret_use,
+			     struct error *error)
+{
+	struct program *program = NULL;
+	if (!program_describe(device, spec, &program, error))
+		return false;
+	cpu_program_memory(program, ret_use);
+	cpu_program_destroy(program);
+	return true;
+}
+
+bool cpu_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
+			struct error *error)
+{
+	struct program *program = NULL;
+	if (!program_describe(device, spec, &program, error))
+		return false;
+	for (enum region region = 0; region < REGION_COUNT; region++)
+		if (!map_region(program, region, error)) {
+			cpu_program_destroy(program);
+			return false;
+		}
+	*ret_program = program;
+	return true;
+}
+
+static void layer_release(struct layer_state *state)
+{
+	struct kernel *kernels[] = {state->input_reorder, state->reorder_for_weight, state->reorder_for_input,
+				    state->weights_reorder, state->backward_weight, state->backward_input,
+				    state->forward};
+	for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
+		kernel_destroy(kernels[i]);
+	layout_destroy(state->plain_input);
+	layout_destroy(state->plain_output);
+}
+
+void cpu_program_destroy(struct program *program)
+{
+	if (program == NULL)
+		return;
+	for (enum region region = 0; region < REGION_COUNT; region++)
+		if (program->region[region] != NULL)
+			munmap(program->region[region], program->mapped_bytes[region]);
+	parameters_release(program);
+	kernel_destroy(program->input_import);
+	kernel_destroy(program->output_export);
+	kernel_destroy(program->output_gradient_import);
+	kernel_destroy(program->input_gradient_export);
+	for (uint32_t i = 0; program->layers != NULL && i < program->layer_count; i++)
+		layer_release(&program->layers[i]);
+	free(program->layers);
+	free(program);
+}
+
+// ---- passes
+
+// Every call ends up here first: the number of threads is the calling thread's, and its thread may serve other programs.
+static bool enter(struct program *program, const char *operation, uint32_t slot, bool needs_training,
+		  struct error *error)
+{
+	omp_set_num_threads((int)program->device->threads);
+	if (slot >= program->slots)
+		return error_set(error, ERROR_FAILED, "%s: slot %u of %u", operation, slot, program->slots);
+	if (needs_training && !program->training)
+		return error_set(error, ERROR_FAILED, "%s: the program is not for training", operation);
+	return true;
+}
+
+static struct layer_state *find_layer(struct program *program, const char *operation, uint32_t layer,
+				      struct error *error)
+{
+	if (layer >= program->first_layer && layer < program->end_layer)
+		return &program->layers[layer - program->first_layer];
+	error_set(error, ERROR_FAILED, "%s: layer %u is not of this stage, [%u, %u)", operation, layer,
+		  program->first_layer, program->end_layer);
+	return NULL;
+}
+
+static bool fault(const struct layer_state *state, const char *operation, struct error *error)
+{
+	return error_set(error, ERROR_FAILED, "%s of layer %s (%s) failed in oneDNN", operation, state->layer->name,
+			 layer_kind_name(state->layer->kind));
+}
+
+bool cpu_forward(struct program *program, uint32_t slot, uint32_t layer, uint64_t first_sample, struct error *error)
+{
+	struct layer_state *state = find_layer(program, "forward", layer, error);
+	if (state == NULL || !enter(program, "forward", slot, false, error))
+		return false;
+	if (state->input_reorder != NULL &&
+	    !program_convert(program, state->input_reorder, program_pointer(program, &state->arriving.block, slot),
+			     program_pointer(program, &state->input.block, slot), 0))
+		return fault(state, "forward", error);
+	if (state->class->forward != NULL && !state->class->forward(program, state, slot, first_sample))
+		return fault(state, "forward", error);
+	return true;
+}
+
+static bool reorder_gradient(struct program *program, struct kernel *kernel)
+{
+	if (kernel == NULL)
+		return true;
+	if (!program_convert(program, kernel, program_gradient(program), program_next_gradient(program), 0))
+		return false;
+	program_swap_gradients(program);
+	return true;
+}
+
+bool cpu_backward_weight(struct program *program, uint32_t slot, uint32_t layer, struct error *error)
+{
+	struct layer_state *state = find_layer(program, "backward_weight", layer, error);
+	if (state == NULL || !enter(program, "backward_weight", slot, true, error))
+		return false;
+	if (state->class->backward_weight == NULL)
+		return true;
+	if (!reorder_gradient(program, state->reorder_for_weight) ||
+	    !state->class->backward_weight(program, state, slot))
+		return fault(state, "backward_weight", error);
+	return true;
+}
+
+bool cpu_backward_input(struct program *program, uint32_t slot, uint32_t layer, struct error *error)
+{
+	struct layer_state *state = find_layer(program, "backward_input", layer, error);
+	if (state == NULL || !enter(program, "backward_input", slot, true, error))
+		return false;
+	if (state->is_first)
+		return true;
+	if (!reorder_gradient(program, state->reorder_for_input))
+		return fault(state, "backward_input", error);
+	if (state->class->backward_input != NULL && !state->class->backward_input(program, state, slot))
+		return fault(state, "backward_input", error);
+	return true;
+}
+
+// ---- boundaries
+
+bool cpu_write_input(struct program *program, uint32_t slot, const float *values, struct error *error)
+{
+	struct layer_state *first = &program->layers[0];
+	if (!enter(program, "write_input", slot, false, error))
+		return false;
+	return program_convert(program, program->input_import, values,
+			       program_pointer(program, &first->input.block, slot),
+			       layout_bytes(first->plain_input)) ||
+	       fault(first, "write_input", error);
+}
+
+bool cpu_read_output(struct program *program, uint32_t slot, float *ret_values, struct error *error)
+{
+	struct layer_state *last = program_last_layer(program);
+	if (!enter(program, "read_output", slot, false, error))
+		return false;
+	return program_convert(program, program->output_export, program_pointer(program, &last->output.block, slot),
+			       ret_values, layout_bytes(last->plain_output)) ||
+	       fault(last, "read_output", error);
+}
+
+bool cpu_write_output_gradient(struct program *program, const float *values, struct error *error)
+{
+	struct layer_state *last = program_last_layer(program);
+	if (!enter(program, "write_output_gradient", 0, true, error))
+		return false;
+	return program_convert(program, program->output_gradient_import, values, program_gradient(program),
+			       layout_bytes(last->plain_output)) ||
+	       fault(last, "write_output_gradient", error);
+}
+
+bool cpu_read_input_gradient(struct program *program, float *ret_values, struct error *error)
+{
+	struct layer_state *first = &program->layers[0];
+	if (!enter(program, "read_input_gradient", 0, true, error))
+		return false;
+	if (first->is_first)
+		return error_set(error, ERROR_FAILED, "read_input_gradient: the first stage has none");
+	return program_convert(program, program->input_gradient_export, program_gradient(program), ret_values,
+			       layout_bytes(first->plain_input)) ||
+	       fault(first, "read_input_gradient", error);
+}
+
+// Nothing runs behind the caller's back here.
+bool cpu_synchronize(struct program *program, struct error *error)
+{
+	return true;
+}

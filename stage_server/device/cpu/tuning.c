@@ -1,0 +1,203 @@
+// See tuning.h. The file is text, a line a choice: key, candidate's name, its nanoseconds. Lines are only ever added,
+// under an exclusive lock (flock) that is held while timing, so two processes never disturb each other's measurements.
+#include "stage_server/device/cpu/tuning.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "stage_server/device/cpu/onednn.h"
+
+enum { MAXIMUM_FILE_BYTES = 4 << 20, ROUNDS = 3 };
+
+struct tuning {
+	char *path; // NULL: nothing is remembered
+	char machine[160]; // begins every key: processor, library, threads
+	pthread_mutex_t lock; // of the process; the file's lock is of its descriptor
+};
+
+// "GenuineIntel-6-207": what kernels are fast depends on it.
+static void processor_name(char *into, size_t size)
+{
+	char vendor[32] = "", family[16] = "", model[16] = "", line[256];
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL && model[0] == '\0') {
+		sscanf(line, "vendor_id : %31s", vendor);
+		sscanf(line, "cpu family : %15s", family);
+		sscanf(line, "model : %15s", model);
+	}
+	if (file != NULL)
+		fclose(file);
+	snprintf(into, size, "%s-%s-%s", vendor, family, model);
+}
+
+// Makes the folders above the last slash.
+static bool make_folders(char *path)
+{
+	for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		bool made = mkdir(path, 0755) == 0 || errno == EEXIST;
+		*slash = '/';
+		if (!made)
+			return false;
+	}
+	return true;
+}
+
+static int open_file(const char *path)
+{
+	int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_APPEND, 0644);
+	return file >= 0 ? file : open(path, O_RDONLY | O_CLOEXEC); // an administrator's, to be kept as it is
+}
+
+// The first place that works: returns owned, or NULL.
+static char *default_path(void)
+{
+	const char *bases[] = {getenv("XDG_CACHE_HOME"), getenv("HOME"), "/var/cache"};
+	const char *folders[] = {"penstock/tuning", ".cache/penstock/tuning", "penstock/tuning"};
+	for (int i = 0; i < 3; i++) {
+		char *path = NULL;
+		if (bases[i] == NULL || bases[i][0] != '/' || asprintf(&path, "%s/%s", bases[i], folders[i]) < 0)
+			continue;
+		int file = make_folders(path) ? open_file(path) : -1;
+		if (file >= 0) {
+			close(file);
+			return path;
+		}
+		free(path);
+	}
+	return NULL;
+}
+
+bool tuning_create(const char *file, uint32_t threads, struct tuning **ret_tuning, struct error *error)
+{
+	struct tuning *tuning = calloc(1, sizeof(*tuning));
+	if (tuning == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
+	pthread_mutex_init(&tuning->lock, NULL);
+	char processor[72], library[32], instructions[16];
+	processor_name(processor, sizeof(processor));
+	onednn_version(library, sizeof(library));
+	onednn_instructions(instructions, sizeof(instructions));
+	snprintf(tuning->machine, sizeof(tuning->machine), "%s/%s/%s/threads=%u", processor, library, instructions,
+		 threads);
+	for (char *c = tuning->machine; *c != '\0'; c++)
+		*c = *c == ' ' || *c == '\t' ? '-' : *c;
+	tuning->path = file != NULL ? strdup(file) : default_path();
+	if (tuning->path != NULL) {
+		int descriptor = make_folders(tuning->path) ? open_file(tuning->path) : -1;
+		if (descriptor < 0) {
+			log_warning("tuning file %s: %s; kernels are not timed, the usual ones are used", tuning->path,
+				    strerror(errno));
+			free(tuning->path);
+			tuning->path = NULL;
+		} else {
+			close(descriptor);
+		}
+	}
+	*ret_tuning = tuning;
+	return true;
+}
+
+void tuning_destroy(struct tuning *tuning)
+{
+	if (tuning == NULL)
+		return;
+	pthread_mutex_destroy(&tuning->lock);
+	free(tuning->path);
+	free(tuning);
+}
+
+// The candidate that the file names for the key, or `count`. The last line about a key counts.
+static uint32_t look_up(int file, const char *key, const struct tuning_question *question)
+{
+	struct stat status;
+	if (fstat(file, &status) != 0 || status.st_size <= 0 || status.st_size > MAXIMUM_FILE_BYTES)
+		return question->count;
+	char *text = malloc((size_t)status.st_size + 1);
+	ssize_t length = text != NULL ? pread(file, text, (size_t)status.st_size, 0) : -1;
+	uint32_t found = question->count;
+	if (length > 0) {
+		text[length] = '\0';
+		size_t key_length = strlen(key);
+		char *rest = NULL;
+		for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+			if (strncmp(line, key, key_length) != 0 || line[key_length] != '\t')
+				continue;
+			const char *name = line + key_length + 1;
+			size_t name_length = strcspn(name, "\t");
+			for (uint32_t i = 0; i < question->count; i++)
+				if (strlen(question->names[i]) == name_length &&
+				    strncmp(name, question->names[i], name_length) == 0)
+					found = i;
+		}
+	}
+	free(text);
+	return found;
+}
+
+// The best of a few rounds each, taken in turn so that a disturbance hits all; the first candidate wins a tie of 2 %.
+static uint32_t measure(const struct tuning_question *question, uint64_t *ret_ns)
+{
+	uint64_t best_ns[TUNING_MAXIMUM_CANDIDATES];
+	bool usable[TUNING_MAXIMUM_CANDIDATES];
+	for (uint32_t i = 0; i < question->count; i++) {
+		best_ns[i] = UINT64_MAX;
+		usable[i] = question->run(question->context, i); // warms it up, too
+	}
+	for (int round = 0; round < ROUNDS; round++)
+		for (uint32_t i = 0; i < question->count; i++) {
+			if (!usable[i])
+				continue;
+			uint64_t start_ns = clock_now_ns();
+			usable[i] = question->run(question->context, i);
+			uint64_t elapsed_ns = clock_now_ns() - start_ns;
+			if (elapsed_ns < best_ns[i])
+				best_ns[i] = elapsed_ns;
+		}
+	uint32_t best = 0;
+	for (uint32_t i = 1; i < question->count; i++)
+		if (usable[i] && (!usable[best] || (double)best_ns[i] * 1.02 < (double)best_ns[best]))
+			best = i;
+	*ret_ns = best_ns[best];
+	return best;
+}
+
+uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *question)
+{
+	if (question->count <= 1 || tuning->path == NULL)
+		return 0;
+	char key[sizeof(tuning->machine) + TUNING_KEY_SIZE];
+	snprintf(key, sizeof(key), "%s/%s", tuning->machine, question->key);
+	pthread_mutex_lock(&tuning->lock);
+	uint32_t choice = 0;
+	int file = open_file(tuning->path);
+	if (file >= 0 && flock(file, LOCK_EX) == 0) {
+		choice = look_up(file, key, question);
+		bool writable = (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
+		if (choice == question->count && writable) {
+			uint64_t ns = 0;
+			choice = measure(question, &ns);
+			char line[sizeof(key) + TUNING_NAME_SIZE + 32];
+			int length = snprintf(line, sizeof(line), "%s\t%s\t%llu\n", key, question->names[choice],
+					      (unsigned long long)ns);
+			// What cannot be remembered must not be used: the next program could choose otherwise.
+			if (write(file, line, (size_t)length) != length)
+				choice = 0;
+		}
+		if (choice == question->count)
+			choice = 0;
+	}
+	if (file >= 0)
+		close(file);
+	pthread_mutex_unlock(&tuning->lock);
+	return choice;
+}

@@ -1,0 +1,30 @@
+// Which of several kernels is the fastest for a shape on this machine, timed once and remembered in a file that all
+// daemons of the machine share, so that all of them compute alike, whichever has timed first.
+//
+// Where the file can be neither read nor written nothing is timed: the first candidate is taken, always the same.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+
+struct tuning;
+
+enum { TUNING_MAXIMUM_CANDIDATES = 8, TUNING_NAME_SIZE = 64, TUNING_KEY_SIZE = 160 };
+
+// `file` NULL: penstock/tuning in $XDG_CACHE_HOME, ~/.cache or /var/cache. Choices depend on `threads`, too.
+bool tuning_create(const char *file, uint32_t threads, struct tuning **ret_tuning, struct error *error);
+void tuning_destroy(struct tuning *tuning); // takes NULL
+
+struct tuning_question {
+	const char *key; // the operation and its shape; no white space
+	uint32_t count;
+	const char *names[TUNING_MAXIMUM_CANDIDATES]; // no white space
+	// Runs a candidate once; false: it cannot be used.
+	bool (*run)(void *context, uint32_t candidate);
+	void *context;
+};
+
+// Any thread; waits while another thread or process is timing. An answer is below question->count.
+uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *question);
