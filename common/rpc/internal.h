@@ -19,6 +19,7 @@ struct operation {
 };
 
 grpc_completion_queue *runtime_queue(void); // NULL before rpc_start
+void runtime_count_stream(int change);      // 1 when a stream begins, -1 when it is over: rpc_stop waits for 0
 
 // Channel arguments common to both ends; fills `ret_args` from index 0 and returns how many.
 enum { RUNTIME_MAXIMUM_ARGUMENTS = 24 };

@@ -43,7 +43,7 @@ enum error_code rpc_status_to_error_code(enum rpc_status status);
 
 // The whole process, once each: grpc_init and the completion-queue threads, which all servers and clients share.
 bool rpc_start(uint32_t threads, struct error *error);
-void rpc_stop(void); // after every server, client and stream is gone; waits
+void rpc_stop(void); // after every server is stopped and client destroyed; waits until every stream is over
 
 // ---- Messages received
 

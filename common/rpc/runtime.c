@@ -7,11 +7,22 @@ static struct {
 	grpc_completion_queue *queue;
 	pthread_t *threads;
 	uint32_t thread_count;
-} runtime;
+	pthread_mutex_t lock; // of what follows
+	pthread_cond_t changed;
+	uint32_t streams; // not yet over
+} runtime = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 grpc_completion_queue *runtime_queue(void)
 {
 	return runtime.queue;
+}
+
+void runtime_count_stream(int change)
+{
+	pthread_mutex_lock(&runtime.lock);
+	runtime.streams += (uint32_t)change;
+	pthread_cond_broadcast(&runtime.changed);
+	pthread_mutex_unlock(&runtime.lock);
 }
 
 static void *runtime_loop(void *unused)
@@ -45,6 +56,11 @@ void rpc_stop(void)
 {
 	if (runtime.queue == NULL)
 		return;
+	// gRPC aborts when an operation meets a queue that was shut down.
+	pthread_mutex_lock(&runtime.lock);
+	while (runtime.streams > 0)
+		pthread_cond_wait(&runtime.changed, &runtime.lock);
+	pthread_mutex_unlock(&runtime.lock);
 	grpc_completion_queue_shutdown(runtime.queue);
 	for (uint32_t i = 0; i < runtime.thread_count; i++)
 		pthread_join(runtime.threads[i], NULL);

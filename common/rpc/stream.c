@@ -145,6 +145,7 @@ static void report_closed(struct rpc_stream *stream)
 	if (stream->gone != NULL)
 		stream->gone(stream->server);
 	rpc_stream_unref(stream);
+	runtime_count_stream(-1);
 }
 
 // An operation is done; the last one closes the stream. The caller touches the stream no more.
@@ -260,6 +261,7 @@ struct rpc_stream *stream_create(grpc_call *call, bool is_client)
 		grpc_call_unref(call);
 		return NULL;
 	}
+	runtime_count_stream(1);
 	stream->references = 2; // the starter's, and one until `closed` has returned
 	stream->call = call;
 	stream->is_client = is_client;

@@ -1,0 +1,334 @@
+// How fast tensors cross from one process to another through common/rpc, beside a plain TCP socket moving the same bytes
+// into the same kind of buffer, in turns in one run. Prints GB/s of both and their ratio.
+//
+//   bench_exchange [--tensors N] [--rounds N] [--connections N] [--chunk-bytes N] [--minimum-ratio R]
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/strings.h"
+#include "common/rpc/protocol.h"
+#include "common/rpc/rpc.h"
+#include "penstock/v1/stage_server.pb-c.h"
+
+enum { TENSOR_BYTES = 8 << 20, DESTINATIONS = 4, MAXIMUM_ROUNDS = 101 };
+
+static struct {
+	uint32_t tensors, rounds, connections, chunk_bytes;
+	double minimum_ratio;
+} options = {64, 7, PROTOCOL_DEFAULT_CONNECTIONS, PROTOCOL_DEFAULT_CHUNK_BYTES, 0.0};
+
+static void die(const char *what)
+{
+	fprintf(stderr, "bench_exchange: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+// ---- The receiving process
+
+static uint8_t *destination[DESTINATIONS];
+static _Atomic(uint64_t) received_bytes;
+
+// Copies each chunk to its place; answers with a credit when a round's bytes are all here.
+static void chunk_arrived(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
+{
+	struct error error;
+	Penstock__V1__ExchangeMessage *message = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
+		incoming, &penstock__v1__exchange_message__descriptor, &error);
+	if (message == NULL || message->body_case != PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK) {
+		rpc_stream_finish(stream, RPC_INVALID_ARGUMENT, "not a chunk");
+		return;
+	}
+	const Penstock__V1__TensorChunk *chunk = message->chunk;
+	size_t size = rpc_incoming_payload_size(incoming);
+	if (chunk->offset_bytes + size <= TENSOR_BYTES)
+		rpc_incoming_copy_payload(incoming, destination[chunk->micro_batch % DESTINATIONS] + chunk->offset_bytes);
+	protobuf_c_message_free_unpacked(&message->base, NULL);
+	uint64_t total = atomic_fetch_add(&received_bytes, size) + size;
+	if (total % ((uint64_t)options.tensors * TENSOR_BYTES) == 0) {
+		Penstock__V1__Credit credit = PENSTOCK__V1__CREDIT__INIT;
+		Penstock__V1__ExchangeMessage answer = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
+		credit.tensors = 1;
+		answer.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CREDIT;
+		answer.credit = &credit;
+		rpc_stream_send(stream, &answer.base, NULL, 0, 0);
+	}
+}
+
+static void stream_ended(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
+{
+	rpc_stream_unref(stream);
+}
+
+static void stream_arrived(struct rpc_stream *stream, void *user)
+{
+	static const struct rpc_stream_events events = {.message = chunk_arrived, .closed = stream_ended};
+	rpc_stream_accept(stream, &events, NULL);
+}
+
+static void read_fully(int socket, uint8_t *into, size_t size)
+{
+	while (size > 0) {
+		ssize_t count = read(socket, into, size);
+		if (count <= 0)
+			die("read");
+		into += count;
+		size -= (size_t)count;
+	}
+}
+
+static void write_fully(int socket, const uint8_t *from, size_t size)
+{
+	while (size > 0) {
+		ssize_t count = write(socket, from, size);
+		if (count <= 0)
+			die("write");
+		from += count;
+		size -= (size_t)count;
+	}
+}
+
+__attribute__((noreturn)) static void *raw_receiver(void *argument)
+{
+	int listener = *(int *)argument, one = 1;
+	int connection = accept(listener, NULL, NULL);
+	if (connection < 0)
+		die("accept");
+	setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	for (;;) {
+		for (uint32_t i = 0; i < options.tensors; i++)
+			read_fully(connection, destination[i % DESTINATIONS], TENSOR_BYTES);
+		write_fully(connection, (const uint8_t *)"", 1);
+	}
+}
+
+static int listen_on_loopback(uint16_t *ret_port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	if (listener < 0 || bind(listener, (struct sockaddr *)&address, length) != 0 || listen(listener, 1) != 0 ||
+	    getsockname(listener, (struct sockaddr *)&address, &length) != 0)
+		die("listen");
+	*ret_port = ntohs(address.sin_port);
+	return listener;
+}
+
+static void receive_forever(int ports)
+{
+	struct error error;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int i = 0; i < DESTINATIONS; i++) {
+		destination[i] = buffer_create(TENSOR_BYTES)->data;
+		memset(destination[i], 0, TENSOR_BYTES);
+	}
+	uint16_t port[2];
+	int listener = listen_on_loopback(&port[0]);
+	pthread_t thread;
+	struct rpc_server *server;
+	struct rpc_method method = {PROTOCOL_METHOD_EXCHANGE, stream_arrived, NULL};
+	const char *address = "127.0.0.1:0";
+	if (pthread_create(&thread, NULL, raw_receiver, &listener) != 0)
+		die("thread");
+	if (!rpc_start(2, &error) ||
+	    !rpc_server_start(&(struct rpc_server_options){.addresses = &address, .address_count = 1}, &method, 1, &server,
+			      &error)) {
+		fprintf(stderr, "bench_exchange: %s\n", error.message);
+		exit(1);
+	}
+	port[1] = (uint16_t)rpc_server_port(server, 0);
+	if (write(ports, port, sizeof(port)) != sizeof(port))
+		die("write");
+	for (;;)
+		pause();
+}
+
+// ---- The sending process
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static uint32_t rounds_received;
+static bool broken;
+
+static void round_received(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
+{
+	pthread_mutex_lock(&lock);
+	rounds_received++;
+	pthread_cond_signal(&changed);
+	pthread_mutex_unlock(&lock);
+}
+
+static void call_ended(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
+{
+	pthread_mutex_lock(&lock);
+	broken = true;
+	pthread_cond_signal(&changed);
+	pthread_mutex_unlock(&lock);
+}
+
+static double send_round(struct rpc_stream **streams, struct buffer_pool *pool, uint32_t round)
+{
+	uint64_t begin = clock_now_ns();
+	uint32_t dimensions[] = {64, 128, 16, 16}; // 8 MiB of float32
+	Penstock__V1__TensorChunk chunk = PENSTOCK__V1__TENSOR_CHUNK__INIT;
+	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
+	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK;
+	message.chunk = &chunk;
+	chunk.dtype = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32;
+	chunk.n_shape = 4;
+	chunk.shape = dimensions;
+	chunk.step = round;
+	for (uint32_t t = 0; t < options.tensors; t++) {
+		struct buffer *tensor = buffer_pool_take(pool);
+		chunk.micro_batch = t;
+		for (uint32_t offset = 0, i = 0; offset < TENSOR_BYTES; offset += options.chunk_bytes, i++) {
+			size_t size = TENSOR_BYTES - offset < options.chunk_bytes ? TENSOR_BYTES - offset
+										   : options.chunk_bytes;
+			chunk.offset_bytes = offset;
+			rpc_stream_send(streams[i % options.connections], &message.base, tensor, offset, size);
+		}
+		buffer_unref(tensor);
+	}
+	pthread_mutex_lock(&lock);
+	while (rounds_received <= round && !broken)
+		pthread_cond_wait(&changed, &lock);
+	pthread_mutex_unlock(&lock);
+	return (double)(clock_now_ns() - begin) * 1e-9;
+}
+
+static double send_raw_round(int connection, const uint8_t *tensor)
+{
+	uint64_t begin = clock_now_ns();
+	uint8_t answer;
+	for (uint32_t t = 0; t < options.tensors; t++)
+		write_fully(connection, tensor, TENSOR_BYTES);
+	read_fully(connection, &answer, 1);
+	return (double)(clock_now_ns() - begin) * 1e-9;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+static double median(double *values, uint32_t count)
+{
+	qsort(values, count, sizeof(*values), compare_doubles);
+	return values[count / 2];
+}
+
+static int measure(const uint16_t port[2])
+{
+	struct error error;
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port[0])};
+	int connection = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	if (connection < 0 || connect(connection, (struct sockaddr *)&to, sizeof(to)) != 0)
+		die("connect");
+	setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	char address[32];
+	snprintf(address, sizeof(address), "127.0.0.1:%u", port[1]);
+	static const struct rpc_stream_events events = {.message = round_received, .closed = call_ended};
+	struct rpc_client *clients[PROTOCOL_MAXIMUM_CONNECTIONS];
+	struct rpc_stream *streams[PROTOCOL_MAXIMUM_CONNECTIONS];
+	if (!rpc_start(2, &error))
+		die(error.message);
+	for (uint32_t i = 0; i < options.connections; i++) {
+		if (!rpc_client_create(address, &(struct rpc_client_options){0}, &clients[i], &error))
+			die(error.message);
+		streams[i] = rpc_client_stream(clients[i], PROTOCOL_METHOD_EXCHANGE, 0, &events, NULL);
+	}
+	struct buffer_pool *pool = buffer_pool_create(TENSOR_BYTES, DESTINATIONS);
+	struct buffer *raw = buffer_create(TENSOR_BYTES);
+	memset(raw->data, 1, raw->size);
+	double ours[MAXIMUM_ROUNDS], theirs[MAXIMUM_ROUNDS], ratios[MAXIMUM_ROUNDS];
+	send_raw_round(connection, raw->data);
+	send_round(streams, pool, 0);
+	double bytes = (double)options.tensors * TENSOR_BYTES;
+	for (uint32_t round = 0; round < options.rounds; round++) {
+		theirs[round] = bytes / send_raw_round(connection, raw->data) / 1e9;
+		ours[round] = bytes / send_round(streams, pool, round + 1) / 1e9;
+		ratios[round] = ours[round] / theirs[round];
+	}
+	if (broken) {
+		fprintf(stderr, "bench_exchange: the stream broke\n");
+		return 1;
+	}
+	double ratio = median(ratios, options.rounds);
+	printf("connections %u, chunk %u KiB: exchange %.2f GB/s, raw TCP %.2f GB/s, ratio %.3f (medians of %u rounds of %u x 8 MiB)\n",
+	       options.connections, options.chunk_bytes >> 10, median(ours, options.rounds), median(theirs, options.rounds),
+	       ratio, options.rounds, options.tensors);
+	for (uint32_t i = 0; i < options.connections; i++) {
+		rpc_stream_cancel(streams[i]);
+		rpc_stream_unref(streams[i]);
+		rpc_client_destroy(clients[i]);
+	}
+	rpc_stop();
+	return ratio >= options.minimum_ratio ? 0 : 1;
+}
+
+static void parse(int argc, char **argv)
+{
+	static const struct option known[] = {
+		{"tensors", required_argument, NULL, 't'},     {"rounds", required_argument, NULL, 'r'},
+		{"connections", required_argument, NULL, 'c'}, {"chunk-bytes", required_argument, NULL, 'b'},
+		{"minimum-ratio", required_argument, NULL, 'm'}, {0},
+	};
+	static const int64_t largest[128] = {['t'] = 1 << 20,
+					     ['r'] = MAXIMUM_ROUNDS,
+					     ['c'] = PROTOCOL_MAXIMUM_CONNECTIONS,
+					     ['b'] = PROTOCOL_MAXIMUM_CHUNK_BYTES};
+	uint32_t *const into[128] = {['t'] = &options.tensors,
+				     ['r'] = &options.rounds,
+				     ['c'] = &options.connections,
+				     ['b'] = &options.chunk_bytes};
+	int option;
+	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		int64_t value = 0;
+		struct error error = {.message = "unknown option"};
+		bool ok = false;
+		if (option == 'm')
+			ok = strings_parse_number(optarg, &options.minimum_ratio, &error);
+		else if (option != '?')
+			ok = strings_parse_integer(optarg, 1, largest[option], &value, &error);
+		if (!ok) {
+			fprintf(stderr, "bench_exchange: %s\n", error.message);
+			exit(2);
+		}
+		if (option != 'm')
+			*into[option] = (uint32_t)value;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	parse(argc, argv);
+	int ports[2];
+	if (pipe(ports) != 0)
+		die("pipe");
+	pid_t child = fork(); // before any thread
+	if (child < 0)
+		die("fork");
+	if (child == 0)
+		receive_forever(ports[1]);
+	close(ports[1]);
+	uint16_t port[2];
+	if (read(ports[0], port, sizeof(port)) != sizeof(port))
+		die("the receiving process did not start");
+	int status = measure(port);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	return status;
+}
