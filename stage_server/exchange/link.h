@@ -1,0 +1,69 @@
+// The way to one neighbouring stage: `connections` Exchange streams, over which tensors go out and come in, both held
+// back by credits. The upstream stage opens the streams (link_dial); the downstream one is given them (link_adopt) when
+// somebody shows its token.
+//
+// Threads: create, dial, adopt, close and unref from the session's thread; send, receive and release from the executor's.
+// Events run on gRPC's threads, or inside link_dial.
+#pragma once
+
+#include <stdatomic.h>
+
+#include "common/base/buffer.h"
+#include "common/metrics/metrics.h"
+#include "common/rpc/rpc.h"
+#include "stage_server/exchange/mailbox.h"
+
+struct link;
+
+struct link_events {
+	void (*ready)(struct link *link, void *user); // every connection stands
+	// Once, unless link_close came first: the neighbour is gone. `error` NULL: it left in good order.
+	void (*lost)(struct link *link, const struct error *error, void *user);
+	// Once, after link_close: its streams are over, too. The last event.
+	void (*over)(struct link *link, void *user);
+};
+
+struct link_counters {
+	struct metric *sent_bytes, *sent_messages, *received_bytes, *received_messages;
+};
+
+struct link_options {
+	struct mailbox_options incoming;
+	uint32_t send_depth; // tensors that may be on their way out at once
+	struct link_counters counters;
+	const struct link_events *events;
+	void *user; // valid until `over`
+};
+
+struct link;
+
+// Allocates the mailbox and the pool of outgoing tensors. Returns owned.
+bool link_create(const struct link_options *options, struct link **ret_link, struct error *error);
+uint64_t link_bytes(const struct link_options *options); // what it allocates
+
+// Opens the streams to the next stage's daemon; `token` has PROTOCOL_TOKEN_BYTES.
+bool link_dial(struct link *link, const char *address, const uint8_t *token, struct error *error);
+// Takes a stream that the previous stage opened as connection `connection`; ERROR_PROTOCOL when there is no such
+// connection, or it stands already. From then on its messages and its end must come to link_handle_message and
+// link_handle_closed; link_accept answers it, once that is arranged.
+bool link_adopt(struct link *link, struct rpc_stream *stream, uint32_t connection, struct error *error);
+void link_accept(struct link *link, uint32_t connection);
+void link_handle_message(struct link *link, struct rpc_stream *stream, uint32_t connection,
+			 const struct rpc_incoming *incoming);
+void link_handle_closed(struct link *link, uint32_t connection, enum rpc_status status, const char *detail);
+
+// A place for an outgoing tensor; waits for one that gRPC still sends. NULL once the link is closed. Returns owned.
+struct buffer *link_take_buffer(struct link *link);
+// Takes `tensor`. Sent when the neighbour has given a credit; never blocks.
+void link_send(struct link *link, uint64_t step, uint32_t micro_batch, struct buffer *tensor);
+enum mailbox_status link_receive(struct link *link, const float **ret_values);
+void link_release(struct link *link); // done with what link_receive gave
+
+uint64_t link_sent_bytes(struct link *link); // tensors' bytes, so far
+uint64_t link_received_bytes(struct link *link);
+
+// The streams end (in good order, or cancelled), the executor's waits return, and `over` is the only event that still
+// comes. Does not block. May be called again, to cancel what does not end in good order.
+void link_close(struct link *link, bool in_good_order);
+void link_ref(struct link *link);
+void link_unref(struct link *link); // takes NULL; freed when the streams are over too

@@ -1,0 +1,53 @@
+// Where tensors from a neighbour arrive: a ring of `depth` buffers. The plan fixes in which order tensors come and how
+// each is cut, so for every connection exactly one chunk is next; any other is refused with what was expected.
+// Not here: the network (link.h).
+//
+// Threads: chunks come on gRPC's threads, for one connection never two at once; take and release belong to the executor.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "penstock/v1/stage_server.pb-c.h"
+
+// What crosses a boundary: the same both ways.
+struct tensor_shape {
+	uint32_t rank;          // 4: (N, C, H, W); 2: (N, F)
+	uint32_t dimensions[4]; // of the whole tensor
+	uint64_t bytes;         // float32
+};
+
+struct mailbox_options {
+	struct tensor_shape shape;
+	bool gradient; // what comes in: gradients, or activations
+	uint32_t depth;
+	uint32_t connections;
+	uint32_t chunk_bytes;
+	uint32_t micro_batches;
+	const uint32_t *order; // [micro_batches]: which micro-batch comes first, second, ... in a step; copied
+};
+
+enum mailbox_status {
+	MAILBOX_OK,
+	MAILBOX_LOST,   // the neighbour is gone: nothing more will come
+	MAILBOX_CLOSED, // the session ends here
+};
+
+struct mailbox;
+
+bool mailbox_create(const struct mailbox_options *options, struct mailbox **ret_mailbox, struct error *error);
+void mailbox_destroy(struct mailbox *mailbox); // takes NULL
+uint64_t mailbox_bytes(const struct mailbox_options *options); // what it allocates
+
+// Says where the chunk's payload (of `size` bytes) belongs. ERROR_PROTOCOL names what came and what was expected.
+bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Penstock__V1__TensorChunk *chunk, size_t size,
+			 uint8_t **ret_destination, struct error *error);
+// The payload is there; at most one begin per connection may be open. True when its tensor is now whole.
+bool mailbox_end_chunk(struct mailbox *mailbox, uint32_t connection);
+
+// Waits for the next tensor in order; borrowed until mailbox_release.
+enum mailbox_status mailbox_take(struct mailbox *mailbox, const float **ret_values);
+void mailbox_release(struct mailbox *mailbox); // the place may be filled again: the sender's credit
+void mailbox_lose(struct mailbox *mailbox);    // wakes the waiter when nothing whole is left for it
+void mailbox_close(struct mailbox *mailbox);   // wakes the waiter at once
