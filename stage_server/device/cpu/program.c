@@ -3,14 +3,12 @@
 // what an optimizer does stand in files beside this one.
 #include "stage_server/device/cpu/program.h"
 
-#include <errno.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "stage_server/device/cpu/cpu.h"
+#include "stage_server/device/cpu/memory.h"
 
 static const struct layer_class *const classes[] = {
 	[LAYER_CONVOLUTION] = &convolution_class,
@@ -22,14 +20,14 @@ static const struct layer_class *const classes[] = {
 	[LAYER_LINEAR] = &linear_class,
 };
 
-// A region beyond this is refused before any sum of sizes can overflow.
-#define MAXIMUM_REGION_BYTES (1ull << 50)
+// A block or region beyond this is refused, so that no sum of sizes overflows: 2^47 * 65536 slots is below 2^64.
+#define MAXIMUM_REGION_BYTES (1ull << 46)
 
 bool program_reserve(struct program *program, enum region region, uint64_t bytes, struct block *ret_block,
 		     struct error *error)
 {
 	if (bytes > MAXIMUM_REGION_BYTES || program->region_bytes[region] > MAXIMUM_REGION_BYTES)
-		return error_set(error, ERROR_OUT_OF_MEMORY, "the program needs more than 1 PiB");
+		return error_set(error, ERROR_OUT_OF_MEMORY, "the program needs more than 64 TiB");
 	*ret_block = (struct block){.region = region, .offset = program->region_bytes[region], .bytes = bytes};
 	program->region_bytes[region] += (bytes + BLOCK_ALIGNMENT - 1) / BLOCK_ALIGNMENT * BLOCK_ALIGNMENT;
 	return true;
@@ -278,14 +276,12 @@ static bool program_describe(struct device *device, const struct program_spec *s
 
 // ---- memory
 
-enum { PAGE_BYTES = 4096, HUGE_PAGE_BYTES = 2 << 20 };
-
 static uint64_t mapped_bytes(const struct program *program, enum region region)
 {
 	uint64_t bytes = program->region_bytes[region];
 	if (region == REGION_STASH)
-		bytes *= program->slots; // at most 2^50 * 2^13, see program_reserve
-	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+		bytes *= program->slots;
+	return (bytes + MEMORY_PAGE_BYTES - 1) / MEMORY_PAGE_BYTES * MEMORY_PAGE_BYTES;
 }
 
 void cpu_program_memory(const struct program *program, struct memory_use *ret_use)
@@ -297,34 +293,6 @@ void cpu_program_memory(const struct program *program, struct memory_use *ret_us
 		.stash_bytes = mapped_bytes(program, REGION_STASH),
 		.workspace_bytes = mapped_bytes(program, REGION_WORKSPACE),
 	};
-}
-
-// Maps a region at the border of a huge page and has the kernel back it now, so that no step pays for page faults and a
-// machine without the memory says so here. Freshly mapped memory is zero.
-static bool map_region(struct program *program, enum region region, struct error *error)
-{
-	uint64_t bytes = mapped_bytes(program, region);
-	if (bytes == 0)
-		return true;
-	uint8_t *start = mmap(NULL, bytes + HUGE_PAGE_BYTES, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (start == MAP_FAILED)
-		return error_set(error, ERROR_OUT_OF_MEMORY, "the machine has no %llu bytes of memory left",
-				 (unsigned long long)bytes);
-	uint64_t before = (HUGE_PAGE_BYTES - (uintptr_t)start % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES;
-	if (before > 0)
-		munmap(start, before);
-	munmap(start + before + bytes, HUGE_PAGE_BYTES - before);
-	program->region[region] = start + before;
-	program->mapped_bytes[region] = bytes;
-	madvise(program->region[region], bytes, MADV_HUGEPAGE); // without them it is only slower
-#ifdef MADV_POPULATE_WRITE
-	// A kernel that does not know it backs the pages when they are touched.
-	if (madvise(program->region[region], bytes, MADV_POPULATE_WRITE) != 0 && errno == ENOMEM)
-		return error_set(error, ERROR_OUT_OF_MEMORY, "the machine has no %llu bytes of memory left",
-				 (unsigned long long)bytes);
-#endif
-	return true;
 }
 
 bool cpu_program_plan_memory(struct device *device, const struct program_spec *spec, struct memory_use *ret_use,
@@ -344,11 +312,17 @@ bool cpu_program_create(struct device *device, const struct program_spec *spec, 
 	struct program *program = NULL;
 	if (!program_describe(device, spec, &program, error))
 		return false;
-	for (enum region region = 0; region < REGION_COUNT; region++)
-		if (!map_region(program, region, error)) {
-			cpu_program_destroy(program);
-			return false;
-		}
+	struct memory_use use;
+	cpu_program_memory(program, &use);
+	bool mapped = memory_check_available(memory_use_total(&use), error);
+	for (enum region region = 0; region < REGION_COUNT && mapped; region++) {
+		program->mapped_bytes[region] = mapped_bytes(program, region);
+		mapped = memory_map(program->mapped_bytes[region], &program->region[region], error);
+	}
+	if (!mapped) {
+		cpu_program_destroy(program);
+		return false;
+	}
 	*ret_program = program;
 	return true;
 }
@@ -369,8 +343,7 @@ void cpu_program_destroy(struct program *program)
 	if (program == NULL)
 		return;
 	for (enum region region = 0; region < REGION_COUNT; region++)
-		if (program->region[region] != NULL)
-			munmap(program->region[region], program->mapped_bytes[region]);
+		memory_unmap(program->region[region], program->mapped_bytes[region]);
 	parameters_release(program);
 	kernel_destroy(program->input_import);
 	kernel_destroy(program->output_export);

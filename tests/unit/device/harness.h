@@ -1,0 +1,38 @@
+// What the tests of devices share: a device opened with a tuning file of its own, programs filled by rule, passes over all
+// layers of a program, and comparisons. Failures end the cmocka test that called.
+#pragma once
+
+#include "stage_server/device/device.h"
+
+struct harness {
+	const struct device_ops *ops;
+	struct device *device;
+	char folder[64]; // holds the tuning file
+};
+
+struct harness *harness_open(const struct device_ops *ops, uint32_t threads);
+void harness_close(struct harness *harness);
+
+// A network of every layer kind with channel counts that fill vectors and that do not; `dropout` of both dropouts.
+void harness_small_model(float dropout, struct model *ret_model);
+
+// A spec of layers [first, end) in training with one micro-batch and one slot; SGD with momentum.
+struct program_spec harness_spec(const struct model *model, uint32_t first, uint32_t end, uint32_t n);
+// Creates it and fills each parameter by rule under its name.
+struct program *harness_program(struct harness *harness, const struct program_spec *spec);
+float harness_scale(const struct model *model, const struct parameter *parameter); // of a parameter's rule
+void harness_forward(struct harness *harness, struct program *program, const struct program_spec *spec, uint32_t slot,
+		     uint64_t first_sample);
+void harness_backward(struct harness *harness, struct program *program, const struct program_spec *spec,
+		      uint32_t slot);
+
+float *harness_floats(uint64_t count);                           // zeroed, owned; never NULL
+float *harness_filled(const char *name, float scale, uint64_t count); // by rule
+// Fails unless max |value - expected| <= tolerance * max |expected|.
+void harness_assert_close(const char *what, uint64_t count, const float *values, const double *expected,
+			  double tolerance);
+#define harness_check(call, error)                                                                                     \
+	do {                                                                                                           \
+		if (!(call))                                                                                           \
+			fail_msg("%s: %s", #call, (error).message);                                                    \
+	} while (0)

@@ -1,0 +1,357 @@
+// Whole programs: the same bits wherever the model is cut and however many micro-batches are in flight; memory as
+// planned; bad specifications refused.
+#include "tests/unit/device/suite.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/device/rule.h"
+
+enum { N = 2, MICRO_BATCHES = 4, STEPS = 2, MAXIMUM_STAGES = 4 };
+
+struct result {
+	float losses[STEPS * MICRO_BATCHES];
+	uint32_t correct[STEPS * MICRO_BATCHES];
+	double squares[2 * MODEL_MAXIMUM_LAYERS];
+	float *parameters;
+	uint64_t count;
+};
+
+struct pipeline {
+	struct harness *harness;
+	const struct model *model;
+	uint32_t stages;
+	struct program_spec spec[MAXIMUM_STAGES];
+	struct program *program[MAXIMUM_STAGES];
+	float *boundary; // large enough for any
+};
+
+static void forward_micro_batch(struct pipeline *p, uint32_t slot, uint64_t first_sample)
+{
+	const struct device_ops *ops = p->harness->ops;
+	struct error error = {0};
+	for (uint32_t s = 0; s < p->stages; s++) {
+		if (s > 0)
+			harness_check(ops->write_input(p->program[s], slot, p->boundary, &error), error);
+		harness_forward(p->harness, p->program[s], &p->spec[s], slot, first_sample);
+		if (s + 1 < p->stages)
+			harness_check(ops->read_output(p->program[s], slot, p->boundary, &error), error);
+	}
+}
+
+static void backward_micro_batch(struct pipeline *p, uint32_t slot)
+{
+	const struct device_ops *ops = p->harness->ops;
+	struct error error = {0};
+	for (uint32_t s = p->stages; s-- > 0;) {
+		if (s + 1 == p->stages)
+			harness_check(ops->loss_backward(p->program[s], slot, &error), error);
+		else
+			harness_check(ops->write_output_gradient(p->program[s], p->boundary, &error), error);
+		harness_backward(p->harness, p->program[s], &p->spec[s], slot);
+		if (s > 0)
+			harness_check(ops->read_input_gradient(p->program[s], p->boundary, &error), error);
+	}
+}
+
+static void run_step(struct pipeline *p, uint32_t step, uint32_t slots, struct result *result)
+{
+	const struct device_ops *ops = p->harness->ops;
+	struct error error = {0};
+	uint32_t last = p->stages - 1;
+	for (uint32_t s = 0; s < p->stages; s++)
+		harness_check(ops->zero_gradients(p->program[s], &error), error);
+	for (uint32_t begin = 0; begin < MICRO_BATCHES; begin += slots) {
+		uint32_t end = begin + slots < MICRO_BATCHES ? begin + slots : MICRO_BATCHES;
+		for (uint32_t m = begin; m < end; m++) {
+			uint32_t number = step * MICRO_BATCHES + m, slot = m % slots;
+			uint8_t images[N * 3 * 32 * 32], labels[N];
+			char name[32];
+			snprintf(name, sizeof(name), "micro-batch %u", number);
+			rule_fill_bytes(name, sizeof(images), images);
+			rule_fill_labels(name, N, p->model->classes, labels);
+			harness_check(ops->load_images(p->program[0], slot, images, &error), error);
+			harness_check(ops->load_labels(p->program[last], slot, labels, &error), error);
+			forward_micro_batch(p, slot, (uint64_t)number * N);
+			harness_check(ops->loss(p->program[last], slot, &result->losses[number],
+						&result->correct[number], &error), error);
+		}
+		for (uint32_t m = begin; m < end; m++)
+			backward_micro_batch(p, m % slots);
+	}
+	struct optimizer_step settings = {
+		.step = step, .learning_rate = 0.05f, .beta1 = 0.9f, .gradient_scale = 0.9f};
+	double *squares = result->squares;
+	for (uint32_t s = 0; s < p->stages; s++) {
+		harness_check(ops->gradient_squares(p->program[s], squares, &error), error);
+		squares += model_first_parameter(p->model, p->spec[s].end_layer) -
+			   model_first_parameter(p->model, p->spec[s].first_layer);
+		harness_check(ops->optimizer_step(p->program[s], &settings, &error), error);
+	}
+}
+
+// Trains STEPS steps with stages cut before each layer in `cuts`.
+static void train(struct harness *harness, const struct model *model, const uint32_t *cuts, uint32_t cut_count,
+		  uint32_t slots, struct result *ret_result)
+{
+	struct error error = {0};
+	struct pipeline p = {.harness = harness, .model = model, .stages = cut_count + 1};
+	uint64_t largest = 0;
+	for (uint32_t i = 0; i < model->layer_count; i++)
+		if (shape_count(model->layers[i].output) > largest)
+			largest = shape_count(model->layers[i].output);
+	p.boundary = harness_floats(N * largest);
+	for (uint32_t s = 0; s < p.stages; s++) {
+		p.spec[s] = harness_spec(model, s == 0 ? 0 : cuts[s - 1], s == cut_count ? model->layer_count : cuts[s], N);
+		p.spec[s].slots = slots;
+		p.spec[s].micro_batches = MICRO_BATCHES;
+		p.program[s] = harness_program(harness, &p.spec[s]);
+	}
+	memset(ret_result, 0, sizeof(*ret_result));
+	for (uint32_t step = 0; step < STEPS; step++)
+		run_step(&p, step, slots, ret_result);
+	for (uint32_t i = 0; i < model_parameter_count(model); i++) {
+		struct parameter parameter;
+		model_parameter(model, i, &parameter);
+		ret_result->count += parameter.count;
+	}
+	float *to = ret_result->parameters = harness_floats(ret_result->count);
+	for (uint32_t s = 0; s < p.stages; s++) {
+		uint32_t end = model_first_parameter(model, p.spec[s].end_layer);
+		for (uint32_t i = model_first_parameter(model, p.spec[s].first_layer); i < end; i++) {
+			struct parameter parameter;
+			model_parameter(model, i, &parameter);
+			harness_check(harness->ops->read_parameter(p.program[s], i, to, &error), error);
+			to += parameter.count;
+		}
+		harness->ops->program_destroy(p.program[s]);
+	}
+	free(p.boundary);
+}
+
+static void assert_same_bits(const struct result *a, const struct result *b, const char *what, uint32_t number)
+{
+	if (memcmp(a->losses, b->losses, sizeof(a->losses)) != 0)
+		fail_msg("%s %u: the losses differ: %.9g and %.9g first", what, number, a->losses[0], b->losses[0]);
+	if (memcmp(a->squares, b->squares, sizeof(a->squares)) != 0)
+		fail_msg("%s %u: the sums of squares differ", what, number);
+	assert_memory_equal(a->correct, b->correct, sizeof(a->correct));
+	if (memcmp(a->parameters, b->parameters, a->count * sizeof(float)) != 0)
+		fail_msg("%s %u: the parameters differ", what, number);
+}
+
+static void steps_any_cut_give_the_same_bits(void **state)
+{
+	struct harness *harness = harness_open(*state, 1);
+	struct model model;
+	harness_small_model(0.5f, &model);
+	struct result whole, cut;
+	train(harness, &model, NULL, 0, 1, &whole);
+	assert_true(whole.losses[0] > 0.0f && whole.losses[0] != whole.losses[MICRO_BATCHES]);
+	for (uint32_t layer = 1; layer < model.layer_count; layer++) {
+		train(harness, &model, &layer, 1, 1, &cut);
+		assert_same_bits(&whole, &cut, "cut before layer", layer);
+		free(cut.parameters);
+	}
+	static const uint32_t cuts[][3] = {{3, 9, 13}, {1, 4, 8}, {2, 5, 12}, {10, 11, 16}, {6, 7, 14}};
+	for (uint32_t i = 0; i < 5; i++) {
+		train(harness, &model, cuts[i], 3, 2, &cut);
+		assert_same_bits(&whole, &cut, "three cuts, number", i);
+		free(cut.parameters);
+		train(harness, &model, cuts[i], 2, 4, &cut);
+		assert_same_bits(&whole, &cut, "two cuts, number", i);
+		free(cut.parameters);
+	}
+	free(whole.parameters);
+	harness_close(harness);
+}
+
+static void steps_any_number_of_slots_give_the_same_bits(void **state)
+{
+	struct harness *harness = harness_open(*state, 2);
+	struct model model;
+	harness_small_model(0.5f, &model);
+	struct result one, more;
+	train(harness, &model, NULL, 0, 1, &one);
+	for (uint32_t slots = 2; slots <= MICRO_BATCHES; slots++) {
+		train(harness, &model, NULL, 0, slots, &more);
+		assert_same_bits(&one, &more, "slots", slots);
+		free(more.parameters);
+	}
+	free(one.parameters);
+	harness_close(harness);
+}
+
+static uint64_t resident_bytes(void)
+{
+	unsigned long long size = 0, resident = 0;
+	FILE *file = fopen("/proc/self/statm", "re");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%llu %llu", &size, &resident), 2);
+	fclose(file);
+	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+// What a program maps is what was planned; a step maps nothing more.
+static void program_memory_equals_plan_and_what_is_resident(void **state)
+{
+	struct harness *harness = harness_open(*state, 1);
+	const struct device_ops *ops = harness->ops;
+	struct error error = {0};
+	struct model model;
+	harness_check(model_create("alexnet", 64, 10, 0.5f, &model, &error), error);
+	struct program_spec spec = harness_spec(&model, 0, model.layer_count, 4);
+	spec.slots = 2;
+	spec.optimizer = (struct optimizer){.kind = OPTIMIZER_ADAM, .epsilon = 1e-8f};
+	struct memory_use plan, use;
+	harness_check(ops->program_plan_memory(harness->device, &spec, &plan, &error), error);
+	uint64_t parameters = 0;
+	for (uint32_t i = 0; i < model.layer_count; i++)
+		parameters += layer_parameter_count(&model.layers[i]);
+	assert_in_range(plan.parameter_bytes, parameters * 4, parameters * 4 + (1 << 20));
+	assert_in_range(plan.gradient_bytes, parameters * 4, parameters * 4 + (1 << 20));
+	assert_in_range(plan.optimizer_bytes, parameters * 8, parameters * 8 + (2 << 20));
+	uint64_t before = resident_bytes();
+	struct program *program = NULL;
+	harness_check(ops->program_create(harness->device, &spec, &program, &error), error);
+	ops->program_memory(program, &use);
+	assert_memory_equal(&plan, &use, sizeof(plan));
+	uint64_t created = resident_bytes();
+	assert_in_range(created - before, memory_use_total(&plan) - (1 << 20), memory_use_total(&plan) + (16 << 20));
+	uint8_t images[4 * 3 * 32 * 32], labels[4];
+	rule_fill_bytes("images", sizeof(images), images);
+	rule_fill_labels("labels", 4, 10, labels);
+	uint64_t after_first = 0;
+	for (uint64_t step = 0; step < 5; step++) {
+		float loss;
+		uint32_t correct;
+		harness_check(ops->zero_gradients(program, &error), error);
+		harness_check(ops->load_images(program, 1, images, &error), error);
+		harness_check(ops->load_labels(program, 1, labels, &error), error);
+		harness_forward(harness, program, &spec, 1, 0);
+		harness_check(ops->loss(program, 1, &loss, &correct, &error), error);
+		harness_check(ops->loss_backward(program, 1, &error), error);
+		harness_backward(harness, program, &spec, 1);
+		struct optimizer_step settings = {.step = step, .learning_rate = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f,
+						  .gradient_scale = 1.0f};
+		harness_check(ops->optimizer_step(program, &settings, &error), error);
+		if (step == 1)
+			after_first = resident_bytes();
+	}
+	assert_in_range(resident_bytes(), 0, after_first + (1 << 20));
+	ops->program_destroy(program);
+	assert_in_range(resident_bytes(), 0, before + (32 << 20));
+	harness_close(harness);
+}
+
+static void program_create_bad_specification_is_refused(void **state)
+{
+	struct harness *harness = harness_open(*state, 1);
+	struct model model;
+	harness_small_model(0.5f, &model);
+	const struct program_spec good = harness_spec(&model, 0, model.layer_count, 2);
+	struct program_spec bad[] = {good, good, good, good, good, good, good, good};
+	bad[0].end_layer = model.layer_count + 1;
+	bad[1].first_layer = 3;
+	bad[1].end_layer = 3;
+	bad[2].micro_batch_size = 0;
+	bad[3].slots = 0;
+	bad[4].micro_batches = 0;
+	bad[5].raw_image_size = 0;
+	bad[6].standard_deviation[1] = 0.0f;
+	struct model unknown = model;
+	unknown.layers[4].kind = (enum layer_kind)99;
+	bad[7].model = &unknown;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct program *program = NULL;
+		struct memory_use use = {0};
+		struct error error = {0};
+		assert_false(harness->ops->program_create(harness->device, &bad[i], &program, &error));
+		assert_int_equal(error.code, ERROR_USAGE);
+		assert_null(program);
+		assert_false(harness->ops->program_plan_memory(harness->device, &bad[i], &use, &error));
+	}
+	harness_close(harness);
+}
+
+// More than any machine has: an error with the number, not a dead process.
+static void program_create_larger_than_the_machine_is_out_of_memory(void **state)
+{
+	struct harness *harness = harness_open(*state, 1);
+	struct error error = {0};
+	struct model model;
+	harness_small_model(0.5f, &model);
+	struct program_spec spec = harness_spec(&model, 9, 12, 65536);
+	spec.slots = 65536;
+	struct program *program = NULL;
+	struct memory_use use = {0};
+	harness_check(harness->ops->program_plan_memory(harness->device, &spec, &use, &error), error);
+	assert_true(memory_use_total(&use) > 1ull << 43);
+	assert_false(harness->ops->program_create(harness->device, &spec, &program, &error));
+	assert_int_equal(error.code, ERROR_OUT_OF_MEMORY);
+	harness_close(harness);
+}
+
+static void passes_wrong_slot_or_layer_are_refused(void **state)
+{
+	struct harness *harness = harness_open(*state, 1);
+	const struct device_ops *ops = harness->ops;
+	struct error error = {0};
+	struct model model;
+	harness_small_model(0.0f, &model);
+	struct program_spec spec = harness_spec(&model, 3, 6, 1);
+	struct program *program = harness_program(harness, &spec);
+	float *values = harness_floats(1 << 16);
+	assert_false(ops->forward(program, 1, 3, 0, &error));
+	assert_false(ops->forward(program, 0, 2, 0, &error));
+	assert_false(ops->forward(program, 0, 6, 0, &error));
+	assert_false(ops->backward_weight(program, 1, 3, &error));
+	assert_false(ops->backward_input(program, 0, 6, &error));
+	assert_false(ops->write_input(program, 1, values, &error));
+	assert_false(ops->read_output(program, 1, values, &error));
+	assert_false(ops->read_parameter(program, model_first_parameter(&model, 3) - 1, values, &error));
+	assert_false(ops->read_gradient(program, model_first_parameter(&model, 6), values, &error));
+	assert_false(ops->load_images(program, 0, (uint8_t *)values, &error));
+	assert_false(ops->load_labels(program, 0, (uint8_t *)values, &error));
+	harness_check(ops->forward(program, 0, 3, 0, &error), error);
+	free(values);
+	ops->program_destroy(program);
+	harness_close(harness);
+}
+
+static void device_find_names(void **state)
+{
+	const struct device_ops *own = *state, *found = NULL;
+	struct error error = {0};
+	char indexed[64];
+	snprintf(indexed, sizeof(indexed), "%s:0", own->name);
+	assert_true(device_find(own->name, &found, &error) && found == own);
+	found = NULL;
+	assert_true(device_find(indexed, &found, &error) && found == own);
+	snprintf(indexed, sizeof(indexed), "%s:x", own->name);
+	assert_false(device_find(indexed, &found, &error));
+	assert_false(device_find("abacus", &found, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_non_null(strstr(error.message, own->name));
+	struct harness *harness = harness_open(own, 2);
+	struct device_info info = {0};
+	own->describe(harness->device, &info);
+	assert_int_equal(info.threads, 2);
+	assert_true(info.physical_bytes > 1 << 20 && info.description[0] != '\0');
+	harness_close(harness);
+}
+
+static const struct suite_case cases[] = {
+	SUITE_CASE(steps_any_cut_give_the_same_bits),
+	SUITE_CASE(steps_any_number_of_slots_give_the_same_bits),
+	SUITE_CASE(program_memory_equals_plan_and_what_is_resident),
+	SUITE_CASE(program_create_bad_specification_is_refused),
+	SUITE_CASE(program_create_larger_than_the_machine_is_out_of_memory),
+	SUITE_CASE(passes_wrong_slot_or_layer_are_refused),
+	SUITE_CASE(device_find_names),
+};
+
+int main(void)
+{
+	return suite_run("device programs", cases, sizeof(cases) / sizeof(cases[0]));
+}
