@@ -7,7 +7,11 @@
 
 #include "common/base/error.h"
 
-enum { SCHEDULE_MAXIMUM_STAGES = 64, SCHEDULE_MAXIMUM_MICRO_BATCHES = 4096 };
+enum {
+	SCHEDULE_MAXIMUM_STAGES = 64,
+	SCHEDULE_MAXIMUM_MICRO_BATCHES = 4096,
+	SCHEDULE_MAXIMUM_RECEIVE_DEPTH = 4, // enough to have the next tensor there when it is wanted
+};
 
 // Values are those of penstock.v1.InstructionKind.
 enum instruction_kind {
@@ -49,8 +53,11 @@ void schedule_destroy(struct schedule *schedule); // takes NULL
 const char *schedule_names(void);
 const char *instruction_name(enum instruction_kind kind); // "forward", "send_activation", ...
 
-// Proves the whole: every receive has its send, no deadlock when at most receive_depth tensors may be unread on each
-// side of a boundary (senders never block), each backward follows its forward and each forward its input, each
+// Tensors that a stage with `slots` slots may have unread from a neighbour.
+uint32_t schedule_receive_depth(uint32_t slots);
+
+// Proves the whole: every receive has its send, in the same order; no deadlock, however few tensors may be unread on
+// each side of a boundary, as long as sending does not block; each backward follows its forward and each forward its input, each
 // micro-batch exactly once, slots are not reused while alive. ERROR_USAGE names stage, instruction and micro-batch.
 bool schedule_check(const struct schedule *schedule, struct error *error);
 // The part of it that one stage can prove of its own list, for a daemon that was handed one.

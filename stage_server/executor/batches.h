@@ -1,0 +1,33 @@
+// The coordinator's data on its way to a stage: images for the first, labels for the last, a few steps ahead. They come
+// in one order, step by step and micro-batch by micro-batch, and anything else is refused.
+//
+// Threads: put on gRPC's threads (one stream: never two at once), take on the executor's, close anywhere.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buffer.h"
+#include "common/base/error.h"
+#include "common/rpc/rpc.h"
+
+enum batch_kind { BATCH_IMAGES, BATCH_LABELS, BATCH_KIND_COUNT };
+
+struct batches_options {
+	uint64_t bytes[BATCH_KIND_COUNT]; // of a micro-batch; 0: this stage takes none
+	uint32_t micro_batches;
+	uint32_t steps; // that may wait here at once
+	uint32_t classes;
+};
+
+struct batches;
+
+bool batches_create(const struct batches_options *options, struct batches **ret_batches, struct error *error);
+void batches_destroy(struct batches *batches);                   // takes NULL
+uint64_t batches_bytes(const struct batches_options *options);   // at most
+// Copies the payload. ERROR_PROTOCOL names what came and what was expected.
+bool batches_put(struct batches *batches, enum batch_kind kind, uint64_t step, uint32_t micro_batch,
+		 const struct rpc_incoming *incoming, struct error *error);
+// Waits for the next in order; returns owned, NULL once closed.
+struct buffer *batches_take(struct batches *batches, enum batch_kind kind);
+void batches_close(struct batches *batches);

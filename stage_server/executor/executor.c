@@ -1,0 +1,432 @@
+// The executor's thread and its queue of orders. See executor.h; what happens inside a step is in step.c.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/rpc/protocol.h"
+#include "stage_server/executor/internal.h"
+
+enum { SAVE_BUFFERS = 4 }; // chunks of a saved parameter that may be on their way at once
+
+static void link_options_of(const struct stage_plan *plan, enum neighbour side, uint32_t connections, uint32_t chunk_bytes,
+			    struct link_options *ret_options)
+{
+	*ret_options = (struct link_options){
+		.incoming = {.shape = plan->boundary[side].shape,
+			     .gradient = side == NEIGHBOUR_NEXT,
+			     .depth = plan->boundary[side].receive_depth,
+			     .connections = connections,
+			     .chunk_bytes = chunk_bytes,
+			     .micro_batches = plan->micro_batches,
+			     .order = plan->boundary[side].order},
+		.send_depth = plan->boundary[side].send_depth,
+	};
+}
+
+static struct batches_options batches_options_of(const struct stage_plan *plan)
+{
+	return (struct batches_options){
+		.bytes = {[BATCH_IMAGES] = stage_plan_is_first(plan) ? stage_plan_image_bytes(plan) : 0,
+			  [BATCH_LABELS] = stage_plan_is_last(plan) ? plan->micro_batch_size : 0},
+		.micro_batches = plan->micro_batches,
+		.steps = PROTOCOL_MAXIMUM_QUEUED_STEPS,
+		.classes = plan->model.classes,
+	};
+}
+
+// What the stage allocates beside the program: mailboxes, pools, queued data.
+static uint64_t exchange_bytes(const struct executor *executor)
+{
+	const struct stage_plan *plan = executor->plan;
+	struct batches_options batches = batches_options_of(plan);
+	uint64_t bytes = batches_bytes(&batches);
+	for (int side = 0; side < NEIGHBOUR_COUNT; side++) {
+		struct link_options link;
+		link_options_of(plan, side, executor->options.connections, executor->options.chunk_bytes, &link);
+		if (plan->boundary[side].exists)
+			bytes += link_bytes(&link);
+	}
+	return bytes;
+}
+
+// ---- The thread
+
+static bool create_links(struct executor *executor, struct error *error)
+{
+	for (int side = 0; side < NEIGHBOUR_COUNT; side++) {
+		struct link_options options;
+		if (!executor->plan->boundary[side].exists)
+			continue;
+		link_options_of(executor->plan, side, executor->options.connections, executor->options.chunk_bytes, &options);
+		options.counters = executor->metrics.links[side];
+		options.events = executor->options.link_events;
+		options.user = executor->options.user;
+		if (!link_create(&options, &executor->links[side], error))
+			return error_wrap(error, "link to the %s stage", side == NEIGHBOUR_PREVIOUS ? "previous" : "next");
+	}
+	return true;
+}
+
+static bool draw_parameters(struct executor *executor, uint64_t *ret_count, struct error *error)
+{
+	const struct model *model = &executor->plan->model;
+	uint32_t end = model_first_parameter(model, executor->plan->end_layer);
+	*ret_count = 0;
+	for (uint32_t i = model_first_parameter(model, executor->plan->first_layer); i < end; i++) {
+		struct parameter parameter;
+		model_parameter(model, i, &parameter);
+		float *values = malloc(parameter.count * sizeof(float));
+		if (values == NULL)
+			return error_set(error, ERROR_OUT_OF_MEMORY, "draw %s: no memory for %" PRIu64 " values", parameter.name,
+					 parameter.count);
+		model_draw_parameter(model, &parameter, executor->plan->seed, values);
+		bool ok = executor->ops->write_parameter(executor->program, i, values, error);
+		free(values);
+		*ret_count += parameter.count;
+		if (!ok)
+			return error_wrap(error, "draw %s", parameter.name);
+		if (atomic_load(&executor->stopped))
+			return error_set(error, ERROR_CANCELLED, "stopped");
+	}
+	return true;
+}
+
+static bool open_stage(struct executor *executor, uint64_t *ret_parameters, struct error *error)
+{
+	struct program_spec spec;
+	struct memory_use use;
+	const struct stage_plan *plan = executor->plan;
+	stage_plan_program_spec(plan, &spec);
+	if (!executor->ops->program_plan_memory(executor->options.device, &spec, &use, error) ||
+	    !executor->options.events->reserve(executor->options.user, &use, exchange_bytes(executor), error) ||
+	    !executor->ops->program_create(executor->options.device, &spec, &executor->program, error) ||
+	    !create_links(executor, error) || !draw_parameters(executor, ret_parameters, error))
+		return false;
+	uint32_t parameters = model_parameter_count(&plan->model);
+	if (stage_plan_is_last(plan))
+		executor->losses = calloc(plan->micro_batches, sizeof(*executor->losses));
+	executor->squares = calloc(parameters + 1, sizeof(*executor->squares));
+	return (executor->squares != NULL && (executor->losses != NULL || !stage_plan_is_last(plan))) ||
+	       error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a step's results");
+}
+
+// NULL when stopped. Returns owned.
+static struct order *next_order(struct executor *executor)
+{
+	uint64_t begin = clock_now_ns();
+	pthread_mutex_lock(&executor->lock);
+	while (executor->first == NULL && !atomic_load(&executor->stopped))
+		pthread_cond_wait(&executor->changed, &executor->lock);
+	struct order *order = NULL;
+	if (!atomic_load(&executor->stopped)) {
+		order = executor->first;
+		executor->first = order->next;
+		if (executor->first == NULL)
+			executor->last = &executor->first;
+		if (order->kind == ORDER_STEP)
+			executor->queued_steps--;
+	}
+	pthread_mutex_unlock(&executor->lock);
+	executor->report.wait_coordinator_ns = clock_now_ns() - begin;
+	return order;
+}
+
+static bool save_one(struct executor *executor, uint32_t index, struct buffer_pool *pool, struct error *error)
+{
+	struct parameter parameter;
+	model_parameter(&executor->plan->model, index, &parameter);
+	uint64_t total = parameter.count * sizeof(float);
+	float *values = malloc(total);
+	if (values == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "save %s: no memory for %" PRIu64 " bytes", parameter.name, total);
+	bool ok = executor->ops->read_parameter(executor->program, index, values, error);
+	for (uint64_t offset = 0; ok && offset < total; offset += PROTOCOL_PARAMETER_CHUNK_BYTES) {
+		uint64_t size = total - offset;
+		if (size > PROTOCOL_PARAMETER_CHUNK_BYTES)
+			size = PROTOCOL_PARAMETER_CHUNK_BYTES;
+		// Waits until the network took an earlier chunk, so that no queue grows.
+		struct buffer *chunk = buffer_pool_take(pool);
+		ok = chunk != NULL || error_set(error, ERROR_CANCELLED, "stopped");
+		if (!ok)
+			break;
+		memcpy(chunk->data, (uint8_t *)values + offset, size);
+		executor->options.events->saved_parameter(executor->options.user, &parameter, chunk, offset, size);
+		buffer_unref(chunk);
+	}
+	free(values);
+	return ok;
+}
+
+static bool save(struct executor *executor, struct error *error)
+{
+	const struct model *model = &executor->plan->model;
+	uint32_t first = model_first_parameter(model, executor->plan->first_layer);
+	uint32_t end = model_first_parameter(model, executor->plan->end_layer);
+	struct buffer_pool *pool = buffer_pool_create(PROTOCOL_PARAMETER_CHUNK_BYTES, SAVE_BUFFERS);
+	if (pool == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "save: no memory for %d chunks", SAVE_BUFFERS);
+	pthread_mutex_lock(&executor->lock);
+	executor->save_pool = pool;
+	if (atomic_load(&executor->stopped))
+		buffer_pool_close(pool);
+	pthread_mutex_unlock(&executor->lock);
+	bool ok = true;
+	for (uint32_t i = first; i < end && ok; i++)
+		ok = save_one(executor, i, pool, error);
+	pthread_mutex_lock(&executor->lock);
+	executor->save_pool = NULL;
+	pthread_mutex_unlock(&executor->lock);
+	buffer_pool_destroy(pool);
+	if (ok)
+		executor->options.events->saved(executor->options.user, end - first);
+	return ok;
+}
+
+static bool run_step(struct executor *executor, const struct step_order *order, struct error *error)
+{
+	atomic_store(&executor->step, order->step);
+	enum step_result result = step_run(executor, order, error);
+	if (result == STEP_DONE) {
+		executor->options.events->step_done(executor->options.user, &executor->report);
+		return true;
+	}
+	if (result == STEP_STOPPED)
+		return error_set(error, ERROR_CANCELLED, "stopped");
+	if (result == STEP_FAILED)
+		return false;
+	executor->lost = true;
+	executor->lost_neighbour = result == STEP_LOST_PREVIOUS ? NEIGHBOUR_PREVIOUS : NEIGHBOUR_NEXT;
+	return error_set(error, ERROR_UNREACHABLE, "step %" PRIu64 ": the %s stage is gone", order->step,
+			 result == STEP_LOST_PREVIOUS ? "previous" : "next");
+}
+
+// Runs one order; false ends the thread, with error code NONE when all is well.
+static bool obey(struct executor *executor, const struct order *order, struct error *error)
+{
+	switch (order->kind) {
+	case ORDER_LOAD:
+		return executor->ops->write_parameter(executor->program, order->parameter, order->values, error);
+	case ORDER_STEP:
+		return run_step(executor, &order->step, error);
+	case ORDER_SAVE:
+		return save(executor, error);
+	case ORDER_CLOSE:
+		error->code = ERROR_NONE;
+		return false;
+	}
+	return error_set(error, ERROR_FAILED, "there is no order %d", (int)order->kind);
+}
+
+static void free_order(struct order *order)
+{
+	free(order->values);
+	free(order);
+}
+
+static void *executor_thread(void *argument)
+{
+	struct executor *executor = argument;
+	struct error error = {.code = ERROR_NONE};
+	uint64_t parameters = 0;
+	bool ok = open_stage(executor, &parameters, &error);
+	if (ok)
+		executor->options.events->opened(executor->options.user, parameters);
+	bool in_good_order = false;
+	while (ok) {
+		struct order *order = next_order(executor);
+		if (order == NULL)
+			break;
+		ok = obey(executor, order, &error);
+		in_good_order = !ok && error.code == ERROR_NONE;
+		free_order(order);
+	}
+	if (error.code != ERROR_NONE && !atomic_load(&executor->stopped))
+		executor->options.events->failed(executor->options.user, &error, atomic_load(&executor->step), executor->lost,
+						 executor->lost_neighbour);
+	executor->ops->program_destroy(executor->program);
+	executor->program = NULL;
+	executor->options.events->finished(executor->options.user, in_good_order);
+	return NULL;
+}
+
+// ---- From other threads
+
+bool executor_create(const struct executor_options *options, struct executor **ret_executor, struct error *error)
+{
+	struct executor *executor = calloc(1, sizeof(*executor));
+	if (executor == NULL)
+		return error_set(error, ERROR_FAILED, "no memory for an executor");
+	executor->options = *options;
+	executor->plan = options->plan;
+	executor->ops = options->ops;
+	executor->last = &executor->first;
+	pthread_mutex_init(&executor->lock, NULL);
+	pthread_cond_init(&executor->changed, NULL);
+	stage_metrics_init(&executor->metrics, options->metrics, options->plan->pipeline_stage);
+	struct batches_options batches = batches_options_of(options->plan);
+	const struct model *model = &options->plan->model;
+	bool ok = batches_create(&batches, &executor->batches, error) &&
+		  loader_create(model, model_first_parameter(model, options->plan->first_layer),
+				model_first_parameter(model, options->plan->end_layer), &executor->loader, error);
+	if (ok) {
+		int status = pthread_create(&executor->thread, NULL, executor_thread, executor);
+		executor->started = status == 0;
+		ok = executor->started || error_set(error, ERROR_FAILED, "start a thread: %s", strerror(status));
+	}
+	if (!ok) {
+		executor_destroy(executor);
+		return false;
+	}
+	*ret_executor = executor;
+	return true;
+}
+
+void executor_destroy(struct executor *executor)
+{
+	if (executor == NULL)
+		return;
+	if (executor->started)
+		pthread_join(executor->thread, NULL);
+	while (executor->first != NULL) {
+		struct order *next = executor->first->next;
+		free_order(executor->first);
+		executor->first = next;
+	}
+	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
+		link_unref(executor->links[side]);
+	batches_destroy(executor->batches);
+	loader_destroy(executor->loader);
+	free(executor->losses);
+	free(executor->squares);
+	pthread_cond_destroy(&executor->changed);
+	pthread_mutex_destroy(&executor->lock);
+	free(executor);
+}
+
+struct link *executor_link(struct executor *executor, enum neighbour side)
+{
+	return executor->links[side];
+}
+
+// Takes `values`.
+static bool push_order(struct executor *executor, const struct order *order, struct error *error)
+{
+	struct order *copy = malloc(sizeof(*copy));
+	if (copy == NULL) {
+		free(order->values);
+		return error_set(error, ERROR_FAILED, "no memory for an order");
+	}
+	*copy = *order;
+	copy->next = NULL;
+	pthread_mutex_lock(&executor->lock);
+	bool ok = !executor->closing;
+	if (ok) {
+		*executor->last = copy;
+		executor->last = &copy->next;
+		executor->closing = order->kind == ORDER_CLOSE;
+		executor->queued_steps += order->kind == ORDER_STEP;
+		executor->next_step += order->kind == ORDER_STEP;
+		pthread_cond_signal(&executor->changed);
+	}
+	pthread_mutex_unlock(&executor->lock);
+	if (!ok)
+		free_order(copy);
+	return ok || error_set(error, ERROR_PROTOCOL, "an order after close");
+}
+
+bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter *chunk,
+		   const struct rpc_incoming *incoming, struct error *error)
+{
+	struct order order = {.kind = ORDER_LOAD};
+	pthread_mutex_lock(&executor->lock);
+	bool began = executor->next_step > 0;
+	pthread_mutex_unlock(&executor->lock);
+	if (began)
+		return error_set(error, ERROR_PROTOCOL, "load %.80s: the first step was ordered already", chunk->name);
+	if (!loader_put(executor->loader, chunk, incoming, &order.parameter, &order.values, error))
+		return false;
+	return order.values == NULL || push_order(executor, &order, error);
+}
+
+bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *batch, const struct rpc_incoming *incoming,
+			struct error *error)
+{
+	if (batch->kind != PENSTOCK__V1__BATCH__KIND__KIND_IMAGES && batch->kind != PENSTOCK__V1__BATCH__KIND__KIND_LABELS)
+		return error_set(error, ERROR_PROTOCOL, "a batch of kind %d", (int)batch->kind);
+	enum batch_kind kind = batch->kind == PENSTOCK__V1__BATCH__KIND__KIND_IMAGES ? BATCH_IMAGES : BATCH_LABELS;
+	return batches_put(executor->batches, kind, batch->step, batch->micro_batch, incoming, error);
+}
+
+bool executor_run_step(struct executor *executor, const struct step_order *order, struct error *error)
+{
+	pthread_mutex_lock(&executor->lock);
+	uint64_t expected = executor->next_step;
+	bool full = executor->queued_steps >= PROTOCOL_MAXIMUM_QUEUED_STEPS;
+	pthread_mutex_unlock(&executor->lock);
+	if (order->step != expected)
+		return error_set(error, ERROR_PROTOCOL, "step %" PRIu64 " was ordered, expected %" PRIu64, order->step, expected);
+	if (full)
+		return error_set(error, ERROR_PROTOCOL, "step %" PRIu64 " was ordered while %d wait", order->step,
+				 PROTOCOL_MAXIMUM_QUEUED_STEPS);
+	return push_order(executor, &(struct order){.kind = ORDER_STEP, .step = *order}, error);
+}
+
+bool executor_set_gradient_scale(struct executor *executor, uint64_t step, float scale, struct error *error)
+{
+	pthread_mutex_lock(&executor->lock);
+	bool ok = executor->scale_is_awaited && !executor->scale_is_set && step == atomic_load(&executor->step);
+	if (ok) {
+		executor->scale = scale;
+		executor->scale_is_set = true;
+		pthread_cond_signal(&executor->changed);
+	}
+	pthread_mutex_unlock(&executor->lock);
+	return ok || error_set(error, ERROR_PROTOCOL, "a gradient scale for step %" PRIu64 ", which waits for none", step);
+}
+
+void executor_expect_scale(struct executor *executor)
+{
+	pthread_mutex_lock(&executor->lock);
+	executor->scale_is_awaited = true;
+	executor->scale_is_set = false;
+	pthread_mutex_unlock(&executor->lock);
+}
+
+bool executor_wait_for_scale(struct executor *executor, float *ret_scale)
+{
+	pthread_mutex_lock(&executor->lock);
+	while (!executor->scale_is_set && !atomic_load(&executor->stopped))
+		pthread_cond_wait(&executor->changed, &executor->lock);
+	bool set = executor->scale_is_set;
+	*ret_scale = executor->scale;
+	executor->scale_is_awaited = executor->scale_is_set = false;
+	pthread_mutex_unlock(&executor->lock);
+	return set;
+}
+
+bool executor_save(struct executor *executor, struct error *error)
+{
+	return push_order(executor, &(struct order){.kind = ORDER_SAVE}, error);
+}
+
+void executor_close(struct executor *executor)
+{
+	push_order(executor, &(struct order){.kind = ORDER_CLOSE}, NULL); // a second one changes nothing
+}
+
+void executor_stop(struct executor *executor)
+{
+	batches_close(executor->batches);
+	pthread_mutex_lock(&executor->lock);
+	atomic_store(&executor->stopped, true);
+	if (executor->save_pool != NULL)
+		buffer_pool_close(executor->save_pool);
+	pthread_cond_broadcast(&executor->changed);
+	pthread_mutex_unlock(&executor->lock);
+}
+
+uint64_t executor_step(struct executor *executor)
+{
+	return atomic_load(&executor->step);
+}

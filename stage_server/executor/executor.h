@@ -1,0 +1,75 @@
+// The thread that owns a stage: it builds the device's program, runs the schedule's instructions step after step, and
+// frees everything when it ends. Orders wait in a queue; between two instructions it looks whether it was stopped.
+// Not here: who gives the orders (session/).
+//
+// Threads: every function from any thread, except where it says otherwise. Events run on the executor's own thread.
+#pragma once
+
+#include "stage_server/device/device.h"
+#include "stage_server/executor/batches.h"
+#include "stage_server/executor/stage_metrics.h"
+#include "stage_server/executor/stage_plan.h"
+
+struct step_order {
+	uint64_t step;
+	float learning_rate, beta1, beta2;
+	uint64_t first_sample;
+};
+
+struct step_report {
+	uint64_t step;
+	double loss; // mean over the step; of the last stage
+	const float *micro_batch_losses; // [micro_batches] on the last stage, else NULL; borrowed
+	uint32_t correct;
+	uint64_t step_ns, input_ns, forward_ns, backward_ns, optimizer_ns;
+	uint64_t wait_ns[NEIGHBOUR_COUNT], wait_coordinator_ns;
+	uint64_t sent_bytes, received_bytes;
+};
+
+struct executor_events {
+	// What the stage will allocate is known: may it? Called before anything is allocated.
+	bool (*reserve)(void *user, const struct memory_use *use, uint64_t exchange_bytes, struct error *error);
+	// The program stands and its parameters are drawn; executor_link works from now on.
+	void (*opened)(void *user, uint64_t parameters);
+	void (*step_done)(void *user, const struct step_report *report);
+	void (*gradient_norms)(void *user, uint64_t step, uint32_t first_parameter, const double *squares, uint32_t count);
+	void (*saved_parameter)(void *user, const struct parameter *parameter, struct buffer *values, uint64_t offset_bytes,
+				uint64_t size_bytes);
+	void (*saved)(void *user, uint32_t parameters);
+	// The job is over. `lost` says that a neighbour is gone, which is somebody else's fault.
+	void (*failed)(void *user, const struct error *error, uint64_t step, bool lost, enum neighbour neighbour);
+	// The last event: the program is freed. `in_good_order`: after executor_close, with all its work done.
+	void (*finished)(void *user, bool in_good_order);
+};
+
+struct executor_options {
+	struct stage_plan *plan; // borrowed until executor_destroy
+	const struct device_ops *ops;
+	struct device *device;
+	uint32_t connections, chunk_bytes;
+	struct metrics *metrics;
+	const struct executor_events *events;
+	const struct link_events *link_events;
+	void *user; // of both
+};
+
+struct executor;
+
+// Starts the thread.
+bool executor_create(const struct executor_options *options, struct executor **ret_executor, struct error *error);
+struct link *executor_link(struct executor *executor, enum neighbour side); // after `opened`; NULL: no such neighbour
+
+// Orders. ERROR_PROTOCOL when one comes out of order or too many wait.
+bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter *chunk,
+		   const struct rpc_incoming *incoming, struct error *error); // one stream's callbacks only
+bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *batch, const struct rpc_incoming *incoming,
+			struct error *error); // one stream's callbacks only
+bool executor_run_step(struct executor *executor, const struct step_order *order, struct error *error);
+bool executor_set_gradient_scale(struct executor *executor, uint64_t step, float scale, struct error *error);
+bool executor_save(struct executor *executor, struct error *error);
+void executor_close(struct executor *executor); // finish what was ordered, then end
+void executor_stop(struct executor *executor);  // end at the next instruction; does not block
+uint64_t executor_step(struct executor *executor); // the last one begun
+
+// After `finished` and after the links' `over`. Waits for the thread. Takes NULL.
+void executor_destroy(struct executor *executor);

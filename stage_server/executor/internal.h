@@ -1,0 +1,64 @@
+// What executor.c (the thread and its orders) and step.c (one step) share.
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "stage_server/executor/executor.h"
+#include "stage_server/executor/loader.h"
+
+enum order_kind { ORDER_LOAD, ORDER_STEP, ORDER_SAVE, ORDER_CLOSE };
+
+struct order {
+	struct order *next;
+	enum order_kind kind;
+	struct step_order step;
+	uint32_t parameter; // load
+	float *values;      // load; owned
+};
+
+struct executor {
+	struct executor_options options;
+	struct stage_plan *plan;
+	const struct device_ops *ops;
+	struct stage_metrics metrics;
+	pthread_t thread;
+	struct link *links[NEIGHBOUR_COUNT];
+	struct batches *batches;
+	struct loader *loader;
+	_Atomic(bool) stopped;
+	_Atomic(uint64_t) step;
+
+	// The thread's own.
+	struct program *program;
+	struct step_report report;
+	float *losses;   // [micro_batches] on the last stage
+	double *squares; // [parameters]: sums of squares, when clipping
+	bool started;    // the thread
+	bool lost;       // a neighbour, and which
+	enum neighbour lost_neighbour;
+
+	pthread_mutex_t lock; // the rest
+	pthread_cond_t changed;
+	struct order *first, **last;
+	uint32_t queued_steps;
+	uint64_t next_step; // to be ordered
+	bool closing;
+	bool scale_is_set, scale_is_awaited;
+	float scale;
+	struct buffer_pool *save_pool; // while saving, so that a stop can wake it
+};
+
+// What a step ended with.
+enum step_result {
+	STEP_DONE,
+	STEP_STOPPED,       // executor_stop
+	STEP_FAILED,        // the device; `error` says how
+	STEP_LOST_PREVIOUS, // a neighbour is gone
+	STEP_LOST_NEXT,
+};
+enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error);
+// Before the gradient norms are sent, so that the answer finds somebody.
+void executor_expect_scale(struct executor *executor);
+// Waits for the coordinator's answer to the gradient norms; false when stopped.
+bool executor_wait_for_scale(struct executor *executor, float *ret_scale);

@@ -1,0 +1,56 @@
+// See stage_metrics.h. Names and units follow Prometheus's rules.
+#include "stage_server/executor/stage_metrics.h"
+
+#include <stdio.h>
+
+static const struct metric_family steps = {"penstock_steps_total", "Optimizer steps done.", METRIC_COUNTER, 1.0};
+static const struct metric_family samples = {"penstock_samples_total", "Samples trained on.", METRIC_COUNTER, 1.0};
+static const struct metric_family micro_batches = {"penstock_micro_batches_total",
+						   "Micro-batches that went through forward and backward.", METRIC_COUNTER,
+						   1.0};
+static const struct metric_family busy = {"penstock_busy_seconds_total", "Time the stage computed or copied, by phase.",
+					  METRIC_COUNTER, 1e-9};
+static const struct metric_family waiting = {"penstock_waiting_seconds_total",
+					     "Time the stage waited, by whom it waited for.", METRIC_COUNTER, 1e-9};
+static const struct metric_family sent_bytes = {"penstock_sent_bytes_total", "Tensor bytes sent to a neighbouring stage.",
+						METRIC_COUNTER, 1.0};
+static const struct metric_family sent_messages = {"penstock_sent_messages_total",
+						   "Tensor messages sent to a neighbouring stage.", METRIC_COUNTER, 1.0};
+static const struct metric_family received_bytes = {
+	"penstock_received_bytes_total", "Tensor bytes received from a neighbouring stage.", METRIC_COUNTER, 1.0};
+static const struct metric_family received_messages = {
+	"penstock_received_messages_total", "Tensor messages received from a neighbouring stage.", METRIC_COUNTER, 1.0};
+
+static struct metric *series(struct metrics *metrics, const struct metric_family *family, uint32_t pipeline_stage,
+			     const char *key, const char *value)
+{
+	char labels[128];
+	if (key == NULL)
+		snprintf(labels, sizeof(labels), "pipeline_stage=\"%u\"", pipeline_stage);
+	else
+		snprintf(labels, sizeof(labels), "pipeline_stage=\"%u\",%s=\"%s\"", pipeline_stage, key, value);
+	return metrics_series(metrics, family, labels);
+}
+
+void stage_metrics_init(struct stage_metrics *stage, struct metrics *metrics, uint32_t pipeline_stage)
+{
+	static const char *const directions[NEIGHBOUR_COUNT] = {"previous", "next"};
+	stage->steps = series(metrics, &steps, pipeline_stage, NULL, NULL);
+	stage->samples = series(metrics, &samples, pipeline_stage, NULL, NULL);
+	stage->micro_batches = series(metrics, &micro_batches, pipeline_stage, NULL, NULL);
+	stage->input = series(metrics, &busy, pipeline_stage, "phase", "input");
+	stage->forward = series(metrics, &busy, pipeline_stage, "phase", "forward");
+	stage->backward = series(metrics, &busy, pipeline_stage, "phase", "backward");
+	stage->optimizer = series(metrics, &busy, pipeline_stage, "phase", "optimizer");
+	stage->wait_previous = series(metrics, &waiting, pipeline_stage, "on", "previous");
+	stage->wait_next = series(metrics, &waiting, pipeline_stage, "on", "next");
+	stage->wait_coordinator = series(metrics, &waiting, pipeline_stage, "on", "coordinator");
+	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
+		stage->links[side] = (struct link_counters){
+			.sent_bytes = series(metrics, &sent_bytes, pipeline_stage, "direction", directions[side]),
+			.sent_messages = series(metrics, &sent_messages, pipeline_stage, "direction", directions[side]),
+			.received_bytes = series(metrics, &received_bytes, pipeline_stage, "direction", directions[side]),
+			.received_messages =
+				series(metrics, &received_messages, pipeline_stage, "direction", directions[side]),
+		};
+}

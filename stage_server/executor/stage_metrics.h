@@ -1,0 +1,15 @@
+// What a stage counts for the scrape.
+#pragma once
+
+#include "common/metrics/metrics.h"
+#include "stage_server/exchange/link.h"
+#include "stage_server/executor/stage_plan.h"
+
+struct stage_metrics {
+	struct metric *steps, *samples, *micro_batches;
+	struct metric *input, *forward, *backward, *optimizer; // ns
+	struct metric *wait_previous, *wait_next, *wait_coordinator; // ns
+	struct link_counters links[NEIGHBOUR_COUNT];
+};
+
+void stage_metrics_init(struct stage_metrics *stage, struct metrics *metrics, uint32_t pipeline_stage);

@@ -1,0 +1,236 @@
+// See stage_plan.h.
+#include "stage_server/executor/stage_plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/rpc/rpc.h"
+
+enum {
+	MAXIMUM_MICRO_BATCH_SIZE = 65536,
+	MAXIMUM_CLASSES = 256, // a label is a byte
+	MAXIMUM_BATCH_BYTES = RPC_MAXIMUM_MESSAGE_BYTES - RPC_MAXIMUM_HEADER_BYTES,
+	INSTRUCTIONS_PER_MICRO_BATCH = 8, // at most; and two for the whole step
+};
+
+static bool within(uint64_t value, uint64_t minimum, uint64_t maximum, const char *what, struct error *error)
+{
+	return (value >= minimum && value <= maximum) ||
+	       error_set(error, ERROR_USAGE, "%s is %llu, must be from %llu to %llu", what, (unsigned long long)value,
+			 (unsigned long long)minimum, (unsigned long long)maximum);
+}
+
+static bool copy_name(const char *from, char *into, size_t size, const char *what, struct error *error)
+{
+	if (strlen(from) >= size)
+		return error_set(error, ERROR_USAGE, "%s \"%.40s...\" is longer than %zu characters", what, from, size - 1);
+	strcpy(into, from);
+	return true;
+}
+
+static bool read_layer(const Penstock__V1__Layer *message, struct layer *layer, struct error *error)
+{
+	*layer = (struct layer){
+		.kind = (enum layer_kind)message->kind,
+		.in_channels = message->in_channels,
+		.out_channels = message->out_channels,
+		.kernel_size = message->kernel_size,
+		.stride = message->stride,
+		.padding = message->padding,
+		.output_size = message->output_size,
+		.probability = message->probability,
+		.initializer = (enum initializer)message->initializer,
+	};
+	return copy_name(message->name, layer->name, sizeof(layer->name), "a layer's name", error);
+}
+
+static bool read_model(const Penstock__V1__Model *message, struct model *model, struct error *error)
+{
+	if (message == NULL)
+		return error_set(error, ERROR_PROTOCOL, "the plan has no model");
+	*model = (struct model){.image_size = message->image_size, .classes = message->classes};
+	if (!within(message->n_layers, 1, MODEL_MAXIMUM_LAYERS, "the model's number of layers", error) ||
+	    !within(message->classes, 1, MAXIMUM_CLASSES, "the model's number of classes", error) ||
+	    !copy_name(message->name, model->name, sizeof(model->name), "the model's name", error))
+		return false;
+	model->layer_count = (uint32_t)message->n_layers;
+	for (uint32_t i = 0; i < model->layer_count; i++)
+		if (!read_layer(message->layers[i], &model->layers[i], error))
+			return false;
+	if (!model_infer_shapes(model, error))
+		return false;
+	struct shape output = model->layers[model->layer_count - 1].output;
+	return output.channels == model->classes && output.height == 1 && output.width == 1 ? true
+	       : error_set(error, ERROR_USAGE, "the last layer gives (%u, %u, %u), expected (%u, 1, 1): one score per class",
+			   output.channels, output.height, output.width, model->classes);
+}
+
+static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+{
+	plan->pipeline_size = message->pipeline_size;
+	plan->pipeline_stage = message->pipeline_stage;
+	plan->first_layer = message->first_layer;
+	plan->end_layer = message->end_layer;
+	plan->micro_batch_size = message->micro_batch_size;
+	plan->micro_batches = message->micro_batches;
+	plan->raw_image_size = message->raw_image_size;
+	uint32_t layers = plan->model.layer_count;
+	if (!within(message->pipeline_size, 1, SCHEDULE_MAXIMUM_STAGES, "pipeline_size", error) ||
+	    !within(message->pipeline_stage, 0, message->pipeline_size - 1, "pipeline_stage", error) ||
+	    !within(message->end_layer, 1, layers, "end_layer", error) ||
+	    !within(message->first_layer, 0, message->end_layer - 1, "first_layer", error) ||
+	    !within(message->micro_batch_size, 1, MAXIMUM_MICRO_BATCH_SIZE, "micro_batch_size", error) ||
+	    !within(message->micro_batches, 1, SCHEDULE_MAXIMUM_MICRO_BATCHES, "micro_batches", error) ||
+	    !within(message->raw_image_size, 1, MODEL_MAXIMUM_IMAGE_SIZE, "raw_image_size", error))
+		return false;
+	if (message->data_parallel_size != 1 || message->replica != 0)
+		return error_set(error, ERROR_USAGE, "data_parallel_size is %u: this daemon serves one replica",
+				 message->data_parallel_size);
+	if ((plan->first_layer == 0) != stage_plan_is_first(plan) || (plan->end_layer == layers) != stage_plan_is_last(plan))
+		return error_set(error, ERROR_USAGE, "stage %u of %u holds layers %u to %u of %u: the ends do not meet",
+				 plan->pipeline_stage, plan->pipeline_size, plan->first_layer, plan->end_layer, layers);
+	if (stage_plan_image_bytes(plan) > MAXIMUM_BATCH_BYTES)
+		return error_set(error, ERROR_USAGE, "a micro-batch of %u images has %llu bytes, the limit is %d",
+				 plan->micro_batch_size, (unsigned long long)stage_plan_image_bytes(plan),
+				 MAXIMUM_BATCH_BYTES);
+	return true;
+}
+
+static bool read_schedule(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+{
+	uint64_t most = (uint64_t)INSTRUCTIONS_PER_MICRO_BATCH * plan->micro_batches + 2;
+	if (!within(message->slots, 1, plan->micro_batches, "slots", error) ||
+	    !within(message->n_instructions, 1, most, "the number of instructions", error))
+		return false;
+	plan->schedule.slots = message->slots;
+	plan->schedule.instructions = calloc(message->n_instructions, sizeof(struct instruction));
+	if (plan->schedule.instructions == NULL)
+		return error_set(error, ERROR_FAILED, "no memory for the schedule");
+	plan->schedule.count = (uint32_t)message->n_instructions;
+	for (uint32_t i = 0; i < plan->schedule.count; i++) {
+		const Penstock__V1__Instruction *instruction = message->instructions[i];
+		plan->schedule.instructions[i] = (struct instruction){
+			(enum instruction_kind)instruction->kind, instruction->micro_batch};
+		if (instruction->kind == PENSTOCK__V1__INSTRUCTION_KIND__INSTRUCTION_KIND_BACKWARD_INPUT ||
+		    instruction->kind == PENSTOCK__V1__INSTRUCTION_KIND__INSTRUCTION_KIND_BACKWARD_WEIGHT)
+			return error_set(error, ERROR_USAGE,
+					 "the schedule splits the backward pass, which no device of this daemon does");
+	}
+	return schedule_check_stage(&plan->schedule, plan->pipeline_stage, plan->pipeline_size, plan->micro_batches, error);
+}
+
+static bool read_optimizer(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+{
+	const Penstock__V1__Optimizer *optimizer = message->optimizer;
+	if (optimizer == NULL)
+		return error_set(error, ERROR_PROTOCOL, "the plan has no optimizer");
+	if (!optimizer_parse(optimizer->name, &plan->optimizer.kind))
+		return error_set(error, ERROR_USAGE, "there is no optimizer \"%.40s\"", optimizer->name);
+	if (!isfinite(optimizer->weight_decay) || !isfinite(optimizer->dampening) || !isfinite(optimizer->epsilon))
+		return error_set(error, ERROR_USAGE, "the optimizer's numbers are not finite");
+	plan->optimizer.weight_decay = optimizer->weight_decay;
+	plan->optimizer.dampening = optimizer->dampening;
+	plan->optimizer.nesterov = optimizer->nesterov;
+	plan->optimizer.epsilon = optimizer->epsilon;
+	return true;
+}
+
+static bool read_normalisation(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+{
+	if (message->n_mean != 3 || message->n_standard_deviation != 3)
+		return error_set(error, ERROR_PROTOCOL, "mean and standard_deviation need three channels each");
+	for (int c = 0; c < 3; c++) {
+		plan->mean[c] = message->mean[c];
+		plan->standard_deviation[c] = message->standard_deviation[c];
+		if (!isfinite(plan->mean[c]) || !(plan->standard_deviation[c] > 0))
+			return error_set(error, ERROR_USAGE, "channel %d: mean %g, standard deviation %g cannot normalise", c,
+					 (double)plan->mean[c], (double)plan->standard_deviation[c]);
+	}
+	return true;
+}
+
+// What crosses the model before layer `layer`.
+static struct tensor_shape shape_before(const struct stage_plan *plan, uint32_t layer)
+{
+	struct shape shape = plan->model.layers[layer].input;
+	struct tensor_shape tensor = {
+		.rank = 4, .dimensions = {plan->micro_batch_size, shape.channels, shape.height, shape.width}};
+	for (uint32_t i = 0; i < layer; i++)
+		if (plan->model.layers[i].kind == LAYER_FLATTEN)
+			tensor = (struct tensor_shape){.rank = 2, .dimensions = {plan->micro_batch_size, shape.channels}};
+	tensor.bytes = shape_count(shape) * plan->micro_batch_size * sizeof(float);
+	return tensor;
+}
+
+static bool read_boundary(struct stage_plan *plan, enum neighbour side, uint32_t receive_depth, uint32_t send_depth,
+			  struct error *error)
+{
+	bool previous = side == NEIGHBOUR_PREVIOUS;
+	if (previous ? stage_plan_is_first(plan) : stage_plan_is_last(plan))
+		return true;
+	if (!within(receive_depth, 1, plan->micro_batches, previous ? "receive_depth_from_previous" : "receive_depth_from_next",
+		    error) ||
+	    !within(send_depth, 1, plan->micro_batches, previous ? "send_depth_to_previous" : "send_depth_to_next", error))
+		return false;
+	plan->boundary[side].exists = true;
+	plan->boundary[side].shape = shape_before(plan, previous ? plan->first_layer : plan->end_layer);
+	plan->boundary[side].receive_depth = receive_depth;
+	plan->boundary[side].send_depth = send_depth;
+	uint32_t *order = calloc(plan->micro_batches, sizeof(*order));
+	plan->boundary[side].order = order;
+	if (order == NULL)
+		return error_set(error, ERROR_FAILED, "no memory for the schedule");
+	enum instruction_kind kind = previous ? INSTRUCTION_RECV_ACTIVATION : INSTRUCTION_RECV_GRADIENT;
+	uint32_t count = 0; // the schedule was checked: there are micro_batches of them
+	for (uint32_t i = 0; i < plan->schedule.count && count < plan->micro_batches; i++)
+		if (plan->schedule.instructions[i].kind == kind)
+			order[count++] = plan->schedule.instructions[i].micro_batch;
+	return true;
+}
+
+bool stage_plan_read(const Penstock__V1__StagePlan *message, struct stage_plan *ret_plan, struct error *error)
+{
+	struct stage_plan *plan = ret_plan;
+	*plan = (struct stage_plan){.seed = message->seed, .gradient_clipping = message->gradient_clipping};
+	if (read_model(message->model, &plan->model, error) && read_place(message, plan, error) &&
+	    read_schedule(message, plan, error) && read_optimizer(message, plan, error) &&
+	    read_normalisation(message, plan, error) &&
+	    read_boundary(plan, NEIGHBOUR_PREVIOUS, message->receive_depth_from_previous, message->send_depth_to_previous,
+			  error) &&
+	    read_boundary(plan, NEIGHBOUR_NEXT, message->receive_depth_from_next, message->send_depth_to_next, error))
+		return true;
+	stage_plan_fini(plan);
+	return error_wrap(error, "plan of stage %u", message->pipeline_stage);
+}
+
+void stage_plan_fini(struct stage_plan *plan)
+{
+	free(plan->schedule.instructions);
+	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
+		free(plan->boundary[side].order);
+	*plan = (struct stage_plan){0};
+}
+
+uint64_t stage_plan_image_bytes(const struct stage_plan *plan)
+{
+	return (uint64_t)plan->micro_batch_size * 3 * plan->raw_image_size * plan->raw_image_size;
+}
+
+void stage_plan_program_spec(const struct stage_plan *plan, struct program_spec *ret_spec)
+{
+	*ret_spec = (struct program_spec){
+		.model = &plan->model,
+		.first_layer = plan->first_layer,
+		.end_layer = plan->end_layer,
+		.micro_batch_size = plan->micro_batch_size,
+		.micro_batches = plan->micro_batches,
+		.slots = plan->schedule.slots,
+		.optimizer = plan->optimizer,
+		.seed = plan->seed,
+		.training = true,
+		.raw_image_size = plan->raw_image_size,
+	};
+	memcpy(ret_spec->mean, plan->mean, sizeof(plan->mean));
+	memcpy(ret_spec->standard_deviation, plan->standard_deviation, sizeof(plan->standard_deviation));
+}

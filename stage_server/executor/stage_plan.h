@@ -1,0 +1,44 @@
+// A stage's part of a plan, as a daemon holds it: read from the wire, and checked to the last field, because whoever
+// sent it may be wrong. Pure data. Any thread.
+#pragma once
+
+#include "common/schedule/schedule.h"
+#include "penstock/v1/stage_server.pb-c.h"
+#include "stage_server/device/device.h"
+#include "stage_server/exchange/mailbox.h"
+
+enum neighbour { NEIGHBOUR_PREVIOUS, NEIGHBOUR_NEXT, NEIGHBOUR_COUNT };
+
+struct stage_plan {
+	struct model model;
+	uint32_t first_layer, end_layer;
+	uint32_t pipeline_stage, pipeline_size;
+	uint32_t micro_batch_size, micro_batches;
+	struct stage_schedule schedule; // owns its instructions
+	struct optimizer optimizer;
+	uint64_t seed;
+	bool gradient_clipping;
+	uint32_t raw_image_size;
+	float mean[3], standard_deviation[3];
+	struct {
+		bool exists;
+		struct tensor_shape shape;
+		uint32_t receive_depth, send_depth;
+		uint32_t *order; // [micro_batches] as they are received; owned
+	} boundary[NEIGHBOUR_COUNT];
+};
+
+// ERROR_USAGE, or ERROR_PROTOCOL for what no coordinator of ours writes, names the field.
+bool stage_plan_read(const Penstock__V1__StagePlan *message, struct stage_plan *ret_plan, struct error *error);
+void stage_plan_fini(struct stage_plan *plan);
+
+static inline bool stage_plan_is_first(const struct stage_plan *plan)
+{
+	return plan->pipeline_stage == 0;
+}
+static inline bool stage_plan_is_last(const struct stage_plan *plan)
+{
+	return plan->pipeline_stage + 1 == plan->pipeline_size;
+}
+uint64_t stage_plan_image_bytes(const struct stage_plan *plan);  // of a micro-batch
+void stage_plan_program_spec(const struct stage_plan *plan, struct program_spec *ret_spec); // borrows the plan

@@ -1,0 +1,249 @@
+// One step: the schedule's instructions in their order, each timed. Nothing here allocates.
+#include <inttypes.h>
+
+#include "common/base/clock.h"
+#include "stage_server/executor/internal.h"
+
+static uint32_t slot_of(const struct executor *executor, uint32_t micro_batch)
+{
+	return micro_batch % executor->plan->schedule.slots;
+}
+
+// Adds the time since `begin` to a sum.
+static void count_time(uint64_t *sum, uint64_t begin)
+{
+	*sum += clock_now_ns() - begin;
+}
+
+static enum step_result load_one(struct executor *executor, enum batch_kind kind, uint32_t slot, struct error *error)
+{
+	uint64_t begin = clock_now_ns();
+	struct buffer *data = batches_take(executor->batches, kind);
+	count_time(&executor->report.wait_coordinator_ns, begin);
+	if (data == NULL)
+		return STEP_STOPPED;
+	begin = clock_now_ns();
+	bool ok = kind == BATCH_IMAGES ? executor->ops->load_images(executor->program, slot, data->data, error)
+				       : executor->ops->load_labels(executor->program, slot, data->data, error);
+	buffer_unref(data);
+	count_time(&executor->report.input_ns, begin);
+	return ok ? STEP_DONE : STEP_FAILED;
+}
+
+static enum step_result load_input(struct executor *executor, uint32_t slot, struct error *error)
+{
+	enum step_result result = STEP_DONE;
+	if (stage_plan_is_first(executor->plan))
+		result = load_one(executor, BATCH_IMAGES, slot, error);
+	if (result == STEP_DONE && stage_plan_is_last(executor->plan))
+		result = load_one(executor, BATCH_LABELS, slot, error);
+	return result;
+}
+
+static enum step_result forward(struct executor *executor, uint32_t micro_batch, uint64_t first_sample,
+				struct error *error)
+{
+	const struct stage_plan *plan = executor->plan;
+	uint32_t slot = slot_of(executor, micro_batch);
+	uint64_t begin = clock_now_ns();
+	bool ok = true;
+	for (uint32_t layer = plan->first_layer; layer < plan->end_layer && ok; layer++)
+		ok = executor->ops->forward(executor->program, slot, layer,
+					    first_sample + (uint64_t)micro_batch * plan->micro_batch_size, error);
+	if (ok && stage_plan_is_last(plan)) {
+		uint32_t correct = 0;
+		ok = executor->ops->loss(executor->program, slot, &executor->losses[micro_batch], &correct, error);
+		executor->report.correct += correct;
+	}
+	ok = ok && executor->ops->synchronize(executor->program, error);
+	count_time(&executor->report.forward_ns, begin);
+	return ok ? STEP_DONE : STEP_FAILED;
+}
+
+static enum step_result backward(struct executor *executor, uint32_t micro_batch, struct error *error)
+{
+	const struct stage_plan *plan = executor->plan;
+	uint32_t slot = slot_of(executor, micro_batch);
+	uint64_t begin = clock_now_ns();
+	bool ok = !stage_plan_is_last(plan) || executor->ops->loss_backward(executor->program, slot, error);
+	for (uint32_t layer = plan->end_layer; layer-- > plan->first_layer && ok;)
+		ok = executor->ops->backward_weight(executor->program, slot, layer, error) &&
+		     executor->ops->backward_input(executor->program, slot, layer, error);
+	ok = ok && executor->ops->synchronize(executor->program, error);
+	count_time(&executor->report.backward_ns, begin);
+	return ok ? STEP_DONE : STEP_FAILED;
+}
+
+static enum step_result send(struct executor *executor, enum neighbour side, uint64_t step, uint32_t micro_batch,
+			     struct error *error)
+{
+	uint64_t begin = clock_now_ns();
+	// The pool has a buffer for every tensor that the schedule can have on its way: this waits only for what the
+	// neighbour has read and gRPC has not let go of yet.
+	struct buffer *buffer = link_take_buffer(executor->links[side]);
+	count_time(&executor->report.wait_ns[side], begin);
+	if (buffer == NULL)
+		return STEP_STOPPED;
+	begin = clock_now_ns();
+	bool ok = side == NEIGHBOUR_NEXT
+			  ? executor->ops->read_output(executor->program, slot_of(executor, micro_batch),
+						       (float *)buffer->data, error)
+			  : executor->ops->read_input_gradient(executor->program, (float *)buffer->data, error);
+	if (ok)
+		link_send(executor->links[side], step, micro_batch, buffer);
+	else
+		buffer_unref(buffer);
+	count_time(&executor->report.input_ns, begin);
+	return ok ? STEP_DONE : STEP_FAILED;
+}
+
+static enum step_result receive(struct executor *executor, enum neighbour side, uint32_t micro_batch,
+				struct error *error)
+{
+	const float *values = NULL;
+	uint64_t begin = clock_now_ns();
+	enum mailbox_status status = link_receive(executor->links[side], &values);
+	count_time(&executor->report.wait_ns[side], begin);
+	if (status == MAILBOX_CLOSED)
+		return STEP_STOPPED;
+	if (status == MAILBOX_LOST)
+		return side == NEIGHBOUR_PREVIOUS ? STEP_LOST_PREVIOUS : STEP_LOST_NEXT;
+	begin = clock_now_ns();
+	bool ok = side == NEIGHBOUR_PREVIOUS
+			  ? executor->ops->write_input(executor->program, slot_of(executor, micro_batch), values, error)
+			  : executor->ops->write_output_gradient(executor->program, values, error);
+	link_release(executor->links[side]);
+	count_time(&executor->report.input_ns, begin);
+	return ok ? STEP_DONE : STEP_FAILED;
+}
+
+// The clipping norm is over all stages, so the coordinator computes it from every stage's sums.
+static enum step_result reduce_gradients(struct executor *executor, uint64_t step, float *ret_scale, struct error *error)
+{
+	const struct stage_plan *plan = executor->plan;
+	*ret_scale = 1.0f;
+	if (!plan->gradient_clipping)
+		return STEP_DONE;
+	uint64_t begin = clock_now_ns();
+	bool ok = executor->ops->gradient_squares(executor->program, executor->squares, error);
+	count_time(&executor->report.optimizer_ns, begin);
+	if (!ok)
+		return STEP_FAILED;
+	uint32_t first = model_first_parameter(&plan->model, plan->first_layer);
+	executor_expect_scale(executor);
+	executor->options.events->gradient_norms(executor->options.user, step, first, executor->squares,
+						 model_first_parameter(&plan->model, plan->end_layer) - first);
+	begin = clock_now_ns();
+	bool set = executor_wait_for_scale(executor, ret_scale);
+	count_time(&executor->report.wait_coordinator_ns, begin);
+	return set ? STEP_DONE : STEP_STOPPED;
+}
+
+static enum step_result optimizer_step(struct executor *executor, const struct step_order *order, float scale,
+				       struct error *error)
+{
+	struct optimizer_step step = {.step = order->step,
+				      .learning_rate = order->learning_rate,
+				      .beta1 = order->beta1,
+				      .beta2 = order->beta2,
+				      .gradient_scale = scale};
+	uint64_t begin = clock_now_ns();
+	bool ok = executor->ops->optimizer_step(executor->program, &step, error) &&
+		  executor->ops->synchronize(executor->program, error);
+	count_time(&executor->report.optimizer_ns, begin);
+	return ok ? STEP_DONE : STEP_FAILED;
+}
+
+static enum step_result run(struct executor *executor, const struct instruction *instruction,
+			    const struct step_order *order, float *scale, struct error *error)
+{
+	uint32_t micro_batch = instruction->micro_batch;
+	switch (instruction->kind) {
+	case INSTRUCTION_LOAD_INPUT:
+		return load_input(executor, slot_of(executor, micro_batch), error);
+	case INSTRUCTION_FORWARD:
+		return forward(executor, micro_batch, order->first_sample, error);
+	case INSTRUCTION_BACKWARD:
+		return backward(executor, micro_batch, error);
+	case INSTRUCTION_SEND_ACTIVATION:
+		return send(executor, NEIGHBOUR_NEXT, order->step, micro_batch, error);
+	case INSTRUCTION_SEND_GRADIENT:
+		return send(executor, NEIGHBOUR_PREVIOUS, order->step, micro_batch, error);
+	case INSTRUCTION_RECV_ACTIVATION:
+		return receive(executor, NEIGHBOUR_PREVIOUS, micro_batch, error);
+	case INSTRUCTION_RECV_GRADIENT:
+		return receive(executor, NEIGHBOUR_NEXT, micro_batch, error);
+	case INSTRUCTION_REDUCE_GRADIENTS:
+		return reduce_gradients(executor, order->step, scale, error);
+	case INSTRUCTION_OPTIMIZER_STEP:
+		return optimizer_step(executor, order, *scale, error);
+	case INSTRUCTION_BACKWARD_INPUT:
+	case INSTRUCTION_BACKWARD_WEIGHT:
+		break; // stage_plan_read refused them
+	}
+	error_set(error, ERROR_FAILED, "there is no instruction %d", (int)instruction->kind);
+	return STEP_FAILED;
+}
+
+static void count_metrics(struct executor *executor)
+{
+	const struct step_report *report = &executor->report;
+	const struct stage_metrics *metrics = &executor->metrics;
+	const struct stage_plan *plan = executor->plan;
+	metric_add(metrics->steps, 1);
+	metric_add(metrics->micro_batches, plan->micro_batches);
+	metric_add(metrics->samples, (uint64_t)plan->micro_batches * plan->micro_batch_size);
+	metric_add(metrics->input, report->input_ns);
+	metric_add(metrics->forward, report->forward_ns);
+	metric_add(metrics->backward, report->backward_ns);
+	metric_add(metrics->optimizer, report->optimizer_ns);
+	metric_add(metrics->wait_previous, report->wait_ns[NEIGHBOUR_PREVIOUS]);
+	metric_add(metrics->wait_next, report->wait_ns[NEIGHBOUR_NEXT]);
+	metric_add(metrics->wait_coordinator, report->wait_coordinator_ns);
+}
+
+static void transferred(struct executor *executor, uint64_t *ret_sent, uint64_t *ret_received)
+{
+	*ret_sent = *ret_received = 0;
+	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
+		if (executor->links[side] != NULL) {
+			*ret_sent += link_sent_bytes(executor->links[side]);
+			*ret_received += link_received_bytes(executor->links[side]);
+		}
+}
+
+enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error)
+{
+	const struct stage_schedule *schedule = &executor->plan->schedule;
+	uint64_t waited = executor->report.wait_coordinator_ns; // for the order
+	uint64_t sent_before, received_before, begin = clock_now_ns();
+	executor->report = (struct step_report){.step = order->step, .wait_coordinator_ns = waited};
+	transferred(executor, &sent_before, &received_before);
+	float scale = 1.0f;
+	if (!executor->ops->zero_gradients(executor->program, error))
+		return STEP_FAILED;
+	for (uint32_t i = 0; i < schedule->count; i++) {
+		const struct instruction *instruction = &schedule->instructions[i];
+		if (atomic_load(&executor->stopped))
+			return STEP_STOPPED;
+		enum step_result result = run(executor, instruction, order, &scale, error);
+		if (result == STEP_FAILED)
+			error_wrap(error, "step %" PRIu64 ": %s of micro-batch %u", order->step,
+				   instruction_name(instruction->kind), instruction->micro_batch);
+		if (result != STEP_DONE)
+			return result;
+	}
+	count_time(&executor->report.step_ns, begin);
+	transferred(executor, &executor->report.sent_bytes, &executor->report.received_bytes);
+	executor->report.sent_bytes -= sent_before;
+	executor->report.received_bytes -= received_before;
+	if (executor->losses != NULL) {
+		double sum = 0.0; // in order, so that the bits do not depend on the schedule
+		for (uint32_t b = 0; b < executor->plan->micro_batches; b++)
+			sum += executor->losses[b];
+		executor->report.loss = sum / executor->plan->micro_batches;
+		executor->report.micro_batch_losses = executor->losses;
+	}
+	count_metrics(executor);
+	return STEP_DONE;
+}

@@ -1,0 +1,193 @@
+// Exchange streams that neighbours open here. The first message must show a session's link token; then the stream
+// belongs to that session's link. One that shows nothing in time is ended.
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "stage_server/session/internal.h"
+
+enum { MAXIMUM_UNADOPTED = 256 };
+
+struct inbound {
+	struct inbound *next; // of the host's list: loop's thread
+	struct session_host *host;
+	struct rpc_stream *stream; // our reference
+	uint64_t arrived_ns;
+	uint32_t connection; // once shown
+	uint8_t token[PROTOCOL_TOKEN_BYTES];
+	bool shown; // gRPC's thread
+	bool counted; // loop's thread: among the unadopted
+
+	pthread_mutex_t lock;
+	struct link *link; // it belongs to; NULL: to nobody
+	bool closed;
+
+	struct event arrived, adopt, over;
+};
+
+static struct inbound *of(struct event *event, size_t offset)
+{
+	return (struct inbound *)((char *)event - offset);
+}
+
+// ---- On gRPC's threads
+
+static struct link *link_of(struct inbound *inbound)
+{
+	pthread_mutex_lock(&inbound->lock);
+	struct link *link = inbound->link;
+	pthread_mutex_unlock(&inbound->lock);
+	return link;
+}
+
+static bool read_open(struct inbound *inbound, const struct rpc_incoming *incoming, struct error *error)
+{
+	Penstock__V1__ExchangeMessage *message = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
+		incoming, &penstock__v1__exchange_message__descriptor, error);
+	if (message == NULL)
+		return false;
+	bool ok = false;
+	if (inbound->shown || message->body_case != PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_OPEN)
+		error_set(error, ERROR_PROTOCOL, "an exchange begins with Open, and goes on when it was accepted");
+	else if (message->open->protocol_version != PROTOCOL_VERSION)
+		error_set(error, ERROR_VERSION, "the neighbour speaks protocol version %u, this daemon version %d",
+			  message->open->protocol_version, PROTOCOL_VERSION);
+	else if (message->open->link_token.len != PROTOCOL_TOKEN_BYTES)
+		error_set(error, ERROR_PROTOCOL, "a link token has %d bytes, not %zu", PROTOCOL_TOKEN_BYTES,
+			  message->open->link_token.len);
+	else
+		ok = true;
+	if (ok) {
+		memcpy(inbound->token, message->open->link_token.data, PROTOCOL_TOKEN_BYTES);
+		inbound->connection = message->open->connection;
+		inbound->shown = true;
+	}
+	penstock__v1__exchange_message__free_unpacked(message, NULL);
+	return ok;
+}
+
+static void on_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
+{
+	struct inbound *inbound = user;
+	struct link *link = link_of(inbound);
+	struct error error;
+	if (link != NULL)
+		link_handle_message(link, stream, inbound->connection, incoming);
+	else if (read_open(inbound, incoming, &error))
+		event_queue_post(inbound->host->options.queue, &inbound->adopt);
+	else
+		rpc_stream_finish(stream, rpc_status_from_error(&error), error.message);
+}
+
+static void on_half_closed(struct rpc_stream *stream, void *user)
+{
+	struct inbound *inbound = user;
+	struct link *link = link_of(inbound);
+	if (link != NULL)
+		link_handle_left(link);
+	else
+		rpc_stream_finish(stream, RPC_OK, NULL);
+}
+
+static void on_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
+{
+	struct inbound *inbound = user;
+	pthread_mutex_lock(&inbound->lock);
+	inbound->closed = true;
+	struct link *link = inbound->link;
+	pthread_mutex_unlock(&inbound->lock);
+	if (link != NULL)
+		link_handle_closed(link, inbound->connection, status, detail);
+	event_queue_post(inbound->host->options.queue, &inbound->over);
+}
+
+// ---- On the loop
+
+static void handle_arrived(struct event *event)
+{
+	struct inbound *inbound = of(event, offsetof(struct inbound, arrived));
+	struct session_host *host = inbound->host;
+	inbound->next = host->inbound;
+	host->inbound = inbound;
+	inbound->counted = true;
+	host->unadopted++;
+	if (host->draining)
+		rpc_stream_finish(inbound->stream, RPC_UNAVAILABLE, "this daemon is stopping");
+	else if (host->unadopted > MAXIMUM_UNADOPTED)
+		rpc_stream_finish(inbound->stream, RPC_RESOURCE_EXHAUSTED, "too many exchanges wait to be opened");
+}
+
+static bool adopt(struct inbound *inbound, struct session *session, struct error *error)
+{
+	struct link *link = executor_link(session->executor, NEIGHBOUR_PREVIOUS);
+	pthread_mutex_lock(&inbound->lock);
+	bool closed = inbound->closed;
+	bool ok = !closed && link_adopt(link, inbound->stream, inbound->connection, error);
+	if (ok)
+		inbound->link = link;
+	pthread_mutex_unlock(&inbound->lock);
+	if (ok) {
+		inbound->counted = false;
+		inbound->host->unadopted--;
+		link_accept(link, inbound->connection);
+	}
+	return ok || closed;
+}
+
+static void handle_adopt(struct event *event)
+{
+	struct inbound *inbound = of(event, offsetof(struct inbound, adopt));
+	struct session *session = session_find_token(inbound->host, inbound->token);
+	struct error error;
+	if (session == NULL) {
+		session_count_error(inbound->host, ERROR_PROTOCOL);
+		rpc_stream_finish(inbound->stream, RPC_PERMISSION_DENIED, "no session here has this link token");
+	} else if (!adopt(inbound, session, &error)) {
+		session_count_error(inbound->host, ERROR_PROTOCOL);
+		rpc_stream_finish(inbound->stream, RPC_INVALID_ARGUMENT, error.message);
+	}
+}
+
+static void handle_over(struct event *event)
+{
+	struct inbound *inbound = of(event, offsetof(struct inbound, over));
+	struct inbound **place = &inbound->host->inbound;
+	while (*place != inbound)
+		place = &(*place)->next;
+	*place = inbound->next;
+	inbound->host->unadopted -= inbound->counted;
+	rpc_stream_unref(inbound->stream);
+	pthread_mutex_destroy(&inbound->lock);
+	free(inbound);
+}
+
+void inbound_tick(struct session_host *host, uint64_t now_ns)
+{
+	for (struct inbound *inbound = host->inbound; inbound != NULL; inbound = inbound->next)
+		if (link_of(inbound) == NULL && now_ns > inbound->arrived_ns &&
+		    now_ns - inbound->arrived_ns > PROTOCOL_TIMEOUT_MS * UINT64_C(1000000))
+			rpc_stream_finish(inbound->stream, RPC_DEADLINE_EXCEEDED, "the exchange was not opened in time");
+}
+
+void session_host_handle_exchange(struct rpc_stream *stream, void *user)
+{
+	static const struct rpc_stream_events events = {
+		.message = on_message, .half_closed = on_half_closed, .closed = on_closed};
+	struct session_host *host = user;
+	struct inbound *inbound = calloc(1, sizeof(*inbound));
+	if (inbound == NULL) {
+		rpc_stream_finish(stream, RPC_RESOURCE_EXHAUSTED, "no memory for an exchange");
+		rpc_stream_unref(stream);
+		return;
+	}
+	inbound->host = host;
+	inbound->stream = stream;
+	inbound->arrived_ns = clock_now_ns();
+	inbound->arrived.handler = handle_arrived;
+	inbound->adopt.handler = handle_adopt;
+	inbound->over.handler = handle_over;
+	pthread_mutex_init(&inbound->lock, NULL);
+	rpc_stream_accept(stream, &events, inbound);
+	event_queue_post(host->options.queue, &inbound->arrived);
+}

@@ -1,0 +1,110 @@
+// SessionResponses, each written where its contents are known.
+#include "stage_server/session/internal.h"
+
+#define REPLY(session, CASE, field, message)                                                                           \
+	do {                                                                                                           \
+		Penstock__V1__SessionResponse response = PENSTOCK__V1__SESSION_RESPONSE__INIT;                         \
+		response.body_case = PENSTOCK__V1__SESSION_RESPONSE__BODY_##CASE;                                      \
+		response.field = &(message);                                                                           \
+		rpc_stream_send((session)->stream, &response.base, NULL, 0, 0);                                        \
+	} while (0)
+
+void reply_opened(struct session *session, uint64_t parameters)
+{
+	Penstock__V1__MemoryUse memory = PENSTOCK__V1__MEMORY_USE__INIT;
+	Penstock__V1__Opened opened = PENSTOCK__V1__OPENED__INIT;
+	memory.parameter_bytes = session->memory.parameter_bytes;
+	memory.gradient_bytes = session->memory.gradient_bytes;
+	memory.optimizer_bytes = session->memory.optimizer_bytes;
+	memory.stash_bytes = session->memory.stash_bytes;
+	memory.workspace_bytes = session->memory.workspace_bytes;
+	memory.exchange_bytes = atomic_load(&session->exchange_bytes);
+	opened.memory = &memory;
+	opened.parameters = parameters;
+	opened.version = PENSTOCK_VERSION;
+	REPLY(session, OPENED, opened, opened);
+}
+
+void reply_ready(struct session *session)
+{
+	Penstock__V1__Ready ready = PENSTOCK__V1__READY__INIT;
+	REPLY(session, READY, ready, ready);
+}
+
+void reply_heartbeat(struct session *session)
+{
+	Penstock__V1__Heartbeat heartbeat = PENSTOCK__V1__HEARTBEAT__INIT;
+	REPLY(session, HEARTBEAT, heartbeat, heartbeat);
+}
+
+void reply_closed(struct session *session)
+{
+	Penstock__V1__Closed closed = PENSTOCK__V1__CLOSED__INIT;
+	REPLY(session, CLOSED, closed, closed);
+}
+
+void reply_failed(struct session *session, const struct error *error, uint64_t step, bool lost, uint32_t peer_stage)
+{
+	Penstock__V1__Failed failed = PENSTOCK__V1__FAILED__INIT;
+	failed.code = error->code;
+	failed.message = (char *)error->message;
+	failed.step = step;
+	failed.lost_peer = lost;
+	failed.peer_stage = peer_stage;
+	REPLY(session, FAILED, failed, failed);
+}
+
+void reply_step(struct session *session, const struct step_report *report)
+{
+	Penstock__V1__StepReport message = PENSTOCK__V1__STEP_REPORT__INIT;
+	message.step = report->step;
+	if (report->micro_batch_losses != NULL) {
+		message.has_loss = true;
+		message.loss = report->loss;
+		message.n_micro_batch_losses = session->plan.micro_batches;
+		message.micro_batch_losses = (float *)report->micro_batch_losses;
+		message.correct = report->correct;
+	}
+	message.step_ns = report->step_ns;
+	message.forward_ns = report->forward_ns;
+	message.backward_ns = report->backward_ns;
+	message.optimizer_ns = report->optimizer_ns;
+	message.input_ns = report->input_ns;
+	message.wait_previous_ns = report->wait_ns[NEIGHBOUR_PREVIOUS];
+	message.wait_next_ns = report->wait_ns[NEIGHBOUR_NEXT];
+	message.wait_coordinator_ns = report->wait_coordinator_ns;
+	message.sent_bytes = report->sent_bytes;
+	message.received_bytes = report->received_bytes;
+	REPLY(session, STEP_REPORT, step_report, message);
+}
+
+void reply_norms(struct session *session, uint64_t step, uint32_t first, const double *squares, uint32_t count)
+{
+	Penstock__V1__GradientNorms norms = PENSTOCK__V1__GRADIENT_NORMS__INIT;
+	norms.step = step;
+	norms.first_parameter = first;
+	norms.n_squares = count;
+	norms.squares = (double *)squares;
+	REPLY(session, GRADIENT_NORMS, gradient_norms, norms);
+}
+
+void reply_parameter(struct session *session, const struct parameter *parameter, struct buffer *values,
+		     uint64_t offset_bytes, uint64_t size_bytes)
+{
+	Penstock__V1__SavedParameter saved = PENSTOCK__V1__SAVED_PARAMETER__INIT;
+	Penstock__V1__SessionResponse response = PENSTOCK__V1__SESSION_RESPONSE__INIT;
+	saved.name = (char *)parameter->name;
+	saved.n_shape = parameter->rank;
+	saved.shape = (uint32_t *)parameter->dimensions;
+	saved.offset_bytes = offset_bytes;
+	response.body_case = PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER;
+	response.saved_parameter = &saved;
+	rpc_stream_send(session->stream, &response.base, values, 0, size_bytes);
+}
+
+void reply_saved(struct session *session, uint32_t parameters)
+{
+	Penstock__V1__Saved saved = PENSTOCK__V1__SAVED__INIT;
+	saved.parameters = parameters;
+	REPLY(session, SAVED, saved, saved);
+}

@@ -1,0 +1,42 @@
+// Sessions: one job's lease on this daemon each. A session is a Session stream, the executor that it ordered, and the
+// links to the neighbours; it ends when any of them does, and is freed when all of them are over.
+//
+// Threads: everything here belongs to the libuv loop's thread, except the two handlers, which gRPC's threads call.
+#pragma once
+
+#include "common/metrics/metrics.h"
+#include "common/rpc/rpc.h"
+#include "stage_server/device/device.h"
+#include "stage_server/session/event_queue.h"
+#include "stage_server/session/ledger.h"
+
+// What all sessions of a daemon share; borrowed.
+struct session_host_options {
+	struct event_queue *queue;
+	const struct device_ops *ops;
+	struct device *device;
+	struct ledger *ledger;
+	struct metrics *metrics;
+	uint32_t maximum_sessions;
+};
+
+struct session_host;
+
+struct session_host *session_host_create(const struct session_host_options *options); // NULL when memory is out
+void session_host_destroy(struct session_host *host); // takes NULL; when no session is left
+
+// rpc_handlers; `user` is the host.
+void session_host_handle_session(struct rpc_stream *stream, void *user);
+void session_host_handle_exchange(struct rpc_stream *stream, void *user);
+
+void session_host_tick(struct session_host *host);  // once a second: heartbeats, silence, streams that linger
+void session_host_drain(struct session_host *host); // refuses new sessions and ends those that run
+bool session_host_is_empty(const struct session_host *host);
+
+struct session_summary {
+	const char *job, *model; // borrowed until the loop goes on
+	uint32_t pipeline_stage;
+	uint64_t step, memory_bytes;
+};
+// Calls `visit` for each session that has a plan.
+void session_host_list(struct session_host *host, void (*visit)(const struct session_summary *summary, void *user), void *user);
