@@ -1,168 +1,121 @@
-// Shapes, and the checks of a list of layers, which a peer may have written.
-#include "common/model/model.h"
-
-#include <ctype.h>
+// The table of networks, and the building of one by name. The families stand in files of their own, shapes in shapes.c,
+// parameters in parameters.c.
+#include <stdio.h>
 #include <string.h>
 
-enum { MAXIMUM_WINDOW = 1024 }; // kernel size, stride, padding
+#include "common/model/architecture.h"
+#include "common/model/model.h"
 
-const char *layer_kind_name(enum layer_kind kind)
+static const float default_dropout = 0.5f; // torchvision's, in both families
+
+static const struct architecture {
+	const char *name;
+	void (*build)(struct model *model, uint32_t variant, float dropout);
+	uint32_t variant;
+} architectures[] = {
+	{"alexnet", alexnet_build, 0}, {"vgg11", vgg_build, 11}, {"vgg13", vgg_build, 13},
+	{"vgg16", vgg_build, 16},      {"vgg19", vgg_build, 19},
+};
+
+const char *model_names(void)
 {
-	switch (kind) {
-	case LAYER_CONVOLUTION:
-		return "Conv2d";
-	case LAYER_RELU:
-		return "ReLU";
-	case LAYER_MAX_POOL:
-		return "MaxPool2d";
-	case LAYER_ADAPTIVE_AVERAGE_POOL:
-		return "AdaptiveAvgPool2d";
-	case LAYER_FLATTEN:
-		return "Flatten";
-	case LAYER_DROPOUT:
-		return "Dropout";
-	case LAYER_LINEAR:
-		return "Linear";
-	}
-	return "unknown";
+	return "alexnet, vgg11, vgg13, vgg16, vgg19";
 }
 
-static bool within(uint32_t value, uint32_t minimum, uint32_t maximum, const char *what, struct error *error)
+static struct layer *add_layer(struct model *model, enum layer_kind kind, const char *name)
 {
-	return (value >= minimum && value <= maximum) ||
-	       error_set(error, ERROR_USAGE, "%s is %u, must be from %u to %u", what, value, minimum, maximum);
+	struct layer *layer = &model->layers[model->layer_count++];
+	*layer = (struct layer){.kind = kind};
+	snprintf(layer->name, sizeof(layer->name), "%s", name);
+	return layer;
 }
 
-// How many windows of `kernel` fit in `in`, in steps of `stride`.
-static bool window_count(uint32_t in, uint32_t padding, uint32_t kernel, uint32_t stride, uint32_t *ret_count,
-			 struct error *error)
+void architecture_add_convolution(struct model *model, const char *name, uint32_t in_channels, uint32_t out_channels,
+				  uint32_t kernel_size, uint32_t stride, uint32_t padding, enum initializer initializer)
 {
-	if (in + 2 * padding < kernel)
-		return error_set(error, ERROR_USAGE, "its input of %u with padding %u is smaller than its window of %u", in,
-				 padding, kernel);
-	*ret_count = (in + 2 * padding - kernel) / stride + 1;
-	return within(*ret_count, 1, MODEL_MAXIMUM_IMAGE_SIZE, "its output's height or width", error);
+	struct layer *layer = add_layer(model, LAYER_CONVOLUTION, name);
+	layer->in_channels = in_channels;
+	layer->out_channels = out_channels;
+	layer->kernel_size = kernel_size;
+	layer->stride = stride;
+	layer->padding = padding;
+	layer->initializer = initializer;
 }
 
-static bool infer_window(struct layer *layer, uint32_t channels, struct error *error)
+void architecture_add_relu(struct model *model, const char *name)
 {
-	struct shape *output = &layer->output;
-	output->channels = channels;
-	return within(layer->kernel_size, 1, MAXIMUM_WINDOW, "its kernel_size", error) &&
-	       within(layer->stride, 1, MAXIMUM_WINDOW, "its stride", error) &&
-	       within(layer->padding, 0, MAXIMUM_WINDOW, "its padding", error) &&
-	       window_count(layer->input.height, layer->padding, layer->kernel_size, layer->stride, &output->height, error) &&
-	       window_count(layer->input.width, layer->padding, layer->kernel_size, layer->stride, &output->width, error);
+	add_layer(model, LAYER_RELU, name);
 }
 
-static bool check_weights(const struct layer *layer, struct error *error)
+void architecture_add_max_pool(struct model *model, const char *name, uint32_t kernel_size, uint32_t stride)
 {
-	if (layer->initializer < INITIALIZER_PYTORCH_DEFAULT || layer->initializer > INITIALIZER_NORMAL_001)
-		return error_set(error, ERROR_USAGE, "there is no initializer %d", (int)layer->initializer);
-	if (layer->in_channels != layer->input.channels)
-		return error_set(error, ERROR_USAGE, "it takes %u channels or features, and gets %u", layer->in_channels,
-				 layer->input.channels);
-	return within(layer->out_channels, 1, MODEL_MAXIMUM_CHANNELS, "its number of output channels or features", error);
+	struct layer *layer = add_layer(model, LAYER_MAX_POOL, name);
+	layer->kernel_size = kernel_size;
+	layer->stride = stride;
 }
 
-static bool infer_layer(struct layer *layer, bool *is_flat, struct error *error)
+void architecture_add_adaptive_average_pool(struct model *model, const char *name, uint32_t output_size)
 {
-	struct shape input = layer->input;
-	layer->output = input;
-	switch (layer->kind) {
-	case LAYER_CONVOLUTION:
-		return (!*is_flat || error_set(error, ERROR_USAGE, "a convolution after flatten")) &&
-		       check_weights(layer, error) && infer_window(layer, layer->out_channels, error);
-	case LAYER_MAX_POOL:
-		return (layer->padding == 0 || error_set(error, ERROR_USAGE, "a max pool with padding")) &&
-		       infer_window(layer, input.channels, error);
-	case LAYER_ADAPTIVE_AVERAGE_POOL:
-		layer->output.height = layer->output.width = layer->output_size;
-		return within(layer->output_size, 1, MAXIMUM_WINDOW, "its output_size", error);
-	case LAYER_FLATTEN:
-		if (shape_count(input) > MODEL_MAXIMUM_CHANNELS)
-			return error_set(error, ERROR_USAGE, "it gives %llu features, the limit is %d",
-					 (unsigned long long)shape_count(input), MODEL_MAXIMUM_CHANNELS);
-		*is_flat = true;
-		layer->output = (struct shape){(uint32_t)shape_count(input), 1, 1};
-		return true;
-	case LAYER_LINEAR:
-		layer->output = (struct shape){layer->out_channels, 1, 1};
-		return (*is_flat || error_set(error, ERROR_USAGE, "a linear layer without flatten before it")) &&
-		       check_weights(layer, error);
-	case LAYER_DROPOUT: // written so that NaN is refused, too
-		return (layer->probability >= 0.0f && layer->probability <= 1.0f) ||
-		       error_set(error, ERROR_USAGE, "its probability is %g, must be from 0 to 1", (double)layer->probability);
-	case LAYER_RELU:
-		return true;
-	}
-	return error_set(error, ERROR_USAGE, "there is no kind of layer %d", (int)layer->kind);
+	add_layer(model, LAYER_ADAPTIVE_AVERAGE_POOL, name)->output_size = output_size;
 }
 
-static bool check_name(const struct model *model, uint32_t index, struct error *error)
+void architecture_add_flatten(struct model *model, const char *name)
 {
-	const char *name = model->layers[index].name;
-	size_t length = strnlen(name, MODEL_NAME_SIZE);
-	if (length == 0 || length == MODEL_NAME_SIZE)
-		return error_set(error, ERROR_USAGE, "layer %u has no name, or one that is too long", index);
-	for (size_t i = 0; i < length; i++)
-		if (!isalnum((unsigned char)name[i]) && strchr("._-", name[i]) == NULL)
-			return error_set(error, ERROR_USAGE, "layer %u: its name may hold letters, digits, \".\", \"_\" and \"-\"",
-					 index);
-	for (uint32_t i = 0; i < index; i++)
-		if (strcmp(model->layers[i].name, name) == 0)
-			return error_set(error, ERROR_USAGE, "layers %u and %u are both named %s", i, index, name);
+	add_layer(model, LAYER_FLATTEN, name);
+}
+
+void architecture_add_dropout(struct model *model, const char *name, float probability)
+{
+	add_layer(model, LAYER_DROPOUT, name)->probability = probability;
+}
+
+void architecture_add_linear(struct model *model, const char *name, uint32_t in_features, uint32_t out_features,
+			     enum initializer initializer)
+{
+	struct layer *layer = add_layer(model, LAYER_LINEAR, name);
+	layer->in_channels = in_features;
+	layer->out_channels = out_features;
+	layer->initializer = initializer;
+}
+
+static bool build(const struct architecture *architecture, uint32_t image_size, uint32_t classes, float dropout,
+		  struct model *model, struct error *error)
+{
+	*model = (struct model){.image_size = image_size, .classes = classes};
+	snprintf(model->name, sizeof(model->name), "%s", architecture->name);
+	architecture->build(model, architecture->variant, dropout);
+	return model_infer_shapes(model, error);
+}
+
+static uint32_t smallest_image_size(const struct architecture *architecture)
+{
+	struct model model;
+	uint32_t size = 1;
+	while (size < MODEL_MAXIMUM_IMAGE_SIZE && !build(architecture, size, 1, 0, &model, NULL))
+		size++;
+	return size;
+}
+
+bool model_create(const char *name, uint32_t image_size, uint32_t classes, float dropout, struct model *ret_model,
+		  struct error *error)
+{
+	const struct architecture *architecture = NULL;
+	for (size_t i = 0; i < sizeof(architectures) / sizeof(architectures[0]); i++)
+		if (strcmp(name, architectures[i].name) == 0)
+			architecture = &architectures[i];
+	if (architecture == NULL)
+		return error_set(error, ERROR_USAGE, "there is no model \"%.40s\"; there are %s", name, model_names());
+	if (classes < 1 || classes > MODEL_MAXIMUM_CLASSES)
+		return error_set(error, ERROR_USAGE, "%u classes: a model has from 1 to %d", classes, MODEL_MAXIMUM_CLASSES);
+	if (!(dropout < 1)) // NaN too
+		return error_set(error, ERROR_USAGE, "dropout %g: it must be at least 0 and below 1", (double)dropout);
+
+	struct model model;
+	if (image_size > MODEL_MAXIMUM_IMAGE_SIZE ||
+	    !build(architecture, image_size, classes, dropout < 0 ? default_dropout : dropout, &model, NULL))
+		return error_set(error, ERROR_USAGE, "%s takes images of %u x %u pixels at least and %d x %d at most, not %u x %u",
+				 name, smallest_image_size(architecture), smallest_image_size(architecture),
+				 MODEL_MAXIMUM_IMAGE_SIZE, MODEL_MAXIMUM_IMAGE_SIZE, image_size, image_size);
+	*ret_model = model;
 	return true;
-}
-
-bool model_infer_shapes(struct model *model, struct error *error)
-{
-	if (!within(model->layer_count, 1, MODEL_MAXIMUM_LAYERS, "the number of layers", error) ||
-	    !within(model->image_size, 1, MODEL_MAXIMUM_IMAGE_SIZE, "the image size", error))
-		return false;
-	struct shape shape = {3, model->image_size, model->image_size};
-	bool is_flat = false;
-	for (uint32_t i = 0; i < model->layer_count; i++) {
-		struct layer *layer = &model->layers[i];
-		layer->input = shape;
-		if (!check_name(model, i, error))
-			return false;
-		if (!infer_layer(layer, &is_flat, error))
-			return error_wrap(error, "layer %s (%s)", layer->name, layer_kind_name(layer->kind));
-		shape = layer->output;
-	}
-	return true;
-}
-
-uint64_t shape_count(struct shape shape)
-{
-	return (uint64_t)shape.channels * shape.height * shape.width;
-}
-
-// Multiplications and additions count one each; comparisons and copies of the small layers one per element read.
-uint64_t layer_forward_flops(const struct layer *layer)
-{
-	uint64_t output = shape_count(layer->output);
-	switch (layer->kind) {
-	case LAYER_CONVOLUTION:
-		return output * 2 * layer->in_channels * layer->kernel_size * layer->kernel_size;
-	case LAYER_LINEAR:
-		return output * 2 * layer->in_channels;
-	case LAYER_MAX_POOL:
-		return output * layer->kernel_size * layer->kernel_size;
-	case LAYER_ADAPTIVE_AVERAGE_POOL:
-	case LAYER_RELU:
-	case LAYER_DROPOUT:
-		return shape_count(layer->input);
-	case LAYER_FLATTEN:
-		break;
-	}
-	return 0;
-}
-
-// The gradients of input and weights are a matrix product each, as large as the forward one.
-uint64_t layer_backward_flops(const struct layer *layer)
-{
-	bool has_weights = layer->kind == LAYER_CONVOLUTION || layer->kind == LAYER_LINEAR;
-	return layer_forward_flops(layer) * (has_weights ? 2 : 1);
 }

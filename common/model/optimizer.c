@@ -1,26 +1,34 @@
-// Names of the optimizers.
+// Names and sizes of the optimizers. See optimizer.h.
 #include "common/model/optimizer.h"
 
 #include <strings.h>
 
-static const char *const names[] = {[OPTIMIZER_SGD] = "SGD", [OPTIMIZER_ADAM] = "Adam", [OPTIMIZER_ADAMW] = "AdamW"};
+static const struct {
+	const char *name;
+	uint32_t state_tensors;
+} optimizers[] = {
+	[OPTIMIZER_SGD] = {"SGD", 1},
+	[OPTIMIZER_ADAM] = {"Adam", 2},
+	[OPTIMIZER_ADAMW] = {"AdamW", 2},
+};
 
 const char *optimizer_name(enum optimizer_kind kind)
 {
-	return names[kind];
+	return optimizers[kind].name;
 }
 
 bool optimizer_parse(const char *name, enum optimizer_kind *ret_kind)
 {
-	for (int kind = OPTIMIZER_SGD; kind <= OPTIMIZER_ADAMW; kind++)
-		if (strcasecmp(name, names[kind]) == 0) {
-			*ret_kind = (enum optimizer_kind)kind;
+	for (uint32_t i = 0; i < sizeof(optimizers) / sizeof(optimizers[0]); i++) {
+		if (strcasecmp(name, optimizers[i].name) == 0) {
+			*ret_kind = (enum optimizer_kind)i;
 			return true;
 		}
+	}
 	return false;
 }
 
 uint32_t optimizer_state_tensors(enum optimizer_kind kind)
 {
-	return kind == OPTIMIZER_SGD ? 1 : 2;
+	return optimizers[kind].state_tensors;
 }

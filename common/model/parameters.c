@@ -1,7 +1,7 @@
-// Learnable tensors: their numbers, names and shapes, and the values that training begins with.
+// The parameters of a model: their numbering, names and initial values. Values are drawn by counter, so that any stage
+// draws any parameter the same, whatever else it holds.
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "common/base/random.h"
 #include "common/model/model.h"
@@ -9,6 +9,24 @@
 static bool has_parameters(const struct layer *layer)
 {
 	return layer->kind == LAYER_CONVOLUTION || layer->kind == LAYER_LINEAR;
+}
+
+// Inputs of one output, which is what one element of the output sums over.
+static uint64_t fan_in(const struct layer *layer)
+{
+	uint64_t window = layer->kind == LAYER_CONVOLUTION ? (uint64_t)layer->kernel_size * layer->kernel_size : 1;
+	return layer->in_channels * window;
+}
+
+static uint64_t fan_out(const struct layer *layer)
+{
+	uint64_t window = layer->kind == LAYER_CONVOLUTION ? (uint64_t)layer->kernel_size * layer->kernel_size : 1;
+	return layer->out_channels * window;
+}
+
+uint64_t layer_parameter_count(const struct layer *layer)
+{
+	return has_parameters(layer) ? layer->out_channels * fan_in(layer) + layer->out_channels : 0;
 }
 
 uint32_t model_first_parameter(const struct model *model, uint32_t layer)
@@ -24,73 +42,65 @@ uint32_t model_parameter_count(const struct model *model)
 	return model_first_parameter(model, model->layer_count);
 }
 
-static void describe(const struct layer *layer, bool is_bias, struct parameter *parameter)
-{
-	parameter->is_bias = is_bias;
-	snprintf(parameter->name, sizeof(parameter->name), "%s.%s", layer->name, is_bias ? "bias" : "weight");
-	parameter->dimensions[0] = layer->out_channels;
-	parameter->rank = 1;
-	if (!is_bias) {
-		parameter->dimensions[1] = layer->in_channels;
-		parameter->rank = 2;
-	}
-	if (!is_bias && layer->kind == LAYER_CONVOLUTION) {
-		parameter->dimensions[2] = parameter->dimensions[3] = layer->kernel_size;
-		parameter->rank = 4;
-	}
-	parameter->count = 1;
-	for (uint32_t i = 0; i < parameter->rank; i++)
-		parameter->count *= parameter->dimensions[i];
-}
-
 void model_parameter(const struct model *model, uint32_t index, struct parameter *ret_parameter)
 {
-	uint32_t number = 0;
-	*ret_parameter = (struct parameter){0};
-	for (uint32_t i = 0; i < model->layer_count; i++) {
-		if (!has_parameters(&model->layers[i]))
+	uint32_t layer_index = 0;
+	for (uint32_t before = 0; layer_index < model->layer_count; layer_index++) {
+		if (!has_parameters(&model->layers[layer_index]))
 			continue;
-		if (index < number + 2) {
-			ret_parameter->layer = i;
-			describe(&model->layers[i], index > number, ret_parameter);
-			return;
+		if (index < before + 2)
+			break;
+		before += 2;
+	}
+	const struct layer *layer = &model->layers[layer_index];
+	struct parameter parameter = {
+		.layer = layer_index,
+		.is_bias = index % 2 == 1,
+		.rank = 1,
+		.dimensions = {layer->out_channels},
+		.count = layer->out_channels,
+	};
+	if (!parameter.is_bias) {
+		parameter.rank = 2;
+		parameter.dimensions[1] = layer->in_channels;
+		parameter.count = layer->out_channels * fan_in(layer);
+		if (layer->kind == LAYER_CONVOLUTION) {
+			parameter.rank = 4;
+			parameter.dimensions[2] = parameter.dimensions[3] = layer->kernel_size;
 		}
-		number += 2;
+	}
+	snprintf(parameter.name, sizeof(parameter.name), "%s.%s", layer->name, parameter.is_bias ? "bias" : "weight");
+	*ret_parameter = parameter;
+}
+
+static void fill_constant(uint64_t count, float value, float *ret_values)
+{
+	for (uint64_t i = 0; i < count; i++)
+		ret_values[i] = value;
+}
+
+// Element i takes word i % 4 of block i / 4.
+static void draw_uniform(struct random_key key, uint64_t count, float bound, float *ret_values)
+{
+	for (uint64_t i = 0; i < count; i += 4) {
+		uint32_t words[4];
+		random_block(key, i / 4, 0, words);
+		for (uint64_t j = 0; j < 4 && i + j < count; j++)
+			ret_values[i + j] = (2 * random_uniform(words[j]) - 1) * bound;
 	}
 }
 
-uint64_t layer_parameter_count(const struct layer *layer)
+// Elements i and i + 1, i even, are a Box-Muller pair of the block's first or second half.
+static void draw_normal(struct random_key key, uint64_t count, float deviation, float *ret_values)
 {
-	if (!has_parameters(layer))
-		return 0;
-	struct parameter weight = {0}, bias = {0};
-	describe(layer, false, &weight);
-	describe(layer, true, &bias);
-	return weight.count + bias.count;
-}
-
-// ---- Initial values: element e comes from word e % 4 of the Philox block e / 4 of the parameter's own key
-
-static void draw_uniform(struct random_key key, float bound, uint64_t count, float *values)
-{
-	uint32_t words[4];
-	for (uint64_t e = 0; e < count; e++) {
-		if (e % 4 == 0)
-			random_block(key, e / 4, 0, words);
-		values[e] = (2.0f * random_uniform(words[e % 4]) - 1.0f) * bound;
-	}
-}
-
-static void draw_normal(struct random_key key, float deviation, uint64_t count, float *values)
-{
-	for (uint64_t e = 0; e < count; e += 4) {
+	for (uint64_t i = 0; i < count; i += 4) {
 		uint32_t words[4];
 		float normal[4];
-		random_block(key, e / 4, 0, words);
+		random_block(key, i / 4, 0, words);
 		random_normal_pair(words[0], words[1], &normal[0], &normal[1]);
 		random_normal_pair(words[2], words[3], &normal[2], &normal[3]);
-		for (uint64_t i = 0; i < 4 && e + i < count; i++)
-			values[e + i] = normal[i] * deviation;
+		for (uint64_t j = 0; j < 4 && i + j < count; j++)
+			ret_values[i + j] = normal[j] * deviation;
 	}
 }
 
@@ -99,27 +109,22 @@ void model_draw_parameter(const struct model *model, const struct parameter *par
 {
 	const struct layer *layer = &model->layers[parameter->layer];
 	struct random_key key = random_key_make(seed, RANDOM_PARAMETERS, random_hash_name(parameter->name));
-	double window = layer->kind == LAYER_CONVOLUTION ? (double)layer->kernel_size * layer->kernel_size : 1.0;
-	double fan_in = window * layer->in_channels, fan_out = window * layer->out_channels;
 	switch (layer->initializer) {
 	case INITIALIZER_PYTORCH_DEFAULT:
-		// kaiming_uniform_ with a = sqrt(5) is U(-1/sqrt(fan_in), 1/sqrt(fan_in)), and so is the bias.
-		draw_uniform(key, (float)(1.0 / sqrt(fan_in)), parameter->count, ret_values);
+		// torch.nn.init.kaiming_uniform_(a=sqrt(5)) of the weight comes to the bias's bound.
+		draw_uniform(key, parameter->count, (float)(1 / sqrt((double)fan_in(layer))), ret_values);
 		return;
 	case INITIALIZER_KAIMING_NORMAL:
-		if (!parameter->is_bias) {
-			draw_normal(key, (float)sqrt(2.0 / fan_out), parameter->count, ret_values);
-			return;
-		}
-		break;
 	case INITIALIZER_NORMAL_001:
-		if (!parameter->is_bias) {
-			draw_normal(key, 0.01f, parameter->count, ret_values);
-			return;
-		}
-		break;
+		if (parameter->is_bias)
+			break;
+		draw_normal(key, parameter->count,
+			    layer->initializer == INITIALIZER_NORMAL_001 ? 0.01f
+									 : (float)sqrt(2 / (double)fan_out(layer)),
+			    ret_values);
+		return;
 	case INITIALIZER_NONE:
 		break;
 	}
-	memset(ret_values, 0, parameter->count * sizeof(*ret_values));
+	fill_constant(parameter->count, 0, ret_values);
 }
