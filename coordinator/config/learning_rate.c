@@ -1,15 +1,17 @@
 // Learning-rate schedules after DeepSpeed's deepspeed/runtime/lr_schedules.py. See learning_rate.h.
 //
-// DeepSpeed's schedulers keep last_batch_iteration: -1 when they are built, and one more each time the engine calls
-// step(), which it does after the optimizer's step. So the optimizer's step number s (from 0) runs with the value of
-// last_batch_iteration = s - 1, and step 0 with what the constructor put into the optimizer. The arithmetic keeps
-// DeepSpeed's order of operations, in double as Python's, so that the values agree to the last bit or two.
+// DeepSpeed's schedulers keep last_batch_iteration: -1 when they are built, and one more each time the engine
+// calls step(), which it does after the optimizer's step. So the optimizer's step number s (from 0) runs with
+// the value of last_batch_iteration = s - 1, and step 0 with what the constructor put into the optimizer. The
+// arithmetic keeps DeepSpeed's order of operations, in double as Python's, so that the values agree to the
+// last bit or two.
 #include "coordinator/config/learning_rate.h"
 
 #include <math.h>
 
 // Rises from 0 to 1 over the warm-up; `iteration` is last_batch_iteration and not negative.
-static double warmup_fraction(const struct learning_rate_schedule *schedule, double iteration, double warmup_steps)
+static double warmup_fraction(const struct learning_rate_schedule *schedule, double iteration,
+                              double warmup_steps)
 {
 	if (schedule->warmup_linear)
 		return iteration / warmup_steps;
@@ -59,18 +61,19 @@ static double cycle_scale(const struct learning_rate_schedule *schedule, struct 
 	// From the whole step number, not from x: x can land just under a stair's edge.
 	double offset = fmod((double)step, cycle.total);
 	double stair = offset <= cycle.first ? offset * stairs / cycle.first
-					     : (cycle.total - offset) * stairs / cycle.second;
+	                                     : (cycle.total - offset) * stairs / cycle.second;
 	return floor(stair) / stairs;
 }
 
 static struct learning_rate_value one_cycle(const struct learning_rate_schedule *schedule, uint64_t step,
-					    double base_momentum)
+                                            double base_momentum)
 {
-	struct learning_rate_value value = {.learning_rate = schedule->cycle_min_lr, .momentum = base_momentum};
+	struct learning_rate_value value = {.learning_rate = schedule->cycle_min_lr,
+	                                    .momentum = base_momentum};
 	struct cycle cycle = cycle_of(schedule);
 	if (step == 0) {
-		// DeepSpeed's constructor sets the lowest momentum beside the lowest rate, although the cycle itself
-		// starts from the highest: kept, so that a run here is the run there.
+		// DeepSpeed's constructor sets the lowest momentum beside the lowest rate, although the cycle
+		// itself starts from the highest: kept, so that a run here is the run there.
 		if (schedule->cycle_momentum)
 			value.momentum = schedule->cycle_min_mom;
 		return value;
@@ -80,7 +83,7 @@ static struct learning_rate_value one_cycle(const struct learning_rate_schedule 
 		value.learning_rate += (schedule->cycle_max_lr - schedule->cycle_min_lr) * scale;
 		if (schedule->cycle_momentum)
 			value.momentum = schedule->cycle_max_mom -
-					 (schedule->cycle_max_mom - schedule->cycle_min_mom) * scale;
+			                 (schedule->cycle_max_mom - schedule->cycle_min_mom) * scale;
 		return value;
 	}
 	double interval = 0.0; // no decay without a step size
@@ -92,8 +95,8 @@ static struct learning_rate_value one_cycle(const struct learning_rate_schedule 
 	return value;
 }
 
-struct learning_rate_value learning_rate_at(const struct learning_rate_schedule *schedule, uint64_t step, double base_lr,
-					    double base_momentum)
+struct learning_rate_value learning_rate_at(const struct learning_rate_schedule *schedule, uint64_t step,
+                                            double base_lr, double base_momentum)
 {
 	struct learning_rate_value value = {.learning_rate = base_lr, .momentum = base_momentum};
 	switch (schedule->kind) {

@@ -69,7 +69,7 @@ static void draw_picture(struct random_key key, uint32_t label, struct picture *
 	p->foreground[1] = (uint8_t)draw(key, 4, 60, 160);
 	p->foreground[cool ? 0 : 2] = (uint8_t)draw(key, 5, 20, 90);
 	for (int channel = 0; channel < 3; channel++)
-		p->background[channel] = (uint8_t)draw(key, 6 + (uint64_t)channel, 40, 170);
+		p->background[channel] = (uint8_t)draw(key, 6 + (uint64_t)channel, 10, 110);
 }
 
 static bool is_foreground(const struct picture *p, uint32_t x, uint32_t y)

@@ -98,7 +98,7 @@ static void synthesize_same_seed_gives_the_same_bytes(void **state)
 	assert_true(first == again);
 	assert_true(first != other);
 	// The bytes are part of what is promised: results on "the synthetic set, seed 1" can be compared.
-	if (first != UINT64_C(0x466e2d8541fa40cb))
+	if (first != UINT64_C(0x8323458e259bc87a))
 		fail_msg("the set of seed 1 hashes to 0x%llx", (unsigned long long)first);
 }
 

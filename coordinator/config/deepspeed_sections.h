@@ -1,0 +1,15 @@
+// The two sections of ds_config.json with parameters of their own. Private to this folder.
+#pragma once
+
+#include <stdbool.h>
+
+#include "coordinator/config/deepspeed_config.h"
+#include "coordinator/config/json_keys.h"
+
+// Both read the section from the file's top level, where it may be absent, into `config`, and append unknown
+// members to config->unknown_keys. `*learning_rate` is the optimizer's, before it is rounded to a float.
+bool deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *config, double *learning_rate,
+                              struct error *error);
+// After the optimizer: some defaults depend on it.
+bool deepspeed_scheduler_read(struct json_keys *top, double learning_rate, struct deepspeed_config *config,
+                              struct error *error);

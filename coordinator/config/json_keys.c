@@ -1,0 +1,211 @@
+// Typed reading of a JSON object's members. See json_keys.h.
+#include "coordinator/config/json_keys.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+bool json_keys_init(struct json_keys *keys, const char *path, const char *prefix, const json_t *object,
+                    struct error *error)
+{
+	*keys = (struct json_keys){.path = path, .object = object, .asked = json_object()};
+	snprintf(keys->prefix, sizeof(keys->prefix), "%s", prefix);
+	return keys->asked != NULL || error_set(error, ERROR_FAILED, "%s: no memory", path);
+}
+
+void json_keys_fini(struct json_keys *keys)
+{
+	json_decref(keys->asked);
+	*keys = (struct json_keys){0};
+}
+
+void json_keys_ignore(struct json_keys *keys, const char *name)
+{
+	json_object_set_new(keys->asked, name, json_true());
+}
+
+// The member, noted as asked for; NULL where it is absent or null.
+static const json_t *take(struct json_keys *keys, const char *name)
+{
+	json_keys_ignore(keys, name);
+	const json_t *value = json_object_get(keys->object, name);
+	return json_is_null(value) ? NULL : value;
+}
+
+bool json_keys_has(const struct json_keys *keys, const char *name)
+{
+	const json_t *value = json_object_get(keys->object, name);
+	return value != NULL && !json_is_null(value);
+}
+
+static const char *type_name(const json_t *value)
+{
+	switch (json_typeof(value)) {
+	case JSON_OBJECT:
+		return "an object";
+	case JSON_ARRAY:
+		return "a list";
+	case JSON_STRING:
+		return "a string";
+	case JSON_INTEGER:
+		return "a whole number";
+	case JSON_REAL:
+		return "a number";
+	case JSON_TRUE:
+		return "true";
+	case JSON_FALSE:
+		return "false";
+	default:
+		return "null";
+	}
+}
+
+static bool refuse(const struct json_keys *keys, const char *name, const json_t *value, struct error *error,
+                   const char *expected)
+{
+	if (json_is_string(value) && strcmp(json_string_value(value), "auto") == 0)
+		return error_set(
+		    error, ERROR_USAGE,
+		    "%s: %s%s is \"auto\", which a trainer such as Hugging Face's fills in; here nobody "
+		    "does: write %s",
+		    keys->path, keys->prefix, name, expected);
+	char got[48];
+	if (json_is_integer(value))
+		snprintf(got, sizeof(got), "%lld", (long long)json_integer_value(value));
+	else if (json_is_real(value))
+		snprintf(got, sizeof(got), "%.9g", json_real_value(value));
+	else
+		snprintf(got, sizeof(got), "%s", type_name(value));
+	return error_set(error, ERROR_USAGE, "%s: %s%s is %s; expected %s", keys->path, keys->prefix, name,
+	                 got, expected);
+}
+
+static void describe_range(double minimum, double maximum, char *into, size_t size)
+{
+	if (maximum >= 1e30)
+		snprintf(into, size, "a number of at least %.9g", minimum);
+	else
+		snprintf(into, size, "a number from %.9g to %.9g", minimum, maximum);
+}
+
+bool json_keys_number(struct json_keys *keys, const char *name, double minimum, double maximum, double *value,
+                      struct error *error)
+{
+	const json_t *member = take(keys, name);
+	if (member == NULL)
+		return true;
+	double number = json_number_value(member);
+	if (!json_is_number(member) || number < minimum || number > maximum) {
+		char expected[96];
+		describe_range(minimum, maximum, expected, sizeof(expected));
+		return refuse(keys, name, member, error, expected);
+	}
+	*value = number;
+	return true;
+}
+
+bool json_keys_count(struct json_keys *keys, const char *name, uint32_t minimum, uint32_t maximum,
+                     uint32_t *value, struct error *error)
+{
+	const json_t *member = take(keys, name);
+	if (member == NULL)
+		return true;
+	// 1e3 is a whole number to its writer, and to DeepSpeed in most places.
+	double number = json_number_value(member);
+	if (!json_is_number(member) || number != floor(number) || number < minimum || number > maximum) {
+		char expected[96];
+		snprintf(expected, sizeof(expected), "a whole number from %u to %u", minimum, maximum);
+		return refuse(keys, name, member, error, expected);
+	}
+	*value = (uint32_t)number;
+	return true;
+}
+
+bool json_keys_boolean(struct json_keys *keys, const char *name, bool *value, struct error *error)
+{
+	const json_t *member = take(keys, name);
+	if (member == NULL)
+		return true;
+	if (!json_is_boolean(member))
+		return refuse(keys, name, member, error, "true or false");
+	*value = json_is_true(member);
+	return true;
+}
+
+// Bytes of a file as they may go to a terminal.
+static void copy_printable(const char *text, char *into, size_t size)
+{
+	size_t i = 0;
+	for (; text[i] != '\0' && i < size - 1; i++)
+		into[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+	into[i] = '\0';
+}
+
+bool json_keys_string(struct json_keys *keys, const char *name, char *value, size_t size, struct error *error)
+{
+	const json_t *member = take(keys, name);
+	if (member == NULL)
+		return true;
+	if (!json_is_string(member))
+		return refuse(keys, name, member, error, "a string");
+	copy_printable(json_string_value(member), value, size);
+	return true;
+}
+
+bool json_keys_object(struct json_keys *keys, const char *name, const json_t **value, struct error *error)
+{
+	const json_t *member = take(keys, name);
+	if (member != NULL && !json_is_object(member))
+		return refuse(keys, name, member, error, "an object in braces");
+	*value = member;
+	return true;
+}
+
+bool json_keys_pair(struct json_keys *keys, const char *name, double minimum, double maximum, double value[2],
+                    struct error *error)
+{
+	const json_t *member = take(keys, name);
+	if (member == NULL)
+		return true;
+	bool ok = json_is_array(member) && json_array_size(member) == 2;
+	double pair[2] = {0};
+	for (size_t i = 0; ok && i < 2; i++) {
+		const json_t *item = json_array_get(member, i);
+		pair[i] = json_number_value(item);
+		ok = json_is_number(item) && pair[i] >= minimum && pair[i] <= maximum;
+	}
+	if (!ok) {
+		char expected[96];
+		snprintf(expected, sizeof(expected), "a list of two numbers from %.9g to %.9g", minimum,
+		         maximum);
+		return refuse(keys, name, member, error, expected);
+	}
+	value[0] = pair[0];
+	value[1] = pair[1];
+	return true;
+}
+
+void json_keys_list_unknown(const struct json_keys *keys, char *list, size_t size)
+{
+	enum { MORE_SIZE = 32, SHOWN_SIZE = 64 };
+	const char *name;
+	json_t *value;
+	unsigned more = 0;
+	json_object_foreach((json_t *)keys->object, name, value)
+	{
+		const json_t *enabled = json_object_get(value, "enabled");
+		if (json_object_get(keys->asked, name) != NULL || json_is_false(enabled))
+			continue;
+		char shown[SHOWN_SIZE], item[JSON_KEYS_PREFIX_SIZE + SHOWN_SIZE + 16];
+		copy_printable(name, shown, sizeof(shown));
+		size_t length = strlen(list);
+		snprintf(item, sizeof(item), "%s%s%s%s", length > 0 ? ", " : "", keys->prefix, shown,
+		         json_is_true(enabled) ? ".enabled" : "");
+		if (more > 0 || length + strlen(item) + MORE_SIZE > size)
+			more++;
+		else
+			strcpy(list + length, item);
+	}
+	if (more > 0 && strlen(list) + MORE_SIZE <= size)
+		snprintf(list + strlen(list), size - strlen(list), " and %u more", more);
+}
