@@ -9,6 +9,7 @@
 #include "common/model/model.h"
 #include "common/model/optimizer.h"
 #include "common/schedule/schedule.h"
+#include "coordinator/plan/partition.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
 struct plan_options {
@@ -46,6 +47,9 @@ struct plan {
 
 bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan, struct error *error);
 void plan_destroy(struct plan *plan); // takes NULL
+// Tensors that stage may have unread from each neighbour, and on their way to one.
+uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage);
+uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next);
 void plan_print(const struct plan *plan, FILE *out); // the table for people
 // A new StagePlan for the wire. Returns owned: plan_free_message.
 Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t stage);

@@ -1,0 +1,214 @@
+// See partition.h.
+#include "coordinator/plan/partition.h"
+
+#include <math.h>
+#include <regex.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/strings.h"
+#include "common/schedule/schedule.h"
+
+// As DeepSpeed's partition_uniform: equal shares, and what is left over one each to the first stages.
+static void cut_uniform(uint32_t layers, uint32_t stages, uint32_t *bounds)
+{
+	uint32_t share = layers / stages, rest = layers % stages;
+	for (uint32_t s = 0; s <= stages; s++)
+		bounds[s] = s * share + (s < rest ? s : rest);
+}
+
+// Table entry (layers, stages) of the dynamic programmes below: about the first `layers` layers in `stages` stages.
+struct cell {
+	double largest, smallest, cost;
+	uint32_t cut; // where the last stage begins
+};
+
+struct table {
+	uint32_t layers, stages;
+	struct cell *cells; // [layers + 1][stages + 1]
+	double *prefix;     // [layers + 1] sums of weights
+};
+
+static struct cell *cell_at(const struct table *table, uint32_t layers, uint32_t stages)
+{
+	return &table->cells[layers * (table->stages + 1) + stages];
+}
+
+static bool table_init(struct table *table, const uint64_t *weights, uint32_t layers, uint32_t stages,
+		       struct error *error)
+{
+	table->layers = layers;
+	table->stages = stages;
+	table->cells = calloc((size_t)(layers + 1) * (stages + 1), sizeof(*table->cells));
+	table->prefix = calloc(layers + 1, sizeof(*table->prefix));
+	if (table->cells == NULL || table->prefix == NULL) {
+		free(table->cells);
+		free(table->prefix);
+		return error_set(error, ERROR_FAILED, "no memory for a partition of %u layers", layers);
+	}
+	for (uint32_t i = 0; i < layers; i++)
+		table->prefix[i + 1] = table->prefix[i] + (double)weights[i];
+	for (uint32_t i = 0; i < (layers + 1) * (stages + 1); i++)
+		table->cells[i] = (struct cell){.largest = INFINITY, .smallest = INFINITY, .cost = INFINITY};
+	*cell_at(table, 0, 0) = (struct cell){.smallest = INFINITY};
+	return true;
+}
+
+// Reads the cuts off the table, from the last stage to the first.
+static void table_finish(struct table *table, uint32_t *bounds)
+{
+	bounds[table->stages] = table->layers;
+	for (uint32_t s = table->stages; s > 0; s--)
+		bounds[s - 1] = cell_at(table, bounds[s], s)->cut;
+	free(table->cells);
+	free(table->prefix);
+}
+
+// DeepSpeed's partition_balanced: the smallest difference between the largest and the smallest stage, by a dynamic
+// programme that keeps one best cut for each (layers, stages), the later one where two are equal. Keeping one is not
+// exact for this measure; it is what DeepSpeed does, and its cuts are the point. Stages are never empty, because each
+// takes at least the layer before the bound.
+static bool cut_balanced(const uint64_t *weights, uint32_t layers, uint32_t stages, uint32_t *bounds, struct error *error)
+{
+	struct table table;
+	if (!table_init(&table, weights, layers, stages, error))
+		return false;
+	for (uint32_t i = 1; i <= layers; i++)
+		for (uint32_t s = 1; s <= stages && s <= i; s++)
+			for (uint32_t k = s - 1; k < i; k++) {
+				const struct cell *before = cell_at(&table, k, s - 1);
+				struct cell *cell = cell_at(&table, i, s);
+				double last = table.prefix[i] - table.prefix[k];
+				double largest = fmax(before->largest, last), smallest = fmin(before->smallest, last);
+				if (cell->cost >= largest - smallest)
+					*cell = (struct cell){largest, smallest, largest - smallest, k};
+			}
+	table_finish(&table, bounds);
+	return true;
+}
+
+// The smallest largest stage (the linear partition problem); among those cuts, the one with the smallest sum of squares.
+static bool cut_smallest_largest(const uint64_t *weights, uint32_t layers, uint32_t stages, uint32_t *bounds,
+				 struct error *error)
+{
+	struct table table;
+	if (!table_init(&table, weights, layers, stages, error))
+		return false;
+	for (uint32_t i = 1; i <= layers; i++)
+		for (uint32_t s = 1; s <= stages && s <= i; s++)
+			for (uint32_t k = s - 1; k < i; k++) {
+				struct cell *cell = cell_at(&table, i, s);
+				double largest = fmax(cell_at(&table, k, s - 1)->largest, table.prefix[i] - table.prefix[k]);
+				cell->largest = fmin(cell->largest, largest);
+			}
+	double limit = cell_at(&table, layers, stages)->largest;
+	for (uint32_t i = 1; i <= layers; i++)
+		for (uint32_t s = 1; s <= stages && s <= i; s++)
+			for (uint32_t k = s - 1; k < i; k++) {
+				struct cell *cell = cell_at(&table, i, s);
+				double last = table.prefix[i] - table.prefix[k];
+				double cost = cell_at(&table, k, s - 1)->cost + last * last;
+				if (last <= limit && cost < cell->cost) {
+					cell->cost = cost;
+					cell->cut = k;
+				}
+			}
+	table_finish(&table, bounds);
+	return true;
+}
+
+// Weight 1 for each layer whose class name matches, as DeepSpeed: anywhere in the name, in either case.
+static bool weigh_type(const struct model *model, const char *pattern, uint64_t *weights, struct error *error)
+{
+	regex_t expression;
+	int status = regcomp(&expression, pattern, REG_EXTENDED | REG_ICASE | REG_NOSUB);
+	if (status != 0) {
+		char why[128];
+		regerror(status, &expression, why, sizeof(why));
+		return error_set(error, ERROR_USAGE, "partition method \"type:%.80s\": %s", pattern, why);
+	}
+	bool any = false;
+	for (uint32_t i = 0; i < model->layer_count; i++) {
+		weights[i] = regexec(&expression, layer_kind_name(model->layers[i].kind), 0, NULL, 0) == 0;
+		any |= weights[i] == 1;
+	}
+	regfree(&expression);
+	return any || error_set(error, ERROR_USAGE,
+				"partition method \"type:%.80s\" matches no layer; there are Conv2d, ReLU, MaxPool2d, "
+				"AdaptiveAvgPool2d, Flatten, Dropout, Linear",
+				pattern);
+}
+
+static bool check_stages(const struct model *model, uint32_t stages, struct error *error)
+{
+	if (stages < 1 || stages > SCHEDULE_MAXIMUM_STAGES)
+		return error_set(error, ERROR_USAGE, "pipeline size %u: must be from 1 to %d", stages, SCHEDULE_MAXIMUM_STAGES);
+	return stages <= model->layer_count ||
+	       error_set(error, ERROR_USAGE, "pipeline size %u: %s has %u layers, and no stage may be empty", stages,
+			 model->name, model->layer_count);
+}
+
+bool partition_by_method(const struct model *model, const char *method, uint32_t stages, uint32_t *ret_bounds,
+			 struct error *error)
+{
+	uint64_t weights[MODEL_MAXIMUM_LAYERS];
+	uint32_t layers = model->layer_count;
+	if (!check_stages(model, stages, error))
+		return false;
+	if (strcasecmp(method, "uniform") == 0) {
+		cut_uniform(layers, stages, ret_bounds);
+		return true;
+	}
+	if (strcasecmp(method, "flops") == 0) {
+		for (uint32_t i = 0; i < layers; i++)
+			weights[i] = layer_forward_flops(&model->layers[i]) + layer_backward_flops(&model->layers[i]);
+		return cut_smallest_largest(weights, layers, stages, ret_bounds, error);
+	}
+	if (strcasecmp(method, "parameters") == 0) {
+		for (uint32_t i = 0; i < layers; i++)
+			weights[i] = layer_parameter_count(&model->layers[i]);
+	} else if (strncasecmp(method, "type:", 5) == 0) {
+		if (!weigh_type(model, method + 5, weights, error))
+			return false;
+	} else {
+		return error_set(error, ERROR_USAGE,
+				 "there is no partition method \"%.80s\"; there are: flops, uniform, parameters, type:REGEX",
+				 method);
+	}
+	if (layers == stages) // DeepSpeed's shortcut
+		cut_uniform(layers, stages, ret_bounds);
+	else if (!cut_balanced(weights, layers, stages, ret_bounds, error))
+		return false;
+	return true;
+}
+
+bool partition_explicit(const struct model *model, const char *split, uint32_t stages, uint32_t *ret_bounds,
+			struct error *error)
+{
+	uint32_t bounds[SCHEDULE_MAXIMUM_STAGES + 1] = {0};
+	uint32_t count = 0;
+	if (!check_stages(model, stages, error))
+		return false;
+	_cleanup_free_ char *copy = strdup(split);
+	char *rest = NULL;
+	if (copy == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	for (char *word = strtok_r(copy, ",", &rest); word != NULL; word = strtok_r(NULL, ",", &rest)) {
+		int64_t layer;
+		struct error why;
+		if (!strings_parse_integer(word, 1, model->layer_count - 1, &layer, &why))
+			return error_set(error, ERROR_USAGE, "--split %.80s: %s", split, why.message);
+		if (++count >= stages || layer <= bounds[count - 1])
+			return error_set(error, ERROR_USAGE,
+					 "--split %.80s: needs the first layer of each stage but the first, %u for pipeline size "
+					 "%u, each larger than the one before",
+					 split, stages - 1, stages);
+		bounds[count] = (uint32_t)layer;
+	}
+	if (count + 1 != stages)
+		return error_set(error, ERROR_USAGE, "--split %.80s: names %u stages, the pipeline size is %u", split, count + 1,
+				 stages);
+	bounds[stages] = model->layer_count;
+	memcpy(ret_bounds, bounds, (stages + 1) * sizeof(*bounds));
+	return true;
+}

@@ -1,0 +1,274 @@
+// See daemon.h.
+#include "stage_server/service/daemon.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "common/base/clock.h"
+#include "common/base/strings.h"
+#include "common/rpc/protocol.h"
+#include "common/rpc/rpc.h"
+#include "stage_server/service/http.h"
+#include "stage_server/service/unary.h"
+#include "stage_server/session/session.h"
+
+enum { TICK_MS = 1000, NETWORK_THREADS = 2, DRAIN_TICK_MS = 20, DRAIN_TIMEOUT_MS = 8000 };
+
+static const struct metric_family build_info = {"penstock_build_info", "What this daemon is; always 1.", METRIC_GAUGE, 1.0};
+static const struct metric_family memory_used = {"penstock_memory_used_bytes", "Device memory reserved by sessions.",
+						 METRIC_GAUGE, 1.0};
+static const struct metric_family memory_limit = {"penstock_memory_limit_bytes",
+						  "Device memory that sessions may reserve together.", METRIC_GAUGE, 1.0};
+static const struct metric_family start_time = {"penstock_start_time_seconds", "When the daemon began, in Unix time.",
+						METRIC_GAUGE, 1.0};
+
+struct daemon {
+	const struct daemon_options *options;
+	uv_loop_t loop;
+	struct event_queue *queue;
+	const struct device_ops *ops;
+	struct device *device;
+	struct ledger *ledger;
+	struct metrics *metrics;
+	struct metric *memory_used;
+	struct session_host *sessions;
+	struct unary *unary;
+	struct rpc_server *server;
+	struct http *http;
+	uv_timer_t tick, drain;
+	uv_signal_t on_terminate, on_interrupt;
+	uint64_t drain_began_ns;
+	bool loop_is_open, rpc_is_started, draining;
+};
+
+// ---- Metrics
+
+static void refresh_metrics(void *user)
+{
+	struct daemon *daemon = user;
+	metric_set(daemon->memory_used, ledger_used_bytes(daemon->ledger));
+}
+
+static bool is_ready(void *user)
+{
+	struct daemon *daemon = user;
+	return !daemon->draining;
+}
+
+static void begin_metrics(struct daemon *daemon)
+{
+	char labels[160];
+	snprintf(labels, sizeof(labels), "version=\"%s\",protocol_version=\"%d\",device=\"%s\"", PENSTOCK_VERSION,
+		 PROTOCOL_VERSION, daemon->ops->name);
+	metric_set(metrics_series(daemon->metrics, &build_info, labels), 1);
+	snprintf(labels, sizeof(labels), "device=\"%s\"", daemon->ops->name);
+	metric_set(metrics_series(daemon->metrics, &memory_limit, labels), ledger_limit_bytes(daemon->ledger));
+	metric_set(metrics_series(daemon->metrics, &start_time, ""), (uint64_t)time(NULL));
+	daemon->memory_used = metrics_series(daemon->metrics, &memory_used, labels);
+}
+
+// ---- The end
+
+static void on_drain_tick(uv_timer_t *timer)
+{
+	struct daemon *daemon = timer->data;
+	bool late = clock_now_ns() - daemon->drain_began_ns > DRAIN_TIMEOUT_MS * UINT64_C(1000000);
+	if (session_host_is_empty(daemon->sessions) || late)
+		uv_stop(&daemon->loop);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct daemon *daemon = handle->data;
+	if (daemon->draining)
+		return;
+	log_info("stopping: %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+	daemon->draining = true;
+	daemon->drain_began_ns = clock_now_ns();
+	unary_drain(daemon->unary);
+	session_host_drain(daemon->sessions);
+	uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct daemon *daemon = timer->data;
+	session_host_tick(daemon->sessions);
+}
+
+// ---- The beginning
+
+static bool open_device(struct daemon *daemon, struct error *error)
+{
+	struct device_options options = {.name = daemon->options->device,
+					 .threads = daemon->options->threads,
+					 .tuning_file = daemon->options->tuning_file};
+	struct device_info info;
+	char limit[32];
+	if (!device_find(options.name, &daemon->ops, error) || !daemon->ops->create(&options, &daemon->device, error))
+		return error_wrap(error, "--device");
+	daemon->ops->describe(daemon->device, &info);
+	uint64_t limit_bytes = daemon->options->memory_limit_bytes;
+	if (limit_bytes == 0 || limit_bytes > info.physical_bytes)
+		limit_bytes = info.physical_bytes;
+	daemon->ledger = ledger_create(limit_bytes);
+	log_info("device %s: %s, %u threads, memory limit %s", info.name, info.description, info.threads,
+		 strings_format_bytes(limit_bytes, limit, sizeof(limit)));
+	return daemon->ledger != NULL || error_set(error, ERROR_FAILED, "out of memory");
+}
+
+static bool open_loop(struct daemon *daemon, struct error *error)
+{
+	int status = uv_loop_init(&daemon->loop);
+	if (status != 0)
+		return error_set(error, ERROR_FAILED, "the event loop: %s", uv_strerror(status));
+	daemon->loop_is_open = true;
+	uv_timer_init(&daemon->loop, &daemon->tick);
+	uv_timer_init(&daemon->loop, &daemon->drain);
+	uv_signal_init(&daemon->loop, &daemon->on_terminate);
+	uv_signal_init(&daemon->loop, &daemon->on_interrupt);
+	daemon->tick.data = daemon->drain.data = daemon->on_terminate.data = daemon->on_interrupt.data = daemon;
+	daemon->queue = event_queue_create(&daemon->loop);
+	return daemon->queue != NULL || error_set(error, ERROR_FAILED, "out of memory");
+}
+
+static bool open_services(struct daemon *daemon, struct error *error)
+{
+	struct session_host_options sessions = {.queue = daemon->queue,
+						.ops = daemon->ops,
+						.device = daemon->device,
+						.ledger = daemon->ledger,
+						.metrics = daemon->metrics,
+						.maximum_sessions = daemon->options->maximum_sessions};
+	daemon->sessions = session_host_create(&sessions);
+	struct unary_options unary = {.queue = daemon->queue,
+				      .sessions = daemon->sessions,
+				      .ops = daemon->ops,
+				      .device = daemon->device,
+				      .ledger = daemon->ledger,
+				      .maximum_sessions = daemon->options->maximum_sessions,
+				      .started_ns = clock_now_ns()};
+	daemon->unary = unary_create(&unary);
+	return (daemon->sessions != NULL && daemon->unary != NULL) || error_set(error, ERROR_FAILED, "out of memory");
+}
+
+static bool listen_for_calls(struct daemon *daemon, struct error *error)
+{
+	const struct rpc_method methods[] = {
+		{PROTOCOL_METHOD_DESCRIBE, unary_handle_describe, daemon->unary},
+		{PROTOCOL_METHOD_SESSION, session_host_handle_session, daemon->sessions},
+		{PROTOCOL_METHOD_EXCHANGE, session_host_handle_exchange, daemon->sessions},
+		{PROTOCOL_METHOD_HEALTH_CHECK, unary_handle_health_check, daemon->unary},
+		{PROTOCOL_METHOD_HEALTH_WATCH, unary_handle_health_watch, daemon->unary},
+	};
+	struct rpc_server_options options = {.addresses = daemon->options->listen,
+					     .address_count = daemon->options->listen_count,
+					     .keepalive_ms = PROTOCOL_KEEPALIVE_MS,
+					     .maximum_concurrent_streams = 128};
+	if (!rpc_start(NETWORK_THREADS, error))
+		return false;
+	daemon->rpc_is_started = true;
+	if (!rpc_server_start(&options, methods, sizeof(methods) / sizeof(methods[0]), &daemon->server, error))
+		return error_wrap(error, "--listen");
+	if (daemon->options->metrics_listen == NULL)
+		return true;
+	struct http_options http = {.address = daemon->options->metrics_listen,
+				    .metrics = daemon->metrics,
+				    .refresh = refresh_metrics,
+				    .is_ready = is_ready,
+				    .user = daemon};
+	return http_start(&daemon->loop, &http, &daemon->http, error) || error_wrap(error, "--metrics-listen");
+}
+
+// The address as given, with the port that was really bound.
+static void bound_address(const struct daemon *daemon, uint32_t index, char *into, size_t size)
+{
+	const char *given = daemon->options->listen[index];
+	const char *colon = strrchr(given, ':');
+	if (strncmp(given, "unix:", 5) == 0 || colon == NULL)
+		snprintf(into, size, "%s", given);
+	else
+		snprintf(into, size, "%.*s:%d", (int)(colon - given), given, rpc_server_port(daemon->server, index));
+}
+
+static bool announce(const struct daemon *daemon, struct error *error)
+{
+	char address[300], part[4096];
+	for (uint32_t i = 0; i < daemon->options->listen_count; i++) {
+		bound_address(daemon, i, address, sizeof(address));
+		log_info("listening on %s", address);
+	}
+	if (daemon->http != NULL)
+		log_info("metrics on port %d", http_port(daemon->http));
+	if (daemon->options->ready_file == NULL)
+		return true;
+	// Written apart and renamed, so that whoever waits for the file reads a whole line.
+	bound_address(daemon, 0, address, sizeof(address));
+	snprintf(part, sizeof(part), "%s.part", daemon->options->ready_file);
+	FILE *file = fopen(part, "we");
+	bool ok = file != NULL && fprintf(file, "%s\n", address) > 0;
+	ok = file != NULL && fclose(file) == 0 && ok && rename(part, daemon->options->ready_file) == 0;
+	return ok || error_set(error, ERROR_FAILED, "--ready-file %s: %m", daemon->options->ready_file);
+}
+
+static void close_all(struct daemon *daemon)
+{
+	// Streams end first: their last events need the queue.
+	if (daemon->server != NULL)
+		rpc_server_stop(daemon->server);
+	if (daemon->queue != NULL)
+		event_queue_run(daemon->queue);
+	rpc_server_destroy(daemon->server);
+	if (daemon->rpc_is_started)
+		rpc_stop();
+	if (daemon->queue != NULL) {
+		event_queue_run(daemon->queue);
+		event_queue_close(daemon->queue);
+	}
+	http_stop(daemon->http);
+	if (daemon->loop_is_open) {
+		uv_close((uv_handle_t *)&daemon->tick, NULL);
+		uv_close((uv_handle_t *)&daemon->drain, NULL);
+		uv_close((uv_handle_t *)&daemon->on_terminate, NULL);
+		uv_close((uv_handle_t *)&daemon->on_interrupt, NULL);
+		uv_run(&daemon->loop, UV_RUN_DEFAULT);
+		uv_loop_close(&daemon->loop);
+	}
+	http_destroy(daemon->http);
+	event_queue_destroy(daemon->queue);
+	unary_destroy(daemon->unary);
+	session_host_destroy(daemon->sessions);
+	metrics_destroy(daemon->metrics);
+	ledger_destroy(daemon->ledger);
+	if (daemon->ops != NULL)
+		daemon->ops->destroy(daemon->device);
+}
+
+bool daemon_run(const struct daemon_options *options, struct error *error)
+{
+	struct daemon daemon = {.options = options};
+	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
+	daemon.metrics = metrics_create();
+	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) && open_device(&daemon, error) &&
+		  open_loop(&daemon, error) && open_services(&daemon, error) && listen_for_calls(&daemon, error);
+	if (ok) {
+		begin_metrics(&daemon);
+		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
+		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);
+		uv_timer_start(&daemon.tick, on_tick, TICK_MS, TICK_MS);
+		ok = announce(&daemon, error);
+	}
+	if (ok)
+		uv_run(&daemon.loop, UV_RUN_DEFAULT);
+	bool left_over = daemon.sessions != NULL && !session_host_is_empty(daemon.sessions);
+	if (left_over) { // an executor that does not come back from its device: its memory must stay as it is
+		log_error("stopped while a stage was still computing");
+		_exit(1);
+	}
+	close_all(&daemon);
+	return ok;
+}

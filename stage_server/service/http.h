@@ -1,0 +1,23 @@
+// The scrape: /metrics, /livez and /readyz over HTTP, on the libuv loop's thread.
+#pragma once
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "common/base/error.h"
+#include "common/metrics/metrics.h"
+
+struct http;
+
+struct http_options {
+	const char *address; // HOST:PORT, [IPv6]:PORT or :PORT
+	struct metrics *metrics;
+	void (*refresh)(void *user);  // before /metrics is written
+	bool (*is_ready)(void *user); // for /readyz
+	void *user;
+};
+
+bool http_start(uv_loop_t *loop, const struct http_options *options, struct http **ret_http, struct error *error);
+int http_port(const struct http *http);
+void http_stop(struct http *http); // takes NULL; the loop must run once more, then http_destroy
+void http_destroy(struct http *http);

@@ -1,0 +1,26 @@
+// Calls with one request and one answer: Describe, and the health service. The request is read on gRPC's thread and
+// answered on the loop's, where the state is.
+#pragma once
+
+#include "common/rpc/rpc.h"
+#include "stage_server/session/session.h"
+
+struct unary_options {
+	struct event_queue *queue;
+	struct session_host *sessions;
+	const struct device_ops *ops;
+	struct device *device;
+	struct ledger *ledger;
+	uint32_t threads, maximum_sessions;
+	uint64_t started_ns;
+};
+
+struct unary;
+
+struct unary *unary_create(const struct unary_options *options); // NULL when memory is out
+void unary_destroy(struct unary *unary); // takes NULL; after the server stopped and the queue ran
+// rpc_handlers; `user` is the struct unary.
+void unary_handle_describe(struct rpc_stream *stream, void *user);
+void unary_handle_health_check(struct rpc_stream *stream, void *user);
+void unary_handle_health_watch(struct rpc_stream *stream, void *user);
+void unary_drain(struct unary *unary); // from now on NOT_SERVING; loop's thread
