@@ -15,7 +15,7 @@ struct deepspeed_config {
 	struct optimizer optimizer;
 	float learning_rate, beta1 /* momentum for SGD */, beta2;
 	struct learning_rate_schedule schedule;
-	double gradient_clipping; // 0: off
+	double gradient_clipping; // of the global norm; 1.0, as DeepSpeed's; 0: off
 	uint32_t steps_per_print; // 10
 	bool wall_clock_breakdown;
 	char unknown_keys[512]; // "zero_optimization, fp16.enabled": for one warning; "" when none
@@ -26,4 +26,5 @@ void deepspeed_config_init(struct deepspeed_config *ret_config); // the defaults
 bool deepspeed_config_read(const char *path, struct deepspeed_config *ret_config, struct error *error);
 // train_batch_size = micro_batch_size * gradient_accumulation_steps * data_parallel_size: any two give the third (and
 // one alone as DeepSpeed does); a mismatch is refused with all the numbers.
+// Untouched on failure.
 bool deepspeed_config_resolve_batch(struct deepspeed_config *config, uint32_t data_parallel_size, struct error *error);
