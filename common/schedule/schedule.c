@@ -1,12 +1,18 @@
-// The table of schedules, and what their generators share.
+// The table of schedules, and the building of one by name.
+#include "common/schedule/schedule.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/schedule/internal.h"
+#include "common/schedule/generator.h"
 
-enum { INSTRUCTIONS_PER_MICRO_BATCH = 7, INSTRUCTIONS_PER_STEP = 2 }; // at most
+enum {
+	INSTRUCTIONS_PER_MICRO_BATCH = 7, // at most, in what generator_add_forward and _backward append
+	INSTRUCTIONS_PER_STEP = 2,
+};
 
-static const struct generator {
+static const struct {
 	const char *name;
 	void (*generate)(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches);
 } generators[] = {
@@ -14,94 +20,95 @@ static const struct generator {
 	{"1f1b", one_f_one_b_generate},
 };
 
+static const char *const instruction_names[] = {
+	[INSTRUCTION_LOAD_INPUT] = "load_input",
+	[INSTRUCTION_FORWARD] = "forward",
+	[INSTRUCTION_BACKWARD] = "backward",
+	[INSTRUCTION_BACKWARD_INPUT] = "backward_input",
+	[INSTRUCTION_BACKWARD_WEIGHT] = "backward_weight",
+	[INSTRUCTION_SEND_ACTIVATION] = "send_activation",
+	[INSTRUCTION_RECV_ACTIVATION] = "recv_activation",
+	[INSTRUCTION_SEND_GRADIENT] = "send_gradient",
+	[INSTRUCTION_RECV_GRADIENT] = "recv_gradient",
+	[INSTRUCTION_REDUCE_GRADIENTS] = "reduce_gradients",
+	[INSTRUCTION_OPTIMIZER_STEP] = "optimizer_step",
+};
+
+const char *instruction_name(enum instruction_kind kind)
+{
+	return kind >= INSTRUCTION_LOAD_INPUT && kind <= INSTRUCTION_OPTIMIZER_STEP ? instruction_names[kind] : "unknown";
+}
+
 const char *schedule_names(void)
 {
 	return "gpipe, 1f1b";
 }
 
-const char *instruction_name(enum instruction_kind kind)
+uint32_t schedule_receive_depth(const struct stage_schedule *list)
 {
-	static const char *const names[] = {
-		[INSTRUCTION_LOAD_INPUT] = "load_input",
-		[INSTRUCTION_FORWARD] = "forward",
-		[INSTRUCTION_BACKWARD] = "backward",
-		[INSTRUCTION_BACKWARD_INPUT] = "backward_input",
-		[INSTRUCTION_BACKWARD_WEIGHT] = "backward_weight",
-		[INSTRUCTION_SEND_ACTIVATION] = "send_activation",
-		[INSTRUCTION_RECV_ACTIVATION] = "recv_activation",
-		[INSTRUCTION_SEND_GRADIENT] = "send_gradient",
-		[INSTRUCTION_RECV_GRADIENT] = "recv_gradient",
-		[INSTRUCTION_REDUCE_GRADIENTS] = "reduce_gradients",
-		[INSTRUCTION_OPTIMIZER_STEP] = "optimizer_step",
-	};
-	bool known = kind >= INSTRUCTION_LOAD_INPUT && kind <= INSTRUCTION_OPTIMIZER_STEP;
-	return known ? names[kind] : "unknown";
+	return list->slots < SCHEDULE_MAXIMUM_RECEIVE_DEPTH ? list->slots : SCHEDULE_MAXIMUM_RECEIVE_DEPTH;
 }
 
-void schedule_append(struct stage_schedule *list, enum instruction_kind kind, uint32_t micro_batch)
+void generator_add(struct stage_schedule *list, enum instruction_kind kind, uint32_t micro_batch)
 {
 	list->instructions[list->count++] = (struct instruction){kind, micro_batch};
 }
 
-void schedule_append_forward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch)
+void generator_add_forward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch)
 {
-	bool first = stage == 0, last = stage + 1 == stages;
-	if (first || last)
-		schedule_append(list, INSTRUCTION_LOAD_INPUT, micro_batch);
-	if (!first)
-		schedule_append(list, INSTRUCTION_RECV_ACTIVATION, micro_batch);
-	schedule_append(list, INSTRUCTION_FORWARD, micro_batch);
-	if (!last)
-		schedule_append(list, INSTRUCTION_SEND_ACTIVATION, micro_batch);
+	if (stage == 0 || stage + 1 == stages)
+		generator_add(list, INSTRUCTION_LOAD_INPUT, micro_batch);
+	if (stage > 0)
+		generator_add(list, INSTRUCTION_RECV_ACTIVATION, micro_batch);
+	generator_add(list, INSTRUCTION_FORWARD, micro_batch);
+	if (stage + 1 < stages)
+		generator_add(list, INSTRUCTION_SEND_ACTIVATION, micro_batch);
 }
 
-void schedule_append_backward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch)
+void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch)
 {
 	if (stage + 1 < stages)
-		schedule_append(list, INSTRUCTION_RECV_GRADIENT, micro_batch);
-	schedule_append(list, INSTRUCTION_BACKWARD, micro_batch);
+		generator_add(list, INSTRUCTION_RECV_GRADIENT, micro_batch);
+	generator_add(list, INSTRUCTION_BACKWARD, micro_batch);
 	if (stage > 0)
-		schedule_append(list, INSTRUCTION_SEND_GRADIENT, micro_batch);
-}
-
-static bool generate(const struct generator *generator, struct schedule *schedule, struct error *error)
-{
-	size_t most = (size_t)INSTRUCTIONS_PER_MICRO_BATCH * schedule->micro_batches + INSTRUCTIONS_PER_STEP;
-	for (uint32_t s = 0; s < schedule->stages; s++) {
-		struct stage_schedule *list = &schedule->stage[s];
-		list->instructions = calloc(most, sizeof(*list->instructions));
-		if (list->instructions == NULL)
-			return error_set(error, ERROR_FAILED, "no memory for a schedule of %u stages", schedule->stages);
-		generator->generate(list, s, schedule->stages, schedule->micro_batches);
-		schedule_append(list, INSTRUCTION_REDUCE_GRADIENTS, 0);
-		schedule_append(list, INSTRUCTION_OPTIMIZER_STEP, 0);
-	}
-	return schedule_check(schedule, error);
+		generator_add(list, INSTRUCTION_SEND_GRADIENT, micro_batch);
 }
 
 bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, struct schedule **ret_schedule,
 		     struct error *error)
 {
-	const struct generator *generator = NULL;
-	for (size_t i = 0; i < sizeof(generators) / sizeof(generators[0]); i++)
-		if (strcmp(generators[i].name, name) == 0)
-			generator = &generators[i];
-	if (generator == NULL)
-		return error_set(error, ERROR_USAGE, "there is no schedule \"%.40s\"; there are: %s", name, schedule_names());
+	size_t row = 0, rows = sizeof(generators) / sizeof(generators[0]);
+	while (row < rows && strcmp(name, generators[row].name) != 0)
+		row++;
+	if (row == rows)
+		return error_set(error, ERROR_USAGE, "there is no schedule \"%.40s\"; there are %s", name, schedule_names());
 	if (stages < 1 || stages > SCHEDULE_MAXIMUM_STAGES)
-		return error_set(error, ERROR_USAGE, "%u stages: must be from 1 to %d", stages, SCHEDULE_MAXIMUM_STAGES);
+		return error_set(error, ERROR_USAGE, "%u stages: a schedule has from 1 to %d", stages, SCHEDULE_MAXIMUM_STAGES);
 	if (micro_batches < 1 || micro_batches > SCHEDULE_MAXIMUM_MICRO_BATCHES)
-		return error_set(error, ERROR_USAGE, "%u micro-batches: must be from 1 to %d", micro_batches,
+		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: there may be from 1 to %d", micro_batches,
 				 SCHEDULE_MAXIMUM_MICRO_BATCHES);
+
 	struct schedule *schedule = calloc(1, sizeof(*schedule));
 	if (schedule == NULL)
 		return error_set(error, ERROR_FAILED, "no memory for a schedule");
-	strcpy(schedule->name, generator->name);
+	snprintf(schedule->name, sizeof(schedule->name), "%s", name);
 	schedule->stages = stages;
 	schedule->micro_batches = micro_batches;
-	if (!generate(generator, schedule, error)) {
+	for (uint32_t s = 0; s < stages; s++) {
+		struct stage_schedule *list = &schedule->stage[s];
+		list->instructions = calloc((size_t)INSTRUCTIONS_PER_MICRO_BATCH * micro_batches + INSTRUCTIONS_PER_STEP,
+					    sizeof(*list->instructions));
+		if (list->instructions == NULL) {
+			schedule_destroy(schedule);
+			return error_set(error, ERROR_FAILED, "no memory for a schedule");
+		}
+		generators[row].generate(list, s, stages, micro_batches);
+		generator_add(list, INSTRUCTION_REDUCE_GRADIENTS, 0);
+		generator_add(list, INSTRUCTION_OPTIMIZER_STEP, 0);
+	}
+	if (!schedule_check(schedule, error)) {
 		schedule_destroy(schedule);
-		return false;
+		return error_wrap(error, "schedule %s", name);
 	}
 	*ret_schedule = schedule;
 	return true;
@@ -111,7 +118,7 @@ void schedule_destroy(struct schedule *schedule)
 {
 	if (schedule == NULL)
 		return;
-	for (uint32_t s = 0; s < schedule->stages; s++)
+	for (uint32_t s = 0; s < SCHEDULE_MAXIMUM_STAGES; s++)
 		free(schedule->stage[s].instructions);
 	free(schedule);
 }

@@ -53,8 +53,8 @@ void schedule_destroy(struct schedule *schedule); // takes NULL
 const char *schedule_names(void);
 const char *instruction_name(enum instruction_kind kind); // "forward", "send_activation", ...
 
-// Tensors that a stage with `slots` slots may have unread from a neighbour.
-uint32_t schedule_receive_depth(uint32_t slots);
+// Tensors that the stage may have unread from each neighbour.
+uint32_t schedule_receive_depth(const struct stage_schedule *list);
 
 // Proves the whole: every receive has its send, in the same order; no deadlock, however few tensors may be unread on
 // each side of a boundary, as long as sending does not block; each backward follows its forward and each forward its input, each

@@ -12,7 +12,7 @@ static uint64_t boundary_bytes(const struct plan *plan, uint32_t layer)
 
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage)
 {
-	return schedule_receive_depth(plan->schedule->stage[stage].slots);
+	return schedule_receive_depth(&plan->schedule->stage[stage]);
 }
 
 // A stage's outgoing tensors never outnumber the micro-batches alive on the upstream side of the boundary: those of the
