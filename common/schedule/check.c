@@ -2,8 +2,8 @@
 // tensors that take no time. An instruction's effects do not depend on when it runs, so what one run shows, deadlock and
 // the order of tensors on a boundary, holds for every run (the lists are a Kahn network with bounded channels).
 //
-// A boundary, per direction: the sender's pool has `slots` buffers, the receiver takes up to schedule_receive_depth
-// unread tensors. A tensor waits in the sender's pool until the receiver has room (credits).
+// A boundary, per direction: the sender's pool has as many buffers as the stage before the boundary has slots, the receiver
+// takes up to schedule_receive_depth unread tensors. A tensor waits in the pool until the receiver has room (credits).
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -98,10 +98,10 @@ static bool run_all(struct run *run, struct error *error)
 	return report_deadlock(run, error);
 }
 
-static bool open_channel(struct channel *channel, uint32_t micro_batches, const struct stage_schedule *sender,
+static bool open_channel(struct channel *channel, uint32_t micro_batches, uint32_t pool,
 			 const struct stage_schedule *receiver)
 {
-	channel->capacity = sender->slots + schedule_receive_depth(receiver);
+	channel->capacity = pool + schedule_receive_depth(receiver);
 	channel->micro_batch = calloc(micro_batches, sizeof(*channel->micro_batch));
 	return channel->micro_batch != NULL;
 }
@@ -120,8 +120,8 @@ bool schedule_check(const struct schedule *schedule, struct error *error)
 		run->schedule = schedule;
 	for (uint32_t s = 0; ok && s + 1 < schedule->stages; s++) {
 		const struct stage_schedule *here = &schedule->stage[s], *next = &schedule->stage[s + 1];
-		ok = open_channel(&run->activation[s], schedule->micro_batches, here, next) &&
-		     open_channel(&run->gradient[s], schedule->micro_batches, next, here);
+		ok = open_channel(&run->activation[s], schedule->micro_batches, here->slots, next) &&
+		     open_channel(&run->gradient[s], schedule->micro_batches, here->slots, here);
 	}
 	if (!ok)
 		error_set(error, ERROR_FAILED, "no memory to check a schedule");

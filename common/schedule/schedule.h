@@ -56,9 +56,10 @@ const char *instruction_name(enum instruction_kind kind); // "forward", "send_ac
 // Tensors that the stage may have unread from each neighbour.
 uint32_t schedule_receive_depth(const struct stage_schedule *list);
 
-// Proves the whole: every receive has its send, in the same order; no deadlock, however few tensors may be unread on
-// each side of a boundary, as long as sending does not block; each backward follows its forward and each forward its input, each
-// micro-batch exactly once, slots are not reused while alive. ERROR_USAGE names stage, instruction and micro-batch.
+// Proves the whole: every receive has its send, in the same order; no deadlock when at most schedule_receive_depth tensors
+// are unread on each side of a boundary and at most as many wait at their sender as the stage before it has slots; each
+// backward follows its forward and each forward its input, each micro-batch exactly once; slots are not reused while
+// alive. ERROR_USAGE names stage, instruction and micro-batch.
 bool schedule_check(const struct schedule *schedule, struct error *error);
 // The part of it that one stage can prove of its own list, for a daemon that was handed one.
 bool schedule_check_stage(const struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches,
