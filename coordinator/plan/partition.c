@@ -1,4 +1,4 @@
-// See partition.h.
+// Where the model is cut. See partition.h.
 #include "coordinator/plan/partition.h"
 
 #include <math.h>
@@ -20,7 +20,8 @@ static void cut_uniform(uint32_t layers, uint32_t stages, uint32_t *bounds)
 // Table entry (layers, stages) of the dynamic programmes below: about the first `layers` layers in `stages` stages.
 struct cell {
 	double largest, smallest, cost;
-	uint32_t cut; // where the last stage begins
+	uint64_t traffic; // elements per sample that cross the boundaries
+	uint32_t cut;     // where the last stage begins
 };
 
 struct table {
@@ -81,40 +82,61 @@ static bool cut_balanced(const uint64_t *weights, uint32_t layers, uint32_t stag
 				double last = table.prefix[i] - table.prefix[k];
 				double largest = fmax(before->largest, last), smallest = fmin(before->smallest, last);
 				if (cell->cost >= largest - smallest)
-					*cell = (struct cell){largest, smallest, largest - smallest, k};
+					*cell = (struct cell){largest, smallest, largest - smallest, 0, k};
 			}
 	table_finish(&table, bounds);
 	return true;
 }
 
-// The smallest largest stage (the linear partition problem); among those cuts, the one with the smallest sum of squares.
-static bool cut_smallest_largest(const uint64_t *weights, uint32_t layers, uint32_t stages, uint32_t *bounds,
-				 struct error *error)
+// The size of the smallest largest stage: the linear partition problem.
+static double smallest_largest(struct table *table)
+{
+	for (uint32_t i = 1; i <= table->layers; i++)
+		for (uint32_t s = 1; s <= table->stages && s <= i; s++)
+			for (uint32_t k = s - 1; k < i; k++) {
+				struct cell *cell = cell_at(table, i, s);
+				double last = table->prefix[i] - table->prefix[k];
+				cell->largest = fmin(cell->largest, fmax(cell_at(table, k, s - 1)->largest, last));
+			}
+	return cell_at(table, table->layers, table->stages)->largest;
+}
+
+// Of the cuts whose largest stage is smallest: the most even one (the smallest sum of squares), and of those the one that
+// sends least. Layers without FLOPs make many equally even: this puts a cut behind the pooling, not before it. Last, the
+// earliest. The second pass keeps to the first's limit, so that what it minimises is a sum over stages.
+static bool cut_smallest_largest(const struct model *model, uint32_t stages, uint32_t *bounds, struct error *error)
 {
 	struct table table;
+	uint64_t weights[MODEL_MAXIMUM_LAYERS];
+	uint32_t layers = model->layer_count;
+	for (uint32_t i = 0; i < layers; i++)
+		weights[i] = partition_layer_flops(model, i);
 	if (!table_init(&table, weights, layers, stages, error))
 		return false;
+	double limit = smallest_largest(&table);
 	for (uint32_t i = 1; i <= layers; i++)
 		for (uint32_t s = 1; s <= stages && s <= i; s++)
 			for (uint32_t k = s - 1; k < i; k++) {
-				struct cell *cell = cell_at(&table, i, s);
-				double largest = fmax(cell_at(&table, k, s - 1)->largest, table.prefix[i] - table.prefix[k]);
-				cell->largest = fmin(cell->largest, largest);
-			}
-	double limit = cell_at(&table, layers, stages)->largest;
-	for (uint32_t i = 1; i <= layers; i++)
-		for (uint32_t s = 1; s <= stages && s <= i; s++)
-			for (uint32_t k = s - 1; k < i; k++) {
+				const struct cell *before = cell_at(&table, k, s - 1);
 				struct cell *cell = cell_at(&table, i, s);
 				double last = table.prefix[i] - table.prefix[k];
-				double cost = cell_at(&table, k, s - 1)->cost + last * last;
-				if (last <= limit && cost < cell->cost) {
+				double cost = before->cost + last * last;
+				uint64_t traffic = before->traffic + (k > 0 ? shape_count(model->layers[k].input) : 0);
+				if (last <= limit && (cost < cell->cost ||
+						      (cost == cell->cost && isfinite(cost) && traffic < cell->traffic))) {
 					cell->cost = cost;
+					cell->traffic = traffic;
 					cell->cut = k;
 				}
 			}
 	table_finish(&table, bounds);
 	return true;
+}
+
+uint64_t partition_layer_flops(const struct model *model, uint32_t layer)
+{
+	uint64_t forward = layer_forward_flops(&model->layers[layer]), backward = layer_backward_flops(&model->layers[layer]);
+	return forward + (layer == 0 ? backward / 2 : backward); // nobody wants the gradient of the images
 }
 
 // Weight 1 for each layer whose class name matches, as DeepSpeed: anywhere in the name, in either case.
@@ -151,7 +173,7 @@ static bool check_stages(const struct model *model, uint32_t stages, struct erro
 bool partition_by_method(const struct model *model, const char *method, uint32_t stages, uint32_t *ret_bounds,
 			 struct error *error)
 {
-	uint64_t weights[MODEL_MAXIMUM_LAYERS];
+	uint64_t weights[MODEL_MAXIMUM_LAYERS] = {0};
 	uint32_t layers = model->layer_count;
 	if (!check_stages(model, stages, error))
 		return false;
@@ -159,11 +181,8 @@ bool partition_by_method(const struct model *model, const char *method, uint32_t
 		cut_uniform(layers, stages, ret_bounds);
 		return true;
 	}
-	if (strcasecmp(method, "flops") == 0) {
-		for (uint32_t i = 0; i < layers; i++)
-			weights[i] = layer_forward_flops(&model->layers[i]) + layer_backward_flops(&model->layers[i]);
-		return cut_smallest_largest(weights, layers, stages, ret_bounds, error);
-	}
+	if (strcasecmp(method, "flops") == 0)
+		return cut_smallest_largest(model, stages, ret_bounds, error);
 	if (strcasecmp(method, "parameters") == 0) {
 		for (uint32_t i = 0; i < layers; i++)
 			weights[i] = layer_parameter_count(&model->layers[i]);
@@ -190,10 +209,10 @@ bool partition_explicit(const struct model *model, const char *split, uint32_t s
 	if (!check_stages(model, stages, error))
 		return false;
 	_cleanup_free_ char *copy = strdup(split);
-	char *rest = NULL;
 	if (copy == NULL)
-		return error_set(error, ERROR_FAILED, "out of memory");
-	for (char *word = strtok_r(copy, ",", &rest); word != NULL; word = strtok_r(NULL, ",", &rest)) {
+		return error_set(error, ERROR_FAILED, "no memory for a partition");
+	char *rest = copy;
+	for (char *word = *split != '\0' ? strsep(&rest, ",") : NULL; word != NULL; word = strsep(&rest, ",")) {
 		int64_t layer;
 		struct error why;
 		if (!strings_parse_integer(word, 1, model->layer_count - 1, &layer, &why))

@@ -56,7 +56,7 @@ static void fill_stage(struct plan *plan, uint32_t s, uint32_t first, uint32_t e
 		const struct layer *layer = &plan->model.layers[i];
 		stage->parameters += layer_parameter_count(layer);
 		stage->forward_flops += layer_forward_flops(layer);
-		stage->flops += layer_forward_flops(layer) + layer_backward_flops(layer);
+		stage->flops += partition_layer_flops(&plan->model, i);
 	}
 	stage->input_bytes = s > 0 ? boundary_bytes(plan, first) : 0;
 	stage->output_bytes = s + 1 < plan->options.pipeline_size ? boundary_bytes(plan, end) : 0;
@@ -93,6 +93,18 @@ static bool fill(struct plan *plan, struct error *error)
 	return true;
 }
 
+static bool check_options(const struct plan_options *options, struct error *error)
+{
+	if (options->micro_batch_size < 1 || options->micro_batch_size > PLAN_MAXIMUM_MICRO_BATCH_SIZE)
+		return error_set(error, ERROR_USAGE, "micro-batches of %u samples: there may be from 1 to %d",
+				 options->micro_batch_size, PLAN_MAXIMUM_MICRO_BATCH_SIZE);
+	if (options->raw_image_size < 1 || options->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
+		return error_set(error, ERROR_USAGE, "images of %u x %u pixels in the dataset: from 1 to %d are taken",
+				 options->raw_image_size, options->raw_image_size, MODEL_MAXIMUM_IMAGE_SIZE);
+	return options->data_parallel_size == 1 ||
+	       error_set(error, ERROR_USAGE, "data parallel size %u: one replica is trained", options->data_parallel_size);
+}
+
 bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan, struct error *error)
 {
 	struct plan *plan = calloc(1, sizeof(*plan));
@@ -101,7 +113,7 @@ bool plan_create(const struct model *model, const struct plan_options *options, 
 	plan->model = *model;
 	plan->options = *options;
 	plan->options.partition_method = plan->options.schedule = plan->options.split = NULL;
-	if (!copy_strings(plan, options, error) || !fill(plan, error)) {
+	if (!check_options(options, error) || !copy_strings(plan, options, error) || !fill(plan, error)) {
 		plan_destroy(plan);
 		return false;
 	}

@@ -1,0 +1,254 @@
+// The plan: its sums, what it puts on the wire, and its table.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/plan/plan.h"
+
+static struct plan_options options_of(const char *schedule, uint32_t p, uint32_t n, uint32_t m)
+{
+	return (struct plan_options){
+		.partition_method = "flops",
+		.schedule = schedule,
+		.pipeline_size = p,
+		.data_parallel_size = 1,
+		.micro_batch_size = n,
+		.micro_batches = m,
+		.optimizer = {.kind = OPTIMIZER_ADAM, .weight_decay = 0.1f, .epsilon = 1e-8f},
+		.gradient_clipping = true,
+		.seed = 42,
+		.raw_image_size = 32,
+		.mean = {0.1f, 0.2f, 0.3f},
+		.standard_deviation = {0.4f, 0.5f, 0.6f},
+	};
+}
+
+static struct model alexnet(void)
+{
+	struct model model;
+	struct error error = {0};
+	assert_true(model_create("alexnet", 64, 10, -1, &model, &error));
+	return model;
+}
+
+static struct plan *create(const struct model *model, const struct plan_options *options)
+{
+	struct plan *plan = NULL;
+	struct error error = {0};
+	if (!plan_create(model, options, &plan, &error))
+		fail_msg("%s", error.message);
+	return plan;
+}
+
+static void create_stages_sum_to_the_model(void **state)
+{
+	struct model model = alexnet();
+	for (uint32_t p = 1; p <= 8; p++) {
+		struct plan_options options = options_of("1f1b", p, 4, 8);
+		struct plan *plan = create(&model, &options);
+		uint64_t parameters = 0, forward = 0, flops = 0, expected = 0;
+		for (uint32_t i = 0; i < model.layer_count; i++)
+			expected += layer_forward_flops(&model.layers[i]);
+		uint32_t layer = 0;
+		for (uint32_t s = 0; s < p; s++) {
+			assert_int_equal(plan->stages[s].first_layer, layer);
+			layer = plan->stages[s].end_layer;
+			parameters += plan->stages[s].parameters;
+			forward += plan->stages[s].forward_flops;
+			flops += plan->stages[s].flops;
+		}
+		assert_int_equal(layer, 22);
+		assert_int_equal(parameters, 57044810); // torchvision.models.alexnet(num_classes=10)
+		assert_int_equal(forward, expected);
+		assert_int_equal(flops, 3 * expected - layer_forward_flops(&model.layers[0]));
+		assert_true(fabs(plan->ideal_bubble - (p - 1.0) / (8 + p - 1.0)) < 1e-12);
+		assert_true(plan->balance > 0 && plan->balance <= 1);
+		plan_destroy(plan);
+	}
+}
+
+static void create_boundaries_and_memory_are_what_the_shapes_say(void **state)
+{
+	struct model model = alexnet();
+	struct plan_options options = options_of("gpipe", 3, 5, 6);
+	options.split = "3,14";
+	struct plan *plan = create(&model, &options);
+	// Images of 64: features.2 gives (64, 7, 7), avgpool (256, 6, 6).
+	const struct plan_stage *stages = plan->stages;
+	assert_int_equal(stages[0].input_bytes, 0);
+	assert_int_equal(stages[0].output_bytes, 64 * 7 * 7 * 5 * 4);
+	assert_int_equal(stages[1].input_bytes, stages[0].output_bytes);
+	assert_int_equal(stages[1].output_bytes, 256 * 6 * 6 * 5 * 4);
+	assert_int_equal(stages[2].input_bytes, stages[1].output_bytes);
+	assert_int_equal(stages[2].output_bytes, 0);
+	assert_int_equal(stages[0].parameters, 3 * 64 * 11 * 11 + 64);
+	for (int s = 0; s < 3; s++) {
+		assert_int_equal(stages[s].parameter_bytes, stages[s].parameters * 4);
+		assert_int_equal(stages[s].gradient_bytes, stages[s].parameter_bytes);
+		assert_int_equal(stages[s].optimizer_bytes, 2 * stages[s].parameter_bytes); // Adam
+		assert_int_equal(stages[s].memory_bytes, stages[s].parameter_bytes + stages[s].gradient_bytes +
+								 stages[s].optimizer_bytes + stages[s].stash_bytes +
+								 stages[s].workspace_bytes + stages[s].exchange_bytes);
+	}
+	// Received: depth 4 of 6; sent: 6; per boundary.
+	assert_int_equal(stages[0].exchange_bytes, stages[0].output_bytes * (4 + 6));
+	plan_destroy(plan);
+}
+
+static void create_1f1b_keeps_fewer_activations_than_gpipe(void **state)
+{
+	struct model model = alexnet();
+	struct plan_options gpipe = options_of("gpipe", 2, 4, 16), one = options_of("1f1b", 2, 4, 16);
+	struct plan *a = create(&model, &gpipe), *b = create(&model, &one);
+	for (int s = 0; s < 2; s++) { // 16 alive against 2 and 1
+		assert_int_equal(a->stages[s].stash_bytes % 16, 0);
+		assert_int_equal(a->stages[s].stash_bytes / 16 * (s == 0 ? 2 : 1), b->stages[s].stash_bytes);
+	}
+	plan_destroy(a);
+	plan_destroy(b);
+}
+
+static void create_strings_are_copied(void **state)
+{
+	struct model model = alexnet();
+	char method[] = "uniform", schedule[] = "gpipe";
+	struct plan_options options = options_of(schedule, 2, 4, 2);
+	options.partition_method = method;
+	struct plan *plan = create(&model, &options);
+	memset(method, 'x', 3);
+	memset(schedule, 'x', 3);
+	assert_string_equal(plan->options.partition_method, "uniform");
+	assert_string_equal(plan->options.schedule, "gpipe");
+	plan_destroy(plan);
+	plan_destroy(NULL);
+}
+
+static void create_bad_options_are_refused(void **state)
+{
+	struct model model = alexnet();
+	const struct plan_options good = options_of("1f1b", 2, 4, 4);
+	struct plan_options bad[8];
+	for (int i = 0; i < 8; i++)
+		bad[i] = good;
+	bad[0].schedule = "2f2b";
+	bad[1].partition_method = "guess";
+	bad[2].split = "30";
+	bad[3].pipeline_size = 23;
+	bad[4].micro_batch_size = 0;
+	bad[5].micro_batch_size = PLAN_MAXIMUM_MICRO_BATCH_SIZE + 1;
+	bad[6].micro_batches = 0;
+	bad[7].raw_image_size = 0;
+	for (int i = 0; i < 8; i++) {
+		struct plan *plan = NULL;
+		struct error error = {0};
+		assert_false(plan_create(&model, &bad[i], &plan, &error));
+		assert_null(plan);
+		assert_int_equal(error.code, ERROR_USAGE);
+		assert_true(strlen(error.message) > 10);
+	}
+}
+
+static void stage_message_holds_what_the_daemon_needs(void **state)
+{
+	struct model model = alexnet();
+	struct plan_options options = options_of("1f1b", 3, 4, 8);
+	struct plan *plan = create(&model, &options);
+	for (uint32_t s = 0; s < 3; s++) {
+		Penstock__V1__StagePlan *message = plan_stage_message(plan, s);
+		assert_non_null(message);
+		assert_int_equal(message->pipeline_stage, s);
+		assert_int_equal(message->pipeline_size, 3);
+		assert_int_equal(message->data_parallel_size, 1);
+		assert_int_equal(message->first_layer, plan->stages[s].first_layer);
+		assert_int_equal(message->end_layer, plan->stages[s].end_layer);
+		assert_int_equal(message->slots, 3 - s);
+		assert_int_equal(message->seed, 42);
+		assert_true(message->gradient_clipping);
+		assert_int_equal(message->n_mean, 3);
+		assert_true(message->mean[2] == 0.3f && message->standard_deviation[0] == 0.4f);
+		assert_string_equal(message->optimizer->name, "Adam");
+		assert_true(message->optimizer->weight_decay == 0.1f);
+		// Depths: unread on this side at most its slots; on their way at most what the stage before the boundary keeps.
+		assert_int_equal(message->receive_depth_from_previous, s == 0 ? 0 : 3 - s);
+		assert_int_equal(message->send_depth_to_previous, s == 0 ? 0 : 3 - (s - 1));
+		assert_int_equal(message->receive_depth_from_next, s == 2 ? 0 : 3 - s);
+		assert_int_equal(message->send_depth_to_next, s == 2 ? 0 : 3 - s);
+		assert_int_equal(message->n_instructions, plan->schedule->stage[s].count);
+		for (size_t i = 0; i < message->n_instructions; i++) {
+			assert_int_equal(message->instructions[i]->kind, plan->schedule->stage[s].instructions[i].kind);
+			assert_int_equal(message->instructions[i]->micro_batch,
+					 plan->schedule->stage[s].instructions[i].micro_batch);
+		}
+		plan_free_message(message);
+	}
+	plan_destroy(plan);
+	plan_free_message(NULL);
+}
+
+// A daemon rebuilds the same model from the message.
+static void stage_message_carries_the_whole_model(void **state)
+{
+	struct model model = alexnet();
+	struct plan_options options = options_of("gpipe", 2, 4, 2);
+	struct plan *plan = create(&model, &options);
+	Penstock__V1__StagePlan *message = plan_stage_message(plan, 1);
+	struct model rebuilt = {.image_size = message->model->image_size,
+				.classes = message->model->classes,
+				.layer_count = (uint32_t)message->model->n_layers};
+	snprintf(rebuilt.name, sizeof(rebuilt.name), "%s", message->model->name);
+	for (uint32_t i = 0; i < rebuilt.layer_count; i++) {
+		const Penstock__V1__Layer *from = message->model->layers[i];
+		struct layer *layer = &rebuilt.layers[i];
+		*layer = (struct layer){(enum layer_kind)from->kind, "", from->in_channels, from->out_channels,
+					from->kernel_size, from->stride, from->padding, from->output_size,
+					from->probability, (enum initializer)from->initializer, {0}, {0}};
+		snprintf(layer->name, sizeof(layer->name), "%s", from->name);
+	}
+	struct error error = {0};
+	assert_true(model_infer_shapes(&rebuilt, &error));
+	assert_memory_equal(&rebuilt, &model, sizeof(model));
+	plan_free_message(message);
+	plan_destroy(plan);
+}
+
+static void print_names_every_stage(void **state)
+{
+	struct model model = alexnet();
+	struct plan_options options = options_of("1f1b", 3, 4, 8);
+	options.split = "3,14";
+	struct plan *plan = create(&model, &options);
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	plan_print(plan, out);
+	fclose(out);
+	static const char *const expected[] = {"alexnet", "1f1b", "features.0 .. features.2", "features.3 .. avgpool",
+					       "flatten .. classifier.6", "57044810", "20.0%"};
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+		if (strstr(text, expected[i]) == NULL)
+			fail_msg("\"%s\" is not in:\n%s", expected[i], text);
+	free(text);
+	plan_destroy(plan);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(create_stages_sum_to_the_model),
+		cmocka_unit_test(create_boundaries_and_memory_are_what_the_shapes_say),
+		cmocka_unit_test(create_1f1b_keeps_fewer_activations_than_gpipe),
+		cmocka_unit_test(create_strings_are_copied),
+		cmocka_unit_test(create_bad_options_are_refused),
+		cmocka_unit_test(stage_message_holds_what_the_daemon_needs),
+		cmocka_unit_test(stage_message_carries_the_whole_model),
+		cmocka_unit_test(print_names_every_stage),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
