@@ -42,6 +42,7 @@ void program_need_scratchpad(struct program *program, const struct kernel *kerne
 
 bool program_run(struct program *program, struct kernel *kernel, void *const pointers[ARGUMENT_COUNT])
 {
+	omp_set_num_threads((int)program->device->threads); // of the calling thread, which may serve other programs
 	return kernel_run(kernel, program_pointer(program, &program->scratchpad, 0), pointers);
 }
 
@@ -357,7 +358,6 @@ void cpu_program_destroy(struct program *program)
 
 // ---- passes
 
-// Every call ends up here first: the number of threads is the calling thread's, and its thread may serve other programs.
 static bool enter(struct program *program, const char *operation, uint32_t slot, bool needs_training,
 		  struct error *error)
 {

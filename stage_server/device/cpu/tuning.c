@@ -144,7 +144,8 @@ static uint32_t look_up(int file, const char *key, const struct tuning_question 
 	return found;
 }
 
-// The best of a few rounds each, taken in turn so that a disturbance hits all; the first candidate wins a tie of 2 %.
+// The best of a few rounds each, taken in turn so that a disturbance hits all; the first candidate wins a tie of 2 %. The
+// time is UINT64_MAX where none can be used.
 static uint32_t measure(const struct tuning_question *question, uint64_t *ret_ns)
 {
 	uint64_t best_ns[TUNING_MAXIMUM_CANDIDATES];
@@ -189,8 +190,8 @@ uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *ques
 			char line[sizeof(key) + TUNING_NAME_SIZE + 32];
 			int length = snprintf(line, sizeof(line), "%s\t%s\t%llu\n", key, question->names[choice],
 					      (unsigned long long)ns);
-			// What cannot be remembered must not be used: the next program could choose otherwise.
-			if (write(file, line, (size_t)length) != length)
+			// What is not remembered must not be used: the next program could choose otherwise.
+			if (ns == UINT64_MAX || write(file, line, (size_t)length) != length)
 				choice = 0;
 		}
 		if (choice == question->count)

@@ -38,6 +38,9 @@ struct harness *harness_open(const struct device_ops *ops, uint32_t threads)
 	assert_non_null(mkdtemp(harness->folder));
 	char file[96];
 	snprintf(file, sizeof(file), "%s/tuning", harness->folder);
+#ifdef __SANITIZE_THREAD__
+	threads = 1;
+#endif
 	struct device_options options = {.name = ops->name, .threads = threads, .tuning_file = file};
 	harness_check(ops->create(&options, &harness->device, &error), error);
 	return harness;

@@ -10,6 +10,14 @@ struct harness {
 	char folder[64]; // holds the tuning file
 };
 
+// Sanitizers keep memory of their own, and ThreadSanitizer cannot see how a team of threads (libgomp) synchronises.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HARNESS_IS_SANITIZED 1
+#else
+#define HARNESS_IS_SANITIZED 0
+#endif
+
+// One thread under ThreadSanitizer.
 struct harness *harness_open(const struct device_ops *ops, uint32_t threads);
 void harness_close(struct harness *harness);
 
