@@ -1,0 +1,433 @@
+// See job_options.h.
+#include "coordinator/command/job_options.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/strings.h"
+#include "common/rpc/protocol.h"
+#include "coordinator/dataset/cifar10.h"
+
+enum {
+	DEFAULT_IMAGE_SIZE = 64,
+	DEFAULT_STEPS = 50,
+	DEFAULT_MICRO_BATCH_SIZE = 32,
+	DEFAULT_MICRO_BATCHES = 4,
+	MAXIMUM_STEPS = 1000000000,
+	MAXIMUM_BATCH = 1 << 24,
+};
+
+const char job_command_options_help[] =
+	"Model and data:\n"
+	"  --model NAME              alexnet (default), vgg11, vgg13, vgg16 or vgg19\n"
+	"  --image-size N            images are resized to N x N (default 64)\n"
+	"  --classes N               of the model (default 10)\n"
+	"  --dropout P               probability in place of the model's own\n"
+	"  --dataset DIR             CIFAR-10's binary files; see penstock dataset synthesize\n"
+	"  --no-shuffle              samples in the files' order, not in a new order each epoch\n"
+	"  --seed N                  of initial values, shuffling and dropout (default 1)\n"
+	"  --load FILE, --save FILE  initial and final parameters, safetensors under torchvision's names\n"
+	"\n"
+	"Training (the command line wins over the file):\n"
+	"  --deepspeed-config FILE   ds_config.json\n"
+	"  --steps N                 optimizer steps (default 50)\n"
+	"  --train-batch-size N, --micro-batch-size N, --gradient-accumulation-steps N\n"
+	"                            any two give the third (default: micro-batches of 32, 4 of them)\n"
+	"  --optimizer NAME          SGD, Adam or AdamW (default SGD)\n"
+	"  --lr X, --momentum X, --weight-decay X\n"
+	"\n"
+	"Pipeline:\n"
+	"  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
+	"  --local N                 N daemons on this machine, started and stopped for the job\n"
+	"  -p, --pipeline-size N     stages (default: as many as there are slots)\n"
+	"  --partition-method NAME   flops (default), uniform, parameters or type:REGEX\n"
+	"  --split A,B,...           the first layer of each stage but the first, in place of a method\n"
+	"  --schedule NAME           1f1b (default) or gpipe\n"
+	"  --threads N               threads of each daemon that --local starts (default: the cores in equal shares)\n"
+	"  --memory-limit SIZE       memory limit of each daemon that --local starts\n"
+	"  --connections N           connections per boundary between stages (default 1)\n"
+	"  --chunk-size SIZE         largest piece in which tensors are sent (default 2MiB)\n";
+
+enum option_code {
+	OPTION_MODEL = 256,
+	OPTION_IMAGE_SIZE,
+	OPTION_CLASSES,
+	OPTION_DROPOUT,
+	OPTION_DATASET,
+	OPTION_NO_SHUFFLE,
+	OPTION_SEED,
+	OPTION_LOAD,
+	OPTION_SAVE,
+	OPTION_DEEPSPEED_CONFIG,
+	OPTION_STEPS,
+	OPTION_TRAIN_BATCH_SIZE,
+	OPTION_MICRO_BATCH_SIZE,
+	OPTION_GRADIENT_ACCUMULATION_STEPS,
+	OPTION_OPTIMIZER,
+	OPTION_LR,
+	OPTION_MOMENTUM,
+	OPTION_WEIGHT_DECAY,
+	OPTION_LOCAL,
+	OPTION_PARTITION_METHOD,
+	OPTION_SPLIT,
+	OPTION_SCHEDULE,
+	OPTION_THREADS,
+	OPTION_MEMORY_LIMIT,
+	OPTION_CONNECTIONS,
+	OPTION_CHUNK_SIZE,
+	OPTION_JSON,
+	OPTION_HELP,
+};
+
+static const struct option known[] = {
+	{"model", required_argument, NULL, OPTION_MODEL},
+	{"image-size", required_argument, NULL, OPTION_IMAGE_SIZE},
+	{"classes", required_argument, NULL, OPTION_CLASSES},
+	{"dropout", required_argument, NULL, OPTION_DROPOUT},
+	{"dataset", required_argument, NULL, OPTION_DATASET},
+	{"no-shuffle", no_argument, NULL, OPTION_NO_SHUFFLE},
+	{"seed", required_argument, NULL, OPTION_SEED},
+	{"load", required_argument, NULL, OPTION_LOAD},
+	{"save", required_argument, NULL, OPTION_SAVE},
+	{"deepspeed-config", required_argument, NULL, OPTION_DEEPSPEED_CONFIG},
+	{"deepspeed_config", required_argument, NULL, OPTION_DEEPSPEED_CONFIG},
+	{"steps", required_argument, NULL, OPTION_STEPS},
+	{"train-batch-size", required_argument, NULL, OPTION_TRAIN_BATCH_SIZE},
+	{"micro-batch-size", required_argument, NULL, OPTION_MICRO_BATCH_SIZE},
+	{"gradient-accumulation-steps", required_argument, NULL, OPTION_GRADIENT_ACCUMULATION_STEPS},
+	{"optimizer", required_argument, NULL, OPTION_OPTIMIZER},
+	{"lr", required_argument, NULL, OPTION_LR},
+	{"momentum", required_argument, NULL, OPTION_MOMENTUM},
+	{"weight-decay", required_argument, NULL, OPTION_WEIGHT_DECAY},
+	{"hostfile", required_argument, NULL, 'H'},
+	{"local", required_argument, NULL, OPTION_LOCAL},
+	{"pipeline-size", required_argument, NULL, 'p'},
+	{"partition-method", required_argument, NULL, OPTION_PARTITION_METHOD},
+	{"split", required_argument, NULL, OPTION_SPLIT},
+	{"schedule", required_argument, NULL, OPTION_SCHEDULE},
+	{"threads", required_argument, NULL, OPTION_THREADS},
+	{"memory-limit", required_argument, NULL, OPTION_MEMORY_LIMIT},
+	{"connections", required_argument, NULL, OPTION_CONNECTIONS},
+	{"chunk-size", required_argument, NULL, OPTION_CHUNK_SIZE},
+	{"json", required_argument, NULL, OPTION_JSON},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{0},
+};
+
+// What the command line says in place of ds_config.json; batch sizes 0 and numbers NAN: nothing.
+struct overrides {
+	uint32_t train_batch_size, micro_batch_size, gradient_accumulation_steps;
+	const char *optimizer;
+	double learning_rate, momentum, weight_decay;
+};
+
+static const char *option_name(int code)
+{
+	for (const struct option *option = known; option->name != NULL; option++)
+		if (option->val == code)
+			return option->name;
+	return "?";
+}
+
+static bool take_integer(int code, int64_t minimum, int64_t maximum, uint32_t *into, struct error *error)
+{
+	int64_t value;
+	if (!strings_parse_integer(optarg, minimum, maximum, &value, error))
+		return error_wrap(error, "--%s", option_name(code));
+	*into = (uint32_t)value;
+	return true;
+}
+
+static bool take_number(int code, double minimum, double maximum, double *into, struct error *error)
+{
+	double value;
+	if (!strings_parse_number(optarg, &value, error))
+		return error_wrap(error, "--%s", option_name(code));
+	if (!(value >= minimum && value <= maximum))
+		return error_set(error, ERROR_USAGE, "--%s %s: must be from %g to %g", option_name(code), optarg, minimum,
+				 maximum);
+	*into = value;
+	return true;
+}
+
+static bool take_long(int code, int64_t minimum, int64_t maximum, uint64_t *into, struct error *error)
+{
+	int64_t value;
+	if (!strings_parse_integer(optarg, minimum, maximum, &value, error))
+		return error_wrap(error, "--%s", option_name(code));
+	*into = (uint64_t)value;
+	return true;
+}
+
+static bool take_chunk_size(struct job_command *command, struct error *error)
+{
+	uint64_t bytes;
+	if (!strings_parse_bytes(optarg, &bytes, error))
+		return error_wrap(error, "--chunk-size");
+	if (bytes < PROTOCOL_MINIMUM_CHUNK_BYTES || bytes > PROTOCOL_MAXIMUM_CHUNK_BYTES)
+		return error_set(error, ERROR_USAGE, "--chunk-size %s: must be from %d to %d bytes", optarg,
+				 PROTOCOL_MINIMUM_CHUNK_BYTES, PROTOCOL_MAXIMUM_CHUNK_BYTES);
+	command->chunk_bytes = (uint32_t)bytes;
+	return true;
+}
+
+// The options that are strings, kept as they are.
+static const char **string_place(int code, struct job_command *command, struct overrides *overrides)
+{
+	switch (code) {
+	case OPTION_MODEL:
+		return &command->model_name;
+	case OPTION_DATASET:
+		return &command->dataset;
+	case OPTION_LOAD:
+		return &command->load;
+	case OPTION_SAVE:
+		return &command->save;
+	case OPTION_DEEPSPEED_CONFIG:
+		return &command->deepspeed_config;
+	case OPTION_OPTIMIZER:
+		return &overrides->optimizer;
+	case 'H':
+		return &command->hostfile_path;
+	case OPTION_PARTITION_METHOD:
+		return &command->partition_method;
+	case OPTION_SPLIT:
+		return &command->split;
+	case OPTION_SCHEDULE:
+		return &command->schedule;
+	case OPTION_MEMORY_LIMIT:
+		return &command->memory_limit;
+	case OPTION_JSON:
+		return &command->json;
+	default:
+		return NULL;
+	}
+}
+
+static bool take(int code, struct job_command *command, struct overrides *overrides, struct error *error)
+{
+	const char **place = string_place(code, command, overrides);
+	if (place != NULL) {
+		*place = optarg;
+		return true;
+	}
+	switch (code) {
+	case OPTION_IMAGE_SIZE:
+		return take_integer(code, 1, MODEL_MAXIMUM_IMAGE_SIZE, &command->image_size, error);
+	case OPTION_CLASSES:
+		return take_integer(code, CIFAR10_CLASSES, 256, &command->classes, error);
+	case OPTION_DROPOUT:
+		return take_number(code, 0.0, 1.0, &command->dropout, error);
+	case OPTION_NO_SHUFFLE:
+		command->shuffle = false;
+		return true;
+	case OPTION_SEED:
+		return take_long(code, 0, INT64_MAX, &command->seed, error);
+	case OPTION_STEPS:
+		return take_long(code, 1, MAXIMUM_STEPS, &command->steps, error);
+	case OPTION_TRAIN_BATCH_SIZE:
+		return take_integer(code, 1, MAXIMUM_BATCH, &overrides->train_batch_size, error);
+	case OPTION_MICRO_BATCH_SIZE:
+		return take_integer(code, 1, MAXIMUM_BATCH, &overrides->micro_batch_size, error);
+	case OPTION_GRADIENT_ACCUMULATION_STEPS:
+		return take_integer(code, 1, MAXIMUM_BATCH, &overrides->gradient_accumulation_steps, error);
+	case OPTION_LR:
+		return take_number(code, 0.0, 1e9, &overrides->learning_rate, error);
+	case OPTION_MOMENTUM:
+		return take_number(code, 0.0, 1e9, &overrides->momentum, error);
+	case OPTION_WEIGHT_DECAY:
+		return take_number(code, 0.0, 1e9, &overrides->weight_decay, error);
+	case OPTION_LOCAL:
+		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &command->local, error);
+	case 'p':
+		if (strcmp(optarg, "0") == 0)
+			return error_set(error, ERROR_USAGE,
+					 "-p 0: plain data parallelism is not there yet; -p 1 is a pipeline of one stage");
+		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &command->pipeline_size, error);
+	case OPTION_THREADS:
+		return take_integer(code, 1, 1024, &command->threads, error);
+	case OPTION_CONNECTIONS:
+		return take_integer(code, 1, PROTOCOL_MAXIMUM_CONNECTIONS, &command->connections, error);
+	default:
+		return take_chunk_size(command, error);
+	}
+}
+
+// ---- What follows from the options
+
+static bool apply_overrides(const struct overrides *overrides, bool has_file, struct deepspeed_config *config,
+			    struct error *error)
+{
+	bool any = overrides->train_batch_size + overrides->micro_batch_size + overrides->gradient_accumulation_steps > 0;
+	if (any && has_file) { // two numbers decide the third: what the file says of it no longer holds
+		uint32_t given = (overrides->train_batch_size > 0) + (overrides->micro_batch_size > 0) +
+				 (overrides->gradient_accumulation_steps > 0);
+		if (overrides->train_batch_size == 0 && (given == 2 || config->micro_batch_size > 0 ||
+							 config->gradient_accumulation_steps > 0))
+			config->train_batch_size = 0;
+		else if (overrides->gradient_accumulation_steps == 0)
+			config->gradient_accumulation_steps = 0;
+		else
+			config->micro_batch_size = 0;
+	}
+	if (overrides->train_batch_size > 0)
+		config->train_batch_size = overrides->train_batch_size;
+	if (overrides->micro_batch_size > 0)
+		config->micro_batch_size = overrides->micro_batch_size;
+	if (overrides->gradient_accumulation_steps > 0)
+		config->gradient_accumulation_steps = overrides->gradient_accumulation_steps;
+	if (!any && !has_file) {
+		config->micro_batch_size = DEFAULT_MICRO_BATCH_SIZE;
+		config->gradient_accumulation_steps = DEFAULT_MICRO_BATCHES;
+	}
+	if (overrides->optimizer != NULL) {
+		enum optimizer_kind kind;
+		if (!optimizer_parse(overrides->optimizer, &kind))
+			return error_set(error, ERROR_USAGE, "--optimizer: there is no \"%.40s\"; there are SGD, Adam and AdamW",
+					 overrides->optimizer);
+		if (kind != config->optimizer.kind) { // PyTorch's defaults of the new one
+			config->optimizer = (struct optimizer){
+				.kind = kind, .weight_decay = kind == OPTIMIZER_ADAMW ? 0.01f : 0.0f, .epsilon = 1e-8f};
+			config->beta1 = kind == OPTIMIZER_SGD ? 0.0f : 0.9f;
+			config->beta2 = 0.999f;
+		}
+	}
+	if (!isnan(overrides->learning_rate))
+		config->learning_rate = (float)overrides->learning_rate;
+	if (!isnan(overrides->momentum)) {
+		if (config->optimizer.kind != OPTIMIZER_SGD)
+			return error_set(error, ERROR_USAGE, "--momentum is SGD's; %s has betas in ds_config.json",
+					 optimizer_name(config->optimizer.kind));
+		config->beta1 = (float)overrides->momentum;
+	}
+	if (!isnan(overrides->weight_decay))
+		config->optimizer.weight_decay = (float)overrides->weight_decay;
+	return true;
+}
+
+static bool read_config(struct job_command *command, const struct overrides *overrides, struct error *error)
+{
+	struct deepspeed_config *config = &command->config;
+	bool has_file = command->deepspeed_config != NULL;
+	deepspeed_config_init(config);
+	if (!has_file)
+		config->gradient_clipping = 0.0; // DeepSpeed's default of 1 is for its file; without one nothing is clipped
+	if (has_file && !deepspeed_config_read(command->deepspeed_config, config, error))
+		return false;
+	if (config->unknown_keys[0] != '\0')
+		log_warning("%s: not honoured here: %s", command->deepspeed_config, config->unknown_keys);
+	return apply_overrides(overrides, has_file, config, error) && deepspeed_config_resolve_batch(config, 1, error);
+}
+
+static bool read_nodes(struct job_command *command, struct error *error)
+{
+	if (command->hostfile_path != NULL && command->local > 0)
+		return error_set(error, ERROR_USAGE, "--hostfile and --local exclude each other");
+	uint64_t slots = command->local;
+	if (command->hostfile_path != NULL) {
+		if (!hostfile_read(command->hostfile_path, &command->hostfile, error))
+			return false;
+		for (uint32_t i = 0; i < command->hostfile.count; i++)
+			slots += command->hostfile.hosts[i].slots;
+	}
+	if (command->pipeline_size == 0) // planning needs no nodes
+		command->pipeline_size = slots == 0 ? 1 : slots < SCHEDULE_MAXIMUM_STAGES ? (uint32_t)slots
+											   : SCHEDULE_MAXIMUM_STAGES;
+	if (slots > 0 && command->pipeline_size > slots)
+		return error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %llu slots", command->pipeline_size,
+				 command->hostfile_path != NULL ? command->hostfile_path : "--local", (unsigned long long)slots);
+	return true;
+}
+
+static bool make_plan(struct job_command *command, struct error *error)
+{
+	const struct deepspeed_config *config = &command->config;
+	if (!model_create(command->model_name, command->image_size, command->classes, (float)command->dropout,
+			  &command->model, error))
+		return false;
+	if (config->gradient_accumulation_steps > SCHEDULE_MAXIMUM_MICRO_BATCHES)
+		return error_set(error, ERROR_USAGE, "gradient_accumulation_steps is %u, at most %d micro-batches make a step",
+				 config->gradient_accumulation_steps, SCHEDULE_MAXIMUM_MICRO_BATCHES);
+	struct plan_options options = {
+		.partition_method = command->partition_method,
+		.split = command->split,
+		.schedule = command->schedule,
+		.pipeline_size = command->pipeline_size,
+		.data_parallel_size = 1,
+		.micro_batch_size = config->micro_batch_size,
+		.micro_batches = config->gradient_accumulation_steps,
+		.optimizer = config->optimizer,
+		.gradient_clipping = config->gradient_clipping > 0.0,
+		.seed = command->seed,
+		.raw_image_size = CIFAR10_IMAGE_SIZE,
+		// ImageNet's, as torchvision's own networks are trained with
+		.mean = {0.485f, 0.456f, 0.406f},
+		.standard_deviation = {0.229f, 0.224f, 0.225f},
+	};
+	return plan_create(&command->model, &options, &command->plan, error);
+}
+
+static enum job_command_result read_arguments(int argc, char **argv, const char *usage, struct job_command *command,
+					      struct overrides *overrides, struct error *error)
+{
+	int code;
+	opterr = 0;
+	optind = 1;
+	while ((code = getopt_long(argc, argv, ":H:p:h", known, NULL)) != -1) {
+		if (code == OPTION_HELP || code == 'h') {
+			printf("%s%s", usage, job_command_options_help);
+			return JOB_COMMAND_DONE;
+		}
+		if (code == '?' || code == ':') {
+			const char *why = code == '?' ? "unknown option %s; see penstock %s --help"
+						      : "option %s needs a value; see penstock %s --help";
+			error_set(error, ERROR_USAGE, why, argv[optind - 1], argv[0]);
+			return JOB_COMMAND_WRONG;
+		}
+		if (!take(code, command, overrides, error))
+			return JOB_COMMAND_WRONG;
+	}
+	if (optind < argc) {
+		error_set(error, ERROR_USAGE, "unexpected argument \"%.80s\"; see penstock %s --help", argv[optind], argv[0]);
+		return JOB_COMMAND_WRONG;
+	}
+	return JOB_COMMAND_RUN;
+}
+
+enum job_command_result job_command_read(int argc, char **argv, const char *usage, struct job_command *ret_command,
+					 struct error *error)
+{
+	struct overrides overrides = {.learning_rate = NAN, .momentum = NAN, .weight_decay = NAN};
+	struct job_command *command = ret_command;
+	*command = (struct job_command){
+		.model_name = "alexnet",
+		.image_size = DEFAULT_IMAGE_SIZE,
+		.classes = CIFAR10_CLASSES,
+		.dropout = -1.0,
+		.shuffle = true,
+		.seed = 1,
+		.steps = DEFAULT_STEPS,
+		.schedule = "1f1b",
+		.partition_method = "flops",
+		.connections = PROTOCOL_DEFAULT_CONNECTIONS,
+		.chunk_bytes = PROTOCOL_DEFAULT_CHUNK_BYTES,
+	};
+	enum job_command_result result = read_arguments(argc, argv, usage, command, &overrides, error);
+	if (result == JOB_COMMAND_RUN && !(read_config(command, &overrides, error) && read_nodes(command, error) &&
+					   make_plan(command, error)))
+		result = JOB_COMMAND_WRONG;
+	if (result != JOB_COMMAND_RUN)
+		job_command_fini(command);
+	return result;
+}
+
+void job_command_fini(struct job_command *command)
+{
+	hostfile_fini(&command->hostfile);
+	plan_destroy(command->plan);
+	command->plan = NULL;
+}

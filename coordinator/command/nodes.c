@@ -1,0 +1,97 @@
+// penstock nodes: asks each daemon of a hostfile what it is and does.
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/strings.h"
+#include "common/rpc/protocol.h"
+#include "common/rpc/rpc.h"
+#include "coordinator/command/command.h"
+#include "coordinator/config/hostfile.h"
+#include "penstock/v1/stage_server.pb-c.h"
+
+enum { DEADLINE_MS = 5000, NETWORK_THREADS = 1 };
+
+static const char usage[] = "Usage: penstock nodes -H HOSTFILE\n"
+			    "Asks each daemon what it is and what it does.\n"
+			    "\n"
+			    "  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
+			    "\n"
+			    "Exit code 4 when a daemon cannot be reached or speaks another protocol version.\n";
+
+static bool describe(const char *address, Penstock__V1__DescribeResponse **ret_response, struct error *error)
+{
+	struct rpc_client *client = NULL;
+	Penstock__V1__DescribeRequest request = PENSTOCK__V1__DESCRIBE_REQUEST__INIT;
+	if (!rpc_client_create(address, &(struct rpc_client_options){0}, &client, error))
+		return false;
+	bool ok = rpc_client_call(client, PROTOCOL_METHOD_DESCRIBE, DEADLINE_MS, &request.base,
+				  &penstock__v1__describe_response__descriptor, (ProtobufCMessage **)ret_response, error);
+	rpc_client_destroy(client);
+	return ok;
+}
+
+static void print_node(const char *address, const Penstock__V1__DescribeResponse *node)
+{
+	char used[32], limit[32], memory[32];
+	printf("%s: penstockd %s, protocol %u, up %" PRIu64 " s, %zu of %u sessions\n", address, node->version,
+	       node->protocol_version, node->uptime_seconds, node->n_running, node->maximum_sessions);
+	for (size_t i = 0; i < node->n_devices; i++)
+		printf("  device %s: %u threads, %s of %s in use\n", node->devices[i]->name, node->devices[i]->threads,
+		       strings_format_bytes(node->devices[i]->memory_used_bytes, used, sizeof(used)),
+		       strings_format_bytes(node->devices[i]->memory_limit_bytes, limit, sizeof(limit)));
+	for (size_t i = 0; i < node->n_running; i++)
+		printf("  job %s: %s, stage %u, step %" PRIu64 ", %s\n", node->running[i]->job, node->running[i]->model,
+		       node->running[i]->pipeline_stage, node->running[i]->step,
+		       strings_format_bytes(node->running[i]->memory_bytes, memory, sizeof(memory)));
+}
+
+static bool ask(const char *address, struct error *error)
+{
+	Penstock__V1__DescribeResponse *node;
+	if (!describe(address, &node, error))
+		return error_wrap(error, "%s", address);
+	print_node(address, node);
+	bool ok = node->protocol_version == PROTOCOL_VERSION ||
+		  error_set(error, ERROR_VERSION, "%s: speaks protocol version %u, this is version %d: install the same release",
+			    address, node->protocol_version, PROTOCOL_VERSION);
+	penstock__v1__describe_response__free_unpacked(node, NULL);
+	return ok;
+}
+
+int command_nodes(int argc, char **argv)
+{
+	static const struct option known[] = {
+		{"hostfile", required_argument, NULL, 'H'}, {"help", no_argument, NULL, 'h'}, {0}};
+	const char *path = NULL;
+	struct error error;
+	int code;
+	opterr = 0;
+	optind = 1;
+	while ((code = getopt_long(argc, argv, ":H:h", known, NULL)) != -1) {
+		if (code == 'h') {
+			fputs(usage, stdout);
+			return 0;
+		}
+		if (code != 'H') {
+			error_set(&error, ERROR_USAGE, "%s: unknown, or needs a value; see penstock nodes --help", argv[optind - 1]);
+			return command_fail(&error);
+		}
+		path = optarg;
+	}
+	if (path == NULL || optind < argc) {
+		error_set(&error, ERROR_USAGE, "-H HOSTFILE is missing, or there is more than that; see penstock nodes --help");
+		return command_fail(&error);
+	}
+	struct hostfile hostfile;
+	if (!hostfile_read(path, &hostfile, &error) || !rpc_start(NETWORK_THREADS, &error))
+		return command_fail(&error);
+	int exit_code = 0;
+	for (uint32_t i = 0; i < hostfile.count; i++)
+		if (!ask(hostfile.hosts[i].address, &error))
+			exit_code = command_fail(&error); // and goes on: the others are of interest, too
+	rpc_stop();
+	hostfile_fini(&hostfile);
+	return exit_code;
+}

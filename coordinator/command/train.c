@@ -1,0 +1,186 @@
+// penstock train
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "common/rpc/rpc.h"
+#include "coordinator/checkpoint/safetensors.h"
+#include "coordinator/command/command.h"
+#include "coordinator/command/job_options.h"
+#include "coordinator/run/job.h"
+#include "coordinator/run/local.h"
+#include "coordinator/report/report.h"
+
+enum { NETWORK_THREADS = 2 };
+
+static const char usage[] = "Usage: penstock train --dataset DIR (-H HOSTFILE | --local N) [OPTION]...\n"
+			    "Trains a model whose layers are cut into stages over several daemons.\n"
+			    "\n"
+			    "  --json FILE               results as JSON lines: a plan, a step for each step, a summary\n"
+			    "\n";
+
+struct train {
+	struct job_command command;
+	struct local_daemons *local;
+	const char **addresses; // [pipeline_size]
+	struct cifar10 dataset;
+	struct sampler *sampler;
+	struct safetensors *load;
+	struct report *report;
+	bool rpc_is_started;
+};
+
+static void on_signal(int number)
+{
+	job_interrupt();
+}
+
+static bool read_data(struct train *train, struct error *error)
+{
+	const struct job_command *command = &train->command;
+	if (command->dataset == NULL)
+		return error_set(error, ERROR_USAGE,
+				 "--dataset DIR is missing; penstock dataset synthesize DIR makes a small set");
+	return cifar10_read(command->dataset, false, &train->dataset, error) &&
+	       sampler_create(train->dataset.count, command->config.train_batch_size, command->shuffle, command->seed,
+			      &train->sampler, error);
+}
+
+static bool read_parameters(struct train *train, struct error *error)
+{
+	const struct job_command *command = &train->command;
+	if (command->load == NULL)
+		return true;
+	if (!safetensors_open(command->load, &train->load, error))
+		return error_wrap(error, "--load");
+	return job_check_load(command->plan, train->load, error) || error_wrap(error, "--load %s", command->load);
+}
+
+// Stage s goes to the s-th slot, in the hostfile's order.
+static bool place_stages(struct train *train, struct error *error)
+{
+	const struct job_command *command = &train->command;
+	train->addresses = calloc(command->pipeline_size, sizeof(*train->addresses));
+	if (train->addresses == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	if (command->local > 0) {
+		struct local_options options = {
+			.count = command->local, .threads = command->threads, .memory_limit = command->memory_limit};
+		if (!local_daemons_start(&options, &train->local, error))
+			return false;
+		for (uint32_t s = 0; s < command->pipeline_size; s++)
+			train->addresses[s] = local_daemons_address(train->local, s);
+		return true;
+	}
+	if (command->hostfile_path == NULL)
+		return error_set(error, ERROR_USAGE, "where to train? name the nodes with -H HOSTFILE, or start some with --local N");
+	if (command->threads > 0 || command->memory_limit != NULL)
+		return error_set(error, ERROR_USAGE,
+				 "--threads and --memory-limit are for the daemons that --local starts; others were started with theirs");
+	uint32_t stage = 0;
+	for (uint32_t i = 0; i < command->hostfile.count; i++)
+		for (uint32_t slot = 0; slot < command->hostfile.hosts[i].slots && stage < command->pipeline_size; slot++)
+			train->addresses[stage++] = command->hostfile.hosts[i].address;
+	return true;
+}
+
+static bool open_report(struct train *train, struct error *error)
+{
+	const struct job_command *command = &train->command;
+	struct report_options options = {.plan = command->plan,
+					 .addresses = train->addresses,
+					 .steps = command->steps,
+					 .train_batch_size = command->config.train_batch_size,
+					 .steps_per_print = command->config.steps_per_print,
+					 .wall_clock_breakdown = command->config.wall_clock_breakdown,
+					 .json_path = command->json};
+	if (!report_create(&options, &train->report, error))
+		return false;
+	report_plan(train->report);
+	return true;
+}
+
+static void on_opened(void *user, uint32_t stage, const struct job_memory *memory)
+{
+	report_memory(user, stage, memory);
+}
+
+static void on_started(void *user)
+{
+	report_start(user);
+}
+
+static void on_step(void *user, const struct job_step *step)
+{
+	report_step(user, step);
+}
+
+static bool run(struct train *train, struct error *error)
+{
+	static const struct job_events events = {.opened = on_opened, .started = on_started, .step = on_step};
+	const struct job_command *command = &train->command;
+	char name[64];
+	snprintf(name, sizeof(name), "%s-%d", command->model.name, (int)getpid());
+	if (!rpc_start(NETWORK_THREADS, error))
+		return false;
+	train->rpc_is_started = true;
+	struct job_options options = {.name = name,
+				      .plan = command->plan,
+				      .addresses = train->addresses,
+				      .config = &command->config,
+				      .dataset = &train->dataset,
+				      .sampler = train->sampler,
+				      .steps = command->steps,
+				      .load = train->load,
+				      .save = command->save,
+				      .connections = command->connections,
+				      .chunk_bytes = command->chunk_bytes,
+				      .events = &events,
+				      .user = train->report};
+	bool done = job_run(&options, error);
+	report_finish(train->report, done ? NULL : error);
+	return done;
+}
+
+static bool close_all(struct train *train, struct error *error)
+{
+	if (train->rpc_is_started)
+		rpc_stop();
+	local_daemons_stop(train->local);
+	bool ok = report_destroy(train->report, error);
+	safetensors_close(train->load);
+	sampler_destroy(train->sampler);
+	cifar10_fini(&train->dataset);
+	free(train->addresses);
+	job_command_fini(&train->command);
+	return ok;
+}
+
+int command_train(int argc, char **argv)
+{
+	struct train train = {0};
+	struct error error;
+	switch (job_command_read(argc, argv, usage, &train.command, &error)) {
+	case JOB_COMMAND_DONE:
+		return 0;
+	case JOB_COMMAND_WRONG:
+		return command_fail(&error);
+	case JOB_COMMAND_RUN:
+		break;
+	}
+	struct sigaction action = {.sa_handler = on_signal};
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	// Everything that can be wrong in files is found before a daemon is asked.
+	bool ok = read_data(&train, &error) && read_parameters(&train, &error) && place_stages(&train, &error) &&
+		  open_report(&train, &error) && run(&train, &error);
+	struct error close_error;
+	if (!close_all(&train, &close_error) && ok) {
+		error = close_error;
+		ok = false;
+	}
+	return ok ? 0 : command_fail(&error);
+}

@@ -1,0 +1,45 @@
+// penstock: coordinates training jobs over stage daemons.
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/error.h"
+#include "coordinator/command/command.h"
+
+static const char usage[] = "Usage: penstock COMMAND [OPTION]...\n"
+			    "\n"
+			    "  train                     trains a model over stage daemons\n"
+			    "  plan                      prints how a model would be cut, and trains nothing\n"
+			    "  nodes                     shows what the daemons of a hostfile are and do\n"
+			    "  dataset synthesize DIR    draws a small data set in CIFAR-10's format\n"
+			    "\n"
+			    "penstock COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 out of memory (the\n"
+			    "plan does not fit), 4 a node could not be reached or was lost.\n";
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{"train", command_train},
+	{"plan", command_plan},
+	{"nodes", command_nodes},
+	{"dataset", command_dataset},
+};
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "--help";
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+		fputs(usage, argc > 1 ? stdout : stderr);
+		return argc > 1 ? 0 : 2;
+	}
+	if (strcmp(name, "--version") == 0) {
+		printf("penstock %s\n", PENSTOCK_VERSION);
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	struct error error;
+	error_set(&error, ERROR_USAGE, "there is no command \"%.40s\"; see penstock --help", name);
+	return command_fail(&error);
+}

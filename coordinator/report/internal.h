@@ -1,0 +1,44 @@
+// What report.c (collecting), lines.c (for people) and json.c (for programs) share.
+#pragma once
+
+#include "coordinator/report/report.h"
+
+struct stage_totals { // of the measured steps
+	double input, forward, backward, optimizer;              // seconds
+	double wait_previous, wait_next, wait_coordinator;       // seconds
+	uint64_t sent_bytes, received_bytes;
+};
+
+struct report {
+	struct report_options options;
+	uint32_t stages;
+	FILE *json;
+	bool json_failed;
+	bool is_terminal; // stderr
+	struct job_memory *memory;   // [stages]
+	struct stage_totals *totals; // [stages]
+	uint64_t steps_done, measured_steps;
+	uint32_t warm_up_steps;
+	double measured_seconds, all_seconds;
+	double window_seconds; // since the last printed line
+	uint64_t window_steps;
+	uint64_t shown_ns;     // when progress was last shown
+	double first_loss, last_loss, last_accuracy;
+};
+
+double totals_busy(const struct stage_totals *totals);
+double totals_waiting(const struct stage_totals *totals);
+double report_throughput(const struct report *report); // samples per second, without warm-up
+double step_accuracy(const struct report *report, const struct job_step *step);
+// Share of the measured time in which the stage neither computed nor copied.
+double report_bubble(const struct report *report, uint32_t stage);
+
+// lines.c
+void lines_progress(struct report *report, const struct job_step *step);
+void lines_print(struct report *report, const struct job_step *step);
+void lines_table(const struct report *report);
+
+// json.c: one object a line
+void json_plan(struct report *report);
+void json_step(struct report *report, const struct job_step *step);
+void json_summary(struct report *report, const struct error *error);

@@ -1,0 +1,35 @@
+// What a job shows: progress and DeepSpeed's line while it runs, a table per stage at its end, and JSON lines for
+// programs. One thread.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/base/error.h"
+#include "coordinator/plan/plan.h"
+#include "coordinator/run/job.h"
+
+enum { REPORT_WARM_UP_STEPS = 2 }; // not part of the throughput, where there are more steps than that
+
+struct report_options {
+	const struct plan *plan;
+	const char *const *addresses; // [pipeline_size]
+	uint64_t steps;
+	uint32_t train_batch_size;
+	uint32_t steps_per_print;  // 0: never
+	bool wall_clock_breakdown; // per stage, with each printed line
+	const char *json_path;     // NULL: none
+};
+
+struct report;
+
+bool report_create(const struct report_options *options, struct report **ret_report, struct error *error);
+void report_plan(struct report *report);                                             // the plan object
+void report_memory(struct report *report, uint32_t stage, const struct job_memory *memory); // what a stage reserved
+void report_start(struct report *report);
+void report_step(struct report *report, const struct job_step *step);
+// The table and the summary object; `error` NULL when the job was done.
+void report_finish(struct report *report, const struct error *error);
+// False when the JSON file could not be written whole.
+bool report_destroy(struct report *report, struct error *error); // takes NULL

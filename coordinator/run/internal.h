@@ -1,0 +1,44 @@
+// What job.c (the line from open to close), steps.c (the steps) and parameters.c (load and save) share.
+#pragma once
+
+#include <pthread.h>
+
+#include "common/rpc/protocol.h"
+#include "coordinator/run/job.h"
+#include "coordinator/run/stage_session.h"
+
+enum { JOB_STEPS_AHEAD = 2 }; // orders under way, so that a stage never waits for the next one
+
+struct job {
+	struct job_options options;
+	const struct plan *plan;
+	uint32_t stages;
+	struct stage_events *events;
+	struct stage_session **sessions; // [stages]
+	uint8_t (*tokens)[PROTOCOL_TOKEN_BYTES];
+	uint64_t heartbeat_ns;
+	uint64_t step; // the first one not done: for messages
+	bool running;  // steps were ordered
+
+	// Saving; gRPC's threads write.
+	pthread_mutex_t save_lock;
+	struct safetensors_writer *writer;
+	struct safetensors_entry *entries;
+	uint32_t entry_count;
+	struct error save_error; // the first; code NONE until then
+};
+
+// Waits for the next event of any stage; sends heartbeats, notices silence. NULL with an error when the job is over: a
+// stage failed or was lost, or job_interrupt. Returns owned; it has a response.
+struct stage_event *job_next_event(struct job *job, struct error *error);
+// Waits until each stage has sent `what` once. `take` may look at it.
+bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what,
+		      void (*take)(struct job *job, uint32_t stage, const Penstock__V1__SessionResponse *response),
+		      struct error *error);
+bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error);
+
+bool steps_run(struct job *job, struct error *error); // steps.c
+bool parameters_load(struct job *job, struct error *error); // parameters.c
+bool parameters_save(struct job *job, struct error *error);
+void parameters_saved(void *user, uint32_t stage, const Penstock__V1__SavedParameter *parameter,
+		      const struct rpc_incoming *incoming);

@@ -1,0 +1,246 @@
+// A job from open to close, and the search for the culprit when something breaks.
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/base/clock.h"
+#include "coordinator/run/internal.h"
+
+enum {
+	WAIT_MS = 200,   // for an event, before looking at heartbeats and interrupts
+	BLAME_MS = 1000, // how long others may still name the cause
+	CLOSE_MS = 10000,
+};
+
+static volatile sig_atomic_t interrupted;
+
+void job_interrupt(void)
+{
+	interrupted = 1;
+}
+
+// ---- What went wrong, and where
+
+// How well an event explains the job's end; the largest wins, the first among equals.
+enum blame { BLAME_NOTHING, BLAME_LOST_PEER, BLAME_STREAM, BLAME_FAILED };
+
+struct culprit {
+	enum blame blame;
+	uint32_t stage;
+	struct error error;
+	uint64_t step;
+	bool has_step;
+};
+
+static void accuse(struct culprit *culprit, const struct stage_event *event)
+{
+	const Penstock__V1__SessionResponse *response = event->response;
+	if (response == NULL) {
+		// A daemon that was lost outright explains its neighbours' broken links; one that refused has said why.
+		if (BLAME_STREAM > culprit->blame)
+			*culprit = (struct culprit){BLAME_STREAM, event->stage, event->error, 0, false};
+		return;
+	}
+	if (response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED)
+		return;
+	const Penstock__V1__Failed *failed = response->failed;
+	enum blame blame = failed->lost_peer ? BLAME_LOST_PEER : BLAME_FAILED;
+	if (blame <= culprit->blame)
+		return;
+	culprit->blame = blame;
+	culprit->stage = event->stage;
+	culprit->step = failed->step;
+	culprit->has_step = true;
+	bool known = failed->code > ERROR_NONE && failed->code <= ERROR_CANCELLED;
+	error_set(&culprit->error, known ? (enum error_code)failed->code : ERROR_FAILED, "%s", failed->message);
+}
+
+// The first sign of trouble may be a symptom. Listens a little longer: the stage where it began may still say so.
+static bool find_culprit(struct job *job, struct stage_event *first, struct error *error)
+{
+	struct culprit culprit = {.blame = BLAME_NOTHING};
+	uint64_t begin = clock_now_ns();
+	struct stage_event *event = first;
+	while (culprit.blame < BLAME_FAILED) {
+		if (event != NULL)
+			accuse(&culprit, event);
+		stage_event_free(event);
+		uint64_t passed_ms = (clock_now_ns() - begin) / 1000000;
+		if (passed_ms >= BLAME_MS || culprit.blame == BLAME_FAILED)
+			break;
+		event = stage_events_take(job->events, (uint32_t)(BLAME_MS - passed_ms));
+	}
+	const char *address = stage_session_address(job->sessions[culprit.stage]);
+	*error = culprit.error;
+	if (culprit.blame == BLAME_STREAM && error->code == ERROR_UNREACHABLE)
+		return error_wrap(error, job->running ? "stage %u on %s was lost at step %" PRIu64
+						      : "stage %u on %s cannot be reached",
+				  culprit.stage, address, job->step);
+	if (job->running)
+		return error_wrap(error, "stage %u on %s, step %" PRIu64, culprit.stage, address, job->step);
+	return error_wrap(error, "stage %u on %s", culprit.stage, address);
+}
+
+static bool check_pulse(struct job *job, struct error *error)
+{
+	if (interrupted)
+		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
+	uint64_t now = clock_now_ns();
+	bool beat = now - job->heartbeat_ns >= PROTOCOL_HEARTBEAT_MS * UINT64_C(1000000);
+	for (uint32_t s = 0; s < job->stages; s++) {
+		uint64_t silent_ms = stage_session_silent_ms(job->sessions[s]);
+		if (silent_ms > PROTOCOL_TIMEOUT_MS)
+			return error_set(error, ERROR_UNREACHABLE,
+					 "stage %u on %s was lost at step %" PRIu64 ": it has been silent for %" PRIu64 " ms", s,
+					 stage_session_address(job->sessions[s]), job->step, silent_ms);
+		if (beat)
+			stage_session_heartbeat(job->sessions[s]);
+	}
+	if (beat)
+		job->heartbeat_ns = now;
+	return true;
+}
+
+struct stage_event *job_next_event(struct job *job, struct error *error)
+{
+	for (;;) {
+		if (!check_pulse(job, error))
+			return NULL;
+		struct stage_event *event = stage_events_take(job->events, WAIT_MS);
+		if (event == NULL)
+			continue;
+		if (event->response != NULL && event->response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED)
+			return event;
+		find_culprit(job, event, error);
+		return NULL;
+	}
+}
+
+bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error)
+{
+	return error_set(error, ERROR_PROTOCOL, "answer %d, which nobody asked for", (int)event->response->body_case);
+}
+
+bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what,
+		      void (*take)(struct job *job, uint32_t stage, const Penstock__V1__SessionResponse *response),
+		      struct error *error)
+{
+	for (uint32_t missing = job->stages; missing > 0; missing--) {
+		struct stage_event *event = job_next_event(job, error);
+		if (event == NULL)
+			return false;
+		bool ok = event->response->body_case == what || job_unexpected(job, event, error);
+		if (ok && take != NULL)
+			take(job, event->stage, event->response);
+		if (!ok)
+			error_wrap(error, "stage %u on %s", event->stage, stage_session_address(job->sessions[event->stage]));
+		stage_event_free(event);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+// ---- The line
+
+static bool open_stage(struct job *job, uint32_t s, struct error *error)
+{
+	struct stage_session_options options = {
+		.stage = s, .address = job->options.addresses[s], .events = job->events, .saved = parameters_saved, .user = job};
+	if (getrandom(job->tokens[s], PROTOCOL_TOKEN_BYTES, 0) != PROTOCOL_TOKEN_BYTES)
+		return error_set(error, ERROR_FAILED, "no random bytes for a link's token: %m");
+	if (!stage_session_create(&options, &job->sessions[s], error))
+		return false;
+	Penstock__V1__Open open = PENSTOCK__V1__OPEN__INIT;
+	open.protocol_version = PROTOCOL_VERSION;
+	open.job = (char *)job->options.name;
+	open.connections = job->options.connections;
+	open.chunk_bytes = job->options.chunk_bytes;
+	open.plan = plan_stage_message(job->plan, s);
+	if (open.plan == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	if (s > 0) {
+		open.link_token.data = job->tokens[s];
+		open.link_token.len = PROTOCOL_TOKEN_BYTES;
+	}
+	stage_session_open(job->sessions[s], &open);
+	plan_free_message(open.plan);
+	return true;
+}
+
+static void take_opened(struct job *job, uint32_t stage, const Penstock__V1__SessionResponse *response)
+{
+	const Penstock__V1__MemoryUse *memory = response->opened->memory;
+	if (memory == NULL)
+		return;
+	job->options.events->opened(job->options.user, stage,
+				    &(struct job_memory){.parameter_bytes = memory->parameter_bytes,
+							 .gradient_bytes = memory->gradient_bytes,
+							 .optimizer_bytes = memory->optimizer_bytes,
+							 .stash_bytes = memory->stash_bytes,
+							 .workspace_bytes = memory->workspace_bytes,
+							 .exchange_bytes = memory->exchange_bytes});
+}
+
+static bool open_stages(struct job *job, struct error *error)
+{
+	for (uint32_t s = 0; s < job->stages; s++)
+		if (!open_stage(job, s, error))
+			return false;
+	return job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED, take_opened, error);
+}
+
+static bool link_stages(struct job *job, struct error *error)
+{
+	for (uint32_t s = 0; s < job->stages; s++) {
+		bool last = s + 1 == job->stages;
+		stage_session_connect(job->sessions[s], last ? NULL : job->options.addresses[s + 1],
+				      last ? NULL : job->tokens[s + 1]);
+	}
+	return job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, NULL, error);
+}
+
+// The work is done and saved: an end that is not in good order costs nothing any more.
+static void close_stages(struct job *job)
+{
+	uint64_t begin = clock_now_ns();
+	uint32_t missing = job->stages;
+	for (uint32_t s = 0; s < job->stages; s++)
+		stage_session_close(job->sessions[s]);
+	while (missing > 0 && (clock_now_ns() - begin) / 1000000 < CLOSE_MS) {
+		struct stage_event *event = stage_events_take(job->events, WAIT_MS);
+		missing -= event != NULL && event->response == NULL; // the call's end, after Closed
+		stage_event_free(event);
+	}
+}
+
+static void destroy(struct job *job)
+{
+	for (uint32_t s = 0; s < job->stages && job->sessions != NULL; s++)
+		stage_session_destroy(job->sessions[s]);
+	stage_events_destroy(job->events);
+	pthread_mutex_destroy(&job->save_lock);
+	free(job->sessions);
+	free(job->tokens);
+	free(job->entries);
+}
+
+bool job_run(const struct job_options *options, struct error *error)
+{
+	struct job job = {.options = *options, .plan = options->plan, .stages = options->plan->options.pipeline_size};
+	pthread_mutex_init(&job.save_lock, NULL);
+	job.heartbeat_ns = clock_now_ns();
+	job.events = stage_events_create();
+	job.sessions = calloc(job.stages, sizeof(*job.sessions));
+	job.tokens = calloc(job.stages, sizeof(*job.tokens));
+	bool ok = (job.events != NULL && job.sessions != NULL && job.tokens != NULL) ||
+		  error_set(error, ERROR_FAILED, "out of memory");
+	ok = ok && open_stages(&job, error) && parameters_load(&job, error) && link_stages(&job, error) &&
+	     steps_run(&job, error) && parameters_save(&job, error);
+	if (ok)
+		close_stages(&job);
+	destroy(&job);
+	return ok;
+}

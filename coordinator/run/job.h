@@ -1,0 +1,58 @@
+// One training job over its stages: opens them, loads parameters, links them, runs the steps, saves, closes. A straight
+// line in one thread, which waits for one thing at a time: the next event of any stage.
+#pragma once
+
+#include "coordinator/checkpoint/safetensors.h"
+#include "coordinator/config/deepspeed_config.h"
+#include "coordinator/dataset/cifar10.h"
+#include "coordinator/dataset/sampler.h"
+#include "coordinator/plan/plan.h"
+
+struct job_memory {
+	uint64_t parameter_bytes, gradient_bytes, optimizer_bytes, stash_bytes, workspace_bytes, exchange_bytes;
+};
+
+// What a stage said about a step; times in ns.
+struct job_stage_step {
+	uint64_t step_ns, input_ns, forward_ns, backward_ns, optimizer_ns;
+	uint64_t wait_previous_ns, wait_next_ns, wait_coordinator_ns;
+	uint64_t sent_bytes, received_bytes;
+};
+
+struct job_step {
+	uint64_t step;
+	double loss;      // mean over the step's samples
+	uint32_t correct; // samples whose largest score is their label
+	double learning_rate;
+	double gradient_norm; // over all stages, before clipping; 0 without clipping
+	double seconds;       // since the step before was done
+	const struct job_stage_step *stages; // [pipeline_size]
+};
+
+struct job_events {
+	void (*opened)(void *user, uint32_t stage, const struct job_memory *memory);
+	void (*started)(void *user); // the first step is ordered
+	void (*step)(void *user, const struct job_step *step);
+};
+
+struct job_options {
+	const char *name; // for people
+	const struct plan *plan;
+	const char *const *addresses; // [pipeline_size]
+	const struct deepspeed_config *config;
+	const struct cifar10 *dataset;
+	struct sampler *sampler;
+	uint64_t steps;
+	const struct safetensors *load; // NULL: the initial values are drawn from the seed
+	const char *save;               // NULL: nothing is saved
+	uint32_t connections, chunk_bytes;
+	const struct job_events *events;
+	void *user;
+};
+
+// Between rpc_start and rpc_stop. Errors name the daemon and, once steps run, the step.
+bool job_run(const struct job_options *options, struct error *error);
+// Any thread, also a signal handler: the running job ends soon, with ERROR_CANCELLED.
+void job_interrupt(void);
+// Every parameter of the model is in the file with the model's shape; said before any daemon is asked.
+bool job_check_load(const struct plan *plan, const struct safetensors *file, struct error *error);

@@ -1,0 +1,278 @@
+// See stage_session.h.
+#include "coordinator/run/stage_session.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/rpc/protocol.h"
+
+// ---- The queue
+
+struct stage_events {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct stage_event *first, **last;
+};
+
+struct stage_events *stage_events_create(void)
+{
+	struct stage_events *events = calloc(1, sizeof(*events));
+	if (events == NULL)
+		return NULL;
+	pthread_condattr_t attributes;
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&events->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+	pthread_mutex_init(&events->lock, NULL);
+	events->last = &events->first;
+	return events;
+}
+
+void stage_event_free(struct stage_event *event)
+{
+	if (event == NULL)
+		return;
+	if (event->response != NULL)
+		penstock__v1__session_response__free_unpacked(event->response, NULL);
+	free(event);
+}
+
+void stage_events_destroy(struct stage_events *events)
+{
+	if (events == NULL)
+		return;
+	while (events->first != NULL) {
+		struct stage_event *next = events->first->next;
+		stage_event_free(events->first);
+		events->first = next;
+	}
+	pthread_cond_destroy(&events->changed);
+	pthread_mutex_destroy(&events->lock);
+	free(events);
+}
+
+static void push(struct stage_events *events, const struct stage_event *event)
+{
+	struct stage_event *copy = malloc(sizeof(*copy));
+	if (copy == NULL) { // the job could only hang without the event
+		log_error("no memory for an event of %zu bytes", sizeof(*copy));
+		abort();
+	}
+	*copy = *event;
+	copy->next = NULL;
+	pthread_mutex_lock(&events->lock);
+	*events->last = copy;
+	events->last = &copy->next;
+	pthread_cond_signal(&events->changed);
+	pthread_mutex_unlock(&events->lock);
+}
+
+struct stage_event *stage_events_take(struct stage_events *events, uint32_t limit_ms)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += limit_ms / 1000;
+	until.tv_nsec += (long)(limit_ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&events->lock);
+	while (events->first == NULL && pthread_cond_timedwait(&events->changed, &events->lock, &until) != ETIMEDOUT)
+		;
+	struct stage_event *event = events->first;
+	if (event != NULL) {
+		events->first = event->next;
+		if (events->first == NULL)
+			events->last = &events->first;
+	}
+	pthread_mutex_unlock(&events->lock);
+	return event;
+}
+
+// ---- A session
+
+struct stage_session {
+	struct stage_session_options options;
+	struct rpc_client *client;
+	struct rpc_stream *stream;
+	_Atomic(uint64_t) heard_ns;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool over;
+};
+
+static void on_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
+{
+	struct stage_session *session = user;
+	struct stage_event event = {.stage = session->options.stage};
+	atomic_store(&session->heard_ns, clock_now_ns());
+	event.response = (Penstock__V1__SessionResponse *)rpc_incoming_unpack(
+		incoming, &penstock__v1__session_response__descriptor, &event.error);
+	if (event.response == NULL) {
+		rpc_stream_cancel(stream); // `closed` reports it
+		return;
+	}
+	if (event.response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER)
+		session->options.saved(session->options.user, session->options.stage, event.response->saved_parameter,
+				       incoming);
+	else if (event.response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_HEARTBEAT) {
+		push(session->options.events, &event);
+		return;
+	}
+	penstock__v1__session_response__free_unpacked(event.response, NULL);
+}
+
+static void on_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
+{
+	struct stage_session *session = user;
+	struct stage_event event = {.stage = session->options.stage};
+	enum error_code code = rpc_status_to_error_code(status);
+	// A call that ends without being asked to is a daemon that was lost, whatever the transport calls it.
+	if (code == ERROR_NONE || code == ERROR_CANCELLED || code == ERROR_FAILED)
+		code = ERROR_UNREACHABLE;
+	error_set(&event.error, code, "%s (%s)", detail[0] != '\0' ? detail : "the call ended", rpc_status_name(status));
+	push(session->options.events, &event);
+	pthread_mutex_lock(&session->lock);
+	session->over = true;
+	pthread_cond_signal(&session->changed);
+	pthread_mutex_unlock(&session->lock);
+}
+
+bool stage_session_create(const struct stage_session_options *options, struct stage_session **ret_session,
+			  struct error *error)
+{
+	static const struct rpc_stream_events events = {.message = on_message, .closed = on_closed};
+	struct rpc_client_options client = {.keepalive_ms = PROTOCOL_KEEPALIVE_MS};
+	struct stage_session *session = calloc(1, sizeof(*session));
+	if (session == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	session->options = *options;
+	session->heard_ns = clock_now_ns();
+	pthread_mutex_init(&session->lock, NULL);
+	pthread_cond_init(&session->changed, NULL);
+	if (!rpc_client_create(options->address, &client, &session->client, error)) {
+		free(session);
+		return false;
+	}
+	session->stream = rpc_client_stream(session->client, PROTOCOL_METHOD_SESSION, 0, &events, session);
+	if (session->stream == NULL) {
+		rpc_client_destroy(session->client);
+		free(session);
+		return error_set(error, ERROR_FAILED, "out of memory");
+	}
+	*ret_session = session;
+	return true;
+}
+
+void stage_session_destroy(struct stage_session *session)
+{
+	if (session == NULL)
+		return;
+	rpc_stream_cancel(session->stream);
+	pthread_mutex_lock(&session->lock);
+	while (!session->over)
+		pthread_cond_wait(&session->changed, &session->lock);
+	pthread_mutex_unlock(&session->lock);
+	rpc_stream_unref(session->stream);
+	rpc_client_destroy(session->client);
+	pthread_cond_destroy(&session->changed);
+	pthread_mutex_destroy(&session->lock);
+	free(session);
+}
+
+const char *stage_session_address(const struct stage_session *session)
+{
+	return session->options.address;
+}
+
+uint64_t stage_session_silent_ms(struct stage_session *session)
+{
+	uint64_t heard = atomic_load(&session->heard_ns), now = clock_now_ns();
+	return now > heard ? (now - heard) / 1000000 : 0;
+}
+
+// ---- Requests
+
+#define SEND(session, CASE, field, message, payload, size)                                                             \
+	do {                                                                                                           \
+		Penstock__V1__SessionRequest request = PENSTOCK__V1__SESSION_REQUEST__INIT;                            \
+		request.body_case = PENSTOCK__V1__SESSION_REQUEST__BODY_##CASE;                                        \
+		request.field = (message);                                                                             \
+		rpc_stream_send((session)->stream, &request.base, (payload), 0, (size));                               \
+	} while (0)
+
+void stage_session_open(struct stage_session *session, const Penstock__V1__Open *open)
+{
+	SEND(session, OPEN, open, (Penstock__V1__Open *)open, NULL, 0);
+}
+
+void stage_session_connect(struct stage_session *session, const char *next_address, const uint8_t *next_token)
+{
+	Penstock__V1__Connect connect = PENSTOCK__V1__CONNECT__INIT;
+	if (next_address != NULL) {
+		connect.next_address = (char *)next_address;
+		connect.next_link_token.data = (uint8_t *)next_token;
+		connect.next_link_token.len = PROTOCOL_TOKEN_BYTES;
+	}
+	SEND(session, CONNECT, connect, &connect, NULL, 0);
+}
+
+void stage_session_load(struct stage_session *session, const char *name, const uint32_t *shape, uint32_t rank,
+			uint64_t offset_bytes, struct buffer *values, size_t size)
+{
+	Penstock__V1__LoadParameter load = PENSTOCK__V1__LOAD_PARAMETER__INIT;
+	load.name = (char *)name;
+	load.n_shape = rank;
+	load.shape = (uint32_t *)shape;
+	load.offset_bytes = offset_bytes;
+	SEND(session, LOAD_PARAMETER, load_parameter, &load, values, size);
+}
+
+void stage_session_run_step(struct stage_session *session, const Penstock__V1__RunStep *order)
+{
+	SEND(session, RUN_STEP, run_step, (Penstock__V1__RunStep *)order, NULL, 0);
+}
+
+void stage_session_batch(struct stage_session *session, Penstock__V1__Batch__Kind kind, uint64_t step,
+			 uint32_t micro_batch, struct buffer *data)
+{
+	Penstock__V1__Batch batch = PENSTOCK__V1__BATCH__INIT;
+	batch.kind = kind;
+	batch.step = step;
+	batch.micro_batch = micro_batch;
+	SEND(session, BATCH, batch, &batch, data, data->size);
+	buffer_unref(data);
+}
+
+void stage_session_gradient_scale(struct stage_session *session, uint64_t step, float scale)
+{
+	Penstock__V1__GradientScale message = PENSTOCK__V1__GRADIENT_SCALE__INIT;
+	message.step = step;
+	message.scale = scale;
+	SEND(session, GRADIENT_SCALE, gradient_scale, &message, NULL, 0);
+}
+
+void stage_session_save(struct stage_session *session)
+{
+	Penstock__V1__Save save = PENSTOCK__V1__SAVE__INIT;
+	SEND(session, SAVE, save, &save, NULL, 0);
+}
+
+void stage_session_close(struct stage_session *session)
+{
+	Penstock__V1__Close close = PENSTOCK__V1__CLOSE__INIT;
+	SEND(session, CLOSE, close, &close, NULL, 0);
+}
+
+void stage_session_heartbeat(struct stage_session *session)
+{
+	Penstock__V1__Heartbeat heartbeat = PENSTOCK__V1__HEARTBEAT__INIT;
+	SEND(session, HEARTBEAT, heartbeat, &heartbeat, NULL, 0);
+}

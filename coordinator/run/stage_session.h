@@ -1,0 +1,67 @@
+// The coordinator's end of one Session: what it asks of a stage, and the events that come back, which all stages of a
+// job put into one queue.
+//
+// Threads: everything belongs to the job's thread, except that gRPC's threads fill the queue and hand saved parameters to
+// their receiver.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buffer.h"
+#include "common/base/error.h"
+#include "common/rpc/rpc.h"
+#include "penstock/v1/stage_server.pb-c.h"
+
+// ---- The queue
+
+struct stage_event {
+	struct stage_event *next;
+	uint32_t stage;
+	Penstock__V1__SessionResponse *response; // owned; NULL: the stream is over
+	struct error error;                      // why it is over
+};
+
+struct stage_events;
+
+struct stage_events *stage_events_create(void);          // NULL when memory is out
+void stage_events_destroy(struct stage_events *events);  // takes NULL; when no session is left
+// Waits until an event or the time limit comes; NULL at the limit. Returns owned.
+struct stage_event *stage_events_take(struct stage_events *events, uint32_t limit_ms);
+void stage_event_free(struct stage_event *event); // takes NULL
+
+// ---- A session
+
+struct stage_session_options {
+	uint32_t stage;
+	const char *address;
+	struct stage_events *events;
+	// A chunk of a saved parameter; on gRPC's threads, so that the daemon is held back by whoever writes it.
+	void (*saved)(void *user, uint32_t stage, const Penstock__V1__SavedParameter *parameter,
+		      const struct rpc_incoming *incoming);
+	void *user;
+};
+
+struct stage_session;
+
+// Starts the call; whether somebody is there comes as an event.
+bool stage_session_create(const struct stage_session_options *options, struct stage_session **ret_session,
+			  struct error *error);
+// Cancels the call and waits until it is over. Takes NULL.
+void stage_session_destroy(struct stage_session *session);
+const char *stage_session_address(const struct stage_session *session);
+// Time since anything came from the stage.
+uint64_t stage_session_silent_ms(struct stage_session *session);
+
+void stage_session_open(struct stage_session *session, const Penstock__V1__Open *open);
+void stage_session_connect(struct stage_session *session, const char *next_address, const uint8_t *next_token);
+void stage_session_load(struct stage_session *session, const char *name, const uint32_t *shape, uint32_t rank,
+			uint64_t offset_bytes, struct buffer *values, size_t size);
+void stage_session_run_step(struct stage_session *session, const Penstock__V1__RunStep *order);
+// Takes `data`.
+void stage_session_batch(struct stage_session *session, Penstock__V1__Batch__Kind kind, uint64_t step,
+			 uint32_t micro_batch, struct buffer *data);
+void stage_session_gradient_scale(struct stage_session *session, uint64_t step, float scale);
+void stage_session_save(struct stage_session *session);
+void stage_session_close(struct stage_session *session);
+void stage_session_heartbeat(struct stage_session *session);

@@ -1,0 +1,197 @@
+// The steps: orders and data go out ahead, reports and gradient norms come in.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "coordinator/run/internal.h"
+
+// A step under way; there are JOB_STEPS_AHEAD of them.
+struct flight {
+	uint32_t reports; // stages that are done with it
+	struct job_step result;
+	struct job_stage_step *stages; // [stages]
+	uint32_t norms;                // stages whose gradient norms are here
+};
+
+struct steps {
+	struct job *job;
+	struct flight flight[JOB_STEPS_AHEAD];
+	uint64_t ordered, done;
+	uint64_t *indices; // [train_batch_size] of the dataset
+	double *squares;   // [parameters]
+	uint64_t last_ns;  // when the step before was done
+};
+
+static struct buffer *gather_images(const struct steps *steps, uint32_t micro_batch)
+{
+	const struct job_options *options = &steps->job->options;
+	uint32_t n = steps->job->plan->options.micro_batch_size;
+	struct buffer *images = buffer_create((size_t)n * CIFAR10_IMAGE_BYTES);
+	for (uint32_t i = 0; images != NULL && i < n; i++)
+		memcpy(images->data + (size_t)i * CIFAR10_IMAGE_BYTES,
+		       cifar10_image(options->dataset, steps->indices[(uint64_t)micro_batch * n + i]), CIFAR10_IMAGE_BYTES);
+	return images;
+}
+
+static struct buffer *gather_labels(const struct steps *steps, uint32_t micro_batch)
+{
+	const struct job_options *options = &steps->job->options;
+	uint32_t n = steps->job->plan->options.micro_batch_size;
+	struct buffer *labels = buffer_create(n);
+	for (uint32_t i = 0; labels != NULL && i < n; i++)
+		labels->data[i] = cifar10_label(options->dataset, steps->indices[(uint64_t)micro_batch * n + i]);
+	return labels;
+}
+
+static bool order_step(struct steps *steps, struct error *error)
+{
+	struct job *job = steps->job;
+	const struct deepspeed_config *config = job->options.config;
+	uint64_t step = steps->ordered++;
+	struct flight *flight = &steps->flight[step % JOB_STEPS_AHEAD];
+	struct learning_rate_value rate =
+		learning_rate_at(&config->schedule, step, config->learning_rate, config->beta1);
+	flight->reports = flight->norms = 0;
+	flight->result = (struct job_step){.step = step, .learning_rate = rate.learning_rate, .stages = flight->stages};
+	Penstock__V1__RunStep order = PENSTOCK__V1__RUN_STEP__INIT;
+	order.step = step;
+	order.learning_rate = (float)rate.learning_rate;
+	order.beta1 = (float)rate.momentum;
+	order.beta2 = config->beta2;
+	order.first_sample = step * config->train_batch_size;
+	for (uint32_t s = 0; s < job->stages; s++)
+		stage_session_run_step(job->sessions[s], &order);
+	sampler_batch(job->options.sampler, step, steps->indices);
+	for (uint32_t b = 0; b < job->plan->options.micro_batches; b++) {
+		struct buffer *images = gather_images(steps, b), *labels = gather_labels(steps, b);
+		if (images == NULL || labels == NULL) {
+			buffer_unref(images);
+			buffer_unref(labels);
+			return error_set(error, ERROR_FAILED, "no memory for a micro-batch");
+		}
+		stage_session_batch(job->sessions[0], PENSTOCK__V1__BATCH__KIND__KIND_IMAGES, step, b, images);
+		stage_session_batch(job->sessions[job->stages - 1], PENSTOCK__V1__BATCH__KIND__KIND_LABELS, step, b, labels);
+	}
+	return true;
+}
+
+// The flight of `step`, or NULL when no such step is under way.
+static struct flight *flight_of(struct steps *steps, uint64_t step)
+{
+	return step >= steps->done && step < steps->ordered ? &steps->flight[step % JOB_STEPS_AHEAD] : NULL;
+}
+
+static void finish_step(struct steps *steps)
+{
+	struct job *job = steps->job;
+	struct flight *flight = &steps->flight[steps->done % JOB_STEPS_AHEAD];
+	uint64_t now = clock_now_ns();
+	flight->result.seconds = (double)(now - steps->last_ns) * 1e-9;
+	steps->last_ns = now;
+	job->step = ++steps->done;
+	job->options.events->step(job->options.user, &flight->result);
+}
+
+static bool take_report(struct steps *steps, uint32_t stage, const Penstock__V1__StepReport *report, struct error *error)
+{
+	struct flight *flight = flight_of(steps, report->step);
+	if (flight == NULL)
+		return error_set(error, ERROR_PROTOCOL, "a report of a step that is not under way");
+	flight->stages[stage] = (struct job_stage_step){
+		.step_ns = report->step_ns,
+		.input_ns = report->input_ns,
+		.forward_ns = report->forward_ns,
+		.backward_ns = report->backward_ns,
+		.optimizer_ns = report->optimizer_ns,
+		.wait_previous_ns = report->wait_previous_ns,
+		.wait_next_ns = report->wait_next_ns,
+		.wait_coordinator_ns = report->wait_coordinator_ns,
+		.sent_bytes = report->sent_bytes,
+		.received_bytes = report->received_bytes,
+	};
+	if (stage + 1 == steps->job->stages) {
+		flight->result.loss = report->loss;
+		flight->result.correct = report->correct;
+	}
+	flight->reports++;
+	while (steps->done < steps->ordered && steps->flight[steps->done % JOB_STEPS_AHEAD].reports == steps->job->stages)
+		finish_step(steps);
+	return true;
+}
+
+// Clips by the global norm as torch.nn.utils.clip_grad_norm_: scale = min(1, limit / (norm + 1e-6)). The squares are
+// summed in the order of the model's parameters, so that the cut does not show in the bits.
+static bool take_norms(struct steps *steps, const Penstock__V1__GradientNorms *norms, struct error *error)
+{
+	struct job *job = steps->job;
+	struct flight *flight = flight_of(steps, norms->step);
+	uint32_t parameters = model_parameter_count(&job->plan->model);
+	if (flight == NULL || norms->first_parameter > parameters || norms->n_squares > parameters - norms->first_parameter)
+		return error_set(error, ERROR_PROTOCOL, "gradient norms of a step or of parameters that there are not");
+	memcpy(steps->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
+	if (++flight->norms < job->stages)
+		return true;
+	double sum = 0.0;
+	for (uint32_t i = 0; i < parameters; i++)
+		sum += steps->squares[i];
+	double norm = sqrt(sum), scale = job->options.config->gradient_clipping / (norm + 1e-6);
+	flight->result.gradient_norm = norm;
+	for (uint32_t s = 0; s < job->stages; s++)
+		stage_session_gradient_scale(job->sessions[s], norms->step, scale < 1.0 ? (float)scale : 1.0f);
+	return true;
+}
+
+static bool take_event(struct steps *steps, const struct stage_event *event, struct error *error)
+{
+	switch (event->response->body_case) {
+	case PENSTOCK__V1__SESSION_RESPONSE__BODY_STEP_REPORT:
+		return take_report(steps, event->stage, event->response->step_report, error);
+	case PENSTOCK__V1__SESSION_RESPONSE__BODY_GRADIENT_NORMS:
+		return take_norms(steps, event->response->gradient_norms, error);
+	default:
+		return job_unexpected(steps->job, event, error);
+	}
+}
+
+static bool run(struct steps *steps, struct error *error)
+{
+	struct job *job = steps->job;
+	job->running = true;
+	job->options.events->started(job->options.user);
+	steps->last_ns = clock_now_ns();
+	while (steps->done < job->options.steps) {
+		while (steps->ordered < job->options.steps && steps->ordered < steps->done + JOB_STEPS_AHEAD)
+			if (!order_step(steps, error))
+				return false;
+		struct stage_event *event = job_next_event(job, error);
+		if (event == NULL)
+			return false;
+		bool ok = take_event(steps, event, error);
+		if (!ok)
+			error_wrap(error, "stage %u on %s", event->stage, stage_session_address(job->sessions[event->stage]));
+		stage_event_free(event);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+bool steps_run(struct job *job, struct error *error)
+{
+	struct steps steps = {.job = job};
+	bool ok = true;
+	for (int i = 0; i < JOB_STEPS_AHEAD; i++) {
+		steps.flight[i].stages = calloc(job->stages, sizeof(struct job_stage_step));
+		ok = ok && steps.flight[i].stages != NULL;
+	}
+	steps.indices = calloc(job->options.config->train_batch_size, sizeof(*steps.indices));
+	steps.squares = calloc(model_parameter_count(&job->plan->model) + 1, sizeof(*steps.squares));
+	ok = (ok && steps.indices != NULL && steps.squares != NULL) || error_set(error, ERROR_FAILED, "out of memory");
+	ok = ok && run(&steps, error);
+	for (int i = 0; i < JOB_STEPS_AHEAD; i++)
+		free(steps.flight[i].stages);
+	free(steps.indices);
+	free(steps.squares);
+	return ok;
+}
