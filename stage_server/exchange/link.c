@@ -206,16 +206,36 @@ uint64_t link_received_bytes(struct link *link)
 
 // ---- What comes in
 
+static void send_accepted(struct rpc_stream *stream)
+{
+	Penstock__V1__ExchangeAccepted accepted = PENSTOCK__V1__EXCHANGE_ACCEPTED__INIT;
+	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
+	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED;
+	message.accepted = &accepted;
+	rpc_stream_send(stream, &message.base, NULL, 0, 0);
+}
+
 // A connection is up on both sides. The last one makes the link ready and tells the neighbour how much it may send.
-static void connection_stands(struct link *link, uint32_t connection)
+// The order matters to both: the neighbour may answer an acceptance at once, and takes a credit only after it.
+static void connection_stands(struct link *link, uint32_t connection, bool accept)
 {
 	pthread_mutex_lock(&link->lock);
 	link->connection[connection].stands = true;
+	if (accept)
+		send_accepted(link->connection[connection].stream);
 	if (++link->standing == link->connections && !link->closed) {
 		give_credits(link, link->options.incoming.depth);
 		link->options.events->ready(link, link->options.user);
 	}
 	pthread_mutex_unlock(&link->lock);
+}
+
+static bool connection_is_up(struct link *link, uint32_t connection)
+{
+	pthread_mutex_lock(&link->lock);
+	bool stands = link->connection[connection].stands;
+	pthread_mutex_unlock(&link->lock);
+	return stands;
 }
 
 static bool handle_chunk(struct link *link, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
@@ -237,12 +257,12 @@ static bool handle_chunk(struct link *link, uint32_t connection, const Penstock_
 static bool handle(struct link *link, uint32_t connection, const Penstock__V1__ExchangeMessage *message,
 		   const struct rpc_incoming *incoming, struct error *error)
 {
-	bool stands = link->connection[connection].stands;
+	bool stands = connection_is_up(link, connection);
 	switch (message->body_case) {
 	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED:
 		if (stands || link->connection[connection].client == NULL)
 			return error_set(error, ERROR_PROTOCOL, "an acceptance that nobody asked for");
-		connection_stands(link, connection);
+		connection_stands(link, connection, false);
 		return true;
 	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK:
 		if (!stands)
@@ -379,12 +399,7 @@ bool link_adopt(struct link *link, struct rpc_stream *stream, uint32_t connectio
 
 void link_accept(struct link *link, uint32_t connection)
 {
-	Penstock__V1__ExchangeAccepted accepted = PENSTOCK__V1__EXCHANGE_ACCEPTED__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED;
-	message.accepted = &accepted;
-	rpc_stream_send(link->connection[connection].stream, &message.base, NULL, 0, 0);
-	connection_stands(link, connection);
+	connection_stands(link, connection, true);
 }
 
 // ---- The end
