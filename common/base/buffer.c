@@ -13,12 +13,15 @@ struct buffer_pool {
 	pthread_cond_t returned;
 	struct buffer *free_list;
 	uint32_t outstanding; // buffers taken and not yet back
+	uint32_t waiting;     // threads inside buffer_pool_take
 	bool closed;
-	bool destroyed; // the owner let go: the last buffer back frees the pool
+	bool destroyed; // the owner let go: the last buffer back, or the last waiter out, frees the pool
 };
 
 struct buffer *buffer_create(size_t size)
 {
+	if (size > SIZE_MAX - BUFFER_ALIGNMENT)
+		return NULL; // the rounding below would wrap
 	struct buffer *buffer = calloc(1, sizeof(*buffer));
 	if (buffer == NULL)
 		return NULL;
@@ -43,6 +46,11 @@ static void buffer_free(struct buffer *buffer)
 {
 	free(buffer->data);
 	free(buffer);
+}
+
+static bool pool_is_unused_locked(const struct buffer_pool *pool)
+{
+	return pool->destroyed && pool->outstanding == 0 && pool->waiting == 0;
 }
 
 static void pool_free(struct buffer_pool *pool)
@@ -70,7 +78,7 @@ void buffer_unref(struct buffer *buffer)
 	buffer->next_free = pool->free_list;
 	pool->free_list = buffer;
 	pool->outstanding--;
-	bool last = pool->destroyed && pool->outstanding == 0;
+	bool last = pool_is_unused_locked(pool);
 	pthread_cond_signal(&pool->returned);
 	pthread_mutex_unlock(&pool->mutex);
 	if (last)
@@ -112,10 +120,15 @@ static struct buffer *pool_take_locked(struct buffer_pool *pool)
 struct buffer *buffer_pool_take(struct buffer_pool *pool)
 {
 	pthread_mutex_lock(&pool->mutex);
+	pool->waiting++;
 	while (!pool->closed && pool->free_list == NULL)
 		pthread_cond_wait(&pool->returned, &pool->mutex);
+	pool->waiting--;
 	struct buffer *buffer = pool_take_locked(pool);
+	bool last = pool_is_unused_locked(pool);
 	pthread_mutex_unlock(&pool->mutex);
+	if (last)
+		pool_free(pool);
 	return buffer;
 }
 
@@ -142,7 +155,8 @@ void buffer_pool_destroy(struct buffer_pool *pool)
 	pthread_mutex_lock(&pool->mutex);
 	pool->closed = true;
 	pool->destroyed = true;
-	bool last = pool->outstanding == 0;
+	bool last = pool_is_unused_locked(pool);
+	pthread_cond_broadcast(&pool->returned);
 	pthread_mutex_unlock(&pool->mutex);
 	if (last)
 		pool_free(pool);

@@ -49,6 +49,10 @@ void log_write(enum log_level level, const char *format, ...)
 		used += (size_t)written;
 	if (used > sizeof(line) - 2)
 		used = sizeof(line) - 2;
+	// A message may quote what a peer sent: it must not begin a line of its own, or drive a terminal.
+	for (size_t i = 0; i < used; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			line[i] = '?';
 	line[used++] = '\n';
 	// A log that cannot be written is nobody's reason to stop.
 	if (write(STDERR_FILENO, line, used) < 0)

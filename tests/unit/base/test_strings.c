@@ -1,0 +1,103 @@
+// Numbers and amounts of memory, as people write them.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/strings.h"
+
+static void parse_bytes_units_are_taken(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t expected;
+	} cases[] = {
+		{"0", 0},           {"1024", 1024},     {"1KiB", 1024},         {"512MiB", 512ull << 20}, {"16GiB", 16ull << 30},
+		{"2TiB", 2ull << 40}, {"1.5GiB", 3ull << 29}, {"1.5GB", 1500000000}, {"3 MiB", 3 << 20},    {"2G", 2ull << 30},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t bytes = 1;
+		struct error error = {0};
+		assert_true(strings_parse_bytes(cases[i].text, &bytes, &error));
+		assert_true(bytes == cases[i].expected);
+	}
+}
+
+static void parse_bytes_anything_else_is_refused(void **state)
+{
+	static const char *const texts[] = {"", "GiB", "-1", "-1GiB", "1XiB", "1GiBs", "nan", "inf", "1e300", "1e10TiB", "1 2"};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		uint64_t bytes = 77;
+		struct error error = {0};
+		if (strings_parse_bytes(texts[i], &bytes, &error))
+			fail_msg("\"%s\" was taken", texts[i]);
+		assert_int_equal(error.code, ERROR_USAGE);
+		assert_non_null(strstr(error.message, "16GiB"));
+		assert_int_equal(bytes, 77);
+	}
+}
+
+static void parse_integer_limits_hold(void **state)
+{
+	int64_t value = 0;
+	struct error error = {0};
+	assert_true(strings_parse_integer("1", 1, 5, &value, &error) && value == 1);
+	assert_true(strings_parse_integer("5", 1, 5, &value, &error) && value == 5);
+	assert_true(strings_parse_integer("-9223372036854775808", INT64_MIN, INT64_MAX, &value, &error) && value == INT64_MIN);
+	static const char *const texts[] = {"0", "6", "", "x", "3x", "3.0", "0x3", "99999999999999999999", "-1", "3 "};
+	value = 77;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		if (strings_parse_integer(texts[i], 1, 5, &value, &error))
+			fail_msg("\"%s\" was taken", texts[i]);
+		assert_int_equal(error.code, ERROR_USAGE);
+		assert_non_null(strstr(error.message, "from 1 to 5"));
+	}
+	assert_int_equal(value, 77);
+}
+
+static void parse_number_only_finite_ones_are_taken(void **state)
+{
+	double value = 0;
+	struct error error = {0};
+	assert_true(strings_parse_number("1e-3", &value, &error) && value == 1e-3);
+	assert_true(strings_parse_number("-2.5", &value, &error) && value == -2.5);
+	static const char *const texts[] = {"", "nan", "inf", "1e999", "one", "1,5", "1 "};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (strings_parse_number(texts[i], &value, &error))
+			fail_msg("\"%s\" was taken", texts[i]);
+	assert_true(value == -2.5);
+}
+
+static void format_bytes_reads_well(void **state)
+{
+	static const struct {
+		uint64_t bytes;
+		const char *expected;
+	} cases[] = {
+		{0, "0 B"},           {1023, "1023 B"},        {1024, "1.0 KiB"},
+		{1536, "1.5 KiB"},    {5ull << 30, "5.0 GiB"}, {UINT64_MAX, "16777216.0 TiB"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[32];
+		assert_string_equal(strings_format_bytes(cases[i].bytes, text, sizeof(text)), cases[i].expected);
+	}
+	char small[4];
+	strings_format_bytes(1536, small, sizeof(small));
+	assert_string_equal(small, "1.5");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(parse_bytes_units_are_taken),
+		cmocka_unit_test(parse_bytes_anything_else_is_refused),
+		cmocka_unit_test(parse_integer_limits_hold),
+		cmocka_unit_test(parse_number_only_finite_ones_are_taken),
+		cmocka_unit_test(format_bytes_reads_well),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
