@@ -103,7 +103,7 @@ static double smallest_largest(struct table *table)
 
 // Of the cuts whose largest stage is smallest: the most even one (the smallest sum of squares), and of those the one that
 // sends least. Layers without FLOPs make many equally even: this puts a cut behind the pooling, not before it. Last, the
-// earliest. The second pass keeps to the first's limit, so that what it minimises is a sum over stages.
+// latest: a ReLU stays with the layer that a device fuses it into. The second pass keeps to the first's limit, so that what it minimises is a sum over stages.
 static bool cut_smallest_largest(const struct model *model, uint32_t stages, uint32_t *bounds, struct error *error)
 {
 	struct table table;
@@ -123,7 +123,7 @@ static bool cut_smallest_largest(const struct model *model, uint32_t stages, uin
 				double cost = before->cost + last * last;
 				uint64_t traffic = before->traffic + (k > 0 ? shape_count(model->layers[k].input) : 0);
 				if (last <= limit && (cost < cell->cost ||
-						      (cost == cell->cost && isfinite(cost) && traffic < cell->traffic))) {
+						      (cost == cell->cost && isfinite(cost) && traffic <= cell->traffic))) {
 					cell->cost = cost;
 					cell->traffic = traffic;
 					cell->cut = k;

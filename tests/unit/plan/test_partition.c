@@ -110,8 +110,8 @@ static void by_method_flops_no_cut_has_a_smaller_largest_stage(void **state)
 			}
 }
 
-// ReLU, pooling and dropout cost no FLOPs, so where they go is free: they stay with the layer before them, whose output
-// they shrink or share, and the boundary carries the smaller tensor.
+// ReLU, pooling and dropout cost no FLOPs, so where they go is free: they stay with the layer before them, which a device
+// may fuse them into and whose output they shrink.
 static void by_method_flops_cuts_stand_before_layers_with_weights(void **state)
 {
 	for (int n = 0; n < 5; n++)
@@ -119,14 +119,26 @@ static void by_method_flops_cuts_stand_before_layers_with_weights(void **state)
 			struct model model = create(names[n], 224);
 			uint32_t bounds[5];
 			cut(&model, "flops", stages, bounds);
-			for (uint32_t s = 1; s < stages; s++) {
-				uint32_t sent = (uint32_t)shape_count(model.layers[bounds[s]].input);
-				for (uint32_t i = bounds[s]; layer_parameter_count(&model.layers[i]) == 0; i++)
-					assert_true(sent <= shape_count(model.layers[i].output));
-				for (uint32_t i = bounds[s]; i-- > 0 && layer_parameter_count(&model.layers[i]) == 0;)
-					assert_true(sent <= shape_count(model.layers[i].input));
-			}
+			for (uint32_t s = 1; s < stages; s++)
+				assert_true(layer_parameter_count(&model.layers[bounds[s]]) > 0);
 		}
+}
+
+// A small image makes avgpool enlarge its input: the cut stands before it.
+static void by_method_flops_cuts_stand_where_least_is_sent(void **state)
+{
+	struct model model = create("alexnet", 63);
+	uint32_t bounds[9];
+	for (uint32_t stages = 2; stages <= 8; stages++) {
+		cut(&model, "flops", stages, bounds);
+		for (uint32_t s = 1; s < stages; s++) {
+			uint64_t sent = shape_count(model.layers[bounds[s]].input);
+			for (uint32_t i = bounds[s]; partition_layer_flops(&model, i) == 0; i++)
+				assert_true(sent <= shape_count(model.layers[i].output));
+			for (uint32_t i = bounds[s]; i-- > 0 && partition_layer_flops(&model, i) == 0;)
+				assert_true(sent <= shape_count(model.layers[i].input));
+		}
+	}
 }
 
 static void layer_flops_first_layer_has_no_input_gradient(void **state)
@@ -212,6 +224,7 @@ int main(void)
 		cmocka_unit_test(by_method_any_method_leaves_no_stage_empty),
 		cmocka_unit_test(by_method_flops_no_cut_has_a_smaller_largest_stage),
 		cmocka_unit_test(by_method_flops_cuts_stand_before_layers_with_weights),
+		cmocka_unit_test(by_method_flops_cuts_stand_where_least_is_sent),
 		cmocka_unit_test(layer_flops_first_layer_has_no_input_gradient),
 		cmocka_unit_test(by_method_type_takes_regular_expressions_anywhere_in_the_name),
 		cmocka_unit_test(by_method_bad_request_is_refused),
