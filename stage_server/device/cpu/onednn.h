@@ -1,4 +1,4 @@
-// What this device uses of oneDNN, so that its version shows in one file only (onednn_v2.c for 2.6 and later 2.x).
+// What this device uses of oneDNN, so that its version shows in one file only (onednn_v2.c for 2.6 and later 2.x, onednn_v3.c for 3.x).
 // Layouts are opaque and immutable; a kernel is a primitive with the layouts it asks for. Kernels are made when a
 // program is; running one allocates no tensor memory: the caller passes the scratchpad.
 //
@@ -22,12 +22,8 @@ void onednn_instructions(char *into, size_t size); // "AVX-512"
 
 // Row-major over `dimensions`; returns owned, NULL when memory is out.
 struct layout *layout_create_plain(uint32_t rank, const int64_t *dimensions);
-// (N, C, H, W) with the channels in blocks of a vector when they divide so, else row-major. Depends on the shape
-// and on the machine only.
-struct layout *layout_create_vector(const int64_t dimensions[4]);
 void layout_destroy(struct layout *layout); // takes NULL
 uint64_t layout_bytes(const struct layout *layout);
-uint32_t layout_rank(const struct layout *layout);
 bool layout_equal(const struct layout *a, const struct layout *b);
 
 enum kernel_argument {
@@ -56,11 +52,8 @@ struct window_shape {
 bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
 			       bool relu, uint32_t implementation, const struct kernel *forward,
 			       struct kernel **ret_kernel, struct error *error);
-// (N, in) x (out, in): source and destination row-major, weights as the library likes.
-bool kernel_create_inner_product(struct onednn *onednn, enum kernel_pass pass, int64_t n, int64_t in_features,
-				 int64_t out_features, uint32_t implementation, const struct kernel *forward,
-				 struct kernel **ret_kernel, struct error *error);
-// Source, destination and their gradients are in the vector layout; the workspace is there when training.
+// Source, destination and their gradients have the channels in blocks of a vector where they divide so, else row-major:
+// by the shape and the machine only. The workspace is there when training.
 bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
 			    bool training, const struct kernel *forward, struct kernel **ret_kernel,
 			    struct error *error);
@@ -71,7 +64,6 @@ void kernel_destroy(struct kernel *kernel); // takes NULL
 
 const struct layout *kernel_layout(const struct kernel *kernel, enum kernel_argument argument); // borrowed
 uint64_t kernel_scratchpad_bytes(const struct kernel *kernel);
-const char *kernel_implementation(const struct kernel *kernel); // "jit:avx512_core"
 
 // `pointers` by argument; false is a fault of the library.
 bool kernel_run(struct kernel *kernel, void *scratchpad, void *const pointers[ARGUMENT_COUNT]);

@@ -141,11 +141,6 @@ static dnnl_format_tag_t vector_tag(int64_t channels)
 	return cpu_has(dnnl_cpu_isa_avx2) && channels % 8 == 0 ? dnnl_nChw8c : dnnl_nchw;
 }
 
-struct layout *layout_create_vector(const int64_t dimensions[4])
-{
-	return layout_create(4, dimensions, vector_tag(dimensions[1]));
-}
-
 void layout_destroy(struct layout *layout)
 {
 	free(layout);
@@ -154,11 +149,6 @@ void layout_destroy(struct layout *layout)
 uint64_t layout_bytes(const struct layout *layout)
 {
 	return dnnl_memory_desc_get_size(&layout->desc);
-}
-
-uint32_t layout_rank(const struct layout *layout)
-{
-	return (uint32_t)layout->desc.ndims;
 }
 
 bool layout_equal(const struct layout *a, const struct layout *b)
@@ -274,32 +264,6 @@ bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, con
 	return kernel_build(onednn, &convolution, relu, implementation, forward, ret_kernel, error);
 }
 
-bool kernel_create_inner_product(struct onednn *onednn, enum kernel_pass pass, int64_t n, int64_t in_features,
-				 int64_t out_features, uint32_t implementation, const struct kernel *forward,
-				 struct kernel **ret_kernel, struct error *error)
-{
-	dnnl_dims_t source = {n, in_features}, weights = {out_features, in_features}, bias = {out_features};
-	dnnl_dims_t destination = {n, out_features};
-	dnnl_memory_desc_t s, w, b, d;
-	dnnl_inner_product_desc_t product;
-	dnnl_status_t status = dnnl_memory_desc_init_by_tag(&s, 2, source, dnnl_f32, dnnl_ab);
-	if (status == dnnl_success)
-		status = dnnl_memory_desc_init_by_tag(&w, 2, weights, dnnl_f32, dnnl_format_tag_any);
-	if (status == dnnl_success)
-		status = dnnl_memory_desc_init_by_tag(&b, 1, bias, dnnl_f32, dnnl_a);
-	if (status == dnnl_success)
-		status = dnnl_memory_desc_init_by_tag(&d, 2, destination, dnnl_f32, dnnl_ab);
-	if (status == dnnl_success && pass == PASS_FORWARD)
-		status = dnnl_inner_product_forward_desc_init(&product, dnnl_forward_training, &s, &w, &b, &d);
-	else if (status == dnnl_success && pass == PASS_BACKWARD_INPUT)
-		status = dnnl_inner_product_backward_data_desc_init(&product, &s, &w, &d);
-	else if (status == dnnl_success)
-		status = dnnl_inner_product_backward_weights_desc_init(&product, &s, &w, &b, &d);
-	if (status != dnnl_success)
-		return status_error(status, "describe an inner product", error);
-	return kernel_build(onednn, &product, false, implementation, forward, ret_kernel, error);
-}
-
 bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
 			    bool training, const struct kernel *forward, struct kernel **ret_kernel,
 			    struct error *error)
@@ -372,13 +336,6 @@ const struct layout *kernel_layout(const struct kernel *kernel, enum kernel_argu
 uint64_t kernel_scratchpad_bytes(const struct kernel *kernel)
 {
 	return kernel != NULL ? kernel->scratchpad_bytes : 0;
-}
-
-const char *kernel_implementation(const struct kernel *kernel)
-{
-	const char *name = NULL;
-	dnnl_primitive_desc_query(kernel->description, dnnl_query_impl_info_str, 0, &name);
-	return name != NULL ? name : "unknown";
 }
 
 bool kernel_run(struct kernel *kernel, void *scratchpad, void *const pointers[ARGUMENT_COUNT])

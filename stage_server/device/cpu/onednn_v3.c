@@ -51,7 +51,7 @@ static const char *status_text(dnnl_status_t status)
 		return "invalid arguments";
 	case dnnl_unimplemented:
 		return "not implemented for this shape";
-	case dnnl_iterator_ends:
+	case dnnl_last_impl_reached:
 		return "no further implementation";
 	case dnnl_runtime_error:
 		return "runtime error";
@@ -143,11 +143,6 @@ static dnnl_format_tag_t vector_tag(int64_t channels)
 	return cpu_has(dnnl_cpu_isa_avx2) && channels % 8 == 0 ? dnnl_nChw8c : dnnl_nchw;
 }
 
-struct layout *layout_create_vector(const int64_t dimensions[4])
-{
-	return layout_create(4, dimensions, vector_tag(dimensions[1]));
-}
-
 void layout_destroy(struct layout *layout)
 {
 	if (layout == NULL)
@@ -165,11 +160,6 @@ static int rank_of(const_dnnl_memory_desc_t desc)
 uint64_t layout_bytes(const struct layout *layout)
 {
 	return dnnl_memory_desc_get_size(layout->desc);
-}
-
-uint32_t layout_rank(const struct layout *layout)
-{
-	return (uint32_t)rank_of(layout->desc);
 }
 
 bool layout_equal(const struct layout *a, const struct layout *b)
@@ -298,37 +288,6 @@ bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, con
 	return kernel_build(onednn, status, description, implementation, ret_kernel, error);
 }
 
-bool kernel_create_inner_product(struct onednn *onednn, enum kernel_pass pass, int64_t n, int64_t in_features,
-				 int64_t out_features, uint32_t implementation, const struct kernel *forward,
-				 struct kernel **ret_kernel, struct error *error)
-{
-	dnnl_dims_t source = {n, in_features}, weights = {out_features, in_features}, bias = {out_features};
-	dnnl_dims_t destination = {n, out_features};
-	struct descriptions d = {0};
-	dnnl_primitive_attr_t attributes = NULL;
-	dnnl_primitive_desc_t description = NULL;
-	dnnl_status_t status = make_attributes(false, &attributes);
-	describe(&status, &d.source, 2, source, dnnl_ab);
-	describe(&status, &d.weights, 2, weights, dnnl_format_tag_any);
-	describe(&status, &d.bias, 1, bias, dnnl_a);
-	describe(&status, &d.destination, 2, destination, dnnl_ab);
-	if (status == dnnl_success && pass == PASS_FORWARD)
-		status = dnnl_inner_product_forward_primitive_desc_create(&description, onednn->engine,
-									  dnnl_forward_training, d.source, d.weights,
-									  d.bias, d.destination, attributes);
-	else if (status == dnnl_success && pass == PASS_BACKWARD_INPUT)
-		status = dnnl_inner_product_backward_data_primitive_desc_create(&description, onednn->engine, d.source,
-										d.weights, d.destination,
-										forward->description, attributes);
-	else if (status == dnnl_success)
-		status = dnnl_inner_product_backward_weights_primitive_desc_create(
-			&description, onednn->engine, d.source, d.weights, d.bias, d.destination, forward->description,
-			attributes);
-	descriptions_fini(&d);
-	dnnl_primitive_attr_destroy(attributes);
-	return kernel_build(onednn, status, description, implementation, ret_kernel, error);
-}
-
 bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
 			    bool training, const struct kernel *forward, struct kernel **ret_kernel,
 			    struct error *error)
@@ -404,13 +363,6 @@ const struct layout *kernel_layout(const struct kernel *kernel, enum kernel_argu
 uint64_t kernel_scratchpad_bytes(const struct kernel *kernel)
 {
 	return kernel != NULL ? kernel->scratchpad_bytes : 0;
-}
-
-const char *kernel_implementation(const struct kernel *kernel)
-{
-	const char *name = NULL;
-	dnnl_primitive_desc_query(kernel->description, dnnl_query_impl_info_str, 0, &name);
-	return name != NULL ? name : "unknown";
 }
 
 bool kernel_run(struct kernel *kernel, void *scratchpad, void *const pointers[ARGUMENT_COUNT])
