@@ -1,5 +1,5 @@
-// AlexNet as torchvision.models.alexnet has it: Krizhevsky, "One weird trick for parallelizing convolutional neural
-// networks" (2014), with an adaptive average pool so that it takes images of any size.
+// AlexNet as torchvision.models.alexnet has it: Krizhevsky, "One weird trick for parallelizing convolutional
+// neural networks" (2014), with an adaptive average pool so that it takes images of any size.
 #include "common/model/architecture.h"
 
 void alexnet_build(struct model *model, uint32_t variant, float dropout)

@@ -88,10 +88,11 @@ uint32_t model_parameter_count(const struct model *model);
 uint32_t model_first_parameter(const struct model *model, uint32_t layer);
 void model_parameter(const struct model *model, uint32_t index, struct parameter *ret_parameter);
 
-uint64_t shape_count(struct shape shape);                    // elements per sample
-uint64_t layer_parameter_count(const struct layer *layer);   // elements
-uint64_t layer_forward_flops(const struct layer *layer);     // per sample; a multiply-add is 2; layers without weights 0
-uint64_t layer_backward_flops(const struct layer *layer);    // per sample, both gradients
+uint64_t shape_count(struct shape shape);                  // elements per sample
+uint64_t layer_parameter_count(const struct layer *layer); // elements
+// Per sample; a multiply-add is 2; layers without weights have none.
+uint64_t layer_forward_flops(const struct layer *layer);
+uint64_t layer_backward_flops(const struct layer *layer); // both gradients
 
 // Initial values of a parameter: a pure function of seed and name. `ret_values` has parameter->count floats.
 void model_draw_parameter(const struct model *model, const struct parameter *parameter, uint64_t seed,

@@ -1,5 +1,5 @@
-// The parameters of a model: their numbering, names and initial values. Values are drawn by counter, so that any stage
-// draws any parameter the same, whatever else it holds.
+// The parameters of a model: their numbering, names and initial values. Values are drawn by counter, so that
+// any stage draws any parameter the same, whatever else it holds.
 #include <math.h>
 #include <stdio.h>
 
@@ -14,13 +14,15 @@ static bool has_parameters(const struct layer *layer)
 // Inputs of one output, which is what one element of the output sums over.
 static uint64_t fan_in(const struct layer *layer)
 {
-	uint64_t window = layer->kind == LAYER_CONVOLUTION ? (uint64_t)layer->kernel_size * layer->kernel_size : 1;
+	uint64_t window = layer->kind == LAYER_CONVOLUTION ? (uint64_t)layer->kernel_size * layer->kernel_size
+							   : 1;
 	return layer->in_channels * window;
 }
 
 static uint64_t fan_out(const struct layer *layer)
 {
-	uint64_t window = layer->kind == LAYER_CONVOLUTION ? (uint64_t)layer->kernel_size * layer->kernel_size : 1;
+	uint64_t window = layer->kind == LAYER_CONVOLUTION ? (uint64_t)layer->kernel_size * layer->kernel_size
+							   : 1;
 	return layer->out_channels * window;
 }
 
@@ -69,7 +71,8 @@ void model_parameter(const struct model *model, uint32_t index, struct parameter
 			parameter.dimensions[2] = parameter.dimensions[3] = layer->kernel_size;
 		}
 	}
-	snprintf(parameter.name, sizeof(parameter.name), "%s.%s", layer->name, parameter.is_bias ? "bias" : "weight");
+	snprintf(parameter.name, sizeof(parameter.name), "%s.%s", layer->name,
+		 parameter.is_bias ? "bias" : "weight");
 	*ret_parameter = parameter;
 }
 
@@ -119,8 +122,9 @@ void model_draw_parameter(const struct model *model, const struct parameter *par
 		if (parameter->is_bias)
 			break;
 		draw_normal(key, parameter->count,
-			    layer->initializer == INITIALIZER_NORMAL_001 ? 0.01f
-									 : (float)sqrt(2 / (double)fan_out(layer)),
+			    layer->initializer == INITIALIZER_NORMAL_001
+				    ? 0.01f
+				    : (float)sqrt(2 / (double)fan_out(layer)),
 			    ret_values);
 		return;
 	case INITIALIZER_NONE:

@@ -1,9 +1,11 @@
-// Proves a whole schedule: every stage's own list first (check_stage.c), then all of them together by running them with
-// tensors that take no time. An instruction's effects do not depend on when it runs, so what one run shows, deadlock and
-// the order of tensors on a boundary, holds for every run (the lists are a Kahn network with bounded channels).
+// Proves a whole schedule: every stage's own list first (check_stage.c), then all of them together by running
+// them with tensors that take no time. An instruction's effects do not depend on when it runs, so what one
+// run shows, deadlock and the order of tensors on a boundary, holds for every run (the lists are a Kahn
+// network with bounded channels).
 //
-// A boundary, per direction: the sender's pool has as many buffers as the stage before the boundary has slots, the receiver
-// takes up to schedule_receive_depth unread tensors. A tensor waits in the pool until the receiver has room (credits).
+// A boundary, per direction: the sender's pool has as many buffers as the stage before the boundary has
+// slots, the receiver takes up to schedule_receive_depth unread tensors. A tensor waits in the pool until the
+// receiver has room (credits).
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -48,7 +50,8 @@ static enum progress run_one(struct run *run, uint32_t stage, struct error *erro
 	struct channel *channel = channel_of(run, stage, instruction.kind);
 	if (channel == NULL)
 		return PROGRESS_DONE;
-	if (instruction.kind == INSTRUCTION_SEND_ACTIVATION || instruction.kind == INSTRUCTION_SEND_GRADIENT) {
+	if (instruction.kind == INSTRUCTION_SEND_ACTIVATION ||
+	    instruction.kind == INSTRUCTION_SEND_GRADIENT) {
 		if (channel->sent - channel->received == channel->capacity)
 			return PROGRESS_BLOCKED;
 		channel->micro_batch[channel->sent++] = instruction.micro_batch;
@@ -59,7 +62,9 @@ static enum progress run_one(struct run *run, uint32_t stage, struct error *erro
 	uint32_t head = channel->micro_batch[channel->received++];
 	if (head == instruction.micro_batch)
 		return PROGRESS_DONE;
-	error_set(error, ERROR_USAGE, "stage %u, instruction %u, %s of micro-batch %u: what its neighbour sends next is micro-batch %u",
+	error_set(error, ERROR_USAGE,
+		  "stage %u, instruction %u, %s of micro-batch %u: what its neighbour sends next is "
+		  "micro-batch %u",
 		  stage, run->next[stage], instruction_name(instruction.kind), instruction.micro_batch, head);
 	return PROGRESS_FAILED;
 }
@@ -72,8 +77,10 @@ static bool report_deadlock(const struct run *run, struct error *error)
 		if (run->next[s] == list->count)
 			continue;
 		struct instruction instruction = list->instructions[run->next[s]];
-		return error_set(error, ERROR_USAGE, "stage %u, instruction %u, %s of micro-batch %u: deadlock: it waits for ever",
-				 s, run->next[s], instruction_name(instruction.kind), instruction.micro_batch);
+		return error_set(
+			error, ERROR_USAGE,
+			"stage %u, instruction %u, %s of micro-batch %u: deadlock: it waits for ever", s,
+			run->next[s], instruction_name(instruction.kind), instruction.micro_batch);
 	}
 	return true;
 }
@@ -109,10 +116,11 @@ static bool open_channel(struct channel *channel, uint32_t micro_batches, uint32
 bool schedule_check(const struct schedule *schedule, struct error *error)
 {
 	if (schedule->stages < 1 || schedule->stages > SCHEDULE_MAXIMUM_STAGES)
-		return error_set(error, ERROR_USAGE, "%u stages: a schedule has from 1 to %d", schedule->stages,
-				 SCHEDULE_MAXIMUM_STAGES);
+		return error_set(error, ERROR_USAGE, "%u stages: a schedule has from 1 to %d",
+				 schedule->stages, SCHEDULE_MAXIMUM_STAGES);
 	for (uint32_t s = 0; s < schedule->stages; s++)
-		if (!schedule_check_stage(&schedule->stage[s], s, schedule->stages, schedule->micro_batches, error))
+		if (!schedule_check_stage(&schedule->stage[s], s, schedule->stages, schedule->micro_batches,
+					  error))
 			return false;
 	struct run *run = calloc(1, sizeof(*run));
 	bool ok = run != NULL;

@@ -1,11 +1,13 @@
-// What one stage can prove of its own list. The list may come from a peer: nothing in it is trusted, and behind this
-// check an executor needs no check of its own. What only all lists together show is in check.c.
+// What one stage can prove of its own list. The list may come from a peer: nothing in it is trusted, and
+// behind this check an executor needs no check of its own. What only all lists together show is in check.c.
 //
 // Beside the obvious order (input, forward, backward; each once), an executor relies on:
-// - a device keeps one output gradient and one input gradient at a time, so that a received gradient is consumed before
+// - a device keeps one output gradient and one input gradient at a time, so that a received gradient is
+// consumed before
 //   the next is received, and a computed one is sent before the next is computed;
 // - the coordinator's data comes in the order of the micro-batches, so load_input does too;
-// - weight gradients are summed in the order of the micro-batches, so that the sum is the same in every schedule.
+// - weight gradients are summed in the order of the micro-batches, so that the sum is the same in every
+// schedule.
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -48,10 +50,12 @@ static bool take_slot(struct check *check, uint32_t micro_batch, struct error *e
 }
 
 // Marks `what` as done, once, and only when all of `needed` are.
-static bool mark(struct check *check, uint32_t micro_batch, unsigned what, unsigned needed, struct error *error)
+static bool mark(struct check *check, uint32_t micro_batch, unsigned what, unsigned needed,
+		 struct error *error)
 {
-	static const char *const names[] = {"load_input", "recv_activation", "forward",         "send_activation",
-					    "recv_gradient", "backward_input",  "backward_weight", "send_gradient"};
+	static const char *const names[] = {"load_input",      "recv_activation", "forward",
+					    "send_activation", "recv_gradient",   "backward_input",
+					    "backward_weight", "send_gradient"};
 	unsigned done = check->done[micro_batch];
 	if ((done & what) != 0)
 		return error_set(error, ERROR_USAGE, "it was done before");
@@ -68,9 +72,11 @@ static bool check_load(struct check *check, uint32_t b, struct error *error)
 		return error_set(error, ERROR_USAGE, "only the first and the last stage have input");
 	if (!take_slot(check, b, error) || !mark(check, b, LOADED, 0, error))
 		return false;
-	return b == check->next_load++ ? true
-				       : error_set(error, ERROR_USAGE, "input comes in the order of the micro-batches, %u is next",
-						   check->next_load - 1);
+	return b == check->next_load++
+		       ? true
+		       : error_set(error, ERROR_USAGE,
+				   "input comes in the order of the micro-batches, %u is next",
+				   check->next_load - 1);
 }
 
 static bool check_receive_activation(struct check *check, uint32_t b, struct error *error)
@@ -98,7 +104,8 @@ static bool check_receive_gradient(struct check *check, uint32_t b, struct error
 	if (check->last)
 		return error_set(error, ERROR_USAGE, "the last stage has no stage after it");
 	if (check->gradient_held != NOBODY)
-		return error_set(error, ERROR_USAGE, "the gradient of micro-batch %u has not been used yet", check->gradient_held);
+		return error_set(error, ERROR_USAGE, "the gradient of micro-batch %u has not been used yet",
+				 check->gradient_held);
 	check->gradient_held = b;
 	return mark(check, b, GRADIENT_RECEIVED, SENT, error);
 }
@@ -108,7 +115,8 @@ static bool check_backward_input(struct check *check, uint32_t b, struct error *
 	if (check->gradient_unsent != NOBODY)
 		return error_set(error, ERROR_USAGE, "the gradient of micro-batch %u has not been sent yet",
 				 check->gradient_unsent);
-	if (!mark(check, b, INPUT_GRADIENT_DONE, FORWARDED | (check->last ? 0 : SENT | GRADIENT_RECEIVED), error))
+	if (!mark(check, b, INPUT_GRADIENT_DONE, FORWARDED | (check->last ? 0 : SENT | GRADIENT_RECEIVED),
+		  error))
 		return false;
 	check->gradient_held = NOBODY; // it was b's: any other would have stopped b's from being received
 	if (!check->first)
@@ -124,8 +132,10 @@ static bool check_backward_weight(struct check *check, uint32_t b, struct error 
 	check->slot_owner[b % check->list->slots] = NOBODY;
 	return b == check->next_weight_gradient++
 		       ? true
-		       : error_set(error, ERROR_USAGE, "weight gradients are summed in the order of the micro-batches, %u is next",
-				   check->next_weight_gradient - 1);
+		       : error_set(
+				 error, ERROR_USAGE,
+				 "weight gradients are summed in the order of the micro-batches, %u is next",
+				 check->next_weight_gradient - 1);
 }
 
 static bool check_send_gradient(struct check *check, uint32_t b, struct error *error)
@@ -197,10 +207,12 @@ static bool check_instruction(struct check *check, struct instruction instructio
 static bool check_end(const struct check *check, struct error *error)
 {
 	if (!check->stepped)
-		return error_set(error, ERROR_USAGE, "stage %u: the list does not end with optimizer_step", check->stage);
+		return error_set(error, ERROR_USAGE, "stage %u: the list does not end with optimizer_step",
+				 check->stage);
 	for (uint32_t b = 0; b < check->micro_batches && !check->first; b++)
 		if ((check->done[b] & GRADIENT_SENT) == 0)
-			return error_set(error, ERROR_USAGE, "stage %u: no send_gradient of micro-batch %u", check->stage, b);
+			return error_set(error, ERROR_USAGE, "stage %u: no send_gradient of micro-batch %u",
+					 check->stage, b);
 	return true;
 }
 
@@ -209,23 +221,26 @@ static bool check_list(struct check *check, struct error *error)
 	for (uint32_t i = 0; i < check->list->count; i++) {
 		struct instruction instruction = check->list->instructions[i];
 		if (!check_instruction(check, instruction, error))
-			return error_wrap(error, "stage %u, instruction %u, %s of micro-batch %u", check->stage, i,
-					  instruction_name(instruction.kind), instruction.micro_batch);
+			return error_wrap(error, "stage %u, instruction %u, %s of micro-batch %u",
+					  check->stage, i, instruction_name(instruction.kind),
+					  instruction.micro_batch);
 	}
 	return check_end(check, error);
 }
 
-bool schedule_check_stage(const struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches,
-			  struct error *error)
+bool schedule_check_stage(const struct stage_schedule *list, uint32_t stage, uint32_t stages,
+			  uint32_t micro_batches, struct error *error)
 {
 	if (stages < 1 || stages > SCHEDULE_MAXIMUM_STAGES || stage >= stages)
-		return error_set(error, ERROR_USAGE, "stage %u of %u: there are from 1 to %d stages, counted from 0", stage,
+		return error_set(error, ERROR_USAGE,
+				 "stage %u of %u: there are from 1 to %d stages, counted from 0", stage,
 				 stages, SCHEDULE_MAXIMUM_STAGES);
 	if (micro_batches < 1 || micro_batches > SCHEDULE_MAXIMUM_MICRO_BATCHES)
-		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: there may be from 1 to %d", micro_batches,
-				 SCHEDULE_MAXIMUM_MICRO_BATCHES);
+		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: there may be from 1 to %d",
+				 micro_batches, SCHEDULE_MAXIMUM_MICRO_BATCHES);
 	if (list->slots < 1 || list->slots > micro_batches)
-		return error_set(error, ERROR_USAGE, "stage %u: %u slots for %u micro-batches: there are from 1 to as many",
+		return error_set(error, ERROR_USAGE,
+				 "stage %u: %u slots for %u micro-batches: there are from 1 to as many",
 				 stage, list->slots, micro_batches);
 	struct check check = {
 		.list = list,

@@ -1,6 +1,6 @@
-// GPipe: every forward, then every backward, so a stage keeps all m activations. Huang et al., "GPipe: Efficient training
-// of giant neural networks using pipeline parallelism" (NeurIPS 2019). Backwards run 0 .. m-1, as in every schedule here
-// (the paper's run m-1 .. 0; the time is the same).
+// GPipe: every forward, then every backward, so a stage keeps all m activations. Huang et al., "GPipe:
+// Efficient training of giant neural networks using pipeline parallelism" (NeurIPS 2019). Backwards run 0 ..
+// m-1, as in every schedule here (the paper's run m-1 .. 0; the time is the same).
 #include "common/schedule/generator.h"
 
 void gpipe_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches)

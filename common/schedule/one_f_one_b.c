@@ -1,9 +1,11 @@
-// 1F1B: as many forwards as it takes the first gradient to come back, then one forward and one backward in turn, then
-// the rest of the backwards. Stage s of p keeps min(m, p - s) activations. The bubble is GPipe's. Narayanan et al.,
-// "Memory-efficient pipeline-parallel DNN training" (ICML 2021), "PipeDream-Flush"; DeepSpeed's TrainSchedule.
+// 1F1B: as many forwards as it takes the first gradient to come back, then one forward and one backward in
+// turn, then the rest of the backwards. Stage s of p keeps min(m, p - s) activations. The bubble is GPipe's.
+// Narayanan et al., "Memory-efficient pipeline-parallel DNN training" (ICML 2021), "PipeDream-Flush";
+// DeepSpeed's TrainSchedule.
 #include "common/schedule/generator.h"
 
-void one_f_one_b_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches)
+void one_f_one_b_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages,
+			  uint32_t micro_batches)
 {
 	uint32_t behind = stages - stage; // forwards before the first backward
 	list->slots = behind < micro_batches ? behind : micro_batches;

@@ -14,7 +14,8 @@ enum {
 
 static const struct {
 	const char *name;
-	void (*generate)(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches);
+	void (*generate)(struct stage_schedule *list, uint32_t stage, uint32_t stages,
+			 uint32_t micro_batches);
 } generators[] = {
 	{"gpipe", gpipe_generate},
 	{"1f1b", one_f_one_b_generate},
@@ -36,7 +37,8 @@ static const char *const instruction_names[] = {
 
 const char *instruction_name(enum instruction_kind kind)
 {
-	return kind >= INSTRUCTION_LOAD_INPUT && kind <= INSTRUCTION_OPTIMIZER_STEP ? instruction_names[kind] : "unknown";
+	return kind >= INSTRUCTION_LOAD_INPUT && kind <= INSTRUCTION_OPTIMIZER_STEP ? instruction_names[kind]
+										    : "unknown";
 }
 
 const char *schedule_names(void)
@@ -65,7 +67,8 @@ void generator_add_forward(struct stage_schedule *list, uint32_t stage, uint32_t
 		generator_add(list, INSTRUCTION_SEND_ACTIVATION, micro_batch);
 }
 
-void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch)
+void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_t stages,
+			    uint32_t micro_batch)
 {
 	if (stage + 1 < stages)
 		generator_add(list, INSTRUCTION_RECV_GRADIENT, micro_batch);
@@ -74,19 +77,21 @@ void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_
 		generator_add(list, INSTRUCTION_SEND_GRADIENT, micro_batch);
 }
 
-bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, struct schedule **ret_schedule,
-		     struct error *error)
+bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches,
+		     struct schedule **ret_schedule, struct error *error)
 {
 	size_t row = 0, rows = sizeof(generators) / sizeof(generators[0]);
 	while (row < rows && strcmp(name, generators[row].name) != 0)
 		row++;
 	if (row == rows)
-		return error_set(error, ERROR_USAGE, "there is no schedule \"%.40s\"; there are %s", name, schedule_names());
+		return error_set(error, ERROR_USAGE, "there is no schedule \"%.40s\"; there are %s", name,
+				 schedule_names());
 	if (stages < 1 || stages > SCHEDULE_MAXIMUM_STAGES)
-		return error_set(error, ERROR_USAGE, "%u stages: a schedule has from 1 to %d", stages, SCHEDULE_MAXIMUM_STAGES);
+		return error_set(error, ERROR_USAGE, "%u stages: a schedule has from 1 to %d", stages,
+				 SCHEDULE_MAXIMUM_STAGES);
 	if (micro_batches < 1 || micro_batches > SCHEDULE_MAXIMUM_MICRO_BATCHES)
-		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: there may be from 1 to %d", micro_batches,
-				 SCHEDULE_MAXIMUM_MICRO_BATCHES);
+		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: there may be from 1 to %d",
+				 micro_batches, SCHEDULE_MAXIMUM_MICRO_BATCHES);
 
 	struct schedule *schedule = calloc(1, sizeof(*schedule));
 	if (schedule == NULL)
@@ -96,7 +101,8 @@ bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, 
 	schedule->micro_batches = micro_batches;
 	for (uint32_t s = 0; s < stages; s++) {
 		struct stage_schedule *list = &schedule->stage[s];
-		list->instructions = calloc((size_t)INSTRUCTIONS_PER_MICRO_BATCH * micro_batches + INSTRUCTIONS_PER_STEP,
+		list->instructions = calloc((size_t)INSTRUCTIONS_PER_MICRO_BATCH * micro_batches +
+						    INSTRUCTIONS_PER_STEP,
 					    sizeof(*list->instructions));
 		if (list->instructions == NULL) {
 			schedule_destroy(schedule);

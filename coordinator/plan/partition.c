@@ -17,7 +17,8 @@ static void cut_uniform(uint32_t layers, uint32_t stages, uint32_t *bounds)
 		bounds[s] = s * share + (s < rest ? s : rest);
 }
 
-// Table entry (layers, stages) of the dynamic programmes below: about the first `layers` layers in `stages` stages.
+// Table entry (layers, stages) of the dynamic programmes below: about the first `layers` layers in `stages`
+// stages.
 struct cell {
 	double largest, smallest, cost;
 	uint64_t traffic; // elements per sample that cross the boundaries
@@ -65,11 +66,12 @@ static void table_finish(struct table *table, uint32_t *bounds)
 	free(table->prefix);
 }
 
-// DeepSpeed's partition_balanced: the smallest difference between the largest and the smallest stage, by a dynamic
-// programme that keeps one best cut for each (layers, stages), the later one where two are equal. Keeping one is not
-// exact for this measure; it is what DeepSpeed does, and its cuts are the point. Stages are never empty, because each
-// takes at least the layer before the bound.
-static bool cut_balanced(const uint64_t *weights, uint32_t layers, uint32_t stages, uint32_t *bounds, struct error *error)
+// DeepSpeed's partition_balanced: the smallest difference between the largest and the smallest stage, by a
+// dynamic programme that keeps one best cut for each (layers, stages), the later one where two are equal.
+// Keeping one is not exact for this measure; it is what DeepSpeed does, and its cuts are the point. Stages
+// are never empty, because each takes at least the layer before the bound.
+static bool cut_balanced(const uint64_t *weights, uint32_t layers, uint32_t stages, uint32_t *bounds,
+			 struct error *error)
 {
 	struct table table;
 	if (!table_init(&table, weights, layers, stages, error))
@@ -80,7 +82,8 @@ static bool cut_balanced(const uint64_t *weights, uint32_t layers, uint32_t stag
 				const struct cell *before = cell_at(&table, k, s - 1);
 				struct cell *cell = cell_at(&table, i, s);
 				double last = table.prefix[i] - table.prefix[k];
-				double largest = fmax(before->largest, last), smallest = fmin(before->smallest, last);
+				double largest = fmax(before->largest, last),
+				       smallest = fmin(before->smallest, last);
 				if (cell->cost >= largest - smallest)
 					*cell = (struct cell){largest, smallest, largest - smallest, 0, k};
 			}
@@ -96,15 +99,18 @@ static double smallest_largest(struct table *table)
 			for (uint32_t k = s - 1; k < i; k++) {
 				struct cell *cell = cell_at(table, i, s);
 				double last = table->prefix[i] - table->prefix[k];
-				cell->largest = fmin(cell->largest, fmax(cell_at(table, k, s - 1)->largest, last));
+				cell->largest = fmin(cell->largest,
+						     fmax(cell_at(table, k, s - 1)->largest, last));
 			}
 	return cell_at(table, table->layers, table->stages)->largest;
 }
 
-// Of the cuts whose largest stage is smallest: the most even one (the smallest sum of squares), and of those the one that
-// sends least. Layers without FLOPs make many equally even: this puts a cut behind the pooling, not before it. Last, the
-// latest: a ReLU stays with the layer that a device fuses it into. The second pass keeps to the first's limit, so that what it minimises is a sum over stages.
-static bool cut_smallest_largest(const struct model *model, uint32_t stages, uint32_t *bounds, struct error *error)
+// Of the cuts whose largest stage is smallest: the most even one (the smallest sum of squares), and of those
+// the one that sends least. Layers without FLOPs make many equally even: this puts a cut behind the pooling,
+// not before it. Last, the latest: a ReLU stays with the layer that a device fuses it into. The second pass
+// keeps to the first's limit, so that what it minimises is a sum over stages.
+static bool cut_smallest_largest(const struct model *model, uint32_t stages, uint32_t *bounds,
+				 struct error *error)
 {
 	struct table table;
 	uint64_t weights[MODEL_MAXIMUM_LAYERS];
@@ -121,9 +127,11 @@ static bool cut_smallest_largest(const struct model *model, uint32_t stages, uin
 				struct cell *cell = cell_at(&table, i, s);
 				double last = table.prefix[i] - table.prefix[k];
 				double cost = before->cost + last * last;
-				uint64_t traffic = before->traffic + (k > 0 ? shape_count(model->layers[k].input) : 0);
-				if (last <= limit && (cost < cell->cost ||
-						      (cost == cell->cost && isfinite(cost) && traffic <= cell->traffic))) {
+				uint64_t traffic = before->traffic +
+						   (k > 0 ? shape_count(model->layers[k].input) : 0);
+				if (last <= limit &&
+				    (cost < cell->cost ||
+				     (cost == cell->cost && isfinite(cost) && traffic <= cell->traffic))) {
 					cell->cost = cost;
 					cell->traffic = traffic;
 					cell->cut = k;
@@ -135,7 +143,8 @@ static bool cut_smallest_largest(const struct model *model, uint32_t stages, uin
 
 uint64_t partition_layer_flops(const struct model *model, uint32_t layer)
 {
-	uint64_t forward = layer_forward_flops(&model->layers[layer]), backward = layer_backward_flops(&model->layers[layer]);
+	uint64_t forward = layer_forward_flops(&model->layers[layer]),
+		 backward = layer_backward_flops(&model->layers[layer]);
 	return forward + (layer == 0 ? backward / 2 : backward); // nobody wants the gradient of the images
 }
 
@@ -155,19 +164,22 @@ static bool weigh_type(const struct model *model, const char *pattern, uint64_t 
 		any |= weights[i] == 1;
 	}
 	regfree(&expression);
-	return any || error_set(error, ERROR_USAGE,
-				"partition method \"type:%.80s\" matches no layer; there are Conv2d, ReLU, MaxPool2d, "
-				"AdaptiveAvgPool2d, Flatten, Dropout, Linear",
-				pattern);
+	return any ||
+	       error_set(
+		       error, ERROR_USAGE,
+		       "partition method \"type:%.80s\" matches no layer; there are Conv2d, ReLU, MaxPool2d, "
+		       "AdaptiveAvgPool2d, Flatten, Dropout, Linear",
+		       pattern);
 }
 
 static bool check_stages(const struct model *model, uint32_t stages, struct error *error)
 {
 	if (stages < 1 || stages > SCHEDULE_MAXIMUM_STAGES)
-		return error_set(error, ERROR_USAGE, "pipeline size %u: must be from 1 to %d", stages, SCHEDULE_MAXIMUM_STAGES);
+		return error_set(error, ERROR_USAGE, "pipeline size %u: must be from 1 to %d", stages,
+				 SCHEDULE_MAXIMUM_STAGES);
 	return stages <= model->layer_count ||
-	       error_set(error, ERROR_USAGE, "pipeline size %u: %s has %u layers, and no stage may be empty", stages,
-			 model->name, model->layer_count);
+	       error_set(error, ERROR_USAGE, "pipeline size %u: %s has %u layers, and no stage may be empty",
+			 stages, model->name, model->layer_count);
 }
 
 bool partition_by_method(const struct model *model, const char *method, uint32_t stages, uint32_t *ret_bounds,
@@ -191,7 +203,8 @@ bool partition_by_method(const struct model *model, const char *method, uint32_t
 			return false;
 	} else {
 		return error_set(error, ERROR_USAGE,
-				 "there is no partition method \"%.80s\"; there are: flops, uniform, parameters, type:REGEX",
+				 "there is no partition method \"%.80s\"; there are: flops, uniform, "
+				 "parameters, type:REGEX",
 				 method);
 	}
 	if (layers == stages) // DeepSpeed's shortcut
@@ -212,20 +225,23 @@ bool partition_explicit(const struct model *model, const char *split, uint32_t s
 	if (copy == NULL)
 		return error_set(error, ERROR_FAILED, "no memory for a partition");
 	char *rest = copy;
-	for (char *word = *split != '\0' ? strsep(&rest, ",") : NULL; word != NULL; word = strsep(&rest, ",")) {
+	for (char *word = *split != '\0' ? strsep(&rest, ",") : NULL; word != NULL;
+	     word = strsep(&rest, ",")) {
 		int64_t layer;
 		struct error why;
 		if (!strings_parse_integer(word, 1, model->layer_count - 1, &layer, &why))
 			return error_set(error, ERROR_USAGE, "--split %.80s: %s", split, why.message);
 		if (++count >= stages || layer <= bounds[count - 1])
 			return error_set(error, ERROR_USAGE,
-					 "--split %.80s: needs the first layer of each stage but the first, %u for pipeline size "
+					 "--split %.80s: needs the first layer of each stage but the first, "
+					 "%u for pipeline size "
 					 "%u, each larger than the one before",
 					 split, stages - 1, stages);
 		bounds[count] = (uint32_t)layer;
 	}
 	if (count + 1 != stages)
-		return error_set(error, ERROR_USAGE, "--split %.80s: names %u stages, the pipeline size is %u", split, count + 1,
+		return error_set(error, ERROR_USAGE,
+				 "--split %.80s: names %u stages, the pipeline size is %u", split, count + 1,
 				 stages);
 	bounds[stages] = model->layer_count;
 	memcpy(ret_bounds, bounds, (stages + 1) * sizeof(*bounds));

@@ -15,37 +15,44 @@ uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage)
 	return schedule_receive_depth(&plan->schedule->stage[stage]);
 }
 
-// A stage's outgoing tensors never outnumber the micro-batches alive on the upstream side of the boundary: those of the
-// stage itself going forward, those of the stage before going backward. With as many buffers, sending never waits.
+// A stage's outgoing tensors never outnumber the micro-batches alive on the upstream side of the boundary:
+// those of the stage itself going forward, those of the stage before going backward. With as many buffers,
+// sending never waits.
 uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next)
 {
 	return plan->schedule->stage[to_next ? stage : stage - 1].slots;
 }
 
-// The memory is an estimate from the shapes alone: a device pads, shares and fuses, and says itself what it needs.
+// The memory is an estimate from the shapes alone: a device pads, shares and fuses, and says itself what it
+// needs.
 static void fill_memory(struct plan *plan, uint32_t s)
 {
 	struct plan_stage *stage = &plan->stages[s];
-	uint64_t n = plan->options.micro_batch_size, largest = 0, stash = shape_count(plan->model.layers[stage->first_layer].input);
+	uint64_t n = plan->options.micro_batch_size, largest = 0,
+		 stash = shape_count(plan->model.layers[stage->first_layer].input);
 	for (uint32_t i = stage->first_layer; i < stage->end_layer; i++) {
 		const struct layer *layer = &plan->model.layers[i];
 		uint64_t output = shape_count(layer->output);
 		// Computed in place, or only another name for the same values.
-		bool shares = layer->kind == LAYER_RELU || layer->kind == LAYER_FLATTEN || layer->kind == LAYER_DROPOUT;
+		bool shares = layer->kind == LAYER_RELU || layer->kind == LAYER_FLATTEN ||
+			      layer->kind == LAYER_DROPOUT;
 		stash += shares ? 0 : output;
 		largest = output > largest ? output : largest;
 	}
 	stage->parameter_bytes = stage->gradient_bytes = stage->parameters * sizeof(float);
-	stage->optimizer_bytes = stage->parameter_bytes * optimizer_state_tensors(plan->options.optimizer.kind);
+	stage->optimizer_bytes = stage->parameter_bytes *
+				 optimizer_state_tensors(plan->options.optimizer.kind);
 	stage->stash_bytes = stash * n * sizeof(float) * plan->schedule->stage[s].slots;
 	stage->workspace_bytes = 2 * largest * n * sizeof(float);
 	stage->exchange_bytes = 0;
 	if (s > 0)
-		stage->exchange_bytes += stage->input_bytes * (plan_receive_depth(plan, s) + plan_send_depth(plan, s, false));
+		stage->exchange_bytes += stage->input_bytes *
+					 (plan_receive_depth(plan, s) + plan_send_depth(plan, s, false));
 	if (s + 1 < plan->options.pipeline_size)
-		stage->exchange_bytes += stage->output_bytes * (plan_receive_depth(plan, s) + plan_send_depth(plan, s, true));
-	stage->memory_bytes = stage->parameter_bytes + stage->gradient_bytes + stage->optimizer_bytes + stage->stash_bytes +
-			      stage->workspace_bytes + stage->exchange_bytes;
+		stage->exchange_bytes += stage->output_bytes *
+					 (plan_receive_depth(plan, s) + plan_send_depth(plan, s, true));
+	stage->memory_bytes = stage->parameter_bytes + stage->gradient_bytes + stage->optimizer_bytes +
+			      stage->stash_bytes + stage->workspace_bytes + stage->exchange_bytes;
 }
 
 static void fill_stage(struct plan *plan, uint32_t s, uint32_t first, uint32_t end)
@@ -99,13 +106,16 @@ static bool check_options(const struct plan_options *options, struct error *erro
 		return error_set(error, ERROR_USAGE, "micro-batches of %u samples: there may be from 1 to %d",
 				 options->micro_batch_size, PLAN_MAXIMUM_MICRO_BATCH_SIZE);
 	if (options->raw_image_size < 1 || options->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
-		return error_set(error, ERROR_USAGE, "images of %u x %u pixels in the dataset: from 1 to %d are taken",
+		return error_set(error, ERROR_USAGE,
+				 "images of %u x %u pixels in the dataset: from 1 to %d are taken",
 				 options->raw_image_size, options->raw_image_size, MODEL_MAXIMUM_IMAGE_SIZE);
 	return options->data_parallel_size == 1 ||
-	       error_set(error, ERROR_USAGE, "data parallel size %u: one replica is trained", options->data_parallel_size);
+	       error_set(error, ERROR_USAGE, "data parallel size %u: one replica is trained",
+			 options->data_parallel_size);
 }
 
-bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan, struct error *error)
+bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
+		 struct error *error)
 {
 	struct plan *plan = calloc(1, sizeof(*plan));
 	if (plan == NULL)

@@ -183,8 +183,8 @@ static void destroy_while_the_last_buffer_returns_frees_once(void **state)
 	}
 }
 
-// Likewise with a thread inside buffer_pool_take, or about to enter it, which gets nothing: the buffer that is out keeps the
-// pool alive.
+// Likewise with a thread inside buffer_pool_take, or about to enter it, which gets nothing: the buffer that
+// is out keeps the pool alive.
 static void destroy_with_a_waiter_inside_wakes_it(void **state)
 {
 	for (int round = 0; round < 100; round++) {

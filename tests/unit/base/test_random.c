@@ -1,4 +1,5 @@
-// Philox against the known-answer vectors published with it (Random123's kat_vectors), and what is built on it.
+// Philox against the known-answer vectors published with it (Random123's kat_vectors), and what is built on
+// it.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,8 +27,8 @@ static void block_known_answers_are_met(void **state)
 	for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
 		const uint32_t *c = vectors[i].counter;
 		uint32_t words[4];
-		random_block((struct random_key){{vectors[i].key[0], vectors[i].key[1]}}, (uint64_t)c[1] << 32 | c[0],
-			     (uint64_t)c[3] << 32 | c[2], words);
+		random_block((struct random_key){{vectors[i].key[0], vectors[i].key[1]}},
+			     (uint64_t)c[1] << 32 | c[0], (uint64_t)c[3] << 32 | c[2], words);
 		assert_memory_equal(words, vectors[i].expected, sizeof(words));
 	}
 }
@@ -42,9 +43,12 @@ static void hash_name_known_answers_are_met(void **state)
 static void key_make_each_ingredient_changes_the_key(void **state)
 {
 	const struct random_key keys[] = {
-		random_key_make(1, RANDOM_PARAMETERS, 7),          random_key_make(2, RANDOM_PARAMETERS, 7),
-		random_key_make(1, RANDOM_DROPOUT, 7),             random_key_make(1, RANDOM_PARAMETERS, 8),
-		random_key_make(1ull << 32, RANDOM_PARAMETERS, 7), random_key_make(1, RANDOM_PARAMETERS, 7ull << 32),
+		random_key_make(1, RANDOM_PARAMETERS, 7),
+		random_key_make(2, RANDOM_PARAMETERS, 7),
+		random_key_make(1, RANDOM_DROPOUT, 7),
+		random_key_make(1, RANDOM_PARAMETERS, 8),
+		random_key_make(1ull << 32, RANDOM_PARAMETERS, 7),
+		random_key_make(1, RANDOM_PARAMETERS, 7ull << 32),
 	};
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		for (size_t j = 0; j < i; j++)

@@ -16,8 +16,16 @@ static void parse_bytes_units_are_taken(void **state)
 		const char *text;
 		uint64_t expected;
 	} cases[] = {
-		{"0", 0},           {"1024", 1024},     {"1KiB", 1024},         {"512MiB", 512ull << 20}, {"16GiB", 16ull << 30},
-		{"2TiB", 2ull << 40}, {"1.5GiB", 3ull << 29}, {"1.5GB", 1500000000}, {"3 MiB", 3 << 20},    {"2G", 2ull << 30},
+		{"0", 0},
+		{"1024", 1024},
+		{"1KiB", 1024},
+		{"512MiB", 512ull << 20},
+		{"16GiB", 16ull << 30},
+		{"2TiB", 2ull << 40},
+		{"1.5GiB", 3ull << 29},
+		{"1.5GB", 1500000000},
+		{"3 MiB", 3 << 20},
+		{"2G", 2ull << 30},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		uint64_t bytes = 1;
@@ -29,7 +37,8 @@ static void parse_bytes_units_are_taken(void **state)
 
 static void parse_bytes_anything_else_is_refused(void **state)
 {
-	static const char *const texts[] = {"", "GiB", "-1", "-1GiB", "1XiB", "1GiBs", "nan", "inf", "1e300", "1e10TiB", "1 2"};
+	static const char *const texts[] = {"",    "GiB", "-1",    "-1GiB",   "1XiB", "1GiBs",
+					    "nan", "inf", "1e300", "1e10TiB", "1 2"};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		uint64_t bytes = 77;
 		struct error error = {0};
@@ -47,8 +56,10 @@ static void parse_integer_limits_hold(void **state)
 	struct error error = {0};
 	assert_true(strings_parse_integer("1", 1, 5, &value, &error) && value == 1);
 	assert_true(strings_parse_integer("5", 1, 5, &value, &error) && value == 5);
-	assert_true(strings_parse_integer("-9223372036854775808", INT64_MIN, INT64_MAX, &value, &error) && value == INT64_MIN);
-	static const char *const texts[] = {"0", "6", "", "x", "3x", "3.0", "0x3", "99999999999999999999", "-1", "3 "};
+	assert_true(strings_parse_integer("-9223372036854775808", INT64_MIN, INT64_MAX, &value, &error) &&
+		    value == INT64_MIN);
+	static const char *const texts[] = {"0",  "6", "", "x", "3x", "3.0", "0x3", "99999999999999999999",
+					    "-1", "3 "};
 	value = 77;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		if (strings_parse_integer(texts[i], 1, 5, &value, &error))
@@ -78,12 +89,13 @@ static void format_bytes_reads_well(void **state)
 		uint64_t bytes;
 		const char *expected;
 	} cases[] = {
-		{0, "0 B"},           {1023, "1023 B"},        {1024, "1.0 KiB"},
-		{1536, "1.5 KiB"},    {5ull << 30, "5.0 GiB"}, {UINT64_MAX, "16777216.0 TiB"},
+		{0, "0 B"},        {1023, "1023 B"},        {1024, "1.0 KiB"},
+		{1536, "1.5 KiB"}, {5ull << 30, "5.0 GiB"}, {UINT64_MAX, "16777216.0 TiB"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char text[32];
-		assert_string_equal(strings_format_bytes(cases[i].bytes, text, sizeof(text)), cases[i].expected);
+		assert_string_equal(strings_format_bytes(cases[i].bytes, text, sizeof(text)),
+				    cases[i].expected);
 	}
 	char small[4];
 	strings_format_bytes(1536, small, sizeof(small));

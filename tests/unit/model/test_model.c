@@ -1,4 +1,5 @@
-// The networks against torchvision's: published parameter counts, the shapes and FLOPs that PyTorch reports, and sizes.
+// The networks against torchvision's: published parameter counts, the shapes and FLOPs that PyTorch reports,
+// and sizes.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +20,8 @@ static struct model create(const char *name, uint32_t image_size, uint32_t class
 	return model;
 }
 
-// Parameters as torchvision's pages publish them; FLOPs of one sample by torch.utils.flop_counter (PyTorch 2).
+// Parameters as torchvision's pages publish them; FLOPs of one sample by torch.utils.flop_counter (PyTorch
+// 2).
 static void create_networks_have_torchvisions_parameters_and_flops(void **state)
 {
 	static const struct {
@@ -27,11 +29,11 @@ static void create_networks_have_torchvisions_parameters_and_flops(void **state)
 		uint32_t layers, image_size;
 		uint64_t parameters, flops;
 	} cases[] = {
-		{"alexnet", 22, 224, 61100840, 1428376960},  {"alexnet", 22, 63, 61100840, 196289920},
-		{"vgg11", 30, 224, 132863336, 15218180096},  {"vgg11", 30, 32, 132863336, 552796160},
-		{"vgg13", 34, 224, 133047848, 22616932352},  {"vgg13", 34, 32, 133047848, 703791104},
-		{"vgg16", 40, 224, 138357544, 30940528640},  {"vgg16", 40, 32, 138357544, 873660416},
-		{"vgg19", 46, 224, 143667240, 39264124928},  {"vgg19", 46, 32, 143667240, 1043529728},
+		{"alexnet", 22, 224, 61100840, 1428376960}, {"alexnet", 22, 63, 61100840, 196289920},
+		{"vgg11", 30, 224, 132863336, 15218180096}, {"vgg11", 30, 32, 132863336, 552796160},
+		{"vgg13", 34, 224, 133047848, 22616932352}, {"vgg13", 34, 32, 133047848, 703791104},
+		{"vgg16", 40, 224, 138357544, 30940528640}, {"vgg16", 40, 32, 138357544, 873660416},
+		{"vgg19", 46, 224, 143667240, 39264124928}, {"vgg19", 46, 32, 143667240, 1043529728},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct model model = create(cases[i].name, cases[i].image_size, 1000);
@@ -44,7 +46,8 @@ static void create_networks_have_torchvisions_parameters_and_flops(void **state)
 		assert_int_equal(model.layer_count, cases[i].layers);
 		assert_true(parameters == cases[i].parameters);
 		assert_true(forward == cases[i].flops);
-		assert_true(backward == 2 * cases[i].flops); // as PyTorch counts it with a gradient of the input
+		assert_true(backward ==
+			    2 * cases[i].flops); // as PyTorch counts it with a gradient of the input
 		assert_string_equal(model.name, cases[i].name);
 	}
 }
@@ -56,17 +59,28 @@ static void create_alexnet_has_torchvisions_layers_and_shapes(void **state)
 		enum layer_kind kind;
 		struct shape output;
 	} expected[] = {
-		{"features.0", LAYER_CONVOLUTION, {64, 55, 55}},   {"features.1", LAYER_RELU, {64, 55, 55}},
-		{"features.2", LAYER_MAX_POOL, {64, 27, 27}},      {"features.3", LAYER_CONVOLUTION, {192, 27, 27}},
-		{"features.4", LAYER_RELU, {192, 27, 27}},         {"features.5", LAYER_MAX_POOL, {192, 13, 13}},
-		{"features.6", LAYER_CONVOLUTION, {384, 13, 13}},  {"features.7", LAYER_RELU, {384, 13, 13}},
-		{"features.8", LAYER_CONVOLUTION, {256, 13, 13}},  {"features.9", LAYER_RELU, {256, 13, 13}},
-		{"features.10", LAYER_CONVOLUTION, {256, 13, 13}}, {"features.11", LAYER_RELU, {256, 13, 13}},
-		{"features.12", LAYER_MAX_POOL, {256, 6, 6}},      {"avgpool", LAYER_ADAPTIVE_AVERAGE_POOL, {256, 6, 6}},
-		{"flatten", LAYER_FLATTEN, {9216, 1, 1}},          {"classifier.0", LAYER_DROPOUT, {9216, 1, 1}},
-		{"classifier.1", LAYER_LINEAR, {4096, 1, 1}},      {"classifier.2", LAYER_RELU, {4096, 1, 1}},
-		{"classifier.3", LAYER_DROPOUT, {4096, 1, 1}},     {"classifier.4", LAYER_LINEAR, {4096, 1, 1}},
-		{"classifier.5", LAYER_RELU, {4096, 1, 1}},        {"classifier.6", LAYER_LINEAR, {1000, 1, 1}},
+		{"features.0", LAYER_CONVOLUTION, {64, 55, 55}},
+		{"features.1", LAYER_RELU, {64, 55, 55}},
+		{"features.2", LAYER_MAX_POOL, {64, 27, 27}},
+		{"features.3", LAYER_CONVOLUTION, {192, 27, 27}},
+		{"features.4", LAYER_RELU, {192, 27, 27}},
+		{"features.5", LAYER_MAX_POOL, {192, 13, 13}},
+		{"features.6", LAYER_CONVOLUTION, {384, 13, 13}},
+		{"features.7", LAYER_RELU, {384, 13, 13}},
+		{"features.8", LAYER_CONVOLUTION, {256, 13, 13}},
+		{"features.9", LAYER_RELU, {256, 13, 13}},
+		{"features.10", LAYER_CONVOLUTION, {256, 13, 13}},
+		{"features.11", LAYER_RELU, {256, 13, 13}},
+		{"features.12", LAYER_MAX_POOL, {256, 6, 6}},
+		{"avgpool", LAYER_ADAPTIVE_AVERAGE_POOL, {256, 6, 6}},
+		{"flatten", LAYER_FLATTEN, {9216, 1, 1}},
+		{"classifier.0", LAYER_DROPOUT, {9216, 1, 1}},
+		{"classifier.1", LAYER_LINEAR, {4096, 1, 1}},
+		{"classifier.2", LAYER_RELU, {4096, 1, 1}},
+		{"classifier.3", LAYER_DROPOUT, {4096, 1, 1}},
+		{"classifier.4", LAYER_LINEAR, {4096, 1, 1}},
+		{"classifier.5", LAYER_RELU, {4096, 1, 1}},
+		{"classifier.6", LAYER_LINEAR, {1000, 1, 1}},
 	};
 	struct model model = create("alexnet", 224, 1000);
 	struct shape before = {3, 224, 224};
@@ -78,7 +92,8 @@ static void create_alexnet_has_torchvisions_layers_and_shapes(void **state)
 		assert_memory_equal(&layer->output, &expected[l].output, sizeof(before));
 		before = layer->output;
 	}
-	assert_true(model.layers[0].stride == 4 && model.layers[0].padding == 2 && model.layers[0].kernel_size == 11);
+	assert_true(model.layers[0].stride == 4 && model.layers[0].padding == 2 &&
+		    model.layers[0].kernel_size == 11);
 }
 
 static void create_vgg_has_torchvisions_names_and_shapes(void **state)
@@ -87,7 +102,8 @@ static void create_vgg_has_torchvisions_names_and_shapes(void **state)
 		const char *name;
 		uint32_t convolutions, last_pool; // index of the last of features
 	} cases[] = {{"vgg11", 8, 20}, {"vgg13", 10, 24}, {"vgg16", 13, 30}, {"vgg19", 16, 36}};
-	static const struct shape pools[5] = {{64, 112, 112}, {128, 56, 56}, {256, 28, 28}, {512, 14, 14}, {512, 7, 7}};
+	static const struct shape pools[5] = {
+		{64, 112, 112}, {128, 56, 56}, {256, 28, 28}, {512, 14, 14}, {512, 7, 7}};
 	for (int i = 0; i < 4; i++) {
 		struct model model = create(cases[i].name, 224, 7);
 		uint32_t convolutions = 0, pooled = 0;
@@ -101,11 +117,18 @@ static void create_vgg_has_torchvisions_names_and_shapes(void **state)
 		assert_int_equal(pooled, 5);
 		uint32_t l = cases[i].last_pool;
 		assert_int_equal(model.layers[l].kind, LAYER_MAX_POOL);
-		static const char *const tail[] = {"avgpool",      "flatten",      "classifier.0", "classifier.1", "classifier.2",
-						   "classifier.3", "classifier.4", "classifier.5", "classifier.6"};
-		static const enum layer_kind kinds[] = {LAYER_ADAPTIVE_AVERAGE_POOL, LAYER_FLATTEN, LAYER_LINEAR,
-							LAYER_RELU, LAYER_DROPOUT, LAYER_LINEAR,
-							LAYER_RELU, LAYER_DROPOUT, LAYER_LINEAR};
+		static const char *const tail[] = {"avgpool",      "flatten",      "classifier.0",
+						   "classifier.1", "classifier.2", "classifier.3",
+						   "classifier.4", "classifier.5", "classifier.6"};
+		static const enum layer_kind kinds[] = {LAYER_ADAPTIVE_AVERAGE_POOL,
+							LAYER_FLATTEN,
+							LAYER_LINEAR,
+							LAYER_RELU,
+							LAYER_DROPOUT,
+							LAYER_LINEAR,
+							LAYER_RELU,
+							LAYER_DROPOUT,
+							LAYER_LINEAR};
 		for (uint32_t t = 0; t < 9; t++) {
 			assert_string_equal(model.layers[l + 1 + t].name, tail[t]);
 			assert_int_equal(model.layers[l + 1 + t].kind, kinds[t]);
@@ -114,7 +137,8 @@ static void create_vgg_has_torchvisions_names_and_shapes(void **state)
 	}
 }
 
-// Every size from the smallest on gives 6 x 6 (or 7 x 7) before the classifier, so the parameters are the same.
+// Every size from the smallest on gives 6 x 6 (or 7 x 7) before the classifier, so the parameters are the
+// same.
 static void create_image_sizes_from_the_smallest_on_are_taken(void **state)
 {
 	for (uint32_t size = 63; size <= MODEL_MAXIMUM_IMAGE_SIZE; size += size < 80 ? 1 : 59)
@@ -144,7 +168,8 @@ static void create_dropout_is_the_models_or_the_given_one(void **state)
 		}
 }
 
-static void expect_refused(const char *name, uint32_t image_size, uint32_t classes, float dropout, const char *text)
+static void expect_refused(const char *name, uint32_t image_size, uint32_t classes, float dropout,
+			   const char *text)
 {
 	struct model model, before;
 	struct error error = {0};

@@ -1,4 +1,5 @@
-// Parameters: torchvision's names and shapes in its order, and initial values with the distribution that it draws from.
+// Parameters: torchvision's names and shapes in its order, and initial values with the distribution that it
+// draws from.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,14 +26,14 @@ static void parameter_alexnet_names_and_shapes_are_torchvisions(void **state)
 		const char *name;
 		uint32_t rank, dimensions[4];
 	} expected[] = {
-		{"features.0.weight", 4, {64, 3, 11, 11}},  {"features.0.bias", 1, {64}},
-		{"features.3.weight", 4, {192, 64, 5, 5}},  {"features.3.bias", 1, {192}},
-		{"features.6.weight", 4, {384, 192, 3, 3}}, {"features.6.bias", 1, {384}},
-		{"features.8.weight", 4, {256, 384, 3, 3}}, {"features.8.bias", 1, {256}},
+		{"features.0.weight", 4, {64, 3, 11, 11}},   {"features.0.bias", 1, {64}},
+		{"features.3.weight", 4, {192, 64, 5, 5}},   {"features.3.bias", 1, {192}},
+		{"features.6.weight", 4, {384, 192, 3, 3}},  {"features.6.bias", 1, {384}},
+		{"features.8.weight", 4, {256, 384, 3, 3}},  {"features.8.bias", 1, {256}},
 		{"features.10.weight", 4, {256, 256, 3, 3}}, {"features.10.bias", 1, {256}},
-		{"classifier.1.weight", 2, {4096, 9216}},   {"classifier.1.bias", 1, {4096}},
-		{"classifier.4.weight", 2, {4096, 4096}},   {"classifier.4.bias", 1, {4096}},
-		{"classifier.6.weight", 2, {10, 4096}},     {"classifier.6.bias", 1, {10}},
+		{"classifier.1.weight", 2, {4096, 9216}},    {"classifier.1.bias", 1, {4096}},
+		{"classifier.4.weight", 2, {4096, 4096}},    {"classifier.4.bias", 1, {4096}},
+		{"classifier.6.weight", 2, {10, 4096}},      {"classifier.6.bias", 1, {10}},
 	};
 	struct model model = create("alexnet");
 	assert_int_equal(model_parameter_count(&model), 16);
@@ -50,7 +51,8 @@ static void parameter_alexnet_names_and_shapes_are_torchvisions(void **state)
 		assert_int_equal(parameter.count, count);
 		assert_int_equal(parameter.is_bias, i % 2 == 1);
 		assert_int_equal(strncmp(parameter.name, model.layers[parameter.layer].name,
-					 strlen(model.layers[parameter.layer].name)), 0);
+					 strlen(model.layers[parameter.layer].name)),
+				 0);
 		sum += count;
 	}
 	assert_int_equal(sum, 57044810); // torchvision.models.alexnet(num_classes=10)
@@ -59,7 +61,8 @@ static void parameter_alexnet_names_and_shapes_are_torchvisions(void **state)
 static void first_parameter_counts_what_comes_before(void **state)
 {
 	struct model model = create("alexnet");
-	static const uint32_t layers[] = {0, 1, 3, 4, 13, 16, 17, 21, 22}, expected[] = {0, 2, 2, 4, 10, 10, 12, 14, 16};
+	static const uint32_t layers[] = {0, 1, 3, 4, 13, 16, 17, 21, 22},
+			      expected[] = {0, 2, 2, 4, 10, 10, 12, 14, 16};
 	for (int i = 0; i < 9; i++)
 		assert_int_equal(model_first_parameter(&model, layers[i]), expected[i]);
 }
@@ -82,7 +85,8 @@ static float *draw(const struct model *model, const char *name, uint64_t seed, u
 }
 
 // Mean, variance and fourth moment within five standard errors of a symmetric distribution's.
-static void expect_moments(const float *values, uint64_t count, double variance, double kurtosis, double eighth)
+static void expect_moments(const float *values, uint64_t count, double variance, double kurtosis,
+			   double eighth)
 {
 	double n = (double)count, sum = 0, squares = 0, fourths = 0;
 	for (uint64_t i = 0; i < count; i++) {
@@ -102,8 +106,9 @@ static void draw_alexnet_is_uniform_within_pytorchs_bound(void **state)
 		const char *name;
 		double fan_in;
 	} cases[] = {
-		{"features.0.weight", 3 * 11 * 11}, {"features.3.weight", 64 * 5 * 5}, {"features.3.bias", 64 * 5 * 5},
-		{"classifier.4.weight", 4096},      {"classifier.4.bias", 4096},
+		{"features.0.weight", 3 * 11 * 11}, {"features.3.weight", 64 * 5 * 5},
+		{"features.3.bias", 64 * 5 * 5},    {"classifier.4.weight", 4096},
+		{"classifier.4.bias", 4096},
 	};
 	struct model model = create("alexnet");
 	for (int i = 0; i < 5; i++) {
@@ -128,7 +133,9 @@ static void draw_vgg_is_normal_with_torchvisions_deviation(void **state)
 		const char *name;
 		double variance;
 	} cases[] = {
-		{"features.0.weight", 2.0 / (64 * 9)}, {"features.3.weight", 2.0 / (128 * 9)}, {"classifier.6.weight", 1e-4},
+		{"features.0.weight", 2.0 / (64 * 9)},
+		{"features.3.weight", 2.0 / (128 * 9)},
+		{"classifier.6.weight", 1e-4},
 	};
 	uint64_t count;
 	for (int i = 0; i < 3; i++) {
@@ -149,8 +156,10 @@ static void draw_again_gives_the_same_and_another_seed_or_name_does_not(void **s
 {
 	struct model model = create("alexnet"), vgg = create("vgg11");
 	uint64_t count;
-	float *a = draw(&model, "features.8.bias", 1, &count), *b = draw(&model, "features.8.bias", 1, &count);
-	float *seed = draw(&model, "features.8.bias", 2, &count), *name = draw(&model, "features.6.bias", 1, &count);
+	float *a = draw(&model, "features.8.bias", 1, &count),
+	      *b = draw(&model, "features.8.bias", 1, &count);
+	float *seed = draw(&model, "features.8.bias", 2, &count),
+	      *name = draw(&model, "features.6.bias", 1, &count);
 	assert_memory_equal(a, b, 256 * sizeof(float));
 	assert_memory_not_equal(a, seed, 256 * sizeof(float));
 	uint32_t same = 0;
@@ -168,14 +177,16 @@ static void draw_again_gives_the_same_and_another_seed_or_name_does_not(void **s
 	free(b);
 }
 
-// Element i does not depend on how many elements there are: a layer of more classes begins with the same rows.
+// Element i does not depend on how many elements there are: a layer of more classes begins with the same
+// rows.
 static void draw_element_depends_on_its_index_alone(void **state)
 {
 	struct model ten = create("alexnet"), seven;
 	struct error error = {0};
 	assert_true(model_create("alexnet", 200, 7, -1, &seven, &error));
 	uint64_t count, fewer;
-	float *a = draw(&ten, "classifier.6.bias", 9, &count), *b = draw(&seven, "classifier.6.bias", 9, &fewer);
+	float *a = draw(&ten, "classifier.6.bias", 9, &count),
+	      *b = draw(&seven, "classifier.6.bias", 9, &fewer);
 	assert_int_equal(fewer, 7);
 	assert_memory_equal(a, b, 7 * sizeof(float));
 	free(a);

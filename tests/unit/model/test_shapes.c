@@ -1,4 +1,5 @@
-// model_infer_shapes as the gate for a model that a peer wrote: each field that can be wrong is, one at a time.
+// model_infer_shapes as the gate for a model that a peer wrote: each field that can be wrong is, one at a
+// time.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,9 +9,17 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/random.h"
 #include "common/model/model.h"
 
-enum { CONVOLUTION = 0, MAX_POOL = 2, AVERAGE_POOL = 13, FLATTEN = 14, DROPOUT = 15, LINEAR = 16 }; // of AlexNet
+enum {
+	CONVOLUTION = 0,
+	MAX_POOL = 2,
+	AVERAGE_POOL = 13,
+	FLATTEN = 14,
+	DROPOUT = 15,
+	LINEAR = 16
+}; // of AlexNet
 
 static struct model alexnet(void)
 {
@@ -115,7 +124,9 @@ static void infer_shapes_layers_that_do_not_fit_are_refused(void **state)
 {
 	struct model model = alexnet();
 	model.layers[3].in_channels = 63;
-	expect_refused(&model, "features.3 (Conv2d): takes 63 channels or features, and the layer before it gives 64");
+	expect_refused(
+		&model,
+		"features.3 (Conv2d): takes 63 channels or features, and the layer before it gives 64");
 	model = alexnet();
 	model.layers[LINEAR].in_channels = 9215;
 	expect_refused(&model, "gives 9216");
@@ -135,14 +146,27 @@ static void infer_shapes_layers_that_do_not_fit_are_refused(void **state)
 static void infer_shapes_products_are_bounded(void **state)
 {
 	struct model model = {.name = "wide", .image_size = 1024, .classes = 10, .layer_count = 1};
-	model.layers[0] = (struct layer){.kind = LAYER_CONVOLUTION, .name = "a", .in_channels = 3, .out_channels = 65536,
-					 .kernel_size = 1, .stride = 1};
+	model.layers[0] = (struct layer){.kind = LAYER_CONVOLUTION,
+					 .name = "a",
+					 .in_channels = 3,
+					 .out_channels = 65536,
+					 .kernel_size = 1,
+					 .stride = 1};
 	expect_refused(&model, "elements");
-	model.layers[0] = (struct layer){.kind = LAYER_CONVOLUTION, .name = "a", .in_channels = 3, .out_channels = 65536,
-					 .kernel_size = 1024, .stride = 1};
+	model.layers[0] = (struct layer){.kind = LAYER_CONVOLUTION,
+					 .name = "a",
+					 .in_channels = 3,
+					 .out_channels = 65536,
+					 .kernel_size = 1024,
+					 .stride = 1};
 	expect_refused(&model, "parameters");
-	model.layers[0] = (struct layer){.kind = LAYER_CONVOLUTION, .name = "a", .in_channels = 3, .out_channels = 1,
-					 .kernel_size = 1024, .stride = 1, .padding = 1023};
+	model.layers[0] = (struct layer){.kind = LAYER_CONVOLUTION,
+					 .name = "a",
+					 .in_channels = 3,
+					 .out_channels = 1,
+					 .kernel_size = 1024,
+					 .stride = 1,
+					 .padding = 1023};
 	expect_refused(&model, "1024 in height and width");
 	model.layers[0] = (struct layer){.kind = LAYER_FLATTEN, .name = "a"};
 	expect_refused(&model, "65536 is the most");
@@ -184,9 +208,51 @@ static void infer_shapes_longest_name_and_most_layers_are_taken(void **state)
 	assert_int_equal(shape_count(model.layers[MODEL_MAXIMUM_LAYERS - 1].output), 3 * 8 * 8);
 }
 
+// Any field of any layer replaced by any value, small ones often: refused with a message, or within every
+// bound.
+static void infer_shapes_random_fields_are_refused_or_bounded(void **state)
+{
+	struct random_key key = random_key_make(1, RANDOM_DATASET, 1);
+	uint32_t taken = 0, refused = 0;
+	for (uint64_t round = 0; round < 20000; round++) {
+		struct model model = alexnet();
+		uint32_t words[4];
+		for (uint64_t change = 0; change <= round % 3; change++) {
+			random_block(key, round, change, words);
+			struct layer *layer = &model.layers[words[0] % model.layer_count];
+			uint32_t value = words[1] >> (words[2] & 31);
+			uint32_t *const fields[] = {&layer->in_channels, &layer->out_channels,
+						    &layer->kernel_size, &layer->stride,
+						    &layer->padding,     &layer->output_size};
+			if (words[3] % 8 < 6)
+				*fields[words[3] % 8] = value;
+			else if (words[3] % 8 == 6)
+				layer->kind = (enum layer_kind)(value % 9);
+			else
+				memcpy(&layer->probability, &words[1], sizeof(layer->probability));
+		}
+		struct error error = {0};
+		if (!model_infer_shapes(&model, &error)) {
+			assert_int_equal(error.code, ERROR_USAGE);
+			refused++;
+			continue;
+		}
+		taken++;
+		for (uint32_t l = 0; l < model.layer_count; l++) {
+			const struct layer *layer = &model.layers[l];
+			assert_in_range(shape_count(layer->output), 1, 1 << 28);
+			assert_in_range(layer->output.height, 1, MODEL_MAXIMUM_IMAGE_SIZE);
+			assert_true(layer_parameter_count(layer) <= 1ull << 32);
+			assert_true(layer_forward_flops(layer) < 1ull << 62);
+		}
+	}
+	assert_true(taken > 1000 && refused > 1000);
+}
+
 static void layer_kind_name_is_pytorchs(void **state)
 {
-	static const char *const expected[] = {"Conv2d", "ReLU", "MaxPool2d", "AdaptiveAvgPool2d", "Flatten", "Dropout", "Linear"};
+	static const char *const expected[] = {"Conv2d",  "ReLU",    "MaxPool2d", "AdaptiveAvgPool2d",
+					       "Flatten", "Dropout", "Linear"};
 	for (int kind = LAYER_CONVOLUTION; kind <= LAYER_LINEAR; kind++)
 		assert_string_equal(layer_kind_name((enum layer_kind)kind), expected[kind - 1]);
 	assert_string_equal(layer_kind_name((enum layer_kind)0), "unknown");
@@ -203,6 +269,7 @@ int main(void)
 		cmocka_unit_test(infer_shapes_products_are_bounded),
 		cmocka_unit_test(infer_shapes_names_are_valid_and_unique),
 		cmocka_unit_test(infer_shapes_longest_name_and_most_layers_are_taken),
+		cmocka_unit_test(infer_shapes_random_fields_are_refused_or_bounded),
 		cmocka_unit_test(layer_kind_name_is_pytorchs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
