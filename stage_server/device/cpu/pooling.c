@@ -94,10 +94,15 @@ static bool average_pool_place(struct program *program, struct layer_state *stat
 	return program_reserve(program, REGION_STASH, layout_bytes(state->given_output), &state->output.block, error);
 }
 
+enum { PLANES_CHUNK = 256 };
+
+struct windows;
+
 struct planes {
 	const struct layer *layer;
 	const float *from;
 	float *to;
+	const struct windows *rows, *columns;
 };
 
 // Window o of `out` over `in` elements: [floor(o in / out), ceil((o + 1) in / out)), as PyTorch.
@@ -111,25 +116,37 @@ static uint32_t window_end(uint32_t o, uint32_t in, uint32_t out)
 	return (uint32_t)(((uint64_t)(o + 1) * in + out - 1) / out);
 }
 
+// Windows along one axis, and what each output row's or column's share is.
+struct windows {
+	uint16_t begin[MODEL_MAXIMUM_IMAGE_SIZE], end[MODEL_MAXIMUM_IMAGE_SIZE];
+};
+
+static void fill_windows(uint32_t in, uint32_t out, struct windows *windows)
+{
+	for (uint32_t o = 0; o < out; o++) {
+		windows->begin[o] = (uint16_t)window_begin(o, in, out);
+		windows->end[o] = (uint16_t)window_end(o, in, out);
+	}
+}
+
 static void average_planes(void *context, uint64_t begin, uint64_t end)
 {
 	const struct planes *p = context;
 	struct shape in = p->layer->input, out = p->layer->output;
+	const struct windows *rows = p->rows, *columns = p->columns;
 	for (uint64_t plane = begin; plane < end; plane++) {
 		const float *from = p->from + plane * in.height * in.width;
 		float *to = p->to + plane * out.height * out.width;
-		for (uint32_t y = 0; y < out.height; y++) {
-			uint32_t y0 = window_begin(y, in.height, out.height), y1 = window_end(y, in.height, out.height);
+		for (uint32_t y = 0; y < out.height; y++)
 			for (uint32_t x = 0; x < out.width; x++) {
-				uint32_t x0 = window_begin(x, in.width, out.width);
-				uint32_t x1 = window_end(x, in.width, out.width);
+				uint32_t area = (uint32_t)(rows->end[y] - rows->begin[y]) *
+						(uint32_t)(columns->end[x] - columns->begin[x]);
 				float sum = 0.0f;
-				for (uint32_t i = y0; i < y1; i++)
-					for (uint32_t j = x0; j < x1; j++)
+				for (uint32_t i = rows->begin[y]; i < rows->end[y]; i++)
+					for (uint32_t j = columns->begin[x]; j < columns->end[x]; j++)
 						sum += from[(uint64_t)i * in.width + j];
-				*to++ = sum / (float)((y1 - y0) * (x1 - x0));
+				*to++ = sum / (float)area;
 			}
-		}
 	}
 }
 
@@ -137,38 +154,41 @@ static void average_planes_backward(void *context, uint64_t begin, uint64_t end)
 {
 	const struct planes *p = context;
 	struct shape in = p->layer->input, out = p->layer->output;
+	const struct windows *rows = p->rows, *columns = p->columns;
 	for (uint64_t plane = begin; plane < end; plane++) {
 		const float *from = p->from + plane * out.height * out.width;
 		float *to = p->to + plane * in.height * in.width;
 		for (uint64_t i = 0; i < (uint64_t)in.height * in.width; i++)
 			to[i] = 0.0f;
-		for (uint32_t y = 0; y < out.height; y++) {
-			uint32_t y0 = window_begin(y, in.height, out.height), y1 = window_end(y, in.height, out.height);
+		for (uint32_t y = 0; y < out.height; y++)
 			for (uint32_t x = 0; x < out.width; x++) {
-				uint32_t x0 = window_begin(x, in.width, out.width);
-				uint32_t x1 = window_end(x, in.width, out.width);
-				float share = *from++ / (float)((y1 - y0) * (x1 - x0));
-				for (uint32_t i = y0; i < y1; i++)
-					for (uint32_t j = x0; j < x1; j++)
+				uint32_t area = (uint32_t)(rows->end[y] - rows->begin[y]) *
+						(uint32_t)(columns->end[x] - columns->begin[x]);
+				float share = *from++ / (float)area;
+				for (uint32_t i = rows->begin[y]; i < rows->end[y]; i++)
+					for (uint32_t j = columns->begin[x]; j < columns->end[x]; j++)
 						to[(uint64_t)i * in.width + j] += share;
 			}
-		}
 	}
 }
 
-enum { PLANES_CHUNK = 256 };
+static void run_planes(struct program *program, struct layer_state *state, const float *from, float *to,
+		       void (*work)(void *context, uint64_t begin, uint64_t end))
+{
+	struct windows rows, columns;
+	const struct layer *layer = state->layer;
+	fill_windows(layer->input.height, layer->output.height, &rows);
+	fill_windows(layer->input.width, layer->output.width, &columns);
+	struct planes planes = {.layer = layer, .from = from, .to = to, .rows = &rows, .columns = &columns};
+	vector_for(program->device->threads, (uint64_t)program->n * layer->input.channels, PLANES_CHUNK, work, &planes);
+}
 
 static bool average_pool_forward(struct program *program, struct layer_state *state, uint32_t slot,
 				 uint64_t first_sample)
 {
-	struct planes planes = {
-		.layer = state->layer,
-		.from = program_pointer(program, &state->input.block, slot),
-		.to = program_pointer(program, &state->output.block, slot),
-	};
 	if (!is_identity(state->layer))
-		vector_for(program->device->threads, (uint64_t)program->n * state->layer->input.channels, PLANES_CHUNK,
-			   average_planes, &planes);
+		run_planes(program, state, program_pointer(program, &state->input.block, slot),
+			   program_pointer(program, &state->output.block, slot), average_planes);
 	return true;
 }
 
@@ -176,13 +196,7 @@ static bool average_pool_backward_input(struct program *program, struct layer_st
 {
 	if (is_identity(state->layer))
 		return true;
-	struct planes planes = {
-		.layer = state->layer,
-		.from = program_gradient(program),
-		.to = program_next_gradient(program),
-	};
-	vector_for(program->device->threads, (uint64_t)program->n * state->layer->input.channels, PLANES_CHUNK,
-		   average_planes_backward, &planes);
+	run_planes(program, state, program_gradient(program), program_next_gradient(program), average_planes_backward);
 	program_swap_gradients(program);
 	return true;
 }
