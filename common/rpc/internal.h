@@ -18,6 +18,10 @@ struct operation {
 	void (*complete)(struct operation *operation, bool ok);
 };
 
+// Right before an operation is handed to gRPC: what was written until now is seen by its `complete`. gRPC's own locks see
+// to that, too; but they are inside a library that ThreadSanitizer cannot look into.
+void runtime_hand_over(void);
+
 grpc_completion_queue *runtime_queue(void); // NULL before rpc_start
 void runtime_count_stream(int change);      // 1 when a stream begins, -1 when it is over: rpc_stop waits for 0
 

@@ -25,6 +25,13 @@ void runtime_count_stream(int change)
 	pthread_mutex_unlock(&runtime.lock);
 }
 
+static _Atomic(uint64_t) handed_over; // operations, so far
+
+void runtime_hand_over(void)
+{
+	atomic_fetch_add_explicit(&handed_over, 1, memory_order_release);
+}
+
 static void *runtime_loop(void *unused)
 {
 	for (;;) {
@@ -33,6 +40,7 @@ static void *runtime_loop(void *unused)
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
 		struct operation *operation = event.tag;
+		atomic_load_explicit(&handed_over, memory_order_acquire);
 		operation->complete(operation, event.success != 0);
 	}
 }

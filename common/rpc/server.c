@@ -31,6 +31,7 @@ static void ask_for_call(struct rpc_server *server)
 	grpc_call_details_init(&server->details);
 	grpc_metadata_array_init(&server->metadata);
 	server->call = NULL;
+	runtime_hand_over();
 	if (grpc_server_request_call(server->server, &server->call, &server->details, &server->metadata, runtime_queue(),
 				     runtime_queue(), &server->arrival) != GRPC_CALL_OK)
 		server->arrival.complete(&server->arrival, false);
@@ -158,6 +159,7 @@ int rpc_server_port(const struct rpc_server *server, uint32_t address)
 
 void rpc_server_stop(struct rpc_server *server)
 {
+	runtime_hand_over();
 	grpc_server_shutdown_and_notify(server->server, runtime_queue(), &server->shutdown);
 	grpc_server_cancel_all_calls(server->server);
 	pthread_mutex_lock(&server->lock);

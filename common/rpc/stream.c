@@ -98,10 +98,12 @@ static void free_queue(struct outgoing *queue)
 // Gives a batch to gRPC; its operation completes in every case.
 static void start_batch(struct rpc_stream *stream, const grpc_op *ops, size_t count, struct operation *operation)
 {
-	if (grpc_call_start_batch(stream->call, ops, count, operation, NULL) == GRPC_CALL_OK)
+	grpc_call *call = stream->call;
+	runtime_hand_over(); // from here on the stream may end, and be freed, on another thread
+	if (grpc_call_start_batch(call, ops, count, operation, NULL) == GRPC_CALL_OK)
 		return;
 	// A batch that the library does not take is a mistake of ours; end the call rather than the process.
-	grpc_call_cancel_with_status(stream->call, GRPC_STATUS_INTERNAL, "batch refused", NULL);
+	grpc_call_cancel_with_status(call, GRPC_STATUS_INTERNAL, "batch refused", NULL);
 	operation->complete(operation, false);
 }
 
