@@ -34,18 +34,20 @@ struct culprit {
 	bool has_step;
 };
 
-static void accuse(struct culprit *culprit, const struct stage_event *event)
+static void accuse(struct culprit *culprit, const struct stage_event *event, bool *has_spoken)
 {
 	const Penstock__V1__SessionResponse *response = event->response;
 	if (response == NULL) {
-		// A daemon that was lost outright explains its neighbours' broken links; one that refused has said why.
-		if (BLAME_STREAM > culprit->blame)
+		// A daemon that was lost without a word explains its neighbours' broken links; the end of a call whose
+		// stage said why explains nothing more.
+		if (BLAME_STREAM > culprit->blame && !has_spoken[event->stage])
 			*culprit = (struct culprit){BLAME_STREAM, event->stage, event->error, 0, false};
 		return;
 	}
 	if (response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED)
 		return;
 	const Penstock__V1__Failed *failed = response->failed;
+	has_spoken[event->stage] = true;
 	enum blame blame = failed->lost_peer ? BLAME_LOST_PEER : BLAME_FAILED;
 	if (blame <= culprit->blame)
 		return;
@@ -61,11 +63,12 @@ static void accuse(struct culprit *culprit, const struct stage_event *event)
 static bool find_culprit(struct job *job, struct stage_event *first, struct error *error)
 {
 	struct culprit culprit = {.blame = BLAME_NOTHING};
+	bool has_spoken[SCHEDULE_MAXIMUM_STAGES] = {false};
 	uint64_t begin = clock_now_ns();
 	struct stage_event *event = first;
 	while (culprit.blame < BLAME_FAILED) {
 		if (event != NULL)
-			accuse(&culprit, event);
+			accuse(&culprit, event, has_spoken);
 		stage_event_free(event);
 		uint64_t passed_ms = (clock_now_ns() - begin) / 1000000;
 		if (passed_ms >= BLAME_MS || culprit.blame == BLAME_FAILED)
@@ -221,6 +224,7 @@ static void destroy(struct job *job)
 	for (uint32_t s = 0; s < job->stages && job->sessions != NULL; s++)
 		stage_session_destroy(job->sessions[s]);
 	stage_events_destroy(job->events);
+	safetensors_writer_abort(job->writer);
 	pthread_mutex_destroy(&job->save_lock);
 	free(job->sessions);
 	free(job->tokens);
@@ -237,7 +241,7 @@ bool job_run(const struct job_options *options, struct error *error)
 	job.tokens = calloc(job.stages, sizeof(*job.tokens));
 	bool ok = (job.events != NULL && job.sessions != NULL && job.tokens != NULL) ||
 		  error_set(error, ERROR_FAILED, "out of memory");
-	ok = ok && open_stages(&job, error) && parameters_load(&job, error) && link_stages(&job, error) &&
+	ok = ok && parameters_prepare_save(&job, error) && open_stages(&job, error) && parameters_load(&job, error) && link_stages(&job, error) &&
 	     steps_run(&job, error) && parameters_save(&job, error);
 	if (ok)
 		close_stages(&job);

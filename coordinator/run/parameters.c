@@ -126,8 +126,11 @@ void parameters_saved(void *user, uint32_t stage, const Penstock__V1__SavedParam
 	pthread_mutex_unlock(&job->save_lock);
 }
 
-static bool create_writer(struct job *job, struct error *error)
+// The file and its space are claimed before the first step: a run that could not be saved is not begun.
+bool parameters_prepare_save(struct job *job, struct error *error)
 {
+	if (job->options.save == NULL)
+		return true;
 	const struct model *model = &job->plan->model;
 	uint32_t count = model_parameter_count(model);
 	struct safetensors_entry *entries = calloc(count, sizeof(*entries));
@@ -145,7 +148,7 @@ static bool create_writer(struct job *job, struct error *error)
 	}
 	if (!safetensors_writer_create(job->options.save, entries, count, &writer, error)) {
 		free(entries);
-		return false;
+		return error_wrap(error, "--save");
 	}
 	pthread_mutex_lock(&job->save_lock);
 	job->entries = entries;
@@ -159,8 +162,6 @@ bool parameters_save(struct job *job, struct error *error)
 {
 	if (job->options.save == NULL)
 		return true;
-	if (!create_writer(job, error))
-		return false;
 	for (uint32_t s = 0; s < job->stages; s++)
 		stage_session_save(job->sessions[s]);
 	bool ok = job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED, NULL, error);

@@ -293,11 +293,6 @@ void link_handle_message(struct link *link, struct rpc_stream *stream, uint32_t 
 	lose(link, &error);
 }
 
-void link_handle_left(struct link *link)
-{
-	lose(link, NULL);
-}
-
 static void stream_over(struct link *link)
 {
 	pthread_mutex_lock(&link->lock);

@@ -50,7 +50,6 @@ bool link_adopt(struct link *link, struct rpc_stream *stream, uint32_t connectio
 void link_accept(struct link *link, uint32_t connection);
 void link_handle_message(struct link *link, struct rpc_stream *stream, uint32_t connection,
 			 const struct rpc_incoming *incoming);
-void link_handle_left(struct link *link); // the previous stage will send no more: in good order
 void link_handle_closed(struct link *link, uint32_t connection, enum rpc_status status, const char *detail);
 
 // A place for an outgoing tensor; waits for one that gRPC still sends. NULL once the link is closed. Returns owned.

@@ -80,14 +80,10 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 		rpc_stream_finish(stream, rpc_status_from_error(&error), error.message);
 }
 
+// The previous stage left in good order, or its call broke: `closed`, which follows, knows which.
 static void on_half_closed(struct rpc_stream *stream, void *user)
 {
-	struct inbound *inbound = user;
-	struct link *link = link_of(inbound);
-	if (link != NULL)
-		link_handle_left(link);
-	else
-		rpc_stream_finish(stream, RPC_OK, NULL);
+	rpc_stream_finish(stream, RPC_OK, NULL);
 }
 
 static void on_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)

@@ -1,0 +1,354 @@
+"""Peers that break the wire's rules, written against the protocol with another gRPC: after each of them the daemon
+still serves, and nothing of its memory is held. Needs grpcio and protoc."""
+
+import contextlib
+import os
+import queue
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import harness
+
+try:
+    import grpc
+    import google.protobuf  # noqa: F401
+except ImportError:
+    grpc = None
+
+
+def load_messages():
+    folder = tempfile.mkdtemp(prefix="penstock-test-proto-")
+    proto = os.path.join(harness.SOURCE, "proto")
+    subprocess.run(["protoc", f"-I{proto}", f"--python_out={folder}", "penstock/v1/stage_server.proto"], check=True)
+    sys.path.insert(0, folder)
+    from penstock.v1 import stage_server_pb2
+    return stage_server_pb2
+
+
+if grpc is not None:
+    pb = load_messages()
+
+
+class Stream:
+    """A bidirectional call, driven message by message."""
+
+    def __init__(self, channel, method, request=bytes, response=None):
+        self.requests = queue.Queue()
+        self.call = channel.stream_stream(f"/penstock.v1.StageServer/{method}", request_serializer=self.encode,
+                                          response_deserializer=response)(iter(self.requests.get, None))
+
+    @staticmethod
+    def encode(message):
+        return message if isinstance(message, bytes) else message.SerializeToString()
+
+    def send(self, message):
+        self.requests.put(message)
+
+    def answers(self, kind):
+        """Skips heartbeats until an answer of that kind; the call's end raises grpc.RpcError."""
+        for answer in self.call:
+            if answer.WhichOneof("body") == kind:
+                return getattr(answer, kind)
+            if answer.WhichOneof("body") == "failed":
+                raise Refused(answer.failed)
+            assert answer.WhichOneof("body") == "heartbeat", answer
+
+    def end(self):
+        """Waits for the call's end; gives its status."""
+        with contextlib.suppress(grpc.RpcError):
+            for _ in self.call:
+                pass
+        return self.call.code(), self.call.details()
+
+    def close(self):
+        self.call.cancel()
+        self.requests.put(None)
+
+
+class Refused(Exception):
+    def __init__(self, failed):
+        super().__init__(failed.message)
+
+
+@unittest.skipUnless(grpc, "needs grpcio")
+class Hostile(harness.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.daemon = self.start_daemons(1)[0]
+        self.channels = []
+        self.streams = []
+
+    def tearDown(self):
+        for stream in self.streams:
+            stream.close()
+        for channel in self.channels:
+            channel.close()
+        self.daemon.wait_until_free(15)
+        self.train("-H", self.hostfile([self.daemon]), "--steps", 1)  # it serves on
+        super().tearDown()
+
+    def channel(self):
+        channel = grpc.insecure_channel(self.daemon.address, [("grpc.use_local_subchannel_pool", 1),
+                                                              ("grpc.max_send_message_length", -1)])
+        self.channels.append(channel)
+        return channel
+
+    def session(self):
+        stream = Stream(self.channel(), "Session", response=pb.SessionResponse.FromString if grpc else None)
+        self.streams.append(stream)
+        return stream
+
+    def exchange(self):
+        stream = Stream(self.channel(), "Exchange", response=pb.ExchangeMessage.FromString)
+        self.streams.append(stream)
+        return stream
+
+    # ---- A tiny network of our own, cut in two: conv, relu, flatten | linear
+
+    def plan(self, stage, stages):
+        model = pb.Model(name="tiny", image_size=8, classes=10, layers=[
+            pb.Layer(kind=1, name="features.0", in_channels=3, out_channels=4, kernel_size=3, stride=1, padding=1,
+                     initializer=1),
+            pb.Layer(kind=2, name="features.1"), pb.Layer(kind=5, name="flatten"),
+            pb.Layer(kind=7, name="classifier.0", in_channels=256, out_channels=10, initializer=1)])
+        kinds = []
+        for b in range(2):
+            if stages == 1:
+                kinds += [(1, b), (2, b), (3, b)]
+            elif stage == 0:
+                kinds += [(1, b), (2, b), (6, b), (9, b), (3, b)]
+            else:
+                kinds += [(1, b), (7, b), (2, b), (3, b), (8, b)]
+        plan = pb.StagePlan(
+            model=model, pipeline_stage=stage, pipeline_size=stages, data_parallel_size=1, micro_batch_size=2,
+            micro_batches=2, slots=1, instructions=[pb.Instruction(kind=k, micro_batch=b) for k, b in kinds + [(10, 0), (11, 0)]],
+            optimizer=pb.Optimizer(name="SGD"), seed=1, raw_image_size=8, mean=[0, 0, 0], standard_deviation=[1, 1, 1],
+            first_layer=0 if stage == 0 else 3, end_layer=4 if stage == stages - 1 else 3)
+        if stage > 0:
+            plan.receive_depth_from_previous = plan.send_depth_to_previous = 1
+        if stage < stages - 1:
+            plan.receive_depth_from_next = plan.send_depth_to_next = 1
+        return plan
+
+    token = b"0123456789abcdef"
+
+    def open_message(self, stage=0, stages=1, **fields):
+        open_ = pb.Open(protocol_version=1, job="hostile", plan=self.plan(stage, stages), connections=1, chunk_bytes=4096)
+        if stage > 0:
+            open_.link_token = self.token
+        for name, value in fields.items():
+            setattr(open_, name, value)
+        return pb.SessionRequest(open=open_)
+
+    def opened(self, stage=0, stages=1):
+        stream = self.session()
+        stream.send(self.open_message(stage, stages))
+        stream.answers("opened")
+        return stream
+
+    def linked(self):
+        """A daemon that is stage 1, and we are its stage 0."""
+        session = self.opened(1, 2)
+        session.send(pb.SessionRequest(connect=pb.Connect()))
+        link = self.exchange()
+        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=1, link_token=self.token)))
+        link.answers("accepted")
+        self.assertEqual(link.answers("credit").tensors, 1)
+        session.answers("ready")
+        return session, link
+
+    def refused(self, stream, words, kind="opened"):
+        with self.assertRaises(Refused) as caught:
+            stream.answers(kind)
+        self.assertRegex(str(caught.exception), words)
+
+    # ---- Sessions
+
+    def test_open_that_is_wrong_is_refused_with_a_reason(self):
+        cases = [
+            (dict(protocol_version=99), "protocol version 99"), (dict(connections=0), "connections"),
+            (dict(connections=4000000000), "connections"), (dict(chunk_bytes=1), "chunk_bytes"),
+            (dict(link_token=b"x"), "link token"),
+        ]
+        for fields, words in cases:
+            with self.subTest(fields=fields):
+                stream = self.session()
+                stream.send(self.open_message(**fields))
+                self.refused(stream, words)
+
+    def test_requests_out_of_place_end_the_session(self):
+        early = [pb.SessionRequest(run_step=pb.RunStep()), pb.SessionRequest(save=pb.Save()),
+                 pb.SessionRequest(close=pb.Close()), pb.SessionRequest(connect=pb.Connect()), pb.SessionRequest(),
+                 pb.SessionRequest(batch=pb.Batch(kind=1), payload=b"x"),
+                 pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.weight"), payload=b"1234")]
+        for request in early:
+            with self.subTest(before_open=request.WhichOneof("body")):
+                stream = self.session()
+                stream.send(request)
+                self.refused(stream, "no place|takes none")
+        stream = self.opened()
+        stream.send(self.open_message())
+        self.refused(stream, "no place")
+
+    def test_steps_and_data_out_of_order_end_the_session(self):
+        def ready():
+            stream = self.opened()
+            stream.send(pb.SessionRequest(connect=pb.Connect()))
+            stream.answers("ready")
+            return stream
+
+        image = bytes(2 * 3 * 8 * 8)
+        cases = [
+            (pb.SessionRequest(run_step=pb.RunStep(step=1)), "step 1 was ordered, expected 0"),
+            (pb.SessionRequest(batch=pb.Batch(kind=1, step=0, micro_batch=1), payload=image), "micro-batch 1"),
+            (pb.SessionRequest(batch=pb.Batch(kind=1), payload=image[1:]), "383 bytes came"),
+            (pb.SessionRequest(batch=pb.Batch(kind=2), payload=b"\x00\x0b"), "label 11 of sample 1"),
+            (pb.SessionRequest(batch=pb.Batch(kind=9), payload=b"\x00"), "kind 9"),
+            (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=1)), "waits for none"),
+            (pb.SessionRequest(load_parameter=pb.LoadParameter(name="../../etc/passwd"), payload=b"1234"), "no such parameter"),
+            (pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[5]), payload=b"1234"), "shape"),
+            (pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[4], offset_bytes=4),
+                               payload=b"1234"), "bytes 4"),
+            (pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[4]), payload=bytes(20)), "20"),
+        ]
+        for request, words in cases:
+            with self.subTest(words=words):
+                stream = ready()
+                stream.send(request)
+                self.refused(stream, words, "step_report")
+        stream = ready()
+        for step in range(6):
+            stream.send(pb.SessionRequest(run_step=pb.RunStep(step=step)))
+        self.refused(stream, "while 4 wait", "step_report")
+
+    def test_messages_that_are_none_end_the_call(self):
+        good = self.open_message().SerializeToString()
+        for name, message in {
+            "cut off": good[:-3], "noise": os.urandom(500), "field with a huge length": b"\x0a" + b"\xff" * 9 + b"\x01",
+            "payload before the header": b"\x7a\x02xx" + good, "payload longer than the message": good + b"\x7a\xff\xff\x7f",
+        }.items():
+            with self.subTest(name):
+                stream = self.session()
+                stream.send(message)
+                try:
+                    self.refused(stream, ".")
+                except grpc.RpcError as error:
+                    self.assertNotEqual(error.code(), grpc.StatusCode.OK)
+        stream = self.session()
+        stream.send(bytes(20 << 20))  # over the largest message
+        self.assertEqual(stream.end()[0], grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    def test_many_idle_sessions_are_limited(self):
+        streams = [self.session() for _ in range(40)]
+        limited = 0
+        for stream in streams:
+            stream.send(pb.SessionRequest(heartbeat=pb.Heartbeat()))
+        for stream in streams:
+            try:
+                first = next(iter(stream.call))
+                limited += first.WhichOneof("body") == "failed" and "16 sessions" in first.failed.message
+            except grpc.RpcError:
+                pass
+        self.assertGreaterEqual(limited, 20)
+
+    # ---- Exchanges
+
+    def test_exchange_without_a_session_is_refused(self):
+        for message, code in ((pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=1, link_token=self.token)),
+                               grpc.StatusCode.PERMISSION_DENIED),
+                              (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=2, link_token=self.token)),
+                               grpc.StatusCode.FAILED_PRECONDITION),
+                              (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=1, link_token=b"short")),
+                               grpc.StatusCode.INVALID_ARGUMENT),
+                              (pb.ExchangeMessage(chunk=pb.TensorChunk()), grpc.StatusCode.INVALID_ARGUMENT),
+                              (b"\xff\xff", grpc.StatusCode.INVALID_ARGUMENT)):
+            with self.subTest(code=code):
+                stream = self.exchange()
+                stream.send(message)
+                self.assertEqual(stream.end()[0], code)
+
+    def test_exchange_connection_that_is_not_the_plans_is_refused(self):
+        self.opened(1, 2)
+        stream = self.exchange()
+        stream.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=1, link_token=self.token, connection=7)))
+        self.assertEqual(stream.end()[0], grpc.StatusCode.INVALID_ARGUMENT)
+
+    def test_tensors_that_are_not_the_plans_end_the_job(self):
+        def chunk(**fields):
+            size = fields.pop("size", 2048)
+            wanted = dict(step=0, micro_batch=0, gradient=False, dtype=1, shape=[2, 256], offset_bytes=0)
+            return pb.ExchangeMessage(chunk=pb.TensorChunk(**{**wanted, **fields}), payload=bytes(size))
+
+        cases = [
+            (chunk(step=1), "step 1"), (chunk(micro_batch=1), "micro-batch 1"), (chunk(gradient=True), "a gradient came"),
+            (chunk(dtype=2), "dtype"), (chunk(shape=[2, 255]), r"shape \(2, 255\), expected \(2, 256\)"),
+            (chunk(shape=[1] * 50), "shape"), (chunk(offset_bytes=2048), "bytes 2048"), (chunk(size=2047), "2047"),
+            (chunk(size=4096), "4096"), (chunk(size=0), r"\+0 came"), (pb.ExchangeMessage(credit=pb.Credit(tensors=4000000000)), "credit"),
+            (pb.ExchangeMessage(credit=pb.Credit(tensors=0)), "credit"), (pb.ExchangeMessage(accepted=pb.ExchangeAccepted()), "nobody"),
+            (pb.ExchangeMessage(), "no place"), (b"\x1a\x05\x08", "ExchangeMessage"),
+        ]
+        for message, words in cases:
+            with self.subTest(words=words):
+                session, link = self.linked()
+                link.send(message)
+                self.refused(session, words, "step_report")
+                session.close()
+                link.close()
+        for first, second, words in ((chunk(), chunk(), "expected step 0, micro-batch 1"),
+                                     (chunk(), chunk(micro_batch=1), "without a credit")):
+            session, link = self.linked()
+            link.send(first)
+            link.send(second)
+            self.refused(session, words, "step_report")
+
+    def test_peer_that_goes_away_ends_the_job(self):
+        session, link = self.linked()
+        link.call.cancel()
+        self.refused(session, "link to the previous stage", "step_report")
+
+    def test_peer_that_never_reads_does_not_stop_the_daemon(self):
+        self.linked()  # and is closed only at the end
+        self.assertEqual(self.daemon.get("/livez"), "ok\n")
+        self.train("-H", self.hostfile([self.daemon]), "--steps", 1)
+
+    # ---- The port itself
+
+    def test_bytes_that_are_no_http2(self):
+        for data in (os.urandom(5000), b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + os.urandom(5000),
+                     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + struct.pack(">I", 0xFFFFFF << 8)):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.daemon.port)) as connection:
+                connection.sendall(data)
+                connection.settimeout(0.5)
+                connection.recv(1000)
+        half_open = [socket.create_connection(("127.0.0.1", self.daemon.port)) for _ in range(50)]
+        self.assertEqual(self.daemon.get("/readyz"), "ok\n")
+        for connection in half_open:
+            connection.close()
+
+    def test_coordinator_that_falls_silent_loses_its_lease(self):
+        stream = self.opened()
+        begin = time.monotonic()
+        self.refused(stream, "silent", "step_report")
+        self.assertGreater(time.monotonic() - begin, 7)
+        self.daemon.wait_until_free(5)
+
+    def test_unknown_method_is_unimplemented(self):
+        with self.assertRaises(grpc.RpcError) as caught:
+            self.channel().unary_unary("/penstock.v1.StageServer/Shutdown")(b"", timeout=10)
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
+
+    def test_describe_with_noise_is_answered_or_refused(self):
+        describe = self.channel().unary_unary("/penstock.v1.StageServer/Describe",
+                                              response_deserializer=pb.DescribeResponse.FromString)
+        self.assertEqual(describe(b"", timeout=10).protocol_version, 1)
+        with self.assertRaises(grpc.RpcError):
+            describe(b"\xff" * 100, timeout=10)
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,133 @@
+"""Everything a person can get wrong: a message that says what and where, the documented exit code, and nothing started."""
+
+import json
+import os
+import shutil
+
+import harness
+
+
+class Refusals(harness.TestCase):
+    def refuse(self, code, words, *arguments):
+        with self.subTest(arguments=arguments):
+            run = self.penstock(*arguments, code=code)
+            self.assertRegex(run.error, words)
+
+    def test_command_line(self):
+        data = ["--dataset", self.dataset, "--local", 1]
+        self.refuse(2, "no command", "fly")
+        self.refuse(2, "--fly", "train", "--fly")
+        self.refuse(2, 'no model "resnet".*alexnet', "train", "--model", "resnet", *data)
+        self.refuse(2, "alexnet takes images of 63 x 63.*not 62 x 62", "train", "--image-size", 62, *data)
+        self.refuse(2, "vgg11 takes images of 32 x 32.*not 31 x 31", "train", "--model", "vgg11", "--image-size", 31, *data)
+        self.refuse(2, "--optimizer.*Lion", "train", "--optimizer", "Lion", *data)
+        self.refuse(2, "no schedule", "train", "--schedule", "zigzag", *data)
+        self.refuse(2, "no partition method", "train", "--partition-method", "best", *data)
+        self.refuse(2, "--split", "train", "--split", "3,2", "-p", 3, "--dataset", self.dataset, "--local", 3)
+        self.refuse(2, "23.*22 layers", "plan", "-p", 23)
+        self.refuse(2, "3.*only 2 slots", "train", "--dataset", self.dataset, "--local", 2, "-p", 3)
+        self.refuse(2, "-p 0", "train", "-p", 0, *data)
+        self.refuse(2, "--steps", "train", "--steps", "many", *data)
+        self.refuse(2, "--dropout", "train", "--dropout", 1.5, *data)
+        self.refuse(2, "needs a value", "train", "--steps")
+        self.refuse(2, "--dataset", "train", "--local", 1)
+        self.refuse(2, "-H HOSTFILE", "train", "--dataset", self.dataset)
+        self.refuse(2, "100.*24 \\* 4|24.*4.*100|100", "train", "--train-batch-size", 100, "--micro-batch-size", 24,
+                    "--gradient-accumulation-steps", 4, *data)
+
+    def test_deepspeed_config(self):
+        def config(text):
+            path = self.path("config.json")
+            with open(path, "w") as file:
+                file.write(text)
+            return path
+
+        train = ["train", "--dataset", self.dataset, "--local", 1, "--deepspeed-config"]
+        self.refuse(2, "config.json.*line 2|config.json:2", *train, config('{"train_batch_size": 8,\n oops}'))
+        self.refuse(2, "train_batch_size", *train, config('{"train_batch_size": "eight"}'))
+        self.refuse(2, "(?s)32.*4.*100|100.*32.*4", *train, config(json.dumps(
+            {"train_batch_size": 100, "train_micro_batch_size_per_gpu": 32, "gradient_accumulation_steps": 4})))
+        self.refuse(2, "Lion", *train, config('{"train_batch_size": 8, "optimizer": {"type": "Lion"}}'))
+        self.refuse(2, "nowhere.json", *train, self.path("nowhere.json"))
+        warned = self.penstock("plan", "--deepspeed-config",
+                               config('{"train_batch_size": 8, "zero_optimization": {"stage": 3}}'))
+        self.assertIn("zero_optimization", warned.error)
+
+    def test_hostfile(self):
+        for text, words in (("", "names no host"), ("node slots=0\n", ":1.*slots=0"), ("a slots=1\na slots=1\n", "twice"),
+                            ("a:99999 slots=1\n", "port"), ("a slot=1\n", "slot=1")):
+            path = self.path("hostfile")
+            with open(path, "w") as file:
+                file.write(text)
+            self.refuse(2, words, "nodes", "-H", path)
+
+    def test_dataset(self):
+        def broken(name, change):
+            folder = self.path(name)
+            shutil.copytree(self.dataset, folder)
+            change(os.path.join(folder, "data_batch_2.bin"))
+            return folder
+
+        def label(path):
+            with open(path, "r+b") as file:
+                file.seek(3073 * 5)
+                file.write(b"\x0a")
+
+        train = ["train", "--local", 1, "--dataset"]
+        self.refuse(2, "nowhere", *train, self.path("nowhere"))
+        self.refuse(2, "data_batch_2.bin", *train, broken("cut", lambda path: os.truncate(path, 5000)))
+        self.refuse(2, "data_batch_2.bin.*10", *train, broken("label", label))
+        self.refuse(2, "batch", *train, self.dataset, "--micro-batch-size", 1000, "--gradient-accumulation-steps", 4)
+
+    def test_load_and_save(self):
+        self.refuse(2, "nowhere.safetensors", "train", "--dataset", self.dataset, "--local", 1, "--load",
+                    self.path("nowhere.safetensors"))
+        saved = self.path("small.safetensors")
+        self.train("--local", 1, "--steps", 1, "--save", saved)
+        self.refuse(2, r"classifier.6.weight has shape \(10, 4096\) in the file, \(12, 4096\)", "train", "--dataset",
+                    self.dataset, "--local", 1, "--classes", 12, "--load", saved)
+        with open(saved, "r+b") as file:
+            file.truncate(1000000)
+        self.refuse(2, "small.safetensors", "train", "--dataset", self.dataset, "--local", 1, "--load", saved)
+        run = self.train("--local", 1, "--save", "/proc/nowhere/x.safetensors", code=2)
+        self.assertIn("/proc/nowhere", run.error)
+        self.assertNotIn("step 1", run.error)  # said before the work, not after it
+
+    def test_daemon_that_is_not_there_is_named(self):
+        daemon = self.start_daemons(1)[0]
+        gone = self.start_daemons(1)[0]
+        gone.stop()
+        run = self.train("-H", self.hostfile([daemon, gone]), code=4)
+        self.assertIn(gone.address, run.error)
+        self.assertIn("cannot be reached", run.error)
+        daemon.wait_until_free(5)
+        self.assertIn(gone.address, self.penstock("nodes", "-H", self.hostfile([daemon, gone]), code=4).error)
+
+    def test_memory_that_is_not_there_is_refused_with_numbers(self):
+        daemons = self.start_daemons(1, "--memory-limit", "100MiB")
+        run = self.train("-H", self.hostfile(daemons), code=3)
+        self.assertRegex(run.error, r"needs \d+\.\d MiB, and 100\.0 MiB of the device's limit of 100\.0 MiB are free")
+        self.assertEqual(daemons[0].used_bytes(), 0)
+
+    def test_second_job_that_does_not_fit_is_refused_and_the_first_goes_on(self):
+        daemons = self.start_daemons(1, "--memory-limit", "1GiB")
+        hostfile = self.hostfile(daemons)
+        path = self.path("first.json")
+        first = self.begin_train("-H", hostfile, "--steps", 40, "--json", path)
+        self.wait_for_steps(path)
+        second = self.train("-H", hostfile, code=3)
+        self.assertRegex(second.error, "1 other sessions hold")
+        self.assertEqual(first.finish().code, 0, first.error)
+
+    def test_daemon_options(self):
+        import subprocess
+        daemon = self.start_daemons(1)[0]
+        for words, arguments in (("--fly", ["--fly"]), ("cuda:0", ["--device", "cuda:0"]),
+                                 (daemon.address, ["--listen", daemon.address])):
+            run = subprocess.run([harness.PENSTOCKD, *arguments], capture_output=True, text=True, timeout=30)
+            self.assertIn(run.returncode, (1, 2))
+            self.assertIn(words, run.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()

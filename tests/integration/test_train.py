@@ -1,0 +1,96 @@
+"""Training end to end: over TCP and over --local, whatever the pipeline size, the schedule or the link, the losses are the
+same to the bit; parameters are saved and loaded; results are written."""
+
+import json
+import os
+
+import harness
+
+
+class Train(harness.TestCase):
+    def test_losses_do_not_depend_on_pipeline_size_or_schedule(self):
+        daemons = self.start_daemons(4)
+        hostfile = self.hostfile(daemons)
+        reference = self.losses("-H", hostfile, "-p", 1, "--steps", 4)
+        self.assertEqual(len(reference), 4)
+        self.assertEqual(len(set(reference)), 4)  # something is learned, or at least moves
+        for schedule in "gpipe", "1f1b":
+            for size in 1, 2, 3, 4:
+                with self.subTest(schedule=schedule, size=size):
+                    losses = self.losses("-H", hostfile, "-p", size, "--steps", 4, "--schedule", schedule)
+                    self.assertEqual(losses, reference)
+        for daemon in daemons:
+            daemon.wait_until_free(5)
+
+    def test_losses_do_not_depend_on_links_and_partition(self):
+        reference = self.losses("--local", 1, "--threads", 1, "--steps", 3)
+        self.assertEqual(self.losses("--local", 2, "--threads", 1, "--steps", 3, "--connections", 3, "--chunk-size", "4KiB"), reference)
+        self.assertEqual(self.losses("--local", 3, "--threads", 1, "--steps", 3, "--split", "3,8"), reference)
+        self.assertEqual(self.losses("--local", 3, "--threads", 1, "--steps", 3, "--partition-method", "type:linear"), reference)
+
+    def test_clipping_norm_is_over_all_stages(self):
+        config = self.path("clip.json")
+        with open(config, "w") as file:
+            json.dump({"gradient_clipping": 0.05, "train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 4,
+                       "optimizer": {"type": "SGD", "params": {"lr": 0.05, "momentum": 0.9}}}, file)
+        options = ["--image-size", 63, "--deepspeed-config", config, "--steps", 4, "--dataset", self.dataset]
+        runs = []
+        for size in 1, 3:
+            path = self.path("clip-steps.json")
+            self.penstock("train", *options, "--local", size, "--threads", 1, "--json", path)
+            steps = [line for line in harness.read_json_lines(path) if line["type"] == "step"]
+            runs.append([(step["loss"], step["gradient_norm"]) for step in steps])
+        self.assertEqual(runs[0], runs[1])
+        self.assertTrue(all(norm > 0.05 for _, norm in runs[0]))
+
+    def test_saved_parameters_train_on_as_if_never_saved(self):
+        saved, again, file = self.path("a.safetensors"), self.path("b.safetensors"), self.path("s.json")
+        self.train("--local", 3, "--steps", 2, "--save", saved)
+        self.train("--local", 2, "--steps", 1, "--load", saved, "--lr", 0, "--save", again, "--json", file)
+        with open(saved, "rb") as one, open(again, "rb") as other:
+            self.assertEqual(one.read(), other.read())
+
+    def test_results_for_people_and_programs(self):
+        path = self.path("results.json")
+        run = self.train("--local", 2, "--steps", 10, "--json", path)
+        self.assertRegex(run.out, r"steps: 10 loss: \d+\.\d{4} iter time \(s\): \d+\.\d{3} samples/sec: \d+\.\d{3}\n")
+        self.assertIn("8 steps, without 2 for warming up", run.out)
+        self.assertRegex(run.out, r"stage [01] on unix:\S+ is the busiest")
+        self.assertRegex(run.error, r"step 10/10  loss ")
+        lines = harness.read_json_lines(path)
+        self.assertEqual([line["type"] for line in lines], ["plan"] + ["step"] * 10 + ["summary"])
+        self.assertEqual([stage["pipeline_stage"] for stage in lines[0]["stages"]], [0, 1])
+        self.assertEqual(lines[-1]["steps"], 10)
+        self.assertTrue(lines[-1]["done"])
+        self.assertGreater(lines[-1]["samples_per_second"], 0)
+        sent = lines[5]["stages"][0]["sent_bytes"]
+        self.assertEqual(sent, 4 * lines[0]["stages"][0]["output_bytes"])  # 4 micro-batches
+
+    def test_two_jobs_at_once_on_the_same_daemons(self):
+        daemons = self.start_daemons(2)
+        hostfile = self.hostfile(daemons)
+        alone = self.losses("-H", hostfile, "--steps", 6)
+        paths = [self.path("one.json"), self.path("two.json")]
+        runs = [self.begin_train("-H", hostfile, "--steps", 6, "--json", path) for path in paths]
+        for run, path in zip(runs, paths):
+            run.finish()
+            self.assertEqual(run.code, 0, run.error)
+            self.assertEqual([line["loss"] for line in harness.read_json_lines(path) if line["type"] == "step"], alone)
+
+    def test_plan_and_nodes(self):
+        plan = self.penstock("plan", "-p", 3, "--split", "3,8").out
+        self.assertIn("features.3 .. features.7", plan)
+        daemon = self.start_daemons(1)[0]
+        nodes = self.penstock("nodes", "-H", self.hostfile([daemon])).out
+        self.assertIn(daemon.address, nodes)
+        self.assertIn("device cpu: 1 threads", nodes)
+
+    def test_local_leaves_nothing_behind(self):
+        before = set(os.listdir("/tmp"))
+        self.train("--local", 2, "--steps", 1)
+        self.assertFalse([name for name in set(os.listdir("/tmp")) - before if name.startswith("penstock-")
+                          and not name.startswith("penstock-test")])
+
+
+if __name__ == "__main__":
+    harness.main()
