@@ -2,6 +2,7 @@
 // copies it to where it belongs; everything else is posted to the loop, where the state is.
 #include <ctype.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,6 +266,7 @@ static void free_if_over(struct session *session)
 	rpc_stream_unref(session->stream);
 	pthread_mutex_destroy(&session->lock);
 	free(session);
+	malloc_trim(0); // a job's buffers are large, and the next job may be another daemon's
 }
 
 void session_end(struct session *session, const struct error *error, bool lost, enum neighbour neighbour)

@@ -20,37 +20,50 @@ import networks
 job = json.loads(sys.argv[2])
 torch.manual_seed(7)
 torch.set_num_threads(2)
-model = networks.create(job["model"], 10, 0.0)
+
+def train(dtype):
+    # The parameters after five steps in this precision.
+    model = networks.create(job["model"], 10, 0.0)
+    model.load_state_dict(load_file(job["weights"]))
+    model.to(dtype)
+    if job["optimizer"] == "SGD":
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    else:
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    n, m = 4, 4
+    for step in range(5):
+        optimizer.zero_grad()
+        for b in range(m):
+            part = records[(step * m + b) * n:(step * m + b + 1) * n]
+            images = torch.from_numpy(part[:, 1:].reshape(n, 3, 32, 32).copy())
+            x = networks.normalised(images, 64, mean, deviation, dtype)
+            labels = torch.from_numpy(part[:, 0].astype(np.int64))
+            (torch.nn.functional.cross_entropy(networks.logits(model, x), labels) / m).backward()
+        optimizer.step()
+    return {name: value.double() for name, value in model.state_dict().items()}
+
 if job["do"] == "create":
+    model = networks.create(job["model"], 10, 0.0)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, job["weights"])
     sys.exit()
-model.load_state_dict(load_file(job["weights"]))
 records = np.concatenate([np.fromfile(f"{job['dataset']}/data_batch_{i}.bin", np.uint8).reshape(-1, 3073) for i in range(1, 6)])
 mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-if job["optimizer"] == "SGD":
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
-else:
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-n, m = 4, 4
-for step in range(5):
-    optimizer.zero_grad()
-    for b in range(m):
-        part = records[(step * m + b) * n:(step * m + b + 1) * n]
-        x = networks.normalised(torch.from_numpy(part[:, 1:].reshape(n, 3, 32, 32).copy()), 64, mean, deviation)
-        loss = torch.nn.functional.cross_entropy(networks.logits(model, x), torch.from_numpy(part[:, 0].astype(np.int64)))
-        (loss / m).backward()
-    optimizer.step()
-ours, worst = load_file(job["ours"]), 0.0
-initial = load_file(job["weights"])
-for name, theirs in model.state_dict().items():
+single, exact = train(torch.float32), train(torch.float64)
+ours, initial = load_file(job["ours"]), load_file(job["weights"])
+result = {}
+for name in exact:
     assert not torch.equal(ours[name], initial[name]), name + " did not move"
-    worst = max(worst, ((ours[name] - theirs).norm() / theirs.norm()).item())
-print(worst)
+    scale = exact[name].norm()
+    result[name] = [((ours[name] - single[name]).norm() / scale).item(), ((ours[name] - exact[name]).norm() / scale).item(),
+                    ((single[name] - exact[name]).norm() / scale).item()]
+print(json.dumps(result))
 """
 
 
 @unittest.skipUnless(HAS_TORCH, f"{PYTHON} has no torch")
 class PyTorch(harness.TestCase):
+    images = 2000
+
     def torch(self, **job):
         run = subprocess.run([PYTHON, "-c", TORCH_SIDE, os.path.join(harness.SOURCE, "tests", "golden"), json.dumps(job)],
                              capture_output=True, text=True, timeout=300)
@@ -67,9 +80,13 @@ class PyTorch(harness.TestCase):
         self.penstock("train", "--model", model, "--dataset", self.dataset, "--image-size", 64, "--deepspeed-config", config,
                       "--local", 3, "--steps", 5, "--no-shuffle", "--dropout", 0, "--load", weights, "--save", ours,
                       seconds=240)
-        worst = float(self.torch(do="compare", **job))
-        print(f"{model}, {optimizer}: largest relative difference of a parameter {worst:.2e}")
-        self.assertLess(worst, 1e-4)
+        for name, values in json.loads(self.torch(do="compare", **job)).items():
+            from_single, from_exact, spread = values
+            # Where PyTorch itself is further from the exact arithmetic than the bar (VGG's biases begin at zero, and
+            # momentum amplifies what rounding decides), being as near as PyTorch is all that can be asked.
+            print(f"{model} {optimizer} {name}: from PyTorch {from_single:.1e}; PyTorch from float64 {spread:.1e}")
+            self.assertLess(from_single, max(1e-4, spread), name)
+            self.assertLess(from_exact, max(1e-4, 1.5 * spread), name)
 
     def test_alexnet_sgd(self):
         self.check("alexnet", "SGD", {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4})
