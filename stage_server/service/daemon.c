@@ -84,9 +84,13 @@ static void on_drain_tick(uv_timer_t *timer)
 static void on_signal(uv_signal_t *handle, int number)
 {
 	struct daemon *daemon = handle->data;
-	if (daemon->draining)
+	const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+	if (daemon->draining) {
+		log_info("stopping at once: a second signal, %s", name);
+		uv_stop(&daemon->loop);
 		return;
-	log_info("stopping: %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+	}
+	log_info("stopping: %s", name);
 	daemon->draining = true;
 	daemon->drain_began_ns = clock_now_ns();
 	unary_drain(daemon->unary);
@@ -233,10 +237,10 @@ static void close_all(struct daemon *daemon)
 	if (daemon->loop_is_open) {
 		uv_close((uv_handle_t *)&daemon->tick, NULL);
 		uv_close((uv_handle_t *)&daemon->drain, NULL);
-		uv_close((uv_handle_t *)&daemon->on_terminate, NULL);
-		uv_close((uv_handle_t *)&daemon->on_interrupt, NULL);
+		// The signal handlers stay: without them a second SIGTERM would end an orderly end.
+		uv_unref((uv_handle_t *)&daemon->on_terminate);
+		uv_unref((uv_handle_t *)&daemon->on_interrupt);
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
-		uv_loop_close(&daemon->loop);
 	}
 	http_destroy(daemon->http);
 	event_queue_destroy(daemon->queue);
@@ -250,7 +254,8 @@ static void close_all(struct daemon *daemon)
 
 bool daemon_run(const struct daemon_options *options, struct error *error)
 {
-	struct daemon daemon = {.options = options};
+	static struct daemon daemon; // not on the stack: the signal handlers outlive this call
+	daemon = (struct daemon){.options = options};
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) && open_device(&daemon, error) &&
