@@ -98,7 +98,6 @@ size_t runtime_arguments(grpc_arg ret_args[RUNTIME_MAXIMUM_ARGUMENTS])
 	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
 	ret_args[count++] = runtime_argument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 4 << 20);
 	ret_args[count++] = runtime_argument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 << 20);
-	ret_args[count++] = runtime_argument(GRPC_ARG_HTTP2_WRITE_BUFFER_SIZE, 4 << 20);
 	ret_args[count++] = runtime_argument(GRPC_ARG_TCP_READ_CHUNK_SIZE, 1 << 20);
 	ret_args[count++] = runtime_argument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, 4 << 20);
 	return count;

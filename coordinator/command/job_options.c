@@ -49,7 +49,7 @@ const char job_command_options_help[] =
 	"  --schedule NAME           1f1b (default) or gpipe\n"
 	"  --threads N               threads of each daemon that --local starts (default: the cores in equal shares)\n"
 	"  --memory-limit SIZE       memory limit of each daemon that --local starts\n"
-	"  --connections N           connections per boundary between stages (default 1)\n"
+	"  --connections N           connections per boundary between stages (default 2)\n"
 	"  --chunk-size SIZE         largest piece in which tensors are sent (default 2MiB)\n";
 
 enum option_code {
