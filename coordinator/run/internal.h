@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "common/rpc/protocol.h"
+#include "coordinator/run/heartbeat.h"
 #include "coordinator/run/job.h"
 #include "coordinator/run/stage_session.h"
 
@@ -16,7 +17,7 @@ struct job {
 	struct stage_events *events;
 	struct stage_session **sessions; // [stages]
 	uint8_t (*tokens)[PROTOCOL_TOKEN_BYTES];
-	uint64_t heartbeat_ns;
+	struct heartbeat *heartbeat;
 	uint64_t step; // the first one not done: for messages
 	bool running;  // steps were ordered
 
@@ -28,7 +29,7 @@ struct job {
 	struct error save_error; // the first; code NONE until then
 };
 
-// Waits for the next event of any stage; sends heartbeats, notices silence. NULL with an error when the job is over: a
+// Waits for the next event of any stage; notices silence. NULL with an error when the job is over: a
 // stage failed or was lost, or job_interrupt. Returns owned; it has a response.
 struct stage_event *job_next_event(struct job *job, struct error *error);
 // Waits until each stage has sent `what` once. `take` may look at it.

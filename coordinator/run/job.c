@@ -9,7 +9,7 @@
 #include "coordinator/run/internal.h"
 
 enum {
-	WAIT_MS = 200,   // for an event, before looking at heartbeats and interrupts
+	WAIT_MS = 200,   // for an event, before looking at silence and interrupts
 	BLAME_MS = 1000, // how long others may still name the cause
 	CLOSE_MS = 10000,
 };
@@ -90,19 +90,13 @@ static bool check_pulse(struct job *job, struct error *error)
 {
 	if (interrupted)
 		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
-	uint64_t now = clock_now_ns();
-	bool beat = now - job->heartbeat_ns >= PROTOCOL_HEARTBEAT_MS * UINT64_C(1000000);
 	for (uint32_t s = 0; s < job->stages; s++) {
 		uint64_t silent_ms = stage_session_silent_ms(job->sessions[s]);
 		if (silent_ms > PROTOCOL_TIMEOUT_MS)
 			return error_set(error, ERROR_UNREACHABLE,
 					 "stage %u on %s was lost at step %" PRIu64 ": it has been silent for %" PRIu64 " ms", s,
 					 stage_session_address(job->sessions[s]), job->step, silent_ms);
-		if (beat)
-			stage_session_heartbeat(job->sessions[s]);
 	}
-	if (beat)
-		job->heartbeat_ns = now;
 	return true;
 }
 
@@ -192,6 +186,8 @@ static bool open_stages(struct job *job, struct error *error)
 	for (uint32_t s = 0; s < job->stages; s++)
 		if (!open_stage(job, s, error))
 			return false;
+	if (!heartbeat_start(job->sessions, job->stages, &job->heartbeat, error))
+		return false;
 	return job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED, take_opened, error);
 }
 
@@ -221,6 +217,7 @@ static void close_stages(struct job *job)
 
 static void destroy(struct job *job)
 {
+	heartbeat_stop(job->heartbeat);
 	for (uint32_t s = 0; s < job->stages && job->sessions != NULL; s++)
 		stage_session_destroy(job->sessions[s]);
 	stage_events_destroy(job->events);
@@ -235,14 +232,13 @@ bool job_run(const struct job_options *options, struct error *error)
 {
 	struct job job = {.options = *options, .plan = options->plan, .stages = options->plan->options.pipeline_size};
 	pthread_mutex_init(&job.save_lock, NULL);
-	job.heartbeat_ns = clock_now_ns();
 	job.events = stage_events_create();
 	job.sessions = calloc(job.stages, sizeof(*job.sessions));
 	job.tokens = calloc(job.stages, sizeof(*job.tokens));
 	bool ok = (job.events != NULL && job.sessions != NULL && job.tokens != NULL) ||
 		  error_set(error, ERROR_FAILED, "out of memory");
-	ok = ok && parameters_prepare_save(&job, error) && open_stages(&job, error) && parameters_load(&job, error) && link_stages(&job, error) &&
-	     steps_run(&job, error) && parameters_save(&job, error);
+	ok = ok && parameters_prepare_save(&job, error) && open_stages(&job, error) && parameters_load(&job, error) &&
+	     link_stages(&job, error) && steps_run(&job, error) && parameters_save(&job, error);
 	if (ok)
 		close_stages(&job);
 	destroy(&job);

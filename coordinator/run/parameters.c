@@ -69,20 +69,49 @@ static void load_one(struct job *job, struct stage_session *session, uint32_t in
 	}
 }
 
+// Sends the stage's next parameter; false when it has them all.
+static bool load_next(struct job *job, uint32_t stage, uint32_t *next, struct buffer_pool *pool)
+{
+	if (*next == model_first_parameter(&job->plan->model, job->plan->stages[stage].end_layer))
+		return false;
+	load_one(job, job->sessions[stage], (*next)++, pool);
+	return true;
+}
+
+// All stages at once, each parameter when the stage has the one before. `next` is [stages].
+static bool load_all(struct job *job, uint32_t *next, struct buffer_pool *pool, struct error *error)
+{
+	uint32_t loading = 0;
+	for (uint32_t s = 0; s < job->stages; s++) {
+		next[s] = model_first_parameter(&job->plan->model, job->plan->stages[s].first_layer);
+		loading += load_next(job, s, &next[s], pool);
+	}
+	while (loading > 0) {
+		struct stage_event *event = job_next_event(job, error);
+		if (event == NULL)
+			return false;
+		bool ok = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_LOADED ||
+			  job_unexpected(job, event, error);
+		if (ok)
+			loading -= !load_next(job, event->stage, &next[event->stage], pool);
+		stage_event_free(event);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
 bool parameters_load(struct job *job, struct error *error)
 {
 	if (job->options.load == NULL)
 		return true;
+	uint32_t *next = calloc(job->stages, sizeof(*next));
 	struct buffer_pool *pool = buffer_pool_create(PROTOCOL_PARAMETER_CHUNK_BYTES, LOAD_BUFFERS);
-	if (pool == NULL)
-		return error_set(error, ERROR_FAILED, "out of memory");
-	for (uint32_t s = 0; s < job->stages; s++) {
-		uint32_t end = model_first_parameter(&job->plan->model, job->plan->stages[s].end_layer);
-		for (uint32_t i = model_first_parameter(&job->plan->model, job->plan->stages[s].first_layer); i < end; i++)
-			load_one(job, job->sessions[s], i, pool);
-	}
+	bool ok = next != NULL && pool != NULL ? load_all(job, next, pool, error)
+					       : error_set(error, ERROR_FAILED, "out of memory");
+	free(next);
 	buffer_pool_destroy(pool);
-	return true;
+	return ok;
 }
 
 // ---- Save

@@ -2,7 +2,7 @@
 // job put into one queue.
 //
 // Threads: everything belongs to the job's thread, except that gRPC's threads fill the queue and hand saved parameters to
-// their receiver.
+// their receiver, and that stage_session_heartbeat may be called from any.
 #pragma once
 
 #include <stdbool.h>

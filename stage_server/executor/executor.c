@@ -201,12 +201,25 @@ static bool run_step(struct executor *executor, const struct step_order *order, 
 			 result == STEP_LOST_PREVIOUS ? "previous" : "next");
 }
 
+static bool load(struct executor *executor, const struct order *order, struct error *error)
+{
+	struct parameter parameter;
+	model_parameter(&executor->plan->model, order->parameter, &parameter);
+	if (!executor->ops->write_parameter(executor->program, order->parameter, order->values, error))
+		return error_wrap(error, "load %s", parameter.name);
+	pthread_mutex_lock(&executor->lock);
+	executor->load_is_waiting = false;
+	pthread_mutex_unlock(&executor->lock);
+	executor->options.events->loaded(executor->options.user, &parameter);
+	return true;
+}
+
 // Runs one order; false ends the thread, with error code NONE when all is well.
 static bool obey(struct executor *executor, const struct order *order, struct error *error)
 {
 	switch (order->kind) {
 	case ORDER_LOAD:
-		return executor->ops->write_parameter(executor->program, order->parameter, order->values, error);
+		return load(executor, order, error);
 	case ORDER_STEP:
 		return run_step(executor, &order->step, error);
 	case ORDER_SAVE:
@@ -327,6 +340,7 @@ static bool push_order(struct executor *executor, const struct order *order, str
 		executor->closing = order->kind == ORDER_CLOSE;
 		executor->queued_steps += order->kind == ORDER_STEP;
 		executor->next_step += order->kind == ORDER_STEP;
+		executor->load_is_waiting |= order->kind == ORDER_LOAD;
 		pthread_cond_signal(&executor->changed);
 	}
 	pthread_mutex_unlock(&executor->lock);
@@ -340,10 +354,12 @@ bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter 
 {
 	struct order order = {.kind = ORDER_LOAD};
 	pthread_mutex_lock(&executor->lock);
-	bool began = executor->next_step > 0;
+	bool began = executor->next_step > 0, early = executor->load_is_waiting;
 	pthread_mutex_unlock(&executor->lock);
 	if (began)
 		return error_set(error, ERROR_PROTOCOL, "load %.80s: the first step was ordered already", chunk->name);
+	if (early)
+		return error_set(error, ERROR_PROTOCOL, "load %.80s: it came before the last parameter's Loaded", chunk->name);
 	if (!loader_put(executor->loader, chunk, incoming, &order.parameter, &order.values, error))
 		return false;
 	return order.values == NULL || push_order(executor, &order, error);

@@ -31,6 +31,7 @@ struct executor_events {
 	bool (*reserve)(void *user, const struct memory_use *use, uint64_t exchange_bytes, struct error *error);
 	// The program stands and its parameters are drawn; executor_link works from now on.
 	void (*opened)(void *user, uint64_t parameters);
+	void (*loaded)(void *user, const struct parameter *parameter); // executor_load takes the next one
 	void (*step_done)(void *user, const struct step_report *report);
 	void (*gradient_norms)(void *user, uint64_t step, uint32_t first_parameter, const double *squares, uint32_t count);
 	void (*saved_parameter)(void *user, const struct parameter *parameter, struct buffer *values, uint64_t offset_bytes,

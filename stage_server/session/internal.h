@@ -66,6 +66,7 @@ void inbound_tick(struct session_host *host, uint64_t now_ns);
 
 // reply.c: SessionResponses. Any thread.
 void reply_opened(struct session *session, uint64_t parameters);
+void reply_loaded(struct session *session, const struct parameter *parameter);
 void reply_ready(struct session *session);
 void reply_heartbeat(struct session *session);
 void reply_closed(struct session *session);

@@ -25,6 +25,13 @@ void reply_opened(struct session *session, uint64_t parameters)
 	REPLY(session, OPENED, opened, opened);
 }
 
+void reply_loaded(struct session *session, const struct parameter *parameter)
+{
+	Penstock__V1__Loaded loaded = PENSTOCK__V1__LOADED__INIT;
+	loaded.name = (char *)parameter->name;
+	REPLY(session, LOADED, loaded, loaded);
+}
+
 void reply_ready(struct session *session)
 {
 	Penstock__V1__Ready ready = PENSTOCK__V1__READY__INIT;

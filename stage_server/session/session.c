@@ -124,6 +124,11 @@ static void on_finished(void *user, bool in_good_order)
 	post(&(struct session_event){.kind = EVENT_FINISHED, .session = user, .flag = in_good_order});
 }
 
+static void on_loaded(void *user, const struct parameter *parameter)
+{
+	reply_loaded(user, parameter);
+}
+
 static void on_step_done(void *user, const struct step_report *report)
 {
 	reply_step(user, report);
@@ -148,6 +153,7 @@ static void on_saved(void *user, uint32_t parameters)
 static const struct executor_events executor_events = {
 	.reserve = on_reserve,
 	.opened = on_opened,
+	.loaded = on_loaded,
 	.step_done = on_step_done,
 	.gradient_norms = on_norms,
 	.saved_parameter = on_saved_parameter,
