@@ -5,15 +5,16 @@
 #include "common/base/error.h"
 #include "coordinator/command/command.h"
 
-static const char usage[] = "Usage: penstock COMMAND [OPTION]...\n"
-			    "\n"
-			    "  train                     trains a model over stage daemons\n"
-			    "  plan                      prints how a model would be cut, and trains nothing\n"
-			    "  nodes                     shows what the daemons of a hostfile are and do\n"
-			    "  dataset synthesize DIR    draws a small data set in CIFAR-10's format\n"
-			    "\n"
-			    "penstock COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 out of memory (the\n"
-			    "plan does not fit), 4 a node could not be reached or was lost.\n";
+static const char usage[] =
+	"Usage: penstock COMMAND [OPTION]...\n"
+	"\n"
+	"  train                     trains a model over stage daemons\n"
+	"  plan                      prints how a model would be cut, and trains nothing\n"
+	"  nodes                     shows what the daemons of a hostfile are and do\n"
+	"  dataset synthesize DIR    draws a small data set in CIFAR-10's format\n"
+	"\n"
+	"penstock COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 out of memory (the\n"
+	"plan does not fit), 4 a node could not be reached or was lost.\n";
 
 static const struct {
 	const char *name;

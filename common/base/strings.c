@@ -11,9 +11,9 @@ static const struct {
 	const char *suffix;
 	double factor;
 } byte_units[] = {
-	{"", 1},           {"B", 1},           {"KiB", 0x1p10},   {"MiB", 0x1p20},   {"GiB", 0x1p30}, {"TiB", 0x1p40},
-	{"K", 0x1p10},     {"M", 0x1p20},      {"G", 0x1p30},     {"T", 0x1p40},     {"kB", 1e3},     {"KB", 1e3},
-	{"MB", 1e6},       {"GB", 1e9},        {"TB", 1e12},
+	{"", 1},         {"B", 1},      {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30},
+	{"TiB", 0x1p40}, {"K", 0x1p10}, {"M", 0x1p20},   {"G", 0x1p30},   {"T", 0x1p40},
+	{"kB", 1e3},     {"KB", 1e3},   {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12},
 };
 
 bool strings_parse_bytes(const char *text, uint64_t *ret_bytes, struct error *error)
@@ -38,15 +38,14 @@ bool strings_parse_bytes(const char *text, uint64_t *ret_bytes, struct error *er
 			 text);
 }
 
-bool strings_parse_integer(const char *text, int64_t minimum, int64_t maximum, int64_t *ret_value,
-			   struct error *error)
+bool strings_parse_integer(const char *text, int64_t minimum, int64_t maximum, int64_t *ret_value, struct error *error)
 {
 	char *end = NULL;
 	errno = 0;
 	long long value = strtoll(text, &end, 10);
 	if (end == text || *end != '\0' || errno != 0 || value < minimum || value > maximum)
-		return error_set(error, ERROR_USAGE,
-				 "\"%.80s\" is not a whole number from %" PRId64 " to %" PRId64, text, minimum, maximum);
+		return error_set(error, ERROR_USAGE, "\"%.80s\" is not a whole number from %" PRId64 " to %" PRId64,
+				 text, minimum, maximum);
 	*ret_value = value;
 	return true;
 }

@@ -11,8 +11,7 @@
 // "16GiB", "512MiB", "1024", "1.5GB" to bytes; refuses anything else, naming what is accepted.
 bool strings_parse_bytes(const char *text, uint64_t *ret_bytes, struct error *error);
 // A whole decimal number within [minimum, maximum]; the message names both.
-bool strings_parse_integer(const char *text, int64_t minimum, int64_t maximum, int64_t *ret_value,
-			   struct error *error);
+bool strings_parse_integer(const char *text, int64_t minimum, int64_t maximum, int64_t *ret_value, struct error *error);
 bool strings_parse_number(const char *text, double *ret_value, struct error *error);
 // 1536 -> "1.5 KiB"; returns `into`.
 char *strings_format_bytes(uint64_t bytes, char *into, size_t size);

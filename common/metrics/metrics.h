@@ -18,7 +18,7 @@ struct metric_family {
 	double scale;
 };
 
-struct metrics *metrics_create(void); // NULL when memory is out
+struct metrics *metrics_create(void);          // NULL when memory is out
 void metrics_destroy(struct metrics *metrics); // takes NULL
 // `labels` as they are written: "pipeline_stage=\"0\",direction=\"next\"", "" for none. The same name and labels give the
 // same series. `family` is kept: it must outlive the metrics. Never NULL: when memory is out, a series that nobody sees.

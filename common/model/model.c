@@ -30,9 +30,8 @@ static struct layer *add_layer(struct model *model, enum layer_kind kind, const 
 	return layer;
 }
 
-void architecture_add_convolution(struct model *model, const char *name, uint32_t in_channels,
-				  uint32_t out_channels, uint32_t kernel_size, uint32_t stride,
-				  uint32_t padding, enum initializer initializer)
+void architecture_add_convolution(struct model *model, const char *name, uint32_t in_channels, uint32_t out_channels,
+				  uint32_t kernel_size, uint32_t stride, uint32_t padding, enum initializer initializer)
 {
 	struct layer *layer = add_layer(model, LAYER_CONVOLUTION, name);
 	layer->in_channels = in_channels;
@@ -70,8 +69,8 @@ void architecture_add_dropout(struct model *model, const char *name, float proba
 	add_layer(model, LAYER_DROPOUT, name)->probability = probability;
 }
 
-void architecture_add_linear(struct model *model, const char *name, uint32_t in_features,
-			     uint32_t out_features, enum initializer initializer)
+void architecture_add_linear(struct model *model, const char *name, uint32_t in_features, uint32_t out_features,
+			     enum initializer initializer)
 {
 	struct layer *layer = add_layer(model, LAYER_LINEAR, name);
 	layer->in_channels = in_features;
@@ -79,8 +78,8 @@ void architecture_add_linear(struct model *model, const char *name, uint32_t in_
 	layer->initializer = initializer;
 }
 
-static bool build(const struct architecture *architecture, uint32_t image_size, uint32_t classes,
-		  float dropout, struct model *model, struct error *error)
+static bool build(const struct architecture *architecture, uint32_t image_size, uint32_t classes, float dropout,
+		  struct model *model, struct error *error)
 {
 	*model = (struct model){.image_size = image_size, .classes = classes};
 	snprintf(model->name, sizeof(model->name), "%s", architecture->name);
@@ -97,31 +96,28 @@ static uint32_t smallest_image_size(const struct architecture *architecture)
 	return size;
 }
 
-bool model_create(const char *name, uint32_t image_size, uint32_t classes, float dropout,
-		  struct model *ret_model, struct error *error)
+bool model_create(const char *name, uint32_t image_size, uint32_t classes, float dropout, struct model *ret_model,
+		  struct error *error)
 {
 	const struct architecture *architecture = NULL;
 	for (size_t i = 0; i < sizeof(architectures) / sizeof(architectures[0]); i++)
 		if (strcmp(name, architectures[i].name) == 0)
 			architecture = &architectures[i];
 	if (architecture == NULL)
-		return error_set(error, ERROR_USAGE, "there is no model \"%.40s\"; there are %s", name,
-				 model_names());
+		return error_set(error, ERROR_USAGE, "there is no model \"%.40s\"; there are %s", name, model_names());
 	if (classes < 1 || classes > MODEL_MAXIMUM_CLASSES)
 		return error_set(error, ERROR_USAGE, "%u classes: a model has from 1 to %d", classes,
 				 MODEL_MAXIMUM_CLASSES);
 	if (!(dropout < 1)) // NaN too
-		return error_set(error, ERROR_USAGE, "dropout %g: it must be at least 0 and below 1",
-				 (double)dropout);
+		return error_set(error, ERROR_USAGE, "dropout %g: it must be at least 0 and below 1", (double)dropout);
 
 	struct model model;
 	if (image_size > MODEL_MAXIMUM_IMAGE_SIZE ||
 	    !build(architecture, image_size, classes, dropout < 0 ? default_dropout : dropout, &model, NULL))
-		return error_set(
-			error, ERROR_USAGE,
-			"%s takes images of %u x %u pixels at least and %d x %d at most, not %u x %u", name,
-			smallest_image_size(architecture), smallest_image_size(architecture),
-			MODEL_MAXIMUM_IMAGE_SIZE, MODEL_MAXIMUM_IMAGE_SIZE, image_size, image_size);
+		return error_set(error, ERROR_USAGE,
+				 "%s takes images of %u x %u pixels at least and %d x %d at most, not %u x %u", name,
+				 smallest_image_size(architecture), smallest_image_size(architecture),
+				 MODEL_MAXIMUM_IMAGE_SIZE, MODEL_MAXIMUM_IMAGE_SIZE, image_size, image_size);
 	*ret_model = model;
 	return true;
 }

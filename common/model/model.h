@@ -80,7 +80,7 @@ bool model_create(const char *name, uint32_t image_size, uint32_t classes, float
 		  struct error *error);
 // Checks every layer (a peer may have written it) and fills the shapes. ERROR_USAGE names the layer.
 bool model_infer_shapes(struct model *model, struct error *error);
-const char *model_names(void); // "alexnet, vgg11, ..." for messages
+const char *model_names(void);                     // "alexnet, vgg11, ..." for messages
 const char *layer_kind_name(enum layer_kind kind); // PyTorch's class names: "Conv2d", "ReLU", ...
 
 uint32_t model_parameter_count(const struct model *model);

@@ -23,7 +23,7 @@ struct optimizer_step {
 	float gradient_scale; // multiplies every gradient first (clipping); 1 otherwise
 };
 
-const char *optimizer_name(enum optimizer_kind kind); // "SGD", "Adam", "AdamW"
+const char *optimizer_name(enum optimizer_kind kind);                  // "SGD", "Adam", "AdamW"
 bool optimizer_parse(const char *name, enum optimizer_kind *ret_kind); // any case
 // State tensors, each as large as the parameters: SGD 1 (momentum buffer), Adam and AdamW 2.
 uint32_t optimizer_state_tensors(enum optimizer_kind kind);

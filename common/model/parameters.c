@@ -14,15 +14,13 @@ static bool has_parameters(const struct layer *layer)
 // Inputs of one output, which is what one element of the output sums over.
 static uint64_t fan_in(const struct layer *layer)
 {
-	uint64_t window = layer->kind == LAYER_CONVOLUTION ? (uint64_t)layer->kernel_size * layer->kernel_size
-							   : 1;
+	uint64_t window = layer->kind == LAYER_CONVOLUTION ? (uint64_t)layer->kernel_size * layer->kernel_size : 1;
 	return layer->in_channels * window;
 }
 
 static uint64_t fan_out(const struct layer *layer)
 {
-	uint64_t window = layer->kind == LAYER_CONVOLUTION ? (uint64_t)layer->kernel_size * layer->kernel_size
-							   : 1;
+	uint64_t window = layer->kind == LAYER_CONVOLUTION ? (uint64_t)layer->kernel_size * layer->kernel_size : 1;
 	return layer->out_channels * window;
 }
 
@@ -71,8 +69,7 @@ void model_parameter(const struct model *model, uint32_t index, struct parameter
 			parameter.dimensions[2] = parameter.dimensions[3] = layer->kernel_size;
 		}
 	}
-	snprintf(parameter.name, sizeof(parameter.name), "%s.%s", layer->name,
-		 parameter.is_bias ? "bias" : "weight");
+	snprintf(parameter.name, sizeof(parameter.name), "%s.%s", layer->name, parameter.is_bias ? "bias" : "weight");
 	*ret_parameter = parameter;
 }
 
@@ -122,9 +119,8 @@ void model_draw_parameter(const struct model *model, const struct parameter *par
 		if (parameter->is_bias)
 			break;
 		draw_normal(key, parameter->count,
-			    layer->initializer == INITIALIZER_NORMAL_001
-				    ? 0.01f
-				    : (float)sqrt(2 / (double)fan_out(layer)),
+			    layer->initializer == INITIALIZER_NORMAL_001 ? 0.01f
+									 : (float)sqrt(2 / (double)fan_out(layer)),
 			    ret_values);
 		return;
 	case INITIALIZER_NONE:

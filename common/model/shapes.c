@@ -38,22 +38,19 @@ static bool name_is_valid(const char name[MODEL_NAME_SIZE])
 	return strspn(name, letters) == length;
 }
 
-static bool check_field(const char *what, uint32_t value, uint32_t minimum, uint32_t maximum,
-			struct error *error)
+static bool check_field(const char *what, uint32_t value, uint32_t minimum, uint32_t maximum, struct error *error)
 {
 	return (value >= minimum && value <= maximum) ||
-	       error_set(error, ERROR_USAGE, "%s is %u, must be from %u to %u", what, value, minimum,
-			 maximum);
+	       error_set(error, ERROR_USAGE, "%s is %u, must be from %u to %u", what, value, minimum, maximum);
 }
 
 // Where a window of kernel_size slides over `size` padded on both sides.
-static bool window_positions(const struct layer *layer, uint32_t size, uint32_t padding,
-			     uint32_t *ret_positions, struct error *error)
+static bool window_positions(const struct layer *layer, uint32_t size, uint32_t padding, uint32_t *ret_positions,
+			     struct error *error)
 {
 	uint64_t padded = (uint64_t)size + 2 * (uint64_t)padding;
 	if (padded < layer->kernel_size)
-		return error_set(error, ERROR_USAGE,
-				 "a window of %u does not fit an input of %u with padding %u",
+		return error_set(error, ERROR_USAGE, "a window of %u does not fit an input of %u with padding %u",
 				 layer->kernel_size, size, padding);
 	*ret_positions = (uint32_t)((padded - layer->kernel_size) / layer->stride + 1);
 	return true;
@@ -75,12 +72,10 @@ static bool infer_weighted(struct layer *layer, struct error *error)
 	    !check_field("out_channels", layer->out_channels, 1, MODEL_MAXIMUM_CHANNELS, error))
 		return false;
 	if (layer->in_channels != layer->input.channels)
-		return error_set(error, ERROR_USAGE,
-				 "takes %u channels or features, and the layer before it gives %u",
+		return error_set(error, ERROR_USAGE, "takes %u channels or features, and the layer before it gives %u",
 				 layer->in_channels, layer->input.channels);
 	if ((unsigned)layer->initializer > INITIALIZER_NORMAL_001)
-		return error_set(error, ERROR_USAGE, "initializer %u is not known",
-				 (unsigned)layer->initializer);
+		return error_set(error, ERROR_USAGE, "initializer %u is not known", (unsigned)layer->initializer);
 	layer->output.channels = layer->out_channels;
 	return true;
 }
@@ -116,14 +111,12 @@ static bool infer_layer(struct layer *layer, bool flat, struct error *error)
 		break;
 	case LAYER_DROPOUT:
 		if (!(layer->probability >= 0 && layer->probability < 1))
-			return error_set(error, ERROR_USAGE,
-					 "probability is %g, must be at least 0 and below 1",
+			return error_set(error, ERROR_USAGE, "probability is %g, must be at least 0 and below 1",
 					 (double)layer->probability);
 		break;
 	case LAYER_LINEAR:
 		if (!flat)
-			return error_set(error, ERROR_USAGE,
-					 "takes features, and no flatten stands before it");
+			return error_set(error, ERROR_USAGE, "takes features, and no flatten stands before it");
 		if (!infer_weighted(layer, error))
 			return false;
 		break;
@@ -132,15 +125,13 @@ static bool infer_layer(struct layer *layer, bool flat, struct error *error)
 	default:
 		return error_set(error, ERROR_USAGE, "kind %u is not known", (unsigned)layer->kind);
 	}
-	if (layer->output.height > MODEL_MAXIMUM_IMAGE_SIZE ||
-	    layer->output.width > MODEL_MAXIMUM_IMAGE_SIZE ||
+	if (layer->output.height > MODEL_MAXIMUM_IMAGE_SIZE || layer->output.width > MODEL_MAXIMUM_IMAGE_SIZE ||
 	    shape_count(layer->output) > maximum_activation_elements)
-		return error_set(
-			error, ERROR_USAGE,
-			"gives (%u, %u, %u) per sample, the most is %d in height and width and %" PRIu64
-			" elements",
-			layer->output.channels, layer->output.height, layer->output.width,
-			MODEL_MAXIMUM_IMAGE_SIZE, maximum_activation_elements);
+		return error_set(error, ERROR_USAGE,
+				 "gives (%u, %u, %u) per sample, the most is %d in height and width and %" PRIu64
+				 " elements",
+				 layer->output.channels, layer->output.height, layer->output.width,
+				 MODEL_MAXIMUM_IMAGE_SIZE, maximum_activation_elements);
 	if (layer_parameter_count(layer) > maximum_weight_elements)
 		return error_set(error, ERROR_USAGE, "has %" PRIu64 " parameters, %" PRIu64 " is the most",
 				 layer_parameter_count(layer), maximum_weight_elements);
@@ -150,18 +141,17 @@ static bool infer_layer(struct layer *layer, bool flat, struct error *error)
 static bool check_names(const struct model *model, struct error *error)
 {
 	if (!name_is_valid(model->name))
-		return error_set(error, ERROR_USAGE,
-				 "the model's name is not 1 to %d letters, digits, '.', '_' or '-'",
+		return error_set(error, ERROR_USAGE, "the model's name is not 1 to %d letters, digits, '.', '_' or '-'",
 				 MODEL_NAME_SIZE - 1);
 	for (uint32_t i = 0; i < model->layer_count; i++) {
 		if (!name_is_valid(model->layers[i].name))
 			return error_set(error, ERROR_USAGE,
-					 "layer %u: its name is not 1 to %d letters, digits, '.', '_' or '-'",
-					 i, MODEL_NAME_SIZE - 1);
+					 "layer %u: its name is not 1 to %d letters, digits, '.', '_' or '-'", i,
+					 MODEL_NAME_SIZE - 1);
 		for (uint32_t j = 0; j < i; j++)
 			if (strcmp(model->layers[i].name, model->layers[j].name) == 0)
-				return error_set(error, ERROR_USAGE, "layers %u and %u are both named %s", j,
-						 i, model->layers[i].name);
+				return error_set(error, ERROR_USAGE, "layers %u and %u are both named %s", j, i,
+						 model->layers[i].name);
 	}
 	return true;
 }
@@ -179,8 +169,7 @@ bool model_infer_shapes(struct model *model, struct error *error)
 		struct layer *layer = &model->layers[i];
 		layer->input = shape;
 		if (!infer_layer(layer, flat, error))
-			return error_wrap(error, "layer %u, %s (%s)", i, layer->name,
-					  layer_kind_name(layer->kind));
+			return error_wrap(error, "layer %u, %s (%s)", i, layer->name, layer_kind_name(layer->kind));
 		flat = flat || layer->kind == LAYER_FLATTEN;
 		shape = layer->output;
 	}
@@ -191,8 +180,7 @@ uint64_t layer_forward_flops(const struct layer *layer)
 {
 	switch (layer->kind) {
 	case LAYER_CONVOLUTION:
-		return 2 * shape_count(layer->output) * layer->in_channels * layer->kernel_size *
-		       layer->kernel_size;
+		return 2 * shape_count(layer->output) * layer->in_channels * layer->kernel_size * layer->kernel_size;
 	case LAYER_LINEAR:
 		return 2 * (uint64_t)layer->in_channels * layer->out_channels;
 	default:

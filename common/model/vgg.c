@@ -35,9 +35,8 @@ void vgg_build(struct model *model, uint32_t variant, float dropout)
 	uint32_t channels = 3;
 	for (uint32_t block = 0; block < BLOCKS; block++) {
 		for (uint32_t i = 0; i < columns[column].convolutions[block]; i++) {
-			architecture_add_convolution(model, feature_name(name, model), channels,
-						     block_channels[block], 3, 1, 1,
-						     INITIALIZER_KAIMING_NORMAL);
+			architecture_add_convolution(model, feature_name(name, model), channels, block_channels[block],
+						     3, 1, 1, INITIALIZER_KAIMING_NORMAL);
 			architecture_add_relu(model, feature_name(name, model));
 			channels = block_channels[block];
 		}

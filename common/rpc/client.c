@@ -63,8 +63,8 @@ struct rpc_stream *rpc_client_stream(struct rpc_client *client, const char *meth
 	if (deadline_ms > 0)
 		deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(deadline_ms, GPR_TIMESPAN));
 	grpc_slice name = grpc_slice_from_copied_string(method);
-	grpc_call *call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, runtime_queue(), name,
-						   NULL, deadline, NULL);
+	grpc_call *call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, runtime_queue(),
+						   name, NULL, deadline, NULL);
 	grpc_slice_unref(name);
 	struct rpc_stream *stream = stream_create(call, true);
 	if (stream != NULL)
@@ -107,11 +107,12 @@ static void unary_closed(struct rpc_stream *stream, enum rpc_status status, cons
 
 static const struct rpc_stream_events unary_events = {.message = unary_message, .closed = unary_closed};
 
-bool rpc_client_call(struct rpc_client *client, const char *method, uint32_t deadline_ms, const ProtobufCMessage *request,
-		     const ProtobufCMessageDescriptor *response_type, ProtobufCMessage **ret_response,
-		     struct error *error)
+bool rpc_client_call(struct rpc_client *client, const char *method, uint32_t deadline_ms,
+		     const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response_type,
+		     ProtobufCMessage **ret_response, struct error *error)
 {
-	struct unary unary = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .type = response_type};
+	struct unary unary = {
+		.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .type = response_type};
 	struct rpc_stream *stream = rpc_client_stream(client, method, deadline_ms, &unary_events, &unary);
 	if (stream == NULL)
 		return error_set(error, ERROR_FAILED, "no memory for a call to %s", client->address);

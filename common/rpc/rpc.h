@@ -79,7 +79,7 @@ size_t rpc_stream_queued_bytes(struct rpc_stream *stream); // accepted by rpc_st
 void rpc_stream_half_close(struct rpc_stream *stream);     // client: no more from here; sent after what is queued
 // Server: ends the call, after what is queued. Client: the same as cancel. Later calls do nothing.
 void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const char *detail);
-void rpc_stream_cancel(struct rpc_stream *stream); // now; `closed` still comes
+void rpc_stream_cancel(struct rpc_stream *stream);      // now; `closed` still comes
 const char *rpc_stream_peer(struct rpc_stream *stream); // "ipv4:127.0.0.1:4711", for logs; lives as long as the stream
 void rpc_stream_ref(struct rpc_stream *stream);
 // The stream is freed when `closed` has returned and every reference (the starter holds one) is gone.
@@ -102,7 +102,7 @@ struct rpc_method {
 struct rpc_server_options {
 	const char *const *addresses; // "127.0.0.1:0", "unix:/run/penstock.sock"
 	uint32_t address_count;
-	uint32_t keepalive_ms; // 0: gRPC's own
+	uint32_t keepalive_ms;               // 0: gRPC's own
 	uint32_t maximum_concurrent_streams; // per connection; 0: no limit
 };
 
@@ -110,7 +110,7 @@ struct rpc_server_options {
 bool rpc_server_start(const struct rpc_server_options *options, const struct rpc_method *methods, uint32_t method_count,
 		      struct rpc_server **ret_server, struct error *error);
 int rpc_server_port(const struct rpc_server *server, uint32_t address); // the one bound, for port 0
-void rpc_server_stop(struct rpc_server *server);    // refuses new calls, cancels those that run, waits for their `closed`
+void rpc_server_stop(struct rpc_server *server); // refuses new calls, cancels those that run, waits for their `closed`
 void rpc_server_destroy(struct rpc_server *server); // takes NULL; after stop
 
 void rpc_stream_accept(struct rpc_stream *stream, const struct rpc_stream_events *events, void *user);
@@ -133,6 +133,6 @@ struct rpc_stream *rpc_client_stream(struct rpc_client *client, const char *meth
 				     const struct rpc_stream_events *events, void *user);
 
 // A unary call, waited for: not from a callback. `*ret_response` is returned owned.
-bool rpc_client_call(struct rpc_client *client, const char *method, uint32_t deadline_ms, const ProtobufCMessage *request,
-		     const ProtobufCMessageDescriptor *response_type, ProtobufCMessage **ret_response,
-		     struct error *error);
+bool rpc_client_call(struct rpc_client *client, const char *method, uint32_t deadline_ms,
+		     const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response_type,
+		     ProtobufCMessage **ret_response, struct error *error);

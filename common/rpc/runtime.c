@@ -35,8 +35,7 @@ void runtime_hand_over(void)
 static void *runtime_loop(void *unused)
 {
 	for (;;) {
-		grpc_event event =
-			grpc_completion_queue_next(runtime.queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+		grpc_event event = grpc_completion_queue_next(runtime.queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
 		struct operation *operation = event.tag;

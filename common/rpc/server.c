@@ -32,8 +32,8 @@ static void ask_for_call(struct rpc_server *server)
 	grpc_metadata_array_init(&server->metadata);
 	server->call = NULL;
 	runtime_hand_over();
-	if (grpc_server_request_call(server->server, &server->call, &server->details, &server->metadata, runtime_queue(),
-				     runtime_queue(), &server->arrival) != GRPC_CALL_OK)
+	if (grpc_server_request_call(server->server, &server->call, &server->details, &server->metadata,
+				     runtime_queue(), runtime_queue(), &server->arrival) != GRPC_CALL_OK)
 		server->arrival.complete(&server->arrival, false);
 }
 
@@ -108,8 +108,8 @@ static void create_server(struct rpc_server *server, const struct rpc_server_opt
 		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
 	}
 	if (options->maximum_concurrent_streams > 0)
-		args[count++] = runtime_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
-						 (int)options->maximum_concurrent_streams);
+		args[count++] =
+			runtime_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)options->maximum_concurrent_streams);
 	server->server = grpc_server_create(&(grpc_channel_args){count, args}, NULL);
 	grpc_server_register_completion_queue(server->server, runtime_queue(), NULL);
 }

@@ -50,8 +50,7 @@ static enum progress run_one(struct run *run, uint32_t stage, struct error *erro
 	struct channel *channel = channel_of(run, stage, instruction.kind);
 	if (channel == NULL)
 		return PROGRESS_DONE;
-	if (instruction.kind == INSTRUCTION_SEND_ACTIVATION ||
-	    instruction.kind == INSTRUCTION_SEND_GRADIENT) {
+	if (instruction.kind == INSTRUCTION_SEND_ACTIVATION || instruction.kind == INSTRUCTION_SEND_GRADIENT) {
 		if (channel->sent - channel->received == channel->capacity)
 			return PROGRESS_BLOCKED;
 		channel->micro_batch[channel->sent++] = instruction.micro_batch;
@@ -77,10 +76,9 @@ static bool report_deadlock(const struct run *run, struct error *error)
 		if (run->next[s] == list->count)
 			continue;
 		struct instruction instruction = list->instructions[run->next[s]];
-		return error_set(
-			error, ERROR_USAGE,
-			"stage %u, instruction %u, %s of micro-batch %u: deadlock: it waits for ever", s,
-			run->next[s], instruction_name(instruction.kind), instruction.micro_batch);
+		return error_set(error, ERROR_USAGE,
+				 "stage %u, instruction %u, %s of micro-batch %u: deadlock: it waits for ever", s,
+				 run->next[s], instruction_name(instruction.kind), instruction.micro_batch);
 	}
 	return true;
 }
@@ -116,11 +114,10 @@ static bool open_channel(struct channel *channel, uint32_t micro_batches, uint32
 bool schedule_check(const struct schedule *schedule, struct error *error)
 {
 	if (schedule->stages < 1 || schedule->stages > SCHEDULE_MAXIMUM_STAGES)
-		return error_set(error, ERROR_USAGE, "%u stages: a schedule has from 1 to %d",
-				 schedule->stages, SCHEDULE_MAXIMUM_STAGES);
+		return error_set(error, ERROR_USAGE, "%u stages: a schedule has from 1 to %d", schedule->stages,
+				 SCHEDULE_MAXIMUM_STAGES);
 	for (uint32_t s = 0; s < schedule->stages; s++)
-		if (!schedule_check_stage(&schedule->stage[s], s, schedule->stages, schedule->micro_batches,
-					  error))
+		if (!schedule_check_stage(&schedule->stage[s], s, schedule->stages, schedule->micro_batches, error))
 			return false;
 	struct run *run = calloc(1, sizeof(*run));
 	bool ok = run != NULL;

@@ -50,12 +50,10 @@ static bool take_slot(struct check *check, uint32_t micro_batch, struct error *e
 }
 
 // Marks `what` as done, once, and only when all of `needed` are.
-static bool mark(struct check *check, uint32_t micro_batch, unsigned what, unsigned needed,
-		 struct error *error)
+static bool mark(struct check *check, uint32_t micro_batch, unsigned what, unsigned needed, struct error *error)
 {
-	static const char *const names[] = {"load_input",      "recv_activation", "forward",
-					    "send_activation", "recv_gradient",   "backward_input",
-					    "backward_weight", "send_gradient"};
+	static const char *const names[] = {"load_input",    "recv_activation", "forward",         "send_activation",
+					    "recv_gradient", "backward_input",  "backward_weight", "send_gradient"};
 	unsigned done = check->done[micro_batch];
 	if ((done & what) != 0)
 		return error_set(error, ERROR_USAGE, "it was done before");
@@ -74,8 +72,7 @@ static bool check_load(struct check *check, uint32_t b, struct error *error)
 		return false;
 	return b == check->next_load++
 		       ? true
-		       : error_set(error, ERROR_USAGE,
-				   "input comes in the order of the micro-batches, %u is next",
+		       : error_set(error, ERROR_USAGE, "input comes in the order of the micro-batches, %u is next",
 				   check->next_load - 1);
 }
 
@@ -115,8 +112,7 @@ static bool check_backward_input(struct check *check, uint32_t b, struct error *
 	if (check->gradient_unsent != NOBODY)
 		return error_set(error, ERROR_USAGE, "the gradient of micro-batch %u has not been sent yet",
 				 check->gradient_unsent);
-	if (!mark(check, b, INPUT_GRADIENT_DONE, FORWARDED | (check->last ? 0 : SENT | GRADIENT_RECEIVED),
-		  error))
+	if (!mark(check, b, INPUT_GRADIENT_DONE, FORWARDED | (check->last ? 0 : SENT | GRADIENT_RECEIVED), error))
 		return false;
 	check->gradient_held = NOBODY; // it was b's: any other would have stopped b's from being received
 	if (!check->first)
@@ -132,10 +128,9 @@ static bool check_backward_weight(struct check *check, uint32_t b, struct error 
 	check->slot_owner[b % check->list->slots] = NOBODY;
 	return b == check->next_weight_gradient++
 		       ? true
-		       : error_set(
-				 error, ERROR_USAGE,
-				 "weight gradients are summed in the order of the micro-batches, %u is next",
-				 check->next_weight_gradient - 1);
+		       : error_set(error, ERROR_USAGE,
+				   "weight gradients are summed in the order of the micro-batches, %u is next",
+				   check->next_weight_gradient - 1);
 }
 
 static bool check_send_gradient(struct check *check, uint32_t b, struct error *error)
@@ -221,27 +216,25 @@ static bool check_list(struct check *check, struct error *error)
 	for (uint32_t i = 0; i < check->list->count; i++) {
 		struct instruction instruction = check->list->instructions[i];
 		if (!check_instruction(check, instruction, error))
-			return error_wrap(error, "stage %u, instruction %u, %s of micro-batch %u",
-					  check->stage, i, instruction_name(instruction.kind),
-					  instruction.micro_batch);
+			return error_wrap(error, "stage %u, instruction %u, %s of micro-batch %u", check->stage, i,
+					  instruction_name(instruction.kind), instruction.micro_batch);
 	}
 	return check_end(check, error);
 }
 
-bool schedule_check_stage(const struct stage_schedule *list, uint32_t stage, uint32_t stages,
-			  uint32_t micro_batches, struct error *error)
+bool schedule_check_stage(const struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches,
+			  struct error *error)
 {
 	if (stages < 1 || stages > SCHEDULE_MAXIMUM_STAGES || stage >= stages)
-		return error_set(error, ERROR_USAGE,
-				 "stage %u of %u: there are from 1 to %d stages, counted from 0", stage,
-				 stages, SCHEDULE_MAXIMUM_STAGES);
+		return error_set(error, ERROR_USAGE, "stage %u of %u: there are from 1 to %d stages, counted from 0",
+				 stage, stages, SCHEDULE_MAXIMUM_STAGES);
 	if (micro_batches < 1 || micro_batches > SCHEDULE_MAXIMUM_MICRO_BATCHES)
 		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: there may be from 1 to %d",
 				 micro_batches, SCHEDULE_MAXIMUM_MICRO_BATCHES);
 	if (list->slots < 1 || list->slots > micro_batches)
 		return error_set(error, ERROR_USAGE,
-				 "stage %u: %u slots for %u micro-batches: there are from 1 to as many",
-				 stage, list->slots, micro_batches);
+				 "stage %u: %u slots for %u micro-batches: there are from 1 to as many", stage,
+				 list->slots, micro_batches);
 	struct check check = {
 		.list = list,
 		.stage = stage,

@@ -4,8 +4,7 @@
 // DeepSpeed's TrainSchedule.
 #include "common/schedule/generator.h"
 
-void one_f_one_b_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages,
-			  uint32_t micro_batches)
+void one_f_one_b_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches)
 {
 	uint32_t behind = stages - stage; // forwards before the first backward
 	list->slots = behind < micro_batches ? behind : micro_batches;

@@ -14,8 +14,7 @@ enum {
 
 static const struct {
 	const char *name;
-	void (*generate)(struct stage_schedule *list, uint32_t stage, uint32_t stages,
-			 uint32_t micro_batches);
+	void (*generate)(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches);
 } generators[] = {
 	{"gpipe", gpipe_generate},
 	{"1f1b", one_f_one_b_generate},
@@ -67,8 +66,7 @@ void generator_add_forward(struct stage_schedule *list, uint32_t stage, uint32_t
 		generator_add(list, INSTRUCTION_SEND_ACTIVATION, micro_batch);
 }
 
-void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_t stages,
-			    uint32_t micro_batch)
+void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch)
 {
 	if (stage + 1 < stages)
 		generator_add(list, INSTRUCTION_RECV_GRADIENT, micro_batch);
@@ -77,8 +75,8 @@ void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_
 		generator_add(list, INSTRUCTION_SEND_GRADIENT, micro_batch);
 }
 
-bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches,
-		     struct schedule **ret_schedule, struct error *error)
+bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, struct schedule **ret_schedule,
+		     struct error *error)
 {
 	size_t row = 0, rows = sizeof(generators) / sizeof(generators[0]);
 	while (row < rows && strcmp(name, generators[row].name) != 0)
@@ -101,9 +99,9 @@ bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches,
 	schedule->micro_batches = micro_batches;
 	for (uint32_t s = 0; s < stages; s++) {
 		struct stage_schedule *list = &schedule->stage[s];
-		list->instructions = calloc((size_t)INSTRUCTIONS_PER_MICRO_BATCH * micro_batches +
-						    INSTRUCTIONS_PER_STEP,
-					    sizeof(*list->instructions));
+		list->instructions =
+			calloc((size_t)INSTRUCTIONS_PER_MICRO_BATCH * micro_batches + INSTRUCTIONS_PER_STEP,
+			       sizeof(*list->instructions));
 		if (list->instructions == NULL) {
 			schedule_destroy(schedule);
 			return error_set(error, ERROR_FAILED, "no memory for a schedule");

@@ -73,21 +73,19 @@ static bool parse_dtype(const json_t *tensor, struct error *error)
 	if (dtype == NULL)
 		return error_set(error, ERROR_USAGE, "has no dtype");
 	if (strcmp(dtype, "F32") != 0)
-		return error_set(error, ERROR_USAGE,
-		                 "dtype is %s; only F32 is read: convert the file to float32",
-		                 printable(dtype, shown));
+		return error_set(error, ERROR_USAGE, "dtype is %s; only F32 is read: convert the file to float32",
+				 printable(dtype, shown));
 	return true;
 }
 
-static bool parse_shape(const json_t *tensor, struct safetensors_entry *entry, uint64_t *ret_bytes,
-                        struct error *error)
+static bool parse_shape(const json_t *tensor, struct safetensors_entry *entry, uint64_t *ret_bytes, struct error *error)
 {
 	const json_t *shape = json_object_get(tensor, "shape");
 	if (!json_is_array(shape))
 		return error_set(error, ERROR_USAGE, "has no shape");
 	if (json_array_size(shape) > MAXIMUM_RANK)
 		return error_set(error, ERROR_USAGE, "has %zu dimensions; the most that is read is %d",
-		                 json_array_size(shape), (int)MAXIMUM_RANK);
+				 json_array_size(shape), (int)MAXIMUM_RANK);
 	entry->rank = (uint32_t)json_array_size(shape);
 	uint64_t bytes = sizeof(float);
 	for (uint32_t i = 0; i < entry->rank; i++) {
@@ -101,7 +99,7 @@ static bool parse_shape(const json_t *tensor, struct safetensors_entry *entry, u
 }
 
 static bool parse_offsets(const json_t *tensor, uint64_t data_bytes, uint64_t shape_bytes,
-                          struct safetensors_entry *entry, struct error *error)
+			  struct safetensors_entry *entry, struct error *error)
 {
 	const json_t *offsets = json_object_get(tensor, "data_offsets");
 	uint64_t begin, end;
@@ -110,25 +108,23 @@ static bool parse_offsets(const json_t *tensor, uint64_t data_bytes, uint64_t sh
 		return error_set(error, ERROR_USAGE, "data_offsets are not two whole numbers from 0");
 	if (begin > end || end > data_bytes)
 		return error_set(error, ERROR_USAGE,
-		                 "data_offsets [%" PRIu64 ", %" PRIu64 "] lie outside the file's %" PRIu64
-		                 " bytes of data: it is damaged or cut short",
-		                 begin, end, data_bytes);
+				 "data_offsets [%" PRIu64 ", %" PRIu64 "] lie outside the file's %" PRIu64
+				 " bytes of data: it is damaged or cut short",
+				 begin, end, data_bytes);
 	if (end - begin != shape_bytes)
-		return error_set(error, ERROR_USAGE,
-		                 "data_offsets span %" PRIu64 " bytes, its shape takes %" PRIu64, end - begin,
-		                 shape_bytes);
+		return error_set(error, ERROR_USAGE, "data_offsets span %" PRIu64 " bytes, its shape takes %" PRIu64,
+				 end - begin, shape_bytes);
 	entry->offset_bytes = begin;
 	entry->size_bytes = end - begin;
 	return true;
 }
 
-static bool parse_tensor(const char *name, const json_t *tensor, uint64_t data_bytes,
-                         struct safetensors_entry *entry, struct error *error)
+static bool parse_tensor(const char *name, const json_t *tensor, uint64_t data_bytes, struct safetensors_entry *entry,
+			 struct error *error)
 {
 	uint64_t shape_bytes = 0;
 	if (*name == '\0' || strlen(name) >= NAME_SIZE)
-		return error_set(error, ERROR_USAGE, "the name is empty or longer than %d bytes",
-		                 (int)NAME_SIZE - 1);
+		return error_set(error, ERROR_USAGE, "the name is empty or longer than %d bytes", (int)NAME_SIZE - 1);
 	for (const char *c = name; *c != '\0'; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			return error_set(error, ERROR_USAGE, "the name holds a control character");
@@ -146,7 +142,7 @@ static bool check_metadata(json_t *metadata, struct error *error)
 	if (!json_is_object(metadata))
 		return error_set(error, ERROR_USAGE, "__metadata__ is not a JSON object");
 	json_object_foreach(metadata, key, value) if (!json_is_string(value)) return error_set(
-	    error, ERROR_USAGE, "__metadata__ holds something that is not a string");
+		error, ERROR_USAGE, "__metadata__ holds something that is not a string");
 	return true;
 }
 
@@ -168,18 +164,16 @@ static bool check_coverage(struct safetensors *file, struct error *error)
 	for (uint32_t i = 0; i < file->count; i++) {
 		const struct safetensors_entry *entry = &file->entries[i];
 		if (entry->offset_bytes < end)
-			return error_set(error, ERROR_USAGE, "tensors %s and %s overlap",
-			                 file->entries[i - 1].name, entry->name);
+			return error_set(error, ERROR_USAGE, "tensors %s and %s overlap", file->entries[i - 1].name,
+					 entry->name);
 		if (entry->offset_bytes > end)
-			return error_set(error, ERROR_USAGE,
-			                 "%" PRIu64 " bytes before tensor %s belong to no tensor",
-			                 entry->offset_bytes - end, entry->name);
+			return error_set(error, ERROR_USAGE, "%" PRIu64 " bytes before tensor %s belong to no tensor",
+					 entry->offset_bytes - end, entry->name);
 		end += entry->size_bytes;
 	}
 	if (end != file->data_bytes)
-		return error_set(error, ERROR_USAGE,
-		                 "%" PRIu64 " bytes after the last tensor belong to no tensor",
-		                 file->data_bytes - end);
+		return error_set(error, ERROR_USAGE, "%" PRIu64 " bytes after the last tensor belong to no tensor",
+				 file->data_bytes - end);
 	return true;
 }
 
@@ -192,7 +186,7 @@ static bool parse_tensors(struct safetensors *file, json_t *header, struct error
 		return error_set(error, ERROR_USAGE, "the header is not a JSON object");
 	if (json_object_size(header) > MAXIMUM_TENSORS)
 		return error_set(error, ERROR_USAGE, "holds %zu tensors; the most that is read is %d",
-		                 json_object_size(header), MAXIMUM_TENSORS);
+				 json_object_size(header), MAXIMUM_TENSORS);
 	file->entries = calloc(json_object_size(header) + 1, sizeof(*file->entries));
 	if (file->entries == NULL)
 		return error_set(error, ERROR_FAILED, "no memory for the list of tensors");
@@ -216,27 +210,27 @@ static bool parse_header(struct safetensors *file, struct error *error)
 {
 	if (file->mapping_bytes < LENGTH_BYTES)
 		return error_set(error, ERROR_USAGE, "is %zu bytes: too short for a safetensors file",
-		                 file->mapping_bytes);
+				 file->mapping_bytes);
 	uint64_t length = load_little_endian_64(file->mapping);
 	if (length > file->mapping_bytes - LENGTH_BYTES)
 		return error_set(error, ERROR_USAGE,
-		                 "names a header of %" PRIu64
-		                 " bytes and has %zu: it is cut short, or no safetensors file",
-		                 length, file->mapping_bytes - LENGTH_BYTES);
+				 "names a header of %" PRIu64
+				 " bytes and has %zu: it is cut short, or no safetensors file",
+				 length, file->mapping_bytes - LENGTH_BYTES);
 	if (length > MAXIMUM_HEADER_BYTES)
 		return error_set(error, ERROR_USAGE,
-		                 "names a header of %" PRIu64 " bytes; the longest that is read is %d",
-		                 length, MAXIMUM_HEADER_BYTES);
+				 "names a header of %" PRIu64 " bytes; the longest that is read is %d", length,
+				 MAXIMUM_HEADER_BYTES);
 	file->data = file->mapping + LENGTH_BYTES + length;
 	file->data_bytes = file->mapping_bytes - LENGTH_BYTES - length;
 
 	json_error_t at;
-	json_t *header = json_loadb((const char *)file->mapping + LENGTH_BYTES, (size_t)length,
-	                            JSON_REJECT_DUPLICATES, &at);
+	json_t *header =
+		json_loadb((const char *)file->mapping + LENGTH_BYTES, (size_t)length, JSON_REJECT_DUPLICATES, &at);
 	char shown[PRINTABLE_SIZE];
 	if (header == NULL)
 		return error_set(error, ERROR_USAGE, "the header is not valid JSON: byte %d: %s", at.position,
-		                 printable(at.text, shown));
+				 printable(at.text, shown));
 	bool ok = parse_tensors(file, header, error);
 	json_decref(header);
 	return ok;
@@ -250,7 +244,7 @@ static bool align_data(struct safetensors *file, struct error *error)
 	file->copy = malloc(file->data_bytes);
 	if (file->copy == NULL)
 		return error_set(error, ERROR_FAILED, "no memory for %" PRIu64 " bytes of unaligned data",
-		                 file->data_bytes);
+				 file->data_bytes);
 	memcpy(file->copy, file->data, file->data_bytes);
 	file->data = (const uint8_t *)file->copy;
 	return true;

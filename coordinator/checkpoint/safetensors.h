@@ -32,5 +32,6 @@ bool safetensors_writer_create(const char *path, const struct safetensors_entry 
 // Part of entry `index`'s data; in any order.
 bool safetensors_writer_put(struct safetensors_writer *writer, uint32_t index, uint64_t offset_bytes, const void *data,
 			    uint64_t size_bytes, struct error *error);
-bool safetensors_writer_finish(struct safetensors_writer *writer, struct error *error); // destroys the writer, also on failure
-void safetensors_writer_abort(struct safetensors_writer *writer);                       // takes NULL; removes the file
+bool safetensors_writer_finish(struct safetensors_writer *writer,
+			       struct error *error);              // destroys the writer, also on failure
+void safetensors_writer_abort(struct safetensors_writer *writer); // takes NULL; removes the file

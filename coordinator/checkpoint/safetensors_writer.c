@@ -55,8 +55,7 @@ static bool place_entries(struct safetensors_writer *writer, struct error *error
 		    strcmp(entry->name, "__metadata__") == 0)
 			return error_set(error, ERROR_FAILED, "tensor %u has no valid name", i);
 		if (entry->rank > sizeof(entry->dimensions) / sizeof(entry->dimensions[0]))
-			return error_set(error, ERROR_FAILED, "tensor %s has %u dimensions", entry->name,
-			                 entry->rank);
+			return error_set(error, ERROR_FAILED, "tensor %s has %u dimensions", entry->name, entry->rank);
 		uint64_t bytes = sizeof(float);
 		for (uint32_t d = 0; d < entry->rank; d++)
 			if (__builtin_mul_overflow(bytes, entry->dimensions[d], &bytes))
@@ -76,13 +75,12 @@ static json_t *describe_entry(const struct safetensors_entry *entry)
 	for (uint32_t d = 0; d < entry->rank; d++)
 		json_array_append_new(shape, json_integer((json_int_t)entry->dimensions[d]));
 	return json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape, "data_offsets",
-	                 (json_int_t)entry->offset_bytes,
-	                 (json_int_t)(entry->offset_bytes + entry->size_bytes));
+			 (json_int_t)entry->offset_bytes, (json_int_t)(entry->offset_bytes + entry->size_bytes));
 }
 
 // The header as JSON, padded with blanks so that the data behind it is aligned to 8 bytes.
 static bool make_header(const struct safetensors_writer *writer, char **ret_text, size_t *ret_bytes,
-                        struct error *error)
+			struct error *error)
 {
 	// "pt" is what PyTorch's loaders expect to find here.
 	json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
@@ -103,7 +101,7 @@ static bool make_header(const struct safetensors_writer *writer, char **ret_text
 	if (grown == NULL) {
 		free(text);
 		return error_set(error, ERROR_FAILED,
-		                 "no memory for the header, or a tensor's name is not valid UTF-8");
+				 "no memory for the header, or a tensor's name is not valid UTF-8");
 	}
 	memset(grown + length, ' ', padded - length);
 	*ret_text = grown;
@@ -111,18 +109,17 @@ static bool make_header(const struct safetensors_writer *writer, char **ret_text
 	return true;
 }
 
-static bool write_at(const struct safetensors_writer *writer, uint64_t offset, const void *data,
-                     uint64_t bytes, struct error *error)
+static bool write_at(const struct safetensors_writer *writer, uint64_t offset, const void *data, uint64_t bytes,
+		     struct error *error)
 {
 	const uint8_t *from = data;
 	while (bytes > 0) {
-		ssize_t written =
-		    pwrite(writer->descriptor, from, bytes < 1 << 30 ? bytes : 1 << 30, (off_t)offset);
+		ssize_t written = pwrite(writer->descriptor, from, bytes < 1 << 30 ? bytes : 1 << 30, (off_t)offset);
 		if (written < 0 && errno == EINTR)
 			continue;
 		if (written <= 0)
 			return error_set(error, ERROR_FAILED, "%s: write: %s", writer->part_path,
-			                 written == 0 ? "nothing was taken" : strerror(errno));
+					 written == 0 ? "nothing was taken" : strerror(errno));
 		from += written;
 		offset += (uint64_t)written;
 		bytes -= (uint64_t)written;
@@ -140,9 +137,9 @@ static bool open_part(struct safetensors_writer *writer, struct error *error)
 	writer->descriptor = open(writer->part_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (writer->descriptor < 0) {
 		bool asked_wrong = errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == EROFS ||
-		                   errno == ENAMETOOLONG || errno == EISDIR || errno == ELOOP;
+				   errno == ENAMETOOLONG || errno == EISDIR || errno == ELOOP;
 		return error_set(error, asked_wrong ? ERROR_USAGE : ERROR_FAILED, "%s: %s", writer->part_path,
-		                 strerror(errno));
+				 strerror(errno));
 	}
 	writer->part_exists = true;
 	return true;
@@ -155,13 +152,12 @@ static bool claim_space(struct safetensors_writer *writer, struct error *error)
 	do
 		failure = posix_fallocate(writer->descriptor, 0, (off_t)total);
 	while (failure == EINTR);
-	if (failure == EOPNOTSUPP || failure == EINVAL ||
-	    failure == ENODEV) // a file system that cannot: sparse, then
+	if (failure == EOPNOTSUPP || failure == EINVAL || failure == ENODEV) // a file system that cannot: sparse, then
 		failure = ftruncate(writer->descriptor, (off_t)total) < 0 ? errno : 0;
 	char amount[32];
 	if (failure != 0)
 		return error_set(error, ERROR_FAILED, "%s: no room for %s: %s", writer->part_path,
-		                 strings_format_bytes(total, amount, sizeof(amount)), strerror(failure));
+				 strings_format_bytes(total, amount, sizeof(amount)), strerror(failure));
 	return true;
 }
 
@@ -183,11 +179,10 @@ static bool writer_start(struct safetensors_writer *writer, struct error *error)
 }
 
 bool safetensors_writer_create(const char *path, const struct safetensors_entry *entries, uint32_t count,
-                               struct safetensors_writer **ret_writer, struct error *error)
+			       struct safetensors_writer **ret_writer, struct error *error)
 {
 	if (count > MAXIMUM_TENSORS)
-		return error_set(error, ERROR_FAILED, "%s: %u tensors; the most is %d", path, count,
-		                 MAXIMUM_TENSORS);
+		return error_set(error, ERROR_FAILED, "%s: %u tensors; the most is %d", path, count, MAXIMUM_TENSORS);
 	struct safetensors_writer *writer = calloc(1, sizeof(*writer));
 	if (writer == NULL)
 		return error_set(error, ERROR_FAILED, "%s: no memory", path);
@@ -199,7 +194,7 @@ bool safetensors_writer_create(const char *path, const struct safetensors_entry 
 	writer->entries = calloc((size_t)count + 1, sizeof(*writer->entries));
 	writer->put_bytes = calloc((size_t)count + 1, sizeof(*writer->put_bytes));
 	bool ok = writer->path != NULL && writer->part_path != NULL && writer->entries != NULL &&
-	          writer->put_bytes != NULL;
+		  writer->put_bytes != NULL;
 	if (!ok) {
 		error_set(error, ERROR_FAILED, "%s: no memory", path);
 	} else {
@@ -215,19 +210,17 @@ bool safetensors_writer_create(const char *path, const struct safetensors_entry 
 	return true;
 }
 
-bool safetensors_writer_put(struct safetensors_writer *writer, uint32_t index, uint64_t offset_bytes,
-                            const void *data, uint64_t size_bytes, struct error *error)
+bool safetensors_writer_put(struct safetensors_writer *writer, uint32_t index, uint64_t offset_bytes, const void *data,
+			    uint64_t size_bytes, struct error *error)
 {
 	if (index >= writer->count)
 		return error_set(error, ERROR_FAILED, "%s: there is no tensor %u", writer->path, index);
 	const struct safetensors_entry *entry = &writer->entries[index];
 	if (offset_bytes > entry->size_bytes || size_bytes > entry->size_bytes - offset_bytes)
 		return error_set(error, ERROR_FAILED,
-		                 "%s: %" PRIu64 " bytes at %" PRIu64 " do not fit tensor %s of %" PRIu64
-		                 " bytes",
-		                 writer->path, size_bytes, offset_bytes, entry->name, entry->size_bytes);
-	if (!write_at(writer, writer->data_offset_bytes + entry->offset_bytes + offset_bytes, data,
-	              size_bytes, error))
+				 "%s: %" PRIu64 " bytes at %" PRIu64 " do not fit tensor %s of %" PRIu64 " bytes",
+				 writer->path, size_bytes, offset_bytes, entry->name, entry->size_bytes);
+	if (!write_at(writer, writer->data_offset_bytes + entry->offset_bytes + offset_bytes, data, size_bytes, error))
 		return false;
 	writer->put_bytes[index] += size_bytes;
 	return true;
@@ -237,10 +230,9 @@ static bool check_complete(const struct safetensors_writer *writer, struct error
 {
 	for (uint32_t i = 0; i < writer->count; i++)
 		if (writer->put_bytes[i] != writer->entries[i].size_bytes)
-			return error_set(error, ERROR_FAILED,
-			                 "%s: tensor %s got %" PRIu64 " of its %" PRIu64 " bytes",
-			                 writer->path, writer->entries[i].name, writer->put_bytes[i],
-			                 writer->entries[i].size_bytes);
+			return error_set(error, ERROR_FAILED, "%s: tensor %s got %" PRIu64 " of its %" PRIu64 " bytes",
+					 writer->path, writer->entries[i].name, writer->put_bytes[i],
+					 writer->entries[i].size_bytes);
 	return true;
 }
 
@@ -275,7 +267,7 @@ bool safetensors_writer_finish(struct safetensors_writer *writer, struct error *
 	bool ok = check_complete(writer, error) && close_part(writer, error);
 	if (ok && rename(writer->part_path, writer->path) < 0)
 		ok = error_set(error, ERROR_FAILED, "%s: rename to %s: %s", writer->part_path, writer->path,
-		               strerror(errno));
+			       strerror(errno));
 	if (ok) {
 		writer->part_exists = false;
 		sync_folder(writer->path);

@@ -9,12 +9,13 @@
 
 enum { DEFAULT_IMAGES = 2000, MAXIMUM_IMAGES = 1000000 };
 
-static const char usage[] = "Usage: penstock dataset synthesize DIR [--images N] [--seed N]\n"
-			    "Draws a small learnable set of 10 classes in CIFAR-10's binary file format: data_batch_1.bin to\n"
-			    "data_batch_5.bin and test_batch.bin.\n"
-			    "\n"
-			    "  --images N                images in each file (default 2000; CIFAR-10 has 10000)\n"
-			    "  --seed N                  another set (default 1)\n";
+static const char usage[] =
+	"Usage: penstock dataset synthesize DIR [--images N] [--seed N]\n"
+	"Draws a small learnable set of 10 classes in CIFAR-10's binary file format: data_batch_1.bin to\n"
+	"data_batch_5.bin and test_batch.bin.\n"
+	"\n"
+	"  --images N                images in each file (default 2000; CIFAR-10 has 10000)\n"
+	"  --seed N                  another set (default 1)\n";
 
 static bool parse(int argc, char **argv, uint32_t *images, uint64_t *seed, bool *help, struct error *error)
 {
@@ -32,10 +33,12 @@ static bool parse(int argc, char **argv, uint32_t *images, uint64_t *seed, bool 
 			return true;
 		}
 		if (code == '?' || code == ':')
-			return error_set(error, ERROR_USAGE, "%s: unknown, or needs a value; see penstock dataset --help",
+			return error_set(error, ERROR_USAGE,
+					 "%s: unknown, or needs a value; see penstock dataset --help",
 					 argv[optind - 1]);
 		bool is_images = code == 'i';
-		if (!strings_parse_integer(optarg, is_images ? 10 : 0, is_images ? MAXIMUM_IMAGES : INT64_MAX, &value, error))
+		if (!strings_parse_integer(optarg, is_images ? 10 : 0, is_images ? MAXIMUM_IMAGES : INT64_MAX, &value,
+					   error))
 			return error_wrap(error, is_images ? "--images" : "--seed");
 		if (is_images)
 			*images = (uint32_t)value;

@@ -148,8 +148,8 @@ static bool take_number(int code, double minimum, double maximum, double *into, 
 	if (!strings_parse_number(optarg, &value, error))
 		return error_wrap(error, "--%s", option_name(code));
 	if (!(value >= minimum && value <= maximum))
-		return error_set(error, ERROR_USAGE, "--%s %s: must be from %g to %g", option_name(code), optarg, minimum,
-				 maximum);
+		return error_set(error, ERROR_USAGE, "--%s %s: must be from %g to %g", option_name(code), optarg,
+				 minimum, maximum);
 	*into = value;
 	return true;
 }
@@ -245,8 +245,9 @@ static bool take(int code, struct job_command *command, struct overrides *overri
 		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &command->local, error);
 	case 'p':
 		if (strcmp(optarg, "0") == 0)
-			return error_set(error, ERROR_USAGE,
-					 "-p 0: plain data parallelism is not there yet; -p 1 is a pipeline of one stage");
+			return error_set(
+				error, ERROR_USAGE,
+				"-p 0: plain data parallelism is not there yet; -p 1 is a pipeline of one stage");
 		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &command->pipeline_size, error);
 	case OPTION_THREADS:
 		return take_integer(code, 1, 1024, &command->threads, error);
@@ -262,12 +263,13 @@ static bool take(int code, struct job_command *command, struct overrides *overri
 static bool apply_overrides(const struct overrides *overrides, bool has_file, struct deepspeed_config *config,
 			    struct error *error)
 {
-	bool any = overrides->train_batch_size + overrides->micro_batch_size + overrides->gradient_accumulation_steps > 0;
+	bool any =
+		overrides->train_batch_size + overrides->micro_batch_size + overrides->gradient_accumulation_steps > 0;
 	if (any && has_file) { // two numbers decide the third: what the file says of it no longer holds
 		uint32_t given = (overrides->train_batch_size > 0) + (overrides->micro_batch_size > 0) +
 				 (overrides->gradient_accumulation_steps > 0);
-		if (overrides->train_batch_size == 0 && (given == 2 || config->micro_batch_size > 0 ||
-							 config->gradient_accumulation_steps > 0))
+		if (overrides->train_batch_size == 0 &&
+		    (given == 2 || config->micro_batch_size > 0 || config->gradient_accumulation_steps > 0))
 			config->train_batch_size = 0;
 		else if (overrides->gradient_accumulation_steps == 0)
 			config->gradient_accumulation_steps = 0;
@@ -287,7 +289,8 @@ static bool apply_overrides(const struct overrides *overrides, bool has_file, st
 	if (overrides->optimizer != NULL) {
 		enum optimizer_kind kind;
 		if (!optimizer_parse(overrides->optimizer, &kind))
-			return error_set(error, ERROR_USAGE, "--optimizer: there is no \"%.40s\"; there are SGD, Adam and AdamW",
+			return error_set(error, ERROR_USAGE,
+					 "--optimizer: there is no \"%.40s\"; there are SGD, Adam and AdamW",
 					 overrides->optimizer);
 		if (kind != config->optimizer.kind) { // PyTorch's defaults of the new one
 			config->optimizer = (struct optimizer){
@@ -315,7 +318,8 @@ static bool read_config(struct job_command *command, const struct overrides *ove
 	bool has_file = command->deepspeed_config != NULL;
 	deepspeed_config_init(config);
 	if (!has_file)
-		config->gradient_clipping = 0.0; // DeepSpeed's default of 1 is for its file; without one nothing is clipped
+		config->gradient_clipping =
+			0.0; // DeepSpeed's default of 1 is for its file; without one nothing is clipped
 	if (has_file && !deepspeed_config_read(command->deepspeed_config, config, error))
 		return false;
 	if (config->unknown_keys[0] != '\0')
@@ -335,11 +339,13 @@ static bool read_nodes(struct job_command *command, struct error *error)
 			slots += command->hostfile.hosts[i].slots;
 	}
 	if (command->pipeline_size == 0) // planning needs no nodes
-		command->pipeline_size = slots == 0 ? 1 : slots < SCHEDULE_MAXIMUM_STAGES ? (uint32_t)slots
-											   : SCHEDULE_MAXIMUM_STAGES;
+		command->pipeline_size = slots == 0                        ? 1
+					 : slots < SCHEDULE_MAXIMUM_STAGES ? (uint32_t)slots
+									   : SCHEDULE_MAXIMUM_STAGES;
 	if (slots > 0 && command->pipeline_size > slots)
 		return error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %llu slots", command->pipeline_size,
-				 command->hostfile_path != NULL ? command->hostfile_path : "--local", (unsigned long long)slots);
+				 command->hostfile_path != NULL ? command->hostfile_path : "--local",
+				 (unsigned long long)slots);
 	return true;
 }
 
@@ -350,7 +356,8 @@ static bool make_plan(struct job_command *command, struct error *error)
 			  &command->model, error))
 		return false;
 	if (config->gradient_accumulation_steps > SCHEDULE_MAXIMUM_MICRO_BATCHES)
-		return error_set(error, ERROR_USAGE, "gradient_accumulation_steps is %u, at most %d micro-batches make a step",
+		return error_set(error, ERROR_USAGE,
+				 "gradient_accumulation_steps is %u, at most %d micro-batches make a step",
 				 config->gradient_accumulation_steps, SCHEDULE_MAXIMUM_MICRO_BATCHES);
 	struct plan_options options = {
 		.partition_method = command->partition_method,
@@ -392,7 +399,8 @@ static enum job_command_result read_arguments(int argc, char **argv, const char 
 			return JOB_COMMAND_WRONG;
 	}
 	if (optind < argc) {
-		error_set(error, ERROR_USAGE, "unexpected argument \"%.80s\"; see penstock %s --help", argv[optind], argv[0]);
+		error_set(error, ERROR_USAGE, "unexpected argument \"%.80s\"; see penstock %s --help", argv[optind],
+			  argv[0]);
 		return JOB_COMMAND_WRONG;
 	}
 	return JOB_COMMAND_RUN;
@@ -417,8 +425,8 @@ enum job_command_result job_command_read(int argc, char **argv, const char *usag
 		.chunk_bytes = PROTOCOL_DEFAULT_CHUNK_BYTES,
 	};
 	enum job_command_result result = read_arguments(argc, argv, usage, command, &overrides, error);
-	if (result == JOB_COMMAND_RUN && !(read_config(command, &overrides, error) && read_nodes(command, error) &&
-					   make_plan(command, error)))
+	if (result == JOB_COMMAND_RUN &&
+	    !(read_config(command, &overrides, error) && read_nodes(command, error) && make_plan(command, error)))
 		result = JOB_COMMAND_WRONG;
 	if (result != JOB_COMMAND_RUN)
 		job_command_fini(command);

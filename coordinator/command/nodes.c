@@ -26,8 +26,9 @@ static bool describe(const char *address, Penstock__V1__DescribeResponse **ret_r
 	Penstock__V1__DescribeRequest request = PENSTOCK__V1__DESCRIBE_REQUEST__INIT;
 	if (!rpc_client_create(address, &(struct rpc_client_options){0}, &client, error))
 		return false;
-	bool ok = rpc_client_call(client, PROTOCOL_METHOD_DESCRIBE, DEADLINE_MS, &request.base,
-				  &penstock__v1__describe_response__descriptor, (ProtobufCMessage **)ret_response, error);
+	bool ok =
+		rpc_client_call(client, PROTOCOL_METHOD_DESCRIBE, DEADLINE_MS, &request.base,
+				&penstock__v1__describe_response__descriptor, (ProtobufCMessage **)ret_response, error);
 	rpc_client_destroy(client);
 	return ok;
 }
@@ -54,8 +55,9 @@ static bool ask(const char *address, struct error *error)
 		return error_wrap(error, "%s", address);
 	print_node(address, node);
 	bool ok = node->protocol_version == PROTOCOL_VERSION ||
-		  error_set(error, ERROR_VERSION, "%s: speaks protocol version %u, this is version %d: install the same release",
-			    address, node->protocol_version, PROTOCOL_VERSION);
+		  error_set(error, ERROR_VERSION,
+			    "%s: speaks protocol version %u, this is version %d: install the same release", address,
+			    node->protocol_version, PROTOCOL_VERSION);
 	penstock__v1__describe_response__free_unpacked(node, NULL);
 	return ok;
 }
@@ -75,13 +77,15 @@ int command_nodes(int argc, char **argv)
 			return 0;
 		}
 		if (code != 'H') {
-			error_set(&error, ERROR_USAGE, "%s: unknown, or needs a value; see penstock nodes --help", argv[optind - 1]);
+			error_set(&error, ERROR_USAGE, "%s: unknown, or needs a value; see penstock nodes --help",
+				  argv[optind - 1]);
 			return command_fail(&error);
 		}
 		path = optarg;
 	}
 	if (path == NULL || optind < argc) {
-		error_set(&error, ERROR_USAGE, "-H HOSTFILE is missing, or there is more than that; see penstock nodes --help");
+		error_set(&error, ERROR_USAGE,
+			  "-H HOSTFILE is missing, or there is more than that; see penstock nodes --help");
 		return command_fail(&error);
 	}
 	struct hostfile hostfile;

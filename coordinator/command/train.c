@@ -15,11 +15,12 @@
 
 enum { NETWORK_THREADS = 2 };
 
-static const char usage[] = "Usage: penstock train --dataset DIR (-H HOSTFILE | --local N) [OPTION]...\n"
-			    "Trains a model whose layers are cut into stages over several daemons.\n"
-			    "\n"
-			    "  --json FILE               results as JSON lines: a plan, a step for each step, a summary\n"
-			    "\n";
+static const char usage[] =
+	"Usage: penstock train --dataset DIR (-H HOSTFILE | --local N) [OPTION]...\n"
+	"Trains a model whose layers are cut into stages over several daemons.\n"
+	"\n"
+	"  --json FILE               results as JSON lines: a plan, a step for each step, a summary\n"
+	"\n";
 
 struct train {
 	struct job_command command;
@@ -75,13 +76,16 @@ static bool place_stages(struct train *train, struct error *error)
 		return true;
 	}
 	if (command->hostfile_path == NULL)
-		return error_set(error, ERROR_USAGE, "where to train? name the nodes with -H HOSTFILE, or start some with --local N");
+		return error_set(error, ERROR_USAGE,
+				 "where to train? name the nodes with -H HOSTFILE, or start some with --local N");
 	if (command->threads > 0 || command->memory_limit != NULL)
 		return error_set(error, ERROR_USAGE,
-				 "--threads and --memory-limit are for the daemons that --local starts; others were started with theirs");
+				 "--threads and --memory-limit are for the daemons that --local starts; others were "
+				 "started with theirs");
 	uint32_t stage = 0;
 	for (uint32_t i = 0; i < command->hostfile.count; i++)
-		for (uint32_t slot = 0; slot < command->hostfile.hosts[i].slots && stage < command->pipeline_size; slot++)
+		for (uint32_t slot = 0; slot < command->hostfile.hosts[i].slots && stage < command->pipeline_size;
+		     slot++)
 			train->addresses[stage++] = command->hostfile.hosts[i].address;
 	return true;
 }

@@ -26,11 +26,11 @@ enum {
 void deepspeed_config_init(struct deepspeed_config *ret_config)
 {
 	*ret_config = (struct deepspeed_config){
-	    .optimizer = {.kind = OPTIMIZER_SGD},
-	    .learning_rate = 1e-3f,
-	    .schedule = {.kind = LEARNING_RATE_CONSTANT},
-	    .gradient_clipping = 1.0,
-	    .steps_per_print = 10,
+		.optimizer = {.kind = OPTIMIZER_SGD},
+		.learning_rate = 1e-3f,
+		.schedule = {.kind = LEARNING_RATE_CONSTANT},
+		.gradient_clipping = 1.0,
+		.steps_per_print = 10,
 	};
 }
 
@@ -105,10 +105,10 @@ static bool read_top_level(struct json_keys *top, struct deepspeed_config *confi
 {
 	double learning_rate = 1e-3;
 	if (!json_keys_count(top, "train_batch_size", 1, MAXIMUM_BATCH, &config->train_batch_size, error) ||
-	    !json_keys_count(top, "train_micro_batch_size_per_gpu", 1, MAXIMUM_BATCH,
-	                     &config->micro_batch_size, error) ||
-	    !json_keys_count(top, "gradient_accumulation_steps", 1, MAXIMUM_BATCH,
-	                     &config->gradient_accumulation_steps, error) ||
+	    !json_keys_count(top, "train_micro_batch_size_per_gpu", 1, MAXIMUM_BATCH, &config->micro_batch_size,
+			     error) ||
+	    !json_keys_count(top, "gradient_accumulation_steps", 1, MAXIMUM_BATCH, &config->gradient_accumulation_steps,
+			     error) ||
 	    !json_keys_number(top, "gradient_clipping", 0, FLT_MAX, &config->gradient_clipping, error) ||
 	    !json_keys_count(top, "steps_per_print", 1, MAXIMUM_STEPS, &config->steps_per_print, error) ||
 	    !json_keys_boolean(top, "wall_clock_breakdown", &config->wall_clock_breakdown, error) ||
@@ -135,8 +135,7 @@ bool deepspeed_config_read(const char *path, struct deepspeed_config *ret_config
 	return ok;
 }
 
-bool deepspeed_config_resolve_batch(struct deepspeed_config *config, uint32_t data_parallel_size,
-                                    struct error *error)
+bool deepspeed_config_resolve_batch(struct deepspeed_config *config, uint32_t data_parallel_size, struct error *error)
 {
 	uint64_t train = config->train_batch_size, micro = config->micro_batch_size;
 	uint64_t accumulation = config->gradient_accumulation_steps, replicas = data_parallel_size;
@@ -144,8 +143,8 @@ bool deepspeed_config_resolve_batch(struct deepspeed_config *config, uint32_t da
 		return error_set(error, ERROR_USAGE, "the data-parallel size is 0");
 	if (train == 0 && micro == 0)
 		return error_set(error, ERROR_USAGE,
-		                 "the batch size is missing: the configuration needs train_batch_size or "
-		                 "train_micro_batch_size_per_gpu");
+				 "the batch size is missing: the configuration needs train_batch_size or "
+				 "train_micro_batch_size_per_gpu");
 	if (accumulation == 0)
 		accumulation = train != 0 && micro != 0 ? train / micro / replicas : 1;
 	if (micro == 0)
@@ -157,16 +156,16 @@ bool deepspeed_config_resolve_batch(struct deepspeed_config *config, uint32_t da
 		train = product;
 	if (product == 0 || train != product)
 		return error_set(error, ERROR_USAGE,
-		                 "the batch sizes do not agree: train_batch_size %" PRIu64
-		                 " is not train_micro_batch_size_per_gpu %" PRIu64
-		                 " x gradient_accumulation_steps %" PRIu64 " x data-parallel size %" PRIu64,
-		                 train, micro, accumulation, replicas);
+				 "the batch sizes do not agree: train_batch_size %" PRIu64
+				 " is not train_micro_batch_size_per_gpu %" PRIu64
+				 " x gradient_accumulation_steps %" PRIu64 " x data-parallel size %" PRIu64,
+				 train, micro, accumulation, replicas);
 	if (train > MAXIMUM_BATCH)
 		return error_set(error, ERROR_USAGE,
-		                 "the batch is too large: train_micro_batch_size_per_gpu %" PRIu64
-		                 " x gradient_accumulation_steps %" PRIu64 " x data-parallel size %" PRIu64
-		                 "; the most is %d samples",
-		                 micro, accumulation, replicas, MAXIMUM_BATCH);
+				 "the batch is too large: train_micro_batch_size_per_gpu %" PRIu64
+				 " x gradient_accumulation_steps %" PRIu64 " x data-parallel size %" PRIu64
+				 "; the most is %d samples",
+				 micro, accumulation, replicas, MAXIMUM_BATCH);
 	config->train_batch_size = (uint32_t)train;
 	config->micro_batch_size = (uint32_t)micro;
 	config->gradient_accumulation_steps = (uint32_t)accumulation;

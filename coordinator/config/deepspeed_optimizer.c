@@ -10,7 +10,7 @@ static const double largest = FLT_MAX;         // a setting is a float in the en
 static const double below_one = 1.0 - 0x1p-24; // the largest float below 1
 
 static bool read_sgd(struct json_keys *params, struct deepspeed_config *config, double *learning_rate,
-                     struct error *error)
+		     struct error *error)
 {
 	double momentum = 0, dampening = 0, weight_decay = 0;
 	bool nesterov = false;
@@ -21,15 +21,14 @@ static bool read_sgd(struct json_keys *params, struct deepspeed_config *config, 
 	    !json_keys_boolean(params, "nesterov", &nesterov, error))
 		return false;
 	if (nesterov && (momentum == 0 || dampening != 0))
-		return error_set(
-		    error, ERROR_USAGE,
-		    "%s: %snesterov needs a momentum over 0 and a dampening of 0; they are %g and %g",
-		    params->path, params->prefix, momentum, dampening);
+		return error_set(error, ERROR_USAGE,
+				 "%s: %snesterov needs a momentum over 0 and a dampening of 0; they are %g and %g",
+				 params->path, params->prefix, momentum, dampening);
 	config->optimizer = (struct optimizer){
-	    .kind = OPTIMIZER_SGD,
-	    .weight_decay = (float)weight_decay,
-	    .dampening = (float)dampening,
-	    .nesterov = nesterov,
+		.kind = OPTIMIZER_SGD,
+		.weight_decay = (float)weight_decay,
+		.dampening = (float)dampening,
+		.nesterov = nesterov,
 	};
 	config->beta1 = (float)momentum;
 	config->beta2 = 0;
@@ -45,7 +44,7 @@ static void ignore_where(struct json_keys *params, const char *name, bool value)
 }
 
 static bool read_adam(struct json_keys *params, enum optimizer_kind kind, struct deepspeed_config *config,
-                      double *learning_rate, struct error *error)
+		      double *learning_rate, struct error *error)
 {
 	double betas[2] = {0.9, 0.999}, epsilon = 1e-8, weight_decay = 0;
 	bool torch_adam = false, decoupled = true;
@@ -67,9 +66,9 @@ static bool read_adam(struct json_keys *params, enum optimizer_kind kind, struct
 	if (weight_decay != 0)
 		kind = decoupled ? OPTIMIZER_ADAMW : OPTIMIZER_ADAM;
 	config->optimizer = (struct optimizer){
-	    .kind = kind,
-	    .weight_decay = (float)weight_decay,
-	    .epsilon = (float)epsilon,
+		.kind = kind,
+		.weight_decay = (float)weight_decay,
+		.epsilon = (float)epsilon,
 	};
 	config->beta1 = (float)betas[0];
 	config->beta2 = (float)betas[1];
@@ -77,23 +76,23 @@ static bool read_adam(struct json_keys *params, enum optimizer_kind kind, struct
 }
 
 static bool read_params(struct json_keys *params, enum optimizer_kind kind, struct deepspeed_config *config,
-                        double *learning_rate, struct error *error)
+			double *learning_rate, struct error *error)
 {
 	if (json_keys_has(params, "max_grad_norm"))
 		return error_set(
-		    error, ERROR_USAGE,
-		    "%s: %smax_grad_norm is not an optimizer's setting: write gradient_clipping at the top "
-		    "level",
-		    params->path, params->prefix);
+			error, ERROR_USAGE,
+			"%s: %smax_grad_norm is not an optimizer's setting: write gradient_clipping at the top "
+			"level",
+			params->path, params->prefix);
 	bool ok = kind == OPTIMIZER_SGD ? read_sgd(params, config, learning_rate, error)
-	                                : read_adam(params, kind, config, learning_rate, error);
+					: read_adam(params, kind, config, learning_rate, error);
 	if (ok)
 		config->learning_rate = (float)*learning_rate;
 	return ok;
 }
 
 static bool read_section(struct json_keys *section, struct deepspeed_config *config, double *learning_rate,
-                         struct error *error)
+			 struct error *error)
 {
 	char type[TYPE_SIZE] = "";
 	const json_t *object = NULL;
@@ -102,15 +101,15 @@ static bool read_section(struct json_keys *section, struct deepspeed_config *con
 	    !json_keys_object(section, "params", &object, error))
 		return false;
 	if (type[0] == '\0')
-		return error_set(error, ERROR_USAGE,
-		                 "%s: optimizer.type is missing: write SGD, Adam or AdamW", section->path);
+		return error_set(error, ERROR_USAGE, "%s: optimizer.type is missing: write SGD, Adam or AdamW",
+				 section->path);
 	if (!optimizer_parse(type, &kind))
 		return error_set(error, ERROR_USAGE,
-		                 "%s: optimizer.type \"%s\" is unknown; there are SGD, Adam and AdamW",
-		                 section->path, type);
+				 "%s: optimizer.type \"%s\" is unknown; there are SGD, Adam and AdamW", section->path,
+				 type);
 	struct json_keys params;
 	bool ok = json_keys_init(&params, section->path, "optimizer.params.", object, error) &&
-	          read_params(&params, kind, config, learning_rate, error);
+		  read_params(&params, kind, config, learning_rate, error);
 	if (ok) {
 		json_keys_list_unknown(section, config->unknown_keys, sizeof(config->unknown_keys));
 		json_keys_list_unknown(&params, config->unknown_keys, sizeof(config->unknown_keys));
@@ -120,7 +119,7 @@ static bool read_section(struct json_keys *section, struct deepspeed_config *con
 }
 
 bool deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *config, double *learning_rate,
-                              struct error *error)
+			      struct error *error)
 {
 	const json_t *object = NULL;
 	if (!json_keys_object(top, "optimizer", &object, error))
@@ -129,7 +128,7 @@ bool deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *co
 		return true;
 	struct json_keys section;
 	bool ok = json_keys_init(&section, top->path, "optimizer.", object, error) &&
-	          read_section(&section, config, learning_rate, error);
+		  read_section(&section, config, learning_rate, error);
 	json_keys_fini(&section);
 	return ok;
 }

@@ -9,7 +9,7 @@
 // Both read the section from the file's top level, where it may be absent, into `config`, and append unknown
 // members to config->unknown_keys. `*learning_rate` is the optimizer's, before it is rounded to a float.
 bool deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *config, double *learning_rate,
-                              struct error *error);
+			      struct error *error);
 // After the optimizer: some defaults depend on it.
 bool deepspeed_scheduler_read(struct json_keys *top, double learning_rate, struct deepspeed_config *config,
-                              struct error *error);
+			      struct error *error);

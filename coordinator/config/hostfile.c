@@ -23,8 +23,8 @@ static bool port_is_valid(const char *text)
 
 static bool refuse_port(struct place place, const char *text, struct error *error)
 {
-	return error_set(error, ERROR_USAGE, "%s:%u: port \"%.40s\" is not a whole number from 1 to %d",
-	                 place.path, place.line, text, MAXIMUM_PORT);
+	return error_set(error, ERROR_USAGE, "%s:%u: port \"%.40s\" is not a whole number from 1 to %d", place.path,
+			 place.line, text, MAXIMUM_PORT);
 }
 
 static bool only_characters(const char *text, size_t length, const char *extra)
@@ -37,19 +37,16 @@ static bool only_characters(const char *text, size_t length, const char *extra)
 
 // `word` is "host", "host:port", "[v6]", "[v6]:port" or "unix:/path"; the default port is added where there
 // is none.
-static bool parse_address(const char *word, struct place place, char *ret_address, size_t size,
-                          struct error *error)
+static bool parse_address(const char *word, struct place place, char *ret_address, size_t size, struct error *error)
 {
 	if (strlen(word) + sizeof(":65535") > size)
-		return error_set(error, ERROR_USAGE,
-		                 "%s:%u: address \"%.40s...\" is longer than %zu characters", place.path,
-		                 place.line, word, size - sizeof(":65535"));
+		return error_set(error, ERROR_USAGE, "%s:%u: address \"%.40s...\" is longer than %zu characters",
+				 place.path, place.line, word, size - sizeof(":65535"));
 	if (strncmp(word, "unix:", 5) == 0) {
 		if (word[5] != '/')
-			return error_set(
-			    error, ERROR_USAGE,
-			    "%s:%u: \"%.80s\" needs a whole path, such as unix:/run/penstockd.sock",
-			    place.path, place.line, word);
+			return error_set(error, ERROR_USAGE,
+					 "%s:%u: \"%.80s\" needs a whole path, such as unix:/run/penstockd.sock",
+					 place.path, place.line, word);
 		strcpy(ret_address, word);
 		return true;
 	}
@@ -57,25 +54,22 @@ static bool parse_address(const char *word, struct place place, char *ret_addres
 	bool well_formed;
 	if (*word == '[') {
 		const char *close = strchr(word, ']');
-		well_formed = close != NULL &&
-		              only_characters(word + 1, (size_t)(close - word - 1), ":.%_-") &&
-		              (close[1] == '\0' || close[1] == ':');
+		well_formed = close != NULL && only_characters(word + 1, (size_t)(close - word - 1), ":.%_-") &&
+			      (close[1] == '\0' || close[1] == ':');
 		port = well_formed && close[1] == ':' ? close + 2 : NULL;
 	} else {
 		const char *colon = strchr(word, ':');
 		if (colon != NULL && strchr(colon + 1, ':') != NULL)
-			return error_set(
-			    error, ERROR_USAGE,
-			    "%s:%u: \"%.80s\" reads like an IPv6 address: write it in brackets, [%.80s]",
-			    place.path, place.line, word, word);
-		well_formed =
-		    only_characters(word, colon == NULL ? strlen(word) : (size_t)(colon - word), ".-_");
+			return error_set(error, ERROR_USAGE,
+					 "%s:%u: \"%.80s\" reads like an IPv6 address: write it in brackets, [%.80s]",
+					 place.path, place.line, word, word);
+		well_formed = only_characters(word, colon == NULL ? strlen(word) : (size_t)(colon - word), ".-_");
 		port = colon == NULL ? NULL : colon + 1;
 	}
 	if (!well_formed)
 		return error_set(error, ERROR_USAGE,
-		                 "%s:%u: \"%.80s\" is not a host, host:port, [IPv6]:port or unix:/path",
-		                 place.path, place.line, word);
+				 "%s:%u: \"%.80s\" is not a host, host:port, [IPv6]:port or unix:/path", place.path,
+				 place.line, word);
 	if (port != NULL && !port_is_valid(port))
 		return refuse_port(place, port, error);
 	if (port == NULL)
@@ -88,17 +82,15 @@ static bool parse_address(const char *word, struct place place, char *ret_addres
 static bool parse_slots(const char *word, struct place place, uint32_t *ret_slots, struct error *error)
 {
 	if (strncmp(word, "slots=", 6) != 0)
-		return error_set(error, ERROR_USAGE,
-		                 "%s:%u: \"%.80s\" is unknown: a line is \"host slots=N\"", place.path,
-		                 place.line, word);
+		return error_set(error, ERROR_USAGE, "%s:%u: \"%.80s\" is unknown: a line is \"host slots=N\"",
+				 place.path, place.line, word);
 	int64_t slots;
-	if (!isdigit((unsigned char)word[6]) ||
-	    !strings_parse_integer(word + 6, 1, MAXIMUM_SLOTS, &slots, NULL))
+	if (!isdigit((unsigned char)word[6]) || !strings_parse_integer(word + 6, 1, MAXIMUM_SLOTS, &slots, NULL))
 		return error_set(
-		    error, ERROR_USAGE,
-		    "%s:%u: slots=%.40s: the number of slots must be a whole number from 1 to %d; take the "
-		    "line out to leave the host out",
-		    place.path, place.line, word + 6, MAXIMUM_SLOTS);
+			error, ERROR_USAGE,
+			"%s:%u: slots=%.40s: the number of slots must be a whole number from 1 to %d; take the "
+			"line out to leave the host out",
+			place.path, place.line, word + 6, MAXIMUM_SLOTS);
 	*ret_slots = (uint32_t)slots;
 	return true;
 }
@@ -132,40 +124,38 @@ static bool parse_line(char *line, struct place place, struct host *ret_host, st
 	char *slots = strtok_r(NULL, blanks, &rest);
 	if (slots == NULL)
 		return error_set(error, ERROR_USAGE,
-		                 "%s:%u: \"%.80s\" has no slots: write how many stages it may hold, as in "
-		                 "\"%.80s slots=1\"",
-		                 place.path, place.line, address, address);
+				 "%s:%u: \"%.80s\" has no slots: write how many stages it may hold, as in "
+				 "\"%.80s slots=1\"",
+				 place.path, place.line, address, address);
 	if (!parse_slots(slots, place, &ret_host->slots, error))
 		return false;
 	char *surplus = strtok_r(NULL, blanks, &rest);
 	if (surplus != NULL)
-		return error_set(error, ERROR_USAGE,
-		                 "%s:%u: \"%.80s\" is unknown: a line is \"host slots=N\"", place.path,
-		                 place.line, surplus);
+		return error_set(error, ERROR_USAGE, "%s:%u: \"%.80s\" is unknown: a line is \"host slots=N\"",
+				 place.path, place.line, surplus);
 	return true;
 }
 
 static bool add_host(struct hostfile *hosts, unsigned *lines, const struct host *host, struct place place,
-                     struct error *error)
+		     struct error *error)
 {
 	// A host's name is the same in any case, a path is not.
 	bool is_path = strncmp(host->address, "unix:", 5) == 0;
 	for (uint32_t i = 0; i < hosts->count; i++)
 		if ((is_path ? strcmp : strcasecmp)(hosts->hosts[i].address, host->address) == 0)
 			return error_set(
-			    error, ERROR_USAGE,
-			    "%s:%u: %s is there twice, first in line %u: give it one line with all its slots",
-			    place.path, place.line, host->address, lines[i]);
+				error, ERROR_USAGE,
+				"%s:%u: %s is there twice, first in line %u: give it one line with all its slots",
+				place.path, place.line, host->address, lines[i]);
 	if (hosts->count == HOSTFILE_MAXIMUM_HOSTS)
 		return error_set(error, ERROR_USAGE, "%s:%u: more than %d hosts", place.path, place.line,
-		                 HOSTFILE_MAXIMUM_HOSTS);
+				 HOSTFILE_MAXIMUM_HOSTS);
 	lines[hosts->count] = place.line;
 	hosts->hosts[hosts->count++] = *host;
 	return true;
 }
 
-static bool read_lines(FILE *file, const char *path, struct hostfile *hosts, unsigned *lines,
-                       struct error *error)
+static bool read_lines(FILE *file, const char *path, struct hostfile *hosts, unsigned *lines, struct error *error)
 {
 	char line[MAXIMUM_LINE_BYTES];
 	struct place place = {.path = path, .line = 0};
@@ -173,8 +163,8 @@ static bool read_lines(FILE *file, const char *path, struct hostfile *hosts, uns
 		place.line++;
 		if (strchr(line, '\n') == NULL && !feof(file))
 			return error_set(error, ERROR_USAGE,
-			                 "%s:%u: the line is longer than %d characters, or holds a zero byte",
-			                 path, place.line, MAXIMUM_LINE_BYTES - 2);
+					 "%s:%u: the line is longer than %d characters, or holds a zero byte", path,
+					 place.line, MAXIMUM_LINE_BYTES - 2);
 		if (place.line > MAXIMUM_LINES)
 			return error_set(error, ERROR_USAGE, "%s: more than %d lines", path, MAXIMUM_LINES);
 		struct host host = {0};
@@ -186,8 +176,8 @@ static bool read_lines(FILE *file, const char *path, struct hostfile *hosts, uns
 	if (ferror(file))
 		return error_set(error, ERROR_USAGE, "%s: cannot be read: %s", path, strerror(errno));
 	if (hosts->count == 0)
-		return error_set(error, ERROR_USAGE,
-		                 "%s: names no host: write one line \"host slots=N\" for each", path);
+		return error_set(error, ERROR_USAGE, "%s: names no host: write one line \"host slots=N\" for each",
+				 path);
 	return true;
 }
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 bool json_keys_init(struct json_keys *keys, const char *path, const char *prefix, const json_t *object,
-                    struct error *error)
+		    struct error *error)
 {
 	*keys = (struct json_keys){.path = path, .object = object, .asked = json_object()};
 	snprintf(keys->prefix, sizeof(keys->prefix), "%s", prefix);
@@ -61,14 +61,13 @@ static const char *type_name(const json_t *value)
 }
 
 static bool refuse(const struct json_keys *keys, const char *name, const json_t *value, struct error *error,
-                   const char *expected)
+		   const char *expected)
 {
 	if (json_is_string(value) && strcmp(json_string_value(value), "auto") == 0)
-		return error_set(
-		    error, ERROR_USAGE,
-		    "%s: %s%s is \"auto\", which a trainer such as Hugging Face's fills in; here nobody "
-		    "does: write %s",
-		    keys->path, keys->prefix, name, expected);
+		return error_set(error, ERROR_USAGE,
+				 "%s: %s%s is \"auto\", which a trainer such as Hugging Face's fills in; here nobody "
+				 "does: write %s",
+				 keys->path, keys->prefix, name, expected);
 	char got[48];
 	if (json_is_integer(value))
 		snprintf(got, sizeof(got), "%lld", (long long)json_integer_value(value));
@@ -76,8 +75,8 @@ static bool refuse(const struct json_keys *keys, const char *name, const json_t 
 		snprintf(got, sizeof(got), "%.9g", json_real_value(value));
 	else
 		snprintf(got, sizeof(got), "%s", type_name(value));
-	return error_set(error, ERROR_USAGE, "%s: %s%s is %s; expected %s", keys->path, keys->prefix, name,
-	                 got, expected);
+	return error_set(error, ERROR_USAGE, "%s: %s%s is %s; expected %s", keys->path, keys->prefix, name, got,
+			 expected);
 }
 
 static void describe_range(double minimum, double maximum, char *into, size_t size)
@@ -89,7 +88,7 @@ static void describe_range(double minimum, double maximum, char *into, size_t si
 }
 
 bool json_keys_number(struct json_keys *keys, const char *name, double minimum, double maximum, double *value,
-                      struct error *error)
+		      struct error *error)
 {
 	const json_t *member = take(keys, name);
 	if (member == NULL)
@@ -104,8 +103,8 @@ bool json_keys_number(struct json_keys *keys, const char *name, double minimum, 
 	return true;
 }
 
-bool json_keys_count(struct json_keys *keys, const char *name, uint32_t minimum, uint32_t maximum,
-                     uint32_t *value, struct error *error)
+bool json_keys_count(struct json_keys *keys, const char *name, uint32_t minimum, uint32_t maximum, uint32_t *value,
+		     struct error *error)
 {
 	const json_t *member = take(keys, name);
 	if (member == NULL)
@@ -162,7 +161,7 @@ bool json_keys_object(struct json_keys *keys, const char *name, const json_t **v
 }
 
 bool json_keys_pair(struct json_keys *keys, const char *name, double minimum, double maximum, double value[2],
-                    struct error *error)
+		    struct error *error)
 {
 	const json_t *member = take(keys, name);
 	if (member == NULL)
@@ -176,8 +175,7 @@ bool json_keys_pair(struct json_keys *keys, const char *name, double minimum, do
 	}
 	if (!ok) {
 		char expected[96];
-		snprintf(expected, sizeof(expected), "a list of two numbers from %.9g to %.9g", minimum,
-		         maximum);
+		snprintf(expected, sizeof(expected), "a list of two numbers from %.9g to %.9g", minimum, maximum);
 		return refuse(keys, name, member, error, expected);
 	}
 	value[0] = pair[0];
@@ -200,7 +198,7 @@ void json_keys_list_unknown(const struct json_keys *keys, char *list, size_t siz
 		copy_printable(name, shown, sizeof(shown));
 		size_t length = strlen(list);
 		snprintf(item, sizeof(item), "%s%s%s%s", length > 0 ? ", " : "", keys->prefix, shown,
-		         json_is_true(enabled) ? ".enabled" : "");
+			 json_is_true(enabled) ? ".enabled" : "");
 		if (more > 0 || length + strlen(item) + MORE_SIZE > size)
 			more++;
 		else

@@ -21,22 +21,21 @@ struct json_keys {
 
 // `object` may be NULL: as one without members. False when memory is out.
 bool json_keys_init(struct json_keys *keys, const char *path, const char *prefix, const json_t *object,
-                    struct error *error);
+		    struct error *error);
 void json_keys_fini(struct json_keys *keys);
 
 // Each leaves `value` untouched where the member is absent or null.
 bool json_keys_number(struct json_keys *keys, const char *name, double minimum, double maximum, double *value,
-                      struct error *error);
-bool json_keys_count(struct json_keys *keys, const char *name, uint32_t minimum, uint32_t maximum,
-                     uint32_t *value, struct error *error);
+		      struct error *error);
+bool json_keys_count(struct json_keys *keys, const char *name, uint32_t minimum, uint32_t maximum, uint32_t *value,
+		     struct error *error);
 bool json_keys_boolean(struct json_keys *keys, const char *name, bool *value, struct error *error);
 // Cut to `size`, without control characters.
-bool json_keys_string(struct json_keys *keys, const char *name, char *value, size_t size,
-                      struct error *error);
+bool json_keys_string(struct json_keys *keys, const char *name, char *value, size_t size, struct error *error);
 // *value is NULL where the member is absent; borrowed otherwise.
 bool json_keys_object(struct json_keys *keys, const char *name, const json_t **value, struct error *error);
 bool json_keys_pair(struct json_keys *keys, const char *name, double minimum, double maximum, double value[2],
-                    struct error *error);
+		    struct error *error);
 
 bool json_keys_has(const struct json_keys *keys, const char *name); // absent and null are false
 void json_keys_ignore(struct json_keys *keys, const char *name);    // as if it had been asked for

@@ -10,8 +10,7 @@
 #include <math.h>
 
 // Rises from 0 to 1 over the warm-up; `iteration` is last_batch_iteration and not negative.
-static double warmup_fraction(const struct learning_rate_schedule *schedule, double iteration,
-                              double warmup_steps)
+static double warmup_fraction(const struct learning_rate_schedule *schedule, double iteration, double warmup_steps)
 {
 	if (schedule->warmup_linear)
 		return iteration / warmup_steps;
@@ -60,16 +59,15 @@ static double cycle_scale(const struct learning_rate_schedule *schedule, struct 
 		return rising ? x / turn : (x - 1.0) / (turn - 1.0);
 	// From the whole step number, not from x: x can land just under a stair's edge.
 	double offset = fmod((double)step, cycle.total);
-	double stair = offset <= cycle.first ? offset * stairs / cycle.first
-	                                     : (cycle.total - offset) * stairs / cycle.second;
+	double stair =
+		offset <= cycle.first ? offset * stairs / cycle.first : (cycle.total - offset) * stairs / cycle.second;
 	return floor(stair) / stairs;
 }
 
 static struct learning_rate_value one_cycle(const struct learning_rate_schedule *schedule, uint64_t step,
-                                            double base_momentum)
+					    double base_momentum)
 {
-	struct learning_rate_value value = {.learning_rate = schedule->cycle_min_lr,
-	                                    .momentum = base_momentum};
+	struct learning_rate_value value = {.learning_rate = schedule->cycle_min_lr, .momentum = base_momentum};
 	struct cycle cycle = cycle_of(schedule);
 	if (step == 0) {
 		// DeepSpeed's constructor sets the lowest momentum beside the lowest rate, although the cycle
@@ -82,8 +80,8 @@ static struct learning_rate_value one_cycle(const struct learning_rate_schedule 
 		double scale = cycle_scale(schedule, cycle, step);
 		value.learning_rate += (schedule->cycle_max_lr - schedule->cycle_min_lr) * scale;
 		if (schedule->cycle_momentum)
-			value.momentum = schedule->cycle_max_mom -
-			                 (schedule->cycle_max_mom - schedule->cycle_min_mom) * scale;
+			value.momentum =
+				schedule->cycle_max_mom - (schedule->cycle_max_mom - schedule->cycle_min_mom) * scale;
 		return value;
 	}
 	double interval = 0.0; // no decay without a step size
@@ -96,7 +94,7 @@ static struct learning_rate_value one_cycle(const struct learning_rate_schedule 
 }
 
 struct learning_rate_value learning_rate_at(const struct learning_rate_schedule *schedule, uint64_t step,
-                                            double base_lr, double base_momentum)
+					    double base_lr, double base_momentum)
 {
 	struct learning_rate_value value = {.learning_rate = base_lr, .momentum = base_momentum};
 	switch (schedule->kind) {

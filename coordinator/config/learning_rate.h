@@ -4,7 +4,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum learning_rate_kind { LEARNING_RATE_CONSTANT, LEARNING_RATE_WARMUP, LEARNING_RATE_WARMUP_DECAY, LEARNING_RATE_ONE_CYCLE };
+enum learning_rate_kind {
+	LEARNING_RATE_CONSTANT,
+	LEARNING_RATE_WARMUP,
+	LEARNING_RATE_WARMUP_DECAY,
+	LEARNING_RATE_ONE_CYCLE
+};
 
 struct learning_rate_schedule {
 	enum learning_rate_kind kind;
@@ -27,5 +32,5 @@ struct learning_rate_value {
 };
 
 // For optimizer step `step` (from 0), as DeepSpeed's engine applies it: base values where the schedule is constant.
-struct learning_rate_value learning_rate_at(const struct learning_rate_schedule *schedule, uint64_t step, double base_lr,
-					    double base_momentum);
+struct learning_rate_value learning_rate_at(const struct learning_rate_schedule *schedule, uint64_t step,
+					    double base_lr, double base_momentum);

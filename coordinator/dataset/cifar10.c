@@ -33,8 +33,7 @@ static bool exists(const char *folder, const char *name)
 }
 
 // The folder that holds the files: `folder` itself, or the one the archive makes inside it.
-static bool find_folder(const char *folder, const char *first_name, char *into, size_t size,
-                        struct error *error)
+static bool find_folder(const char *folder, const char *first_name, char *into, size_t size, struct error *error)
 {
 	struct stat status;
 	if (stat(folder, &status) < 0)
@@ -50,13 +49,12 @@ static bool find_folder(const char *folder, const char *first_name, char *into, 
 	if (exists(into, first_name))
 		return true;
 	if (exists(folder, "data_batch_1") || exists(folder, "cifar-10-batches-py"))
-		return error_set(
-		    error, ERROR_USAGE,
-		    "dataset folder %s: holds CIFAR-10's version for Python; the binary version is wanted "
-		    "(cifar-10-binary.tar.gz: data_batch_1.bin ... test_batch.bin)",
-		    folder);
-	return error_set(error, ERROR_USAGE, "dataset folder %s: there is no %s in it, nor in %s", folder,
-	                 first_name, subfolder);
+		return error_set(error, ERROR_USAGE,
+				 "dataset folder %s: holds CIFAR-10's version for Python; the binary version is wanted "
+				 "(cifar-10-binary.tar.gz: data_batch_1.bin ... test_batch.bin)",
+				 folder);
+	return error_set(error, ERROR_USAGE, "dataset folder %s: there is no %s in it, nor in %s", folder, first_name,
+			 subfolder);
 }
 
 static bool check_size(const struct stat *status, struct error *error)
@@ -67,15 +65,14 @@ static bool check_size(const struct stat *status, struct error *error)
 	if (bytes == 0)
 		return error_set(error, ERROR_USAGE, "is empty");
 	if (bytes > maximum_file_bytes)
-		return error_set(error, ERROR_USAGE,
-		                 "is %" PRIu64 " bytes; the most that is read is %" PRIu64, bytes,
-		                 maximum_file_bytes);
+		return error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes; the most that is read is %" PRIu64, bytes,
+				 maximum_file_bytes);
 	if (bytes % CIFAR10_RECORD_BYTES != 0)
 		return error_set(error, ERROR_USAGE,
-		                 "is cut short: %" PRIu64 " bytes are %" PRIu64
-		                 " whole records of %d bytes and %" PRIu64 " bytes of another",
-		                 bytes, bytes / CIFAR10_RECORD_BYTES, CIFAR10_RECORD_BYTES,
-		                 bytes % CIFAR10_RECORD_BYTES);
+				 "is cut short: %" PRIu64 " bytes are %" PRIu64
+				 " whole records of %d bytes and %" PRIu64 " bytes of another",
+				 bytes, bytes / CIFAR10_RECORD_BYTES, CIFAR10_RECORD_BYTES,
+				 bytes % CIFAR10_RECORD_BYTES);
 	return true;
 }
 
@@ -89,8 +86,7 @@ static bool read_whole(int descriptor, uint8_t *into, uint64_t bytes, struct err
 			return error_set(error, ERROR_FAILED, "read: %s", strerror(errno));
 		if (got == 0)
 			return error_set(error, ERROR_USAGE,
-			                 "is cut short: it ended after %" PRIu64 " of %" PRIu64 " bytes",
-			                 done, bytes);
+					 "is cut short: it ended after %" PRIu64 " of %" PRIu64 " bytes", done, bytes);
 		done += (uint64_t)got;
 	}
 	return true;
@@ -102,10 +98,9 @@ static bool check_labels(const uint8_t *records, uint64_t count, struct error *e
 		unsigned label = records[i * CIFAR10_RECORD_BYTES];
 		if (label >= CIFAR10_CLASSES)
 			return error_set(error, ERROR_USAGE,
-			                 "record %" PRIu64
-			                 " (from 0) has label %u; labels are 0 to %d: this is not "
-			                 "CIFAR-10's binary format, or damaged",
-			                 i, label, CIFAR10_CLASSES - 1);
+					 "record %" PRIu64 " (from 0) has label %u; labels are 0 to %d: this is not "
+					 "CIFAR-10's binary format, or damaged",
+					 i, label, CIFAR10_CLASSES - 1);
 	}
 	return true;
 }

@@ -17,27 +17,24 @@ struct sampler {
 	uint64_t order_epoch; // UINT64_MAX: none yet
 };
 
-bool sampler_create(uint64_t samples, uint32_t batch_size, bool shuffle, uint64_t seed,
-                    struct sampler **ret_sampler, struct error *error)
+bool sampler_create(uint64_t samples, uint32_t batch_size, bool shuffle, uint64_t seed, struct sampler **ret_sampler,
+		    struct error *error)
 {
 	if (batch_size == 0)
 		return error_set(error, ERROR_USAGE, "the batch size is 0");
 	if (batch_size > samples)
 		return error_set(error, ERROR_USAGE,
-		                 "a batch of %" PRIu32
-		                 " samples is larger than the dataset, which has %" PRIu64,
-		                 batch_size, samples);
+				 "a batch of %" PRIu32 " samples is larger than the dataset, which has %" PRIu64,
+				 batch_size, samples);
 	if (samples > UINT32_MAX)
-		return error_set(error, ERROR_USAGE,
-		                 "the dataset has %" PRIu64 " samples; the most is %" PRIu32, samples,
-		                 UINT32_MAX);
+		return error_set(error, ERROR_USAGE, "the dataset has %" PRIu64 " samples; the most is %" PRIu32,
+				 samples, UINT32_MAX);
 	struct sampler *sampler = calloc(1, sizeof(*sampler));
 	uint32_t *order = shuffle ? malloc(samples * sizeof(*order)) : NULL;
 	if (sampler == NULL || (shuffle && order == NULL)) {
 		free(sampler);
 		free(order);
-		return error_set(error, ERROR_FAILED, "no memory for the order of %" PRIu64 " samples",
-		                 samples);
+		return error_set(error, ERROR_FAILED, "no memory for the order of %" PRIu64 " samples", samples);
 	}
 	sampler->samples = (uint32_t)samples;
 	sampler->batch_size = batch_size;

@@ -31,18 +31,17 @@ enum {
 };
 
 static const char *const file_names[FILES] = {
-    "data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
-    "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin",
+	"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
+	"data_batch_4.bin", "data_batch_5.bin", "test_batch.bin",
 };
 
 // The published set has such a file with its classes' names. Ours also tells that the set may be written
 // anew.
 static const char meta_name[] = "batches.meta.txt";
-static const char meta_text[] =
-    "synthetic warm vertical stripes\nsynthetic warm horizontal stripes\n"
-    "synthetic warm diagonal stripes\nsynthetic warm disc\nsynthetic warm chessboard\n"
-    "synthetic cool vertical stripes\nsynthetic cool horizontal stripes\n"
-    "synthetic cool diagonal stripes\nsynthetic cool disc\nsynthetic cool chessboard\n";
+static const char meta_text[] = "synthetic warm vertical stripes\nsynthetic warm horizontal stripes\n"
+				"synthetic warm diagonal stripes\nsynthetic warm disc\nsynthetic warm chessboard\n"
+				"synthetic cool vertical stripes\nsynthetic cool horizontal stripes\n"
+				"synthetic cool diagonal stripes\nsynthetic cool disc\nsynthetic cool chessboard\n";
 
 // What is drawn for one image.
 struct picture {
@@ -106,8 +105,7 @@ static void draw_record(struct random_key key, uint8_t label, uint8_t *ret_recor
 		if (i % 16 == 0)
 			random_block(key, FIRST_NOISE_COUNTER + i / 16, 0, words);
 		uint32_t channel = i / (SIDE * SIDE), x = i % SIDE, y = i / SIDE % SIDE;
-		const uint8_t *colour =
-		    is_foreground(&picture, x, y) ? picture.foreground : picture.background;
+		const uint8_t *colour = is_foreground(&picture, x, y) ? picture.foreground : picture.background;
 		byte[i] = with_noise(colour[channel], words[i / 4 % 4] >> (8 * (i % 4)) & 0xff);
 	}
 }
@@ -130,8 +128,7 @@ static bool write_records(FILE *file, uint64_t seed, uint32_t number, const uint
 {
 	uint8_t record[CIFAR10_RECORD_BYTES];
 	for (uint32_t i = 0; i < count; i++) {
-		draw_record(random_key_make(seed, RANDOM_DATASET, (uint64_t)number << 32 | i), labels[i],
-		            record);
+		draw_record(random_key_make(seed, RANDOM_DATASET, (uint64_t)number << 32 | i), labels[i], record);
 		if (fwrite(record, sizeof(record), 1, file) != 1)
 			return false;
 	}
@@ -152,8 +149,8 @@ static bool output_open(struct output *output, const char *folder, const char *n
 	unlink(output->part_path); // what a crash left behind; and never through a link
 	output->file = fopen(output->part_path, "wxe");
 	if (output->file == NULL)
-		return error_set(error, errno == EACCES || errno == EROFS ? ERROR_USAGE : ERROR_FAILED,
-		                 "%s: %s", output->part_path, strerror(errno));
+		return error_set(error, errno == EACCES || errno == EROFS ? ERROR_USAGE : ERROR_FAILED, "%s: %s",
+				 output->part_path, strerror(errno));
 	return true;
 }
 
@@ -202,9 +199,8 @@ static bool check_folder(const char *folder, struct error *error)
 		snprintf(path, sizeof(path), "%s/%s", folder, file_names[i]);
 		if (access(path, F_OK) == 0)
 			return error_set(
-			    error, ERROR_USAGE,
-			    "%s is there and is not a synthetic set: it is left alone; name another folder",
-			    path);
+				error, ERROR_USAGE,
+				"%s is there and is not a synthetic set: it is left alone; name another folder", path);
 	}
 	return true;
 }
@@ -212,9 +208,8 @@ static bool check_folder(const char *folder, struct error *error)
 bool synthesize_cifar10(const char *folder, uint32_t images_per_file, uint64_t seed, struct error *error)
 {
 	if (images_per_file < 1 || images_per_file > MAXIMUM_IMAGES_PER_FILE)
-		return error_set(error, ERROR_USAGE,
-		                 "%" PRIu32 " images in a file: from 1 to %d are possible", images_per_file,
-		                 MAXIMUM_IMAGES_PER_FILE);
+		return error_set(error, ERROR_USAGE, "%" PRIu32 " images in a file: from 1 to %d are possible",
+				 images_per_file, MAXIMUM_IMAGES_PER_FILE);
 	if (!check_folder(folder, error) || !write_meta(folder, error))
 		return false;
 	_cleanup_free_ uint8_t *labels = malloc(images_per_file);
@@ -224,8 +219,7 @@ bool synthesize_cifar10(const char *folder, uint32_t images_per_file, uint64_t s
 		struct output output;
 		draw_labels(seed, number, images_per_file, labels);
 		if (!output_open(&output, folder, file_names[number], error) ||
-		    !output_close(&output, write_records(output.file, seed, number, labels, images_per_file),
-		                  error))
+		    !output_close(&output, write_records(output.file, seed, number, labels, images_per_file), error))
 			return false;
 	}
 	return true;

@@ -82,8 +82,7 @@ static bool cut_balanced(const uint64_t *weights, uint32_t layers, uint32_t stag
 				const struct cell *before = cell_at(&table, k, s - 1);
 				struct cell *cell = cell_at(&table, i, s);
 				double last = table.prefix[i] - table.prefix[k];
-				double largest = fmax(before->largest, last),
-				       smallest = fmin(before->smallest, last);
+				double largest = fmax(before->largest, last), smallest = fmin(before->smallest, last);
 				if (cell->cost >= largest - smallest)
 					*cell = (struct cell){largest, smallest, largest - smallest, 0, k};
 			}
@@ -99,8 +98,7 @@ static double smallest_largest(struct table *table)
 			for (uint32_t k = s - 1; k < i; k++) {
 				struct cell *cell = cell_at(table, i, s);
 				double last = table->prefix[i] - table->prefix[k];
-				cell->largest = fmin(cell->largest,
-						     fmax(cell_at(table, k, s - 1)->largest, last));
+				cell->largest = fmin(cell->largest, fmax(cell_at(table, k, s - 1)->largest, last));
 			}
 	return cell_at(table, table->layers, table->stages)->largest;
 }
@@ -109,8 +107,7 @@ static double smallest_largest(struct table *table)
 // the one that sends least. Layers without FLOPs make many equally even: this puts a cut behind the pooling,
 // not before it. Last, the latest: a ReLU stays with the layer that a device fuses it into. The second pass
 // keeps to the first's limit, so that what it minimises is a sum over stages.
-static bool cut_smallest_largest(const struct model *model, uint32_t stages, uint32_t *bounds,
-				 struct error *error)
+static bool cut_smallest_largest(const struct model *model, uint32_t stages, uint32_t *bounds, struct error *error)
 {
 	struct table table;
 	uint64_t weights[MODEL_MAXIMUM_LAYERS];
@@ -127,11 +124,9 @@ static bool cut_smallest_largest(const struct model *model, uint32_t stages, uin
 				struct cell *cell = cell_at(&table, i, s);
 				double last = table.prefix[i] - table.prefix[k];
 				double cost = before->cost + last * last;
-				uint64_t traffic = before->traffic +
-						   (k > 0 ? shape_count(model->layers[k].input) : 0);
-				if (last <= limit &&
-				    (cost < cell->cost ||
-				     (cost == cell->cost && isfinite(cost) && traffic <= cell->traffic))) {
+				uint64_t traffic = before->traffic + (k > 0 ? shape_count(model->layers[k].input) : 0);
+				if (last <= limit && (cost < cell->cost || (cost == cell->cost && isfinite(cost) &&
+									    traffic <= cell->traffic))) {
 					cell->cost = cost;
 					cell->traffic = traffic;
 					cell->cut = k;
@@ -164,12 +159,10 @@ static bool weigh_type(const struct model *model, const char *pattern, uint64_t 
 		any |= weights[i] == 1;
 	}
 	regfree(&expression);
-	return any ||
-	       error_set(
-		       error, ERROR_USAGE,
-		       "partition method \"type:%.80s\" matches no layer; there are Conv2d, ReLU, MaxPool2d, "
-		       "AdaptiveAvgPool2d, Flatten, Dropout, Linear",
-		       pattern);
+	return any || error_set(error, ERROR_USAGE,
+				"partition method \"type:%.80s\" matches no layer; there are Conv2d, ReLU, MaxPool2d, "
+				"AdaptiveAvgPool2d, Flatten, Dropout, Linear",
+				pattern);
 }
 
 static bool check_stages(const struct model *model, uint32_t stages, struct error *error)
@@ -178,8 +171,8 @@ static bool check_stages(const struct model *model, uint32_t stages, struct erro
 		return error_set(error, ERROR_USAGE, "pipeline size %u: must be from 1 to %d", stages,
 				 SCHEDULE_MAXIMUM_STAGES);
 	return stages <= model->layer_count ||
-	       error_set(error, ERROR_USAGE, "pipeline size %u: %s has %u layers, and no stage may be empty",
-			 stages, model->name, model->layer_count);
+	       error_set(error, ERROR_USAGE, "pipeline size %u: %s has %u layers, and no stage may be empty", stages,
+			 model->name, model->layer_count);
 }
 
 bool partition_by_method(const struct model *model, const char *method, uint32_t stages, uint32_t *ret_bounds,
@@ -225,8 +218,7 @@ bool partition_explicit(const struct model *model, const char *split, uint32_t s
 	if (copy == NULL)
 		return error_set(error, ERROR_FAILED, "no memory for a partition");
 	char *rest = copy;
-	for (char *word = *split != '\0' ? strsep(&rest, ",") : NULL; word != NULL;
-	     word = strsep(&rest, ",")) {
+	for (char *word = *split != '\0' ? strsep(&rest, ",") : NULL; word != NULL; word = strsep(&rest, ",")) {
 		int64_t layer;
 		struct error why;
 		if (!strings_parse_integer(word, 1, model->layer_count - 1, &layer, &why))
@@ -240,9 +232,8 @@ bool partition_explicit(const struct model *model, const char *split, uint32_t s
 		bounds[count] = (uint32_t)layer;
 	}
 	if (count + 1 != stages)
-		return error_set(error, ERROR_USAGE,
-				 "--split %.80s: names %u stages, the pipeline size is %u", split, count + 1,
-				 stages);
+		return error_set(error, ERROR_USAGE, "--split %.80s: names %u stages, the pipeline size is %u", split,
+				 count + 1, stages);
 	bounds[stages] = model->layer_count;
 	memcpy(ret_bounds, bounds, (stages + 1) * sizeof(*bounds));
 	return true;

@@ -34,23 +34,21 @@ static void fill_memory(struct plan *plan, uint32_t s)
 		const struct layer *layer = &plan->model.layers[i];
 		uint64_t output = shape_count(layer->output);
 		// Computed in place, or only another name for the same values.
-		bool shares = layer->kind == LAYER_RELU || layer->kind == LAYER_FLATTEN ||
-			      layer->kind == LAYER_DROPOUT;
+		bool shares = layer->kind == LAYER_RELU || layer->kind == LAYER_FLATTEN || layer->kind == LAYER_DROPOUT;
 		stash += shares ? 0 : output;
 		largest = output > largest ? output : largest;
 	}
 	stage->parameter_bytes = stage->gradient_bytes = stage->parameters * sizeof(float);
-	stage->optimizer_bytes = stage->parameter_bytes *
-				 optimizer_state_tensors(plan->options.optimizer.kind);
+	stage->optimizer_bytes = stage->parameter_bytes * optimizer_state_tensors(plan->options.optimizer.kind);
 	stage->stash_bytes = stash * n * sizeof(float) * plan->schedule->stage[s].slots;
 	stage->workspace_bytes = 2 * largest * n * sizeof(float);
 	stage->exchange_bytes = 0;
 	if (s > 0)
-		stage->exchange_bytes += stage->input_bytes *
-					 (plan_receive_depth(plan, s) + plan_send_depth(plan, s, false));
+		stage->exchange_bytes +=
+			stage->input_bytes * (plan_receive_depth(plan, s) + plan_send_depth(plan, s, false));
 	if (s + 1 < plan->options.pipeline_size)
-		stage->exchange_bytes += stage->output_bytes *
-					 (plan_receive_depth(plan, s) + plan_send_depth(plan, s, true));
+		stage->exchange_bytes +=
+			stage->output_bytes * (plan_receive_depth(plan, s) + plan_send_depth(plan, s, true));
 	stage->memory_bytes = stage->parameter_bytes + stage->gradient_bytes + stage->optimizer_bytes +
 			      stage->stash_bytes + stage->workspace_bytes + stage->exchange_bytes;
 }
@@ -106,8 +104,7 @@ static bool check_options(const struct plan_options *options, struct error *erro
 		return error_set(error, ERROR_USAGE, "micro-batches of %u samples: there may be from 1 to %d",
 				 options->micro_batch_size, PLAN_MAXIMUM_MICRO_BATCH_SIZE);
 	if (options->raw_image_size < 1 || options->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
-		return error_set(error, ERROR_USAGE,
-				 "images of %u x %u pixels in the dataset: from 1 to %d are taken",
+		return error_set(error, ERROR_USAGE, "images of %u x %u pixels in the dataset: from 1 to %d are taken",
 				 options->raw_image_size, options->raw_image_size, MODEL_MAXIMUM_IMAGE_SIZE);
 	return options->data_parallel_size == 1 ||
 	       error_set(error, ERROR_USAGE, "data parallel size %u: one replica is trained",

@@ -30,9 +30,9 @@ struct plan_options {
 
 struct plan_stage {
 	uint32_t first_layer, end_layer;
-	uint64_t parameters;    // elements
-	uint64_t forward_flops; // per sample
-	uint64_t flops;         // per sample, forward and backward
+	uint64_t parameters;                // elements
+	uint64_t forward_flops;             // per sample
+	uint64_t flops;                     // per sample, forward and backward
 	uint64_t input_bytes, output_bytes; // per micro-batch across each boundary; 0 at the ends
 	uint64_t parameter_bytes, gradient_bytes, optimizer_bytes, stash_bytes, workspace_bytes, exchange_bytes;
 	uint64_t memory_bytes; // their sum: an estimate, the daemon counts exactly
@@ -47,7 +47,8 @@ struct plan {
 	double balance;      // mean stage FLOPs over the largest
 };
 
-bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan, struct error *error);
+bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
+		 struct error *error);
 void plan_destroy(struct plan *plan); // takes NULL
 // Tensors that stage may have unread from each neighbour, and on their way to one.
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage);

@@ -9,17 +9,12 @@ static void print_stage(const struct plan *plan, uint32_t s, uint64_t all_flops,
 	const struct plan_stage *stage = &plan->stages[s];
 	const struct layer *layers = plan->model.layers;
 	char range[2 * MODEL_NAME_SIZE + 8], memory[32], boundary[32];
-	snprintf(range, sizeof(range), "%s .. %s", layers[stage->first_layer].name,
-		 layers[stage->end_layer - 1].name);
-	fprintf(out, "%5u  %2u-%-2u  %-30s %12" PRIu64 " %8.2f %5.1f%% %6u %11s %11s\n", s,
-		stage->first_layer, stage->end_layer - 1, range, stage->parameters,
-		(double)stage->flops * 1e-9,
-		100.0 * (double)stage->flops / (double)(all_flops > 0 ? all_flops : 1),
-		plan->schedule->stage[s].slots,
+	snprintf(range, sizeof(range), "%s .. %s", layers[stage->first_layer].name, layers[stage->end_layer - 1].name);
+	fprintf(out, "%5u  %2u-%-2u  %-30s %12" PRIu64 " %8.2f %5.1f%% %6u %11s %11s\n", s, stage->first_layer,
+		stage->end_layer - 1, range, stage->parameters, (double)stage->flops * 1e-9,
+		100.0 * (double)stage->flops / (double)(all_flops > 0 ? all_flops : 1), plan->schedule->stage[s].slots,
 		strings_format_bytes(stage->memory_bytes, memory, sizeof(memory)),
-		stage->output_bytes > 0
-			? strings_format_bytes(stage->output_bytes, boundary, sizeof(boundary))
-			: "-");
+		stage->output_bytes > 0 ? strings_format_bytes(stage->output_bytes, boundary, sizeof(boundary)) : "-");
 }
 
 void plan_print(const struct plan *plan, FILE *out)
@@ -30,15 +25,13 @@ void plan_print(const struct plan *plan, FILE *out)
 		flops += plan->stages[s].flops;
 		parameters += plan->stages[s].parameters;
 	}
-	fprintf(out,
-		"%s at image size %u: %u layers, %" PRIu64 " parameters, %.2f GFLOPs per sample and step\n",
-		plan->model.name, plan->model.image_size, plan->model.layer_count, parameters,
-		(double)flops * 1e-9);
-	fprintf(out, "pipeline size %u, schedule %s, %u micro-batches of %u, cut by %s\n\n",
-		options->pipeline_size, options->schedule, options->micro_batches, options->micro_batch_size,
+	fprintf(out, "%s at image size %u: %u layers, %" PRIu64 " parameters, %.2f GFLOPs per sample and step\n",
+		plan->model.name, plan->model.image_size, plan->model.layer_count, parameters, (double)flops * 1e-9);
+	fprintf(out, "pipeline size %u, schedule %s, %u micro-batches of %u, cut by %s\n\n", options->pipeline_size,
+		options->schedule, options->micro_batches, options->micro_batch_size,
 		options->split != NULL ? options->split : options->partition_method);
-	fprintf(out, "%5s  %-5s  %-30s %12s %8s %6s %6s %11s %11s\n", "stage", "layer", "from .. to",
-		"parameters", "GFLOPs", "share", "alive", "memory", "sends");
+	fprintf(out, "%5s  %-5s  %-30s %12s %8s %6s %6s %11s %11s\n", "stage", "layer", "from .. to", "parameters",
+		"GFLOPs", "share", "alive", "memory", "sends");
 	for (uint32_t s = 0; s < options->pipeline_size; s++)
 		print_stage(plan, s, flops, out);
 	fprintf(out,

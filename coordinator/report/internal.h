@@ -3,9 +3,9 @@
 
 #include "coordinator/report/report.h"
 
-struct stage_totals { // of the measured steps
-	double input, forward, backward, optimizer;              // seconds
-	double wait_previous, wait_next, wait_coordinator;       // seconds
+struct stage_totals {                                      // of the measured steps
+	double input, forward, backward, optimizer;        // seconds
+	double wait_previous, wait_next, wait_coordinator; // seconds
 	uint64_t sent_bytes, received_bytes;
 };
 
@@ -14,7 +14,7 @@ struct report {
 	uint32_t stages;
 	FILE *json;
 	bool json_failed;
-	bool is_terminal; // stderr
+	bool is_terminal;            // stderr
 	struct job_memory *memory;   // [stages]
 	struct stage_totals *totals; // [stages]
 	uint64_t steps_done, measured_steps;
@@ -22,7 +22,7 @@ struct report {
 	double measured_seconds, all_seconds;
 	double window_seconds; // since the last printed line
 	uint64_t window_steps;
-	uint64_t shown_ns;     // when progress was last shown
+	uint64_t shown_ns; // when progress was last shown
 	double first_loss, last_loss, last_accuracy;
 };
 

@@ -29,31 +29,33 @@ void json_plan(struct report *report)
 	json_t *stages = json_array();
 	for (uint32_t s = 0; s < report->stages; s++) {
 		const struct plan_stage *stage = &plan->stages[s];
-		json_array_append_new(
-			stages, json_pack("{s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I}", "pipeline_stage", (int)s, "address",
-					  report->options.addresses[s], "first_layer", (int)stage->first_layer, "end_layer",
-					  (int)stage->end_layer, "parameters", (json_int_t)stage->parameters, "flops_per_sample",
-					  (json_int_t)stage->flops, "memory_bytes", (json_int_t)stage->memory_bytes,
-					  "output_bytes", (json_int_t)stage->output_bytes));
+		json_array_append_new(stages, json_pack("{s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I}", "pipeline_stage",
+							(int)s, "address", report->options.addresses[s], "first_layer",
+							(int)stage->first_layer, "end_layer", (int)stage->end_layer,
+							"parameters", (json_int_t)stage->parameters, "flops_per_sample",
+							(json_int_t)stage->flops, "memory_bytes",
+							(json_int_t)stage->memory_bytes, "output_bytes",
+							(json_int_t)stage->output_bytes));
 	}
-	write_line(report,
-		   json_pack("{s:s, s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:o}", "type", "plan", "model",
-			     plan->model.name, "image_size", (int)plan->model.image_size, "pipeline_size", (int)report->stages,
-			     "schedule", plan->options.schedule, "micro_batches", (int)plan->options.micro_batches,
-			     "micro_batch_size", (int)plan->options.micro_batch_size, "train_batch_size",
-			     (int)report->options.train_batch_size, "steps", (int)report->options.steps, "ideal_bubble",
-			     plan->ideal_bubble, "balance", plan->balance, "stages", stages));
+	write_line(report, json_pack("{s:s, s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:o}", "type", "plan",
+				     "model", plan->model.name, "image_size", (int)plan->model.image_size,
+				     "pipeline_size", (int)report->stages, "schedule", plan->options.schedule,
+				     "micro_batches", (int)plan->options.micro_batches, "micro_batch_size",
+				     (int)plan->options.micro_batch_size, "train_batch_size",
+				     (int)report->options.train_batch_size, "steps", (int)report->options.steps,
+				     "ideal_bubble", plan->ideal_bubble, "balance", plan->balance, "stages", stages));
 }
 
 static json_t *stage_step(const struct job_stage_step *stage)
 {
-	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "step_seconds", (double)stage->step_ns * 1e-9,
-			 "forward_seconds", (double)stage->forward_ns * 1e-9, "backward_seconds",
-			 (double)stage->backward_ns * 1e-9, "optimizer_seconds", (double)stage->optimizer_ns * 1e-9,
-			 "copy_seconds", (double)stage->input_ns * 1e-9, "wait_previous_seconds",
-			 (double)stage->wait_previous_ns * 1e-9, "wait_next_seconds", (double)stage->wait_next_ns * 1e-9,
-			 "wait_coordinator_seconds", (double)stage->wait_coordinator_ns * 1e-9, "sent_bytes",
-			 (json_int_t)stage->sent_bytes, "received_bytes", (json_int_t)stage->received_bytes);
+	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "step_seconds",
+			 (double)stage->step_ns * 1e-9, "forward_seconds", (double)stage->forward_ns * 1e-9,
+			 "backward_seconds", (double)stage->backward_ns * 1e-9, "optimizer_seconds",
+			 (double)stage->optimizer_ns * 1e-9, "copy_seconds", (double)stage->input_ns * 1e-9,
+			 "wait_previous_seconds", (double)stage->wait_previous_ns * 1e-9, "wait_next_seconds",
+			 (double)stage->wait_next_ns * 1e-9, "wait_coordinator_seconds",
+			 (double)stage->wait_coordinator_ns * 1e-9, "sent_bytes", (json_int_t)stage->sent_bytes,
+			 "received_bytes", (json_int_t)stage->received_bytes);
 }
 
 void json_step(struct report *report, const struct job_step *step)
@@ -63,12 +65,12 @@ void json_step(struct report *report, const struct job_step *step)
 	json_t *stages = json_array();
 	for (uint32_t s = 0; s < report->stages; s++)
 		json_array_append_new(stages, stage_step(&step->stages[s]));
-	write_line(report, json_pack("{s:s, s:I, s:o, s:f, s:o, s:o, s:f, s:o, s:o}", "type", "step", "step",
-				     (json_int_t)step->step, "loss", number(step->loss), "accuracy",
-				     step_accuracy(report, step), "learning_rate", number(step->learning_rate),
-				     "gradient_norm", number(step->gradient_norm), "step_seconds", step->seconds,
-				     "samples_per_second", number(report->options.train_batch_size / step->seconds), "stages",
-				     stages));
+	write_line(report,
+		   json_pack("{s:s, s:I, s:o, s:f, s:o, s:o, s:f, s:o, s:o}", "type", "step", "step",
+			     (json_int_t)step->step, "loss", number(step->loss), "accuracy",
+			     step_accuracy(report, step), "learning_rate", number(step->learning_rate), "gradient_norm",
+			     number(step->gradient_norm), "step_seconds", step->seconds, "samples_per_second",
+			     number(report->options.train_batch_size / step->seconds), "stages", stages));
 }
 
 static json_t *stage_summary(const struct report *report, uint32_t s)
@@ -77,10 +79,10 @@ static json_t *stage_summary(const struct report *report, uint32_t s)
 	const struct job_memory *memory = &report->memory[s];
 	return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "pipeline_stage", (int)s,
 			 "forward_seconds", totals->forward, "backward_seconds", totals->backward, "optimizer_seconds",
-			 totals->optimizer, "copy_seconds", totals->input, "wait_previous_seconds", totals->wait_previous,
-			 "wait_next_seconds", totals->wait_next, "wait_coordinator_seconds", totals->wait_coordinator,
-			 "sent_bytes", (json_int_t)totals->sent_bytes, "received_bytes", (json_int_t)totals->received_bytes,
-			 "bubble", report_bubble(report, s), "memory_bytes",
+			 totals->optimizer, "copy_seconds", totals->input, "wait_previous_seconds",
+			 totals->wait_previous, "wait_next_seconds", totals->wait_next, "wait_coordinator_seconds",
+			 totals->wait_coordinator, "sent_bytes", (json_int_t)totals->sent_bytes, "received_bytes",
+			 (json_int_t)totals->received_bytes, "bubble", report_bubble(report, s), "memory_bytes",
 			 (json_int_t)(memory->parameter_bytes + memory->gradient_bytes + memory->optimizer_bytes +
 				      memory->stash_bytes + memory->workspace_bytes + memory->exchange_bytes));
 }
@@ -92,12 +94,12 @@ void json_summary(struct report *report, const struct error *error)
 	json_t *stages = json_array();
 	for (uint32_t s = 0; s < report->stages; s++)
 		json_array_append_new(stages, stage_summary(report, s));
-	json_t *summary = json_pack("{s:s, s:b, s:I, s:i, s:I, s:f, s:f, s:o, s:f, s:o}", "type", "summary", "done",
-				    error == NULL, "steps", (json_int_t)report->steps_done, "warm_up_steps",
-				    (int)report->warm_up_steps, "measured_steps", (json_int_t)report->measured_steps,
-				    "measured_seconds", report->measured_seconds, "samples_per_second",
-				    report_throughput(report), "loss", number(report->last_loss), "accuracy",
-				    report->last_accuracy, "stages", stages);
+	json_t *summary =
+		json_pack("{s:s, s:b, s:I, s:i, s:I, s:f, s:f, s:o, s:f, s:o}", "type", "summary", "done",
+			  error == NULL, "steps", (json_int_t)report->steps_done, "warm_up_steps",
+			  (int)report->warm_up_steps, "measured_steps", (json_int_t)report->measured_steps,
+			  "measured_seconds", report->measured_seconds, "samples_per_second", report_throughput(report),
+			  "loss", number(report->last_loss), "accuracy", report->last_accuracy, "stages", stages);
 	if (error != NULL && summary != NULL)
 		json_object_set_new(summary, "error", json_string(error->message));
 	write_line(report, summary);

@@ -23,7 +23,8 @@ void lines_progress(struct report *report, const struct job_step *step)
 	uint64_t seconds = (uint64_t)(left + 0.5);
 	char line[160];
 	snprintf(line, sizeof(line),
-		 "step %" PRIu64 "/%" PRIu64 "  loss %.4f  accuracy %.1f%%  %.1f samples/s  %" PRIu64 ":%02" PRIu64 " left",
+		 "step %" PRIu64 "/%" PRIu64 "  loss %.4f  accuracy %.1f%%  %.1f samples/s  %" PRIu64 ":%02" PRIu64
+		 " left",
 		 report->steps_done, report->options.steps, step->loss, 100.0 * step_accuracy(report, step), rate,
 		 seconds / 60, seconds % 60);
 	if (report->is_terminal)
@@ -43,11 +44,13 @@ void lines_print(struct report *report, const struct job_step *step)
 	       seconds, report->options.train_batch_size / seconds);
 	for (uint32_t s = 0; s < report->stages && report->options.wall_clock_breakdown; s++) {
 		const struct job_stage_step *stage = &step->stages[s];
-		printf("time (ms) | stage: %u | forward: %.2f | backward: %.2f | step: %.2f | copy: %.2f | wait previous: "
+		printf("time (ms) | stage: %u | forward: %.2f | backward: %.2f | step: %.2f | copy: %.2f | wait "
+		       "previous: "
 		       "%.2f | wait next: %.2f | wait coordinator: %.2f\n",
-		       s, (double)stage->forward_ns * 1e-6, (double)stage->backward_ns * 1e-6, (double)stage->optimizer_ns * 1e-6,
-		       (double)stage->input_ns * 1e-6, (double)stage->wait_previous_ns * 1e-6,
-		       (double)stage->wait_next_ns * 1e-6, (double)stage->wait_coordinator_ns * 1e-6);
+		       s, (double)stage->forward_ns * 1e-6, (double)stage->backward_ns * 1e-6,
+		       (double)stage->optimizer_ns * 1e-6, (double)stage->input_ns * 1e-6,
+		       (double)stage->wait_previous_ns * 1e-6, (double)stage->wait_next_ns * 1e-6,
+		       (double)stage->wait_coordinator_ns * 1e-6);
 	}
 	fflush(stdout);
 	report->window_seconds = 0.0;
@@ -88,15 +91,17 @@ void lines_table(const struct report *report)
 	       report->steps_done, report->all_seconds, report_throughput(report), report->measured_steps,
 	       report->warm_up_steps);
 	printf("loss %.4f at the first step, %.4f at the last\n", report->first_loss, report->last_loss);
-	printf("\nms per step\n%5s  %-5s %12s %9s %9s %9s %7s %9s %9s %9s %10s %10s %7s\n", "stage", "layer", "parameters",
-	       "forward", "backward", "optimizer", "copy", "wait prev", "wait next", "wait coor", "sent", "received", "bubble");
+	printf("\nms per step\n%5s  %-5s %12s %9s %9s %9s %7s %9s %9s %9s %10s %10s %7s\n", "stage", "layer",
+	       "parameters", "forward", "backward", "optimizer", "copy", "wait prev", "wait next", "wait coor", "sent",
+	       "received", "bubble");
 	for (uint32_t s = 0; s < report->stages; s++)
 		print_row(report, s, report->stages > 1 && s == slowest);
 	if (report->stages > 1) {
 		double busy = totals_busy(&report->totals[slowest]), sum = 0.0;
 		for (uint32_t s = 0; s < report->stages; s++)
 			sum += totals_busy(&report->totals[s]);
-		printf("\nstage %u on %s is the busiest (<): %.1f ms of work per step, %.2f times the mean; the others wait for it\n",
+		printf("\nstage %u on %s is the busiest (<): %.1f ms of work per step, %.2f times the mean; the others "
+		       "wait for it\n",
 		       slowest, report->options.addresses[slowest], busy * 1e3 / (double)report->measured_steps,
 		       busy * report->stages / sum);
 	}

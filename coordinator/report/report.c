@@ -70,8 +70,8 @@ bool report_destroy(struct report *report, struct error *error)
 	if (report->json != NULL) {
 		ok = fclose(report->json) == 0 && !report->json_failed;
 		if (!ok)
-			error_set(error, ERROR_FAILED, "--json %s: could not be written whole: %s", report->options.json_path,
-				  strerror(errno));
+			error_set(error, ERROR_FAILED, "--json %s: could not be written whole: %s",
+				  report->options.json_path, strerror(errno));
 	}
 	free(report->totals);
 	free(report->memory);

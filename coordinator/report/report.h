@@ -25,7 +25,7 @@ struct report_options {
 struct report;
 
 bool report_create(const struct report_options *options, struct report **ret_report, struct error *error);
-void report_plan(struct report *report);                                             // the plan object
+void report_plan(struct report *report);                                                    // the plan object
 void report_memory(struct report *report, uint32_t stage, const struct job_memory *memory); // what a stage reserved
 void report_start(struct report *report);
 void report_step(struct report *report, const struct job_step *step);

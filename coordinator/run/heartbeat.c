@@ -28,7 +28,8 @@ static bool sleep_a_beat(struct heartbeat *heartbeat)
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&heartbeat->lock);
-	while (!heartbeat->stopped && pthread_cond_timedwait(&heartbeat->changed, &heartbeat->lock, &until) != ETIMEDOUT)
+	while (!heartbeat->stopped &&
+	       pthread_cond_timedwait(&heartbeat->changed, &heartbeat->lock, &until) != ETIMEDOUT)
 		;
 	bool stopped = heartbeat->stopped;
 	pthread_mutex_unlock(&heartbeat->lock);

@@ -38,8 +38,8 @@ bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase w
 		      struct error *error);
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error);
 
-bool steps_run(struct job *job, struct error *error); // steps.c
-bool parameters_load(struct job *job, struct error *error); // parameters.c
+bool steps_run(struct job *job, struct error *error);               // steps.c
+bool parameters_load(struct job *job, struct error *error);         // parameters.c
 bool parameters_prepare_save(struct job *job, struct error *error); // before anything runs: is there a place for them?
 bool parameters_save(struct job *job, struct error *error);
 void parameters_saved(void *user, uint32_t stage, const Penstock__V1__SavedParameter *parameter,

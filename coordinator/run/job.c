@@ -78,8 +78,9 @@ static bool find_culprit(struct job *job, struct stage_event *first, struct erro
 	const char *address = stage_session_address(job->sessions[culprit.stage]);
 	*error = culprit.error;
 	if (culprit.blame == BLAME_STREAM && error->code == ERROR_UNREACHABLE)
-		return error_wrap(error, job->running ? "stage %u on %s was lost at step %" PRIu64
-						      : "stage %u on %s cannot be reached",
+		return error_wrap(error,
+				  job->running ? "stage %u on %s was lost at step %" PRIu64
+					       : "stage %u on %s cannot be reached",
 				  culprit.stage, address, job->step);
 	if (job->running)
 		return error_wrap(error, "stage %u on %s, step %" PRIu64, culprit.stage, address, job->step);
@@ -94,8 +95,9 @@ static bool check_pulse(struct job *job, struct error *error)
 		uint64_t silent_ms = stage_session_silent_ms(job->sessions[s]);
 		if (silent_ms > PROTOCOL_TIMEOUT_MS)
 			return error_set(error, ERROR_UNREACHABLE,
-					 "stage %u on %s was lost at step %" PRIu64 ": it has been silent for %" PRIu64 " ms", s,
-					 stage_session_address(job->sessions[s]), job->step, silent_ms);
+					 "stage %u on %s was lost at step %" PRIu64 ": it has been silent for %" PRIu64
+					 " ms",
+					 s, stage_session_address(job->sessions[s]), job->step, silent_ms);
 	}
 	return true;
 }
@@ -108,7 +110,8 @@ struct stage_event *job_next_event(struct job *job, struct error *error)
 		struct stage_event *event = stage_events_take(job->events, WAIT_MS);
 		if (event == NULL)
 			continue;
-		if (event->response != NULL && event->response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED)
+		if (event->response != NULL &&
+		    event->response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED)
 			return event;
 		find_culprit(job, event, error);
 		return NULL;
@@ -132,7 +135,8 @@ bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase w
 		if (ok && take != NULL)
 			take(job, event->stage, event->response);
 		if (!ok)
-			error_wrap(error, "stage %u on %s", event->stage, stage_session_address(job->sessions[event->stage]));
+			error_wrap(error, "stage %u on %s", event->stage,
+				   stage_session_address(job->sessions[event->stage]));
 		stage_event_free(event);
 		if (!ok)
 			return false;
@@ -144,8 +148,11 @@ bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase w
 
 static bool open_stage(struct job *job, uint32_t s, struct error *error)
 {
-	struct stage_session_options options = {
-		.stage = s, .address = job->options.addresses[s], .events = job->events, .saved = parameters_saved, .user = job};
+	struct stage_session_options options = {.stage = s,
+						.address = job->options.addresses[s],
+						.events = job->events,
+						.saved = parameters_saved,
+						.user = job};
 	if (getrandom(job->tokens[s], PROTOCOL_TOKEN_BYTES, 0) != PROTOCOL_TOKEN_BYTES)
 		return error_set(error, ERROR_FAILED, "no random bytes for a link's token: %m");
 	if (!stage_session_create(&options, &job->sessions[s], error))

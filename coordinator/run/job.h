@@ -24,8 +24,8 @@ struct job_step {
 	double loss;      // mean over the step's samples
 	uint32_t correct; // samples whose largest score is their label
 	double learning_rate;
-	double gradient_norm; // over all stages, before clipping; 0 without clipping
-	double seconds;       // since the step before was done
+	double gradient_norm;                // over all stages, before clipping; 0 without clipping
+	double seconds;                      // since the step before was done
 	const struct job_stage_step *stages; // [pipeline_size]
 };
 

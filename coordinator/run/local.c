@@ -48,7 +48,8 @@ static bool find_program(char *into, size_t size, struct error *error)
 	const char *named = getenv("PENSTOCKD");
 	if (named != NULL)
 		return (snprintf(into, size, "%s", named) < (int)size && access(into, X_OK) == 0) ||
-		       error_set(error, ERROR_USAGE, "$PENSTOCKD is %s, which cannot be executed: %s", named, strerror(errno));
+		       error_set(error, ERROR_USAGE, "$PENSTOCKD is %s, which cannot be executed: %s", named,
+				 strerror(errno));
 	char self[PATH_MAX] = "";
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	const char *folder = length > 0 ? dirname(self) : ".";
@@ -60,12 +61,12 @@ static bool find_program(char *into, size_t size, struct error *error)
 
 // ---- One daemon
 
-static void become_daemon(const char *program, const struct local_options *options, const char *address, const char *ready,
-			  uint32_t threads, pid_t parent)
+static void become_daemon(const char *program, const struct local_options *options, const char *address,
+			  const char *ready, uint32_t threads, pid_t parent)
 {
 	char count[16];
-	const char *arguments[16] = {program, "--listen", address, "--ready-file", ready, "--device", "cpu",
-				     "--log-level", "error", "--threads", count};
+	const char *arguments[16] = {program, "--listen",    address, "--ready-file", ready, "--device",
+				     "cpu",   "--log-level", "error", "--threads",    count};
 	size_t used = 11;
 	snprintf(count, sizeof(count), "%u", threads);
 	if (options->memory_limit != NULL) {
@@ -99,7 +100,8 @@ static bool wait_until_ready(struct local_daemons *daemons, uint32_t index, stru
 	snprintf(ready, sizeof(ready), "%s/%u.ready", daemons->folder, index);
 	while (access(ready, F_OK) != 0) {
 		if (has_ended(daemons, index))
-			return error_set(error, ERROR_FAILED, "the local daemon %u ended at its start; it said why above", index);
+			return error_set(error, ERROR_FAILED,
+					 "the local daemon %u ended at its start; it said why above", index);
 		if ((clock_now_ns() - begin) / 1000000 > START_TIMEOUT_MS)
 			return error_set(error, ERROR_FAILED, "the local daemon %u does not listen after %d s", index,
 					 START_TIMEOUT_MS / 1000);
@@ -136,7 +138,8 @@ bool local_daemons_start(const struct local_options *options, struct local_daemo
 {
 	const char *parent = getenv("XDG_RUNTIME_DIR");
 	if (options->count < 1 || options->count > SCHEDULE_MAXIMUM_STAGES)
-		return error_set(error, ERROR_USAGE, "--local %u: must be from 1 to %d", options->count, SCHEDULE_MAXIMUM_STAGES);
+		return error_set(error, ERROR_USAGE, "--local %u: must be from 1 to %d", options->count,
+				 SCHEDULE_MAXIMUM_STAGES);
 	struct local_daemons *daemons = calloc(1, sizeof(*daemons));
 	if (daemons == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");

@@ -20,7 +20,8 @@ static void shape_text(char *into, size_t size, uint32_t rank, const uint64_t *d
 	size_t length = 0;
 	into[0] = '\0';
 	for (uint32_t i = 0; i < rank && length + 24 < size; i++)
-		length += (size_t)snprintf(into + length, size - length, "%s%" PRIu64, i > 0 ? ", " : "", dimensions[i]);
+		length +=
+			(size_t)snprintf(into + length, size - length, "%s%" PRIu64, i > 0 ? ", " : "", dimensions[i]);
 }
 
 static bool refuse_shape(const struct parameter *parameter, const struct safetensors_entry *entry, struct error *error)
@@ -31,7 +32,8 @@ static bool refuse_shape(const struct parameter *parameter, const struct safeten
 		dimensions[i] = parameter->dimensions[i];
 	shape_text(theirs, sizeof(theirs), entry->rank, entry->dimensions);
 	shape_text(ours, sizeof(ours), parameter->rank, dimensions);
-	return error_set(error, ERROR_USAGE, "%s has shape (%s) in the file, (%s) in the model", parameter->name, theirs, ours);
+	return error_set(error, ERROR_USAGE, "%s has shape (%s) in the file, (%s) in the model", parameter->name,
+			 theirs, ours);
 }
 
 bool job_check_load(const struct plan *plan, const struct safetensors *file, struct error *error)
@@ -126,13 +128,16 @@ static struct safetensors_entry *find_entry(struct job *job, const char *name, u
 	return NULL;
 }
 
-static void write_chunk(struct job *job, const Penstock__V1__SavedParameter *parameter, const struct rpc_incoming *incoming)
+static void write_chunk(struct job *job, const Penstock__V1__SavedParameter *parameter,
+			const struct rpc_incoming *incoming)
 {
 	uint32_t index;
 	size_t size = rpc_incoming_payload_size(incoming);
 	const struct safetensors_entry *entry = find_entry(job, parameter->name, &index);
-	if (entry == NULL || parameter->offset_bytes > entry->size_bytes || size > entry->size_bytes - parameter->offset_bytes) {
-		error_set(&job->save_error, ERROR_PROTOCOL, "a chunk of %.80s that has no place in the model", parameter->name);
+	if (entry == NULL || parameter->offset_bytes > entry->size_bytes ||
+	    size > entry->size_bytes - parameter->offset_bytes) {
+		error_set(&job->save_error, ERROR_PROTOCOL, "a chunk of %.80s that has no place in the model",
+			  parameter->name);
 		return;
 	}
 	struct buffer *values = buffer_create(size);

@@ -137,7 +137,8 @@ static void on_closed(struct rpc_stream *stream, enum rpc_status status, const c
 	// A call that ends without being asked to is a daemon that was lost, whatever the transport calls it.
 	if (code == ERROR_NONE || code == ERROR_CANCELLED || code == ERROR_FAILED)
 		code = ERROR_UNREACHABLE;
-	error_set(&event.error, code, "%s (%s)", detail[0] != '\0' ? detail : "the call ended", rpc_status_name(status));
+	error_set(&event.error, code, "%s (%s)", detail[0] != '\0' ? detail : "the call ended",
+		  rpc_status_name(status));
 	push(session->options.events, &event);
 	pthread_mutex_lock(&session->lock);
 	session->over = true;

@@ -24,8 +24,8 @@ struct stage_event {
 
 struct stage_events;
 
-struct stage_events *stage_events_create(void);          // NULL when memory is out
-void stage_events_destroy(struct stage_events *events);  // takes NULL; when no session is left
+struct stage_events *stage_events_create(void);         // NULL when memory is out
+void stage_events_destroy(struct stage_events *events); // takes NULL; when no session is left
 // Waits until an event or the time limit comes; NULL at the limit. Returns owned.
 struct stage_event *stage_events_take(struct stage_events *events, uint32_t limit_ms);
 void stage_event_free(struct stage_event *event); // takes NULL

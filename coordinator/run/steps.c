@@ -30,7 +30,8 @@ static struct buffer *gather_images(const struct steps *steps, uint32_t micro_ba
 	struct buffer *images = buffer_create((size_t)n * CIFAR10_IMAGE_BYTES);
 	for (uint32_t i = 0; images != NULL && i < n; i++)
 		memcpy(images->data + (size_t)i * CIFAR10_IMAGE_BYTES,
-		       cifar10_image(options->dataset, steps->indices[(uint64_t)micro_batch * n + i]), CIFAR10_IMAGE_BYTES);
+		       cifar10_image(options->dataset, steps->indices[(uint64_t)micro_batch * n + i]),
+		       CIFAR10_IMAGE_BYTES);
 	return images;
 }
 
@@ -71,7 +72,8 @@ static bool order_step(struct steps *steps, struct error *error)
 			return error_set(error, ERROR_FAILED, "no memory for a micro-batch");
 		}
 		stage_session_batch(job->sessions[0], PENSTOCK__V1__BATCH__KIND__KIND_IMAGES, step, b, images);
-		stage_session_batch(job->sessions[job->stages - 1], PENSTOCK__V1__BATCH__KIND__KIND_LABELS, step, b, labels);
+		stage_session_batch(job->sessions[job->stages - 1], PENSTOCK__V1__BATCH__KIND__KIND_LABELS, step, b,
+				    labels);
 	}
 	return true;
 }
@@ -93,7 +95,8 @@ static void finish_step(struct steps *steps)
 	job->options.events->step(job->options.user, &flight->result);
 }
 
-static bool take_report(struct steps *steps, uint32_t stage, const Penstock__V1__StepReport *report, struct error *error)
+static bool take_report(struct steps *steps, uint32_t stage, const Penstock__V1__StepReport *report,
+			struct error *error)
 {
 	struct flight *flight = flight_of(steps, report->step);
 	if (flight == NULL)
@@ -115,7 +118,8 @@ static bool take_report(struct steps *steps, uint32_t stage, const Penstock__V1_
 		flight->result.correct = report->correct;
 	}
 	flight->reports++;
-	while (steps->done < steps->ordered && steps->flight[steps->done % JOB_STEPS_AHEAD].reports == steps->job->stages)
+	while (steps->done < steps->ordered &&
+	       steps->flight[steps->done % JOB_STEPS_AHEAD].reports == steps->job->stages)
 		finish_step(steps);
 	return true;
 }
@@ -127,7 +131,8 @@ static bool take_norms(struct steps *steps, const Penstock__V1__GradientNorms *n
 	struct job *job = steps->job;
 	struct flight *flight = flight_of(steps, norms->step);
 	uint32_t parameters = model_parameter_count(&job->plan->model);
-	if (flight == NULL || norms->first_parameter > parameters || norms->n_squares > parameters - norms->first_parameter)
+	if (flight == NULL || norms->first_parameter > parameters ||
+	    norms->n_squares > parameters - norms->first_parameter)
 		return error_set(error, ERROR_PROTOCOL, "gradient norms of a step or of parameters that there are not");
 	memcpy(steps->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
 	if (++flight->norms < job->stages)
@@ -169,7 +174,8 @@ static bool run(struct steps *steps, struct error *error)
 			return false;
 		bool ok = take_event(steps, event, error);
 		if (!ok)
-			error_wrap(error, "stage %u on %s", event->stage, stage_session_address(job->sessions[event->stage]));
+			error_wrap(error, "stage %u on %s", event->stage,
+				   stage_session_address(job->sessions[event->stage]));
 		stage_event_free(event);
 		if (!ok)
 			return false;

@@ -17,9 +17,9 @@ struct device;
 struct program;
 
 struct device_options {
-	const char *name;            // "cpu"
-	uint32_t threads;            // of each program; 0: as many as the process has cores
-	const char *tuning_file;     // choices timed once per shape are remembered here; NULL: the user's cache folder
+	const char *name;        // "cpu"
+	uint32_t threads;        // of each program; 0: as many as the process has cores
+	const char *tuning_file; // choices timed once per shape are remembered here; NULL: the user's cache folder
 };
 
 struct device_info {
@@ -43,7 +43,8 @@ struct program_spec {
 	const struct model *model; // with shapes; borrowed while the call lasts
 	uint32_t first_layer, end_layer;
 	uint32_t micro_batch_size;
-	uint32_t micro_batches; // per step over all replicas: the loss is the mean over micro_batch_size * micro_batches samples
+	uint32_t
+		micro_batches; // per step over all replicas: the loss is the mean over micro_batch_size * micro_batches samples
 	uint32_t slots;
 	struct optimizer optimizer;
 	uint64_t seed; // of dropout
@@ -87,10 +88,12 @@ struct device_ops {
 	bool (*read_input_gradient)(struct program *program, float *ret_values, struct error *error);
 
 	// One layer at a time, in order; a device may fuse neighbours, and then does their work at the first of them.
-	bool (*forward)(struct program *program, uint32_t slot, uint32_t layer, uint64_t first_sample, struct error *error);
+	bool (*forward)(struct program *program, uint32_t slot, uint32_t layer, uint64_t first_sample,
+			struct error *error);
 	// Softmax cross-entropy of the last stage, after its last layer's forward. `ret_loss` is the micro-batch's mean;
 	// `ret_correct` counts samples whose largest logit is their label.
-	bool (*loss)(struct program *program, uint32_t slot, float *ret_loss, uint32_t *ret_correct, struct error *error);
+	bool (*loss)(struct program *program, uint32_t slot, float *ret_loss, uint32_t *ret_correct,
+		     struct error *error);
 	// Starts a backward pass of the slot on the last stage: the loss's gradient, over spec.micro_batches.
 	bool (*loss_backward)(struct program *program, uint32_t slot, struct error *error);
 	// From the last layer to the first: backward_weight, then backward_input of each. The weight's gradient is added to

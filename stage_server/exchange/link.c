@@ -34,7 +34,7 @@ struct link {
 	pthread_mutex_t lock; // the rest
 	struct connection connection[PROTOCOL_MAXIMUM_CONNECTIONS];
 	uint32_t standing;
-	uint32_t credits; // tensors that the neighbour can still take
+	uint32_t credits;         // tensors that the neighbour can still take
 	struct outgoing *waiting; // [send_depth], a ring
 	uint32_t waiting_first, waiting_count;
 	uint32_t open_streams;
@@ -135,8 +135,8 @@ static void send_tensor(struct link *link, const struct outgoing *outgoing)
 	for (uint64_t offset = 0; offset < shape->bytes; offset += link->chunk_bytes, chunks++) {
 		uint64_t rest = shape->bytes - offset;
 		chunk.offset_bytes = offset;
-		rpc_stream_send(link->connection[chunks % link->connections].stream, &message.base, outgoing->tensor, offset,
-				rest < link->chunk_bytes ? rest : link->chunk_bytes);
+		rpc_stream_send(link->connection[chunks % link->connections].stream, &message.base, outgoing->tensor,
+				offset, rest < link->chunk_bytes ? rest : link->chunk_bytes);
 	}
 	buffer_unref(outgoing->tensor);
 	atomic_fetch_add(&link->sent_bytes, shape->bytes);
@@ -179,8 +179,8 @@ static bool take_credits(struct link *link, uint32_t tensors, struct error *erro
 		send_tensor(link, &outgoing);
 	}
 	pthread_mutex_unlock(&link->lock);
-	return ok || error_set(error, ERROR_PROTOCOL, "a credit of %u tensors, more than a step's %u micro-batches", tensors,
-			       link->options.incoming.micro_batches);
+	return ok || error_set(error, ERROR_PROTOCOL, "a credit of %u tensors, more than a step's %u micro-batches",
+			       tensors, link->options.incoming.micro_batches);
 }
 
 enum mailbox_status link_receive(struct link *link, const float **ret_values)
@@ -309,8 +309,8 @@ void link_handle_closed(struct link *link, uint32_t connection, enum rpc_status 
 	if (status == RPC_OK) {
 		lose(link, NULL);
 	} else {
-		error_set(&error, status == RPC_FAILED_PRECONDITION ? ERROR_VERSION : ERROR_UNREACHABLE, "%s (%s)", detail,
-			  rpc_status_name(status));
+		error_set(&error, status == RPC_FAILED_PRECONDITION ? ERROR_VERSION : ERROR_UNREACHABLE, "%s (%s)",
+			  detail, rpc_status_name(status));
 		lose(link, &error);
 	}
 	stream_over(link);
@@ -344,7 +344,8 @@ static bool dial_one(struct link *link, uint32_t index, const char *address, con
 	link->open_streams++;
 	pthread_mutex_unlock(&link->lock);
 	// Events may come before the stream is stored; they use what they are handed.
-	struct rpc_stream *stream = rpc_client_stream(connection->client, PROTOCOL_METHOD_EXCHANGE, 0, &events, connection);
+	struct rpc_stream *stream =
+		rpc_client_stream(connection->client, PROTOCOL_METHOD_EXCHANGE, 0, &events, connection);
 	if (stream == NULL) {
 		stream_over(link);
 		return error_set(error, ERROR_FAILED, "no memory for a stream to %s", address);
@@ -386,8 +387,8 @@ bool link_adopt(struct link *link, struct rpc_stream *stream, uint32_t connectio
 	}
 	pthread_mutex_unlock(&link->lock);
 	if (!ok)
-		return error_set(error, ERROR_PROTOCOL, taken ? "connection %u stands already" : "there is no connection %u",
-				 connection);
+		return error_set(error, ERROR_PROTOCOL,
+				 taken ? "connection %u stands already" : "there is no connection %u", connection);
 	link_ref(link); // until link_handle_closed
 	return true;
 }

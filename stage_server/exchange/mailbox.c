@@ -19,7 +19,7 @@ struct expected {
 struct mailbox {
 	struct mailbox_options options;
 	uint32_t *order;
-	uint64_t chunks;       // per tensor
+	uint64_t chunks; // per tensor
 	uint64_t place_bytes;
 	uint8_t *places;
 
@@ -55,7 +55,8 @@ bool mailbox_create(const struct mailbox_options *options, struct mailbox **ret_
 	mailbox->places = aligned_alloc(PLACE_ALIGNMENT, mailbox_bytes(options));
 	pthread_mutex_init(&mailbox->lock, NULL);
 	pthread_cond_init(&mailbox->changed, NULL);
-	if (mailbox->order == NULL || mailbox->expected == NULL || mailbox->missing == NULL || mailbox->places == NULL) {
+	if (mailbox->order == NULL || mailbox->expected == NULL || mailbox->missing == NULL ||
+	    mailbox->places == NULL) {
 		mailbox_destroy(mailbox);
 		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for %" PRIu64 " bytes of mailbox",
 				 mailbox_bytes(options));
@@ -100,14 +101,16 @@ static bool check_tensor(const struct mailbox *mailbox, const Penstock__V1__Tens
 		return error_set(error, ERROR_PROTOCOL, "%s came where %s was expected",
 				 chunk->gradient ? "a gradient" : "an activation", expected);
 	if (chunk->dtype != PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32)
-		return error_set(error, ERROR_PROTOCOL, "tensor of step %" PRIu64 ", micro-batch %u has dtype %d, expected float32",
+		return error_set(error, ERROR_PROTOCOL,
+				 "tensor of step %" PRIu64 ", micro-batch %u has dtype %d, expected float32",
 				 chunk->step, chunk->micro_batch, (int)chunk->dtype);
 	if (chunk->n_shape == shape->rank &&
 	    memcmp(chunk->shape, shape->dimensions, shape->rank * sizeof(chunk->shape[0])) == 0)
 		return true;
 	char theirs[96], ours[96];
-	return error_set(error, ERROR_PROTOCOL, "tensor of step %" PRIu64 ", micro-batch %u has shape (%s), expected (%s)",
-			 chunk->step, chunk->micro_batch, shape_text((uint32_t)chunk->n_shape, chunk->shape, theirs),
+	return error_set(error, ERROR_PROTOCOL,
+			 "tensor of step %" PRIu64 ", micro-batch %u has shape (%s), expected (%s)", chunk->step,
+			 chunk->micro_batch, shape_text((uint32_t)chunk->n_shape, chunk->shape, theirs),
 			 shape_text(shape->rank, shape->dimensions, ours));
 }
 
@@ -123,22 +126,24 @@ static bool check_place(const struct mailbox *mailbox, uint32_t connection, cons
 	uint64_t rest = offset < options->shape.bytes ? options->shape.bytes - offset : 0;
 	uint64_t bytes = rest < options->chunk_bytes ? rest : options->chunk_bytes;
 	if (expected->chunk >= mailbox->chunks)
-		return error_set(error, ERROR_PROTOCOL, "a chunk came over connection %u, which has none to carry", connection);
+		return error_set(error, ERROR_PROTOCOL, "a chunk came over connection %u, which has none to carry",
+				 connection);
 	if (chunk->step != step || chunk->micro_batch != micro_batch || chunk->offset_bytes != offset || size != bytes)
 		return error_set(error, ERROR_PROTOCOL,
-				 "chunk of step %" PRIu64 ", micro-batch %u, bytes %" PRIu64 "+%zu came over connection %u, "
+				 "chunk of step %" PRIu64 ", micro-batch %u, bytes %" PRIu64
+				 "+%zu came over connection %u, "
 				 "expected step %" PRIu64 ", micro-batch %u, bytes %" PRIu64 "+%" PRIu64,
-				 chunk->step, chunk->micro_batch, chunk->offset_bytes, size, connection, step, micro_batch,
-				 offset, bytes);
+				 chunk->step, chunk->micro_batch, chunk->offset_bytes, size, connection, step,
+				 micro_batch, offset, bytes);
 	if (expected->number >= mailbox->released + options->depth)
 		return error_set(error, ERROR_PROTOCOL,
-				 "tensor of step %" PRIu64 ", micro-batch %u came without a credit: %u are unread", step,
-				 micro_batch, options->depth);
+				 "tensor of step %" PRIu64 ", micro-batch %u came without a credit: %u are unread",
+				 step, micro_batch, options->depth);
 	return true;
 }
 
-bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Penstock__V1__TensorChunk *chunk, size_t size,
-			 uint8_t **ret_destination, struct error *error)
+bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
+			 size_t size, uint8_t **ret_destination, struct error *error)
 {
 	if (!check_tensor(mailbox, chunk, error))
 		return false;
@@ -146,8 +151,7 @@ bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Pen
 	bool ok = check_place(mailbox, connection, chunk, size, error);
 	const struct expected *expected = &mailbox->expected[connection];
 	if (ok)
-		*ret_destination = mailbox->places +
-				   expected->number % mailbox->options.depth * mailbox->place_bytes +
+		*ret_destination = mailbox->places + expected->number % mailbox->options.depth * mailbox->place_bytes +
 				   expected->chunk * mailbox->options.chunk_bytes;
 	pthread_mutex_unlock(&mailbox->lock);
 	return ok;

@@ -37,12 +37,12 @@ enum mailbox_status {
 struct mailbox;
 
 bool mailbox_create(const struct mailbox_options *options, struct mailbox **ret_mailbox, struct error *error);
-void mailbox_destroy(struct mailbox *mailbox); // takes NULL
+void mailbox_destroy(struct mailbox *mailbox);                 // takes NULL
 uint64_t mailbox_bytes(const struct mailbox_options *options); // what it allocates
 
 // Says where the chunk's payload (of `size` bytes) belongs. ERROR_PROTOCOL names what came and what was expected.
-bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Penstock__V1__TensorChunk *chunk, size_t size,
-			 uint8_t **ret_destination, struct error *error);
+bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
+			 size_t size, uint8_t **ret_destination, struct error *error);
 // The payload is there; at most one begin per connection may be open. True when its tensor is now whole.
 bool mailbox_end_chunk(struct mailbox *mailbox, uint32_t connection);
 

@@ -23,8 +23,8 @@ struct batches_options {
 struct batches;
 
 bool batches_create(const struct batches_options *options, struct batches **ret_batches, struct error *error);
-void batches_destroy(struct batches *batches);                   // takes NULL
-uint64_t batches_bytes(const struct batches_options *options);   // at most
+void batches_destroy(struct batches *batches);                 // takes NULL
+uint64_t batches_bytes(const struct batches_options *options); // at most
 // Copies the payload. ERROR_PROTOCOL names what came and what was expected.
 bool batches_put(struct batches *batches, enum batch_kind kind, uint64_t step, uint32_t micro_batch,
 		 const struct rpc_incoming *incoming, struct error *error);

@@ -9,8 +9,8 @@
 
 enum { SAVE_BUFFERS = 4 }; // chunks of a saved parameter that may be on their way at once
 
-static void link_options_of(const struct stage_plan *plan, enum neighbour side, uint32_t connections, uint32_t chunk_bytes,
-			    struct link_options *ret_options)
+static void link_options_of(const struct stage_plan *plan, enum neighbour side, uint32_t connections,
+			    uint32_t chunk_bytes, struct link_options *ret_options)
 {
 	*ret_options = (struct link_options){
 		.incoming = {.shape = plan->boundary[side].shape,
@@ -58,12 +58,14 @@ static bool create_links(struct executor *executor, struct error *error)
 		struct link_options options;
 		if (!executor->plan->boundary[side].exists)
 			continue;
-		link_options_of(executor->plan, side, executor->options.connections, executor->options.chunk_bytes, &options);
+		link_options_of(executor->plan, side, executor->options.connections, executor->options.chunk_bytes,
+				&options);
 		options.counters = executor->metrics.links[side];
 		options.events = executor->options.link_events;
 		options.user = executor->options.user;
 		if (!link_create(&options, &executor->links[side], error))
-			return error_wrap(error, "link to the %s stage", side == NEIGHBOUR_PREVIOUS ? "previous" : "next");
+			return error_wrap(error, "link to the %s stage",
+					  side == NEIGHBOUR_PREVIOUS ? "previous" : "next");
 	}
 	return true;
 }
@@ -78,8 +80,8 @@ static bool draw_parameters(struct executor *executor, uint64_t *ret_count, stru
 		model_parameter(model, i, &parameter);
 		float *values = malloc(parameter.count * sizeof(float));
 		if (values == NULL)
-			return error_set(error, ERROR_OUT_OF_MEMORY, "draw %s: no memory for %" PRIu64 " values", parameter.name,
-					 parameter.count);
+			return error_set(error, ERROR_OUT_OF_MEMORY, "draw %s: no memory for %" PRIu64 " values",
+					 parameter.name, parameter.count);
 		model_draw_parameter(model, &parameter, executor->plan->seed, values);
 		bool ok = executor->ops->write_parameter(executor->program, i, values, error);
 		free(values);
@@ -139,7 +141,8 @@ static bool save_one(struct executor *executor, uint32_t index, struct buffer_po
 	uint64_t total = parameter.count * sizeof(float);
 	float *values = malloc(total);
 	if (values == NULL)
-		return error_set(error, ERROR_OUT_OF_MEMORY, "save %s: no memory for %" PRIu64 " bytes", parameter.name, total);
+		return error_set(error, ERROR_OUT_OF_MEMORY, "save %s: no memory for %" PRIu64 " bytes", parameter.name,
+				 total);
 	bool ok = executor->ops->read_parameter(executor->program, index, values, error);
 	for (uint64_t offset = 0; ok && offset < total; offset += PROTOCOL_PARAMETER_CHUNK_BYTES) {
 		uint64_t size = total - offset;
@@ -255,8 +258,8 @@ static void *executor_thread(void *argument)
 		free_order(order);
 	}
 	if (error.code != ERROR_NONE && !atomic_load(&executor->stopped))
-		executor->options.events->failed(executor->options.user, &error, atomic_load(&executor->step), executor->lost,
-						 executor->lost_neighbour);
+		executor->options.events->failed(executor->options.user, &error, atomic_load(&executor->step),
+						 executor->lost, executor->lost_neighbour);
 	executor->ops->program_destroy(executor->program);
 	executor->program = NULL;
 	executor->options.events->finished(executor->options.user, in_good_order);
@@ -359,16 +362,18 @@ bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter 
 	if (began)
 		return error_set(error, ERROR_PROTOCOL, "load %.80s: the first step was ordered already", chunk->name);
 	if (early)
-		return error_set(error, ERROR_PROTOCOL, "load %.80s: it came before the last parameter's Loaded", chunk->name);
+		return error_set(error, ERROR_PROTOCOL, "load %.80s: it came before the last parameter's Loaded",
+				 chunk->name);
 	if (!loader_put(executor->loader, chunk, incoming, &order.parameter, &order.values, error))
 		return false;
 	return order.values == NULL || push_order(executor, &order, error);
 }
 
-bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *batch, const struct rpc_incoming *incoming,
-			struct error *error)
+bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *batch,
+			const struct rpc_incoming *incoming, struct error *error)
 {
-	if (batch->kind != PENSTOCK__V1__BATCH__KIND__KIND_IMAGES && batch->kind != PENSTOCK__V1__BATCH__KIND__KIND_LABELS)
+	if (batch->kind != PENSTOCK__V1__BATCH__KIND__KIND_IMAGES &&
+	    batch->kind != PENSTOCK__V1__BATCH__KIND__KIND_LABELS)
 		return error_set(error, ERROR_PROTOCOL, "a batch of kind %d", (int)batch->kind);
 	enum batch_kind kind = batch->kind == PENSTOCK__V1__BATCH__KIND__KIND_IMAGES ? BATCH_IMAGES : BATCH_LABELS;
 	return batches_put(executor->batches, kind, batch->step, batch->micro_batch, incoming, error);
@@ -381,7 +386,8 @@ bool executor_run_step(struct executor *executor, const struct step_order *order
 	bool full = executor->queued_steps >= PROTOCOL_MAXIMUM_QUEUED_STEPS;
 	pthread_mutex_unlock(&executor->lock);
 	if (order->step != expected)
-		return error_set(error, ERROR_PROTOCOL, "step %" PRIu64 " was ordered, expected %" PRIu64, order->step, expected);
+		return error_set(error, ERROR_PROTOCOL, "step %" PRIu64 " was ordered, expected %" PRIu64, order->step,
+				 expected);
 	if (full)
 		return error_set(error, ERROR_PROTOCOL, "step %" PRIu64 " was ordered while %d wait", order->step,
 				 PROTOCOL_MAXIMUM_QUEUED_STEPS);
@@ -398,7 +404,8 @@ bool executor_set_gradient_scale(struct executor *executor, uint64_t step, float
 		pthread_cond_signal(&executor->changed);
 	}
 	pthread_mutex_unlock(&executor->lock);
-	return ok || error_set(error, ERROR_PROTOCOL, "a gradient scale for step %" PRIu64 ", which waits for none", step);
+	return ok ||
+	       error_set(error, ERROR_PROTOCOL, "a gradient scale for step %" PRIu64 ", which waits for none", step);
 }
 
 void executor_expect_scale(struct executor *executor)

@@ -18,7 +18,7 @@ struct step_order {
 
 struct step_report {
 	uint64_t step;
-	double loss; // mean over the step; of the last stage
+	double loss;                     // mean over the step; of the last stage
 	const float *micro_batch_losses; // [micro_batches] on the last stage, else NULL; borrowed
 	uint32_t correct;
 	uint64_t step_ns, input_ns, forward_ns, backward_ns, optimizer_ns;
@@ -33,9 +33,10 @@ struct executor_events {
 	void (*opened)(void *user, uint64_t parameters);
 	void (*loaded)(void *user, const struct parameter *parameter); // executor_load takes the next one
 	void (*step_done)(void *user, const struct step_report *report);
-	void (*gradient_norms)(void *user, uint64_t step, uint32_t first_parameter, const double *squares, uint32_t count);
-	void (*saved_parameter)(void *user, const struct parameter *parameter, struct buffer *values, uint64_t offset_bytes,
-				uint64_t size_bytes);
+	void (*gradient_norms)(void *user, uint64_t step, uint32_t first_parameter, const double *squares,
+			       uint32_t count);
+	void (*saved_parameter)(void *user, const struct parameter *parameter, struct buffer *values,
+				uint64_t offset_bytes, uint64_t size_bytes);
 	void (*saved)(void *user, uint32_t parameters);
 	// The job is over. `lost` says that a neighbour is gone, which is somebody else's fault.
 	void (*failed)(void *user, const struct error *error, uint64_t step, bool lost, enum neighbour neighbour);
@@ -63,13 +64,14 @@ struct link *executor_link(struct executor *executor, enum neighbour side); // a
 // Orders. ERROR_PROTOCOL when one comes out of order or too many wait.
 bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter *chunk,
 		   const struct rpc_incoming *incoming, struct error *error); // one stream's callbacks only
-bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *batch, const struct rpc_incoming *incoming,
+bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *batch,
+			const struct rpc_incoming *incoming,
 			struct error *error); // one stream's callbacks only
 bool executor_run_step(struct executor *executor, const struct step_order *order, struct error *error);
 bool executor_set_gradient_scale(struct executor *executor, uint64_t step, float scale, struct error *error);
 bool executor_save(struct executor *executor, struct error *error);
-void executor_close(struct executor *executor); // finish what was ordered, then end
-void executor_stop(struct executor *executor);  // end at the next instruction; does not block
+void executor_close(struct executor *executor);    // finish what was ordered, then end
+void executor_stop(struct executor *executor);     // end at the next instruction; does not block
 uint64_t executor_step(struct executor *executor); // the last one begun
 
 // After `finished` and after the links' `over`. Waits for the thread. Takes NULL.

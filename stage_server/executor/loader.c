@@ -62,11 +62,12 @@ bool loader_put(struct loader *loader, const Penstock__V1__LoadParameter *chunk,
 		return false;
 	uint64_t total = loader->parameter.count * sizeof(float);
 	size_t size = rpc_incoming_payload_size(incoming);
-	if (strcmp(chunk->name, loader->parameter.name) != 0 || chunk->offset_bytes != loader->received_bytes || size == 0 ||
-	    size > total - loader->received_bytes)
-		return error_set(error, ERROR_PROTOCOL,
-				 "load %.80s: bytes %" PRIu64 "+%zu came, expected %s from byte %" PRIu64 " of %" PRIu64,
-				 chunk->name, chunk->offset_bytes, size, loader->parameter.name, loader->received_bytes, total);
+	if (strcmp(chunk->name, loader->parameter.name) != 0 || chunk->offset_bytes != loader->received_bytes ||
+	    size == 0 || size > total - loader->received_bytes)
+		return error_set(
+			error, ERROR_PROTOCOL,
+			"load %.80s: bytes %" PRIu64 "+%zu came, expected %s from byte %" PRIu64 " of %" PRIu64,
+			chunk->name, chunk->offset_bytes, size, loader->parameter.name, loader->received_bytes, total);
 	rpc_incoming_copy_payload(incoming, (uint8_t *)loader->values + loader->received_bytes);
 	loader->received_bytes += size;
 	*ret_values = NULL;

@@ -5,17 +5,16 @@
 
 static const struct metric_family steps = {"penstock_steps_total", "Optimizer steps done.", METRIC_COUNTER, 1.0};
 static const struct metric_family samples = {"penstock_samples_total", "Samples trained on.", METRIC_COUNTER, 1.0};
-static const struct metric_family micro_batches = {"penstock_micro_batches_total",
-						   "Micro-batches that went through forward and backward.", METRIC_COUNTER,
-						   1.0};
+static const struct metric_family micro_batches = {
+	"penstock_micro_batches_total", "Micro-batches that went through forward and backward.", METRIC_COUNTER, 1.0};
 static const struct metric_family busy = {"penstock_busy_seconds_total", "Time the stage computed or copied, by phase.",
 					  METRIC_COUNTER, 1e-9};
 static const struct metric_family waiting = {"penstock_waiting_seconds_total",
 					     "Time the stage waited, by whom it waited for.", METRIC_COUNTER, 1e-9};
-static const struct metric_family sent_bytes = {"penstock_sent_bytes_total", "Tensor bytes sent to a neighbouring stage.",
-						METRIC_COUNTER, 1.0};
-static const struct metric_family sent_messages = {"penstock_sent_messages_total",
-						   "Tensor messages sent to a neighbouring stage.", METRIC_COUNTER, 1.0};
+static const struct metric_family sent_bytes = {"penstock_sent_bytes_total",
+						"Tensor bytes sent to a neighbouring stage.", METRIC_COUNTER, 1.0};
+static const struct metric_family sent_messages = {
+	"penstock_sent_messages_total", "Tensor messages sent to a neighbouring stage.", METRIC_COUNTER, 1.0};
 static const struct metric_family received_bytes = {
 	"penstock_received_bytes_total", "Tensor bytes received from a neighbouring stage.", METRIC_COUNTER, 1.0};
 static const struct metric_family received_messages = {
@@ -49,7 +48,8 @@ void stage_metrics_init(struct stage_metrics *stage, struct metrics *metrics, ui
 		stage->links[side] = (struct link_counters){
 			.sent_bytes = series(metrics, &sent_bytes, pipeline_stage, "direction", directions[side]),
 			.sent_messages = series(metrics, &sent_messages, pipeline_stage, "direction", directions[side]),
-			.received_bytes = series(metrics, &received_bytes, pipeline_stage, "direction", directions[side]),
+			.received_bytes =
+				series(metrics, &received_bytes, pipeline_stage, "direction", directions[side]),
 			.received_messages =
 				series(metrics, &received_messages, pipeline_stage, "direction", directions[side]),
 		};

@@ -24,7 +24,8 @@ static bool within(uint64_t value, uint64_t minimum, uint64_t maximum, const cha
 static bool copy_name(const char *from, char *into, size_t size, const char *what, struct error *error)
 {
 	if (strlen(from) >= size)
-		return error_set(error, ERROR_USAGE, "%s \"%.40s...\" is longer than %zu characters", what, from, size - 1);
+		return error_set(error, ERROR_USAGE, "%s \"%.40s...\" is longer than %zu characters", what, from,
+				 size - 1);
 	strcpy(into, from);
 	return true;
 }
@@ -61,9 +62,11 @@ static bool read_model(const Penstock__V1__Model *message, struct model *model, 
 	if (!model_infer_shapes(model, error))
 		return false;
 	struct shape output = model->layers[model->layer_count - 1].output;
-	return output.channels == model->classes && output.height == 1 && output.width == 1 ? true
-	       : error_set(error, ERROR_USAGE, "the last layer gives (%u, %u, %u), expected (%u, 1, 1): one score per class",
-			   output.channels, output.height, output.width, model->classes);
+	return output.channels == model->classes && output.height == 1 && output.width == 1
+		       ? true
+		       : error_set(error, ERROR_USAGE,
+				   "the last layer gives (%u, %u, %u), expected (%u, 1, 1): one score per class",
+				   output.channels, output.height, output.width, model->classes);
 }
 
 static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
@@ -87,7 +90,8 @@ static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan
 	if (message->data_parallel_size != 1 || message->replica != 0)
 		return error_set(error, ERROR_USAGE, "data_parallel_size is %u: this daemon serves one replica",
 				 message->data_parallel_size);
-	if ((plan->first_layer == 0) != stage_plan_is_first(plan) || (plan->end_layer == layers) != stage_plan_is_last(plan))
+	if ((plan->first_layer == 0) != stage_plan_is_first(plan) ||
+	    (plan->end_layer == layers) != stage_plan_is_last(plan))
 		return error_set(error, ERROR_USAGE, "stage %u of %u holds layers %u to %u of %u: the ends do not meet",
 				 plan->pipeline_stage, plan->pipeline_size, plan->first_layer, plan->end_layer, layers);
 	if (stage_plan_image_bytes(plan) > MAXIMUM_BATCH_BYTES)
@@ -110,14 +114,15 @@ static bool read_schedule(const Penstock__V1__StagePlan *message, struct stage_p
 	plan->schedule.count = (uint32_t)message->n_instructions;
 	for (uint32_t i = 0; i < plan->schedule.count; i++) {
 		const Penstock__V1__Instruction *instruction = message->instructions[i];
-		plan->schedule.instructions[i] = (struct instruction){
-			(enum instruction_kind)instruction->kind, instruction->micro_batch};
+		plan->schedule.instructions[i] =
+			(struct instruction){(enum instruction_kind)instruction->kind, instruction->micro_batch};
 		if (instruction->kind == PENSTOCK__V1__INSTRUCTION_KIND__INSTRUCTION_KIND_BACKWARD_INPUT ||
 		    instruction->kind == PENSTOCK__V1__INSTRUCTION_KIND__INSTRUCTION_KIND_BACKWARD_WEIGHT)
 			return error_set(error, ERROR_USAGE,
 					 "the schedule splits the backward pass, which no device of this daemon does");
 	}
-	return schedule_check_stage(&plan->schedule, plan->pipeline_stage, plan->pipeline_size, plan->micro_batches, error);
+	return schedule_check_stage(&plan->schedule, plan->pipeline_stage, plan->pipeline_size, plan->micro_batches,
+				    error);
 }
 
 static bool read_optimizer(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
@@ -144,7 +149,8 @@ static bool read_normalisation(const Penstock__V1__StagePlan *message, struct st
 		plan->mean[c] = message->mean[c];
 		plan->standard_deviation[c] = message->standard_deviation[c];
 		if (!isfinite(plan->mean[c]) || !(plan->standard_deviation[c] > 0))
-			return error_set(error, ERROR_USAGE, "channel %d: mean %g, standard deviation %g cannot normalise", c,
+			return error_set(error, ERROR_USAGE,
+					 "channel %d: mean %g, standard deviation %g cannot normalise", c,
 					 (double)plan->mean[c], (double)plan->standard_deviation[c]);
 	}
 	return true;
@@ -158,7 +164,8 @@ static struct tensor_shape shape_before(const struct stage_plan *plan, uint32_t 
 		.rank = 4, .dimensions = {plan->micro_batch_size, shape.channels, shape.height, shape.width}};
 	for (uint32_t i = 0; i < layer; i++)
 		if (plan->model.layers[i].kind == LAYER_FLATTEN)
-			tensor = (struct tensor_shape){.rank = 2, .dimensions = {plan->micro_batch_size, shape.channels}};
+			tensor = (struct tensor_shape){.rank = 2,
+						       .dimensions = {plan->micro_batch_size, shape.channels}};
 	tensor.bytes = shape_count(shape) * plan->micro_batch_size * sizeof(float);
 	return tensor;
 }
@@ -169,9 +176,10 @@ static bool read_boundary(struct stage_plan *plan, enum neighbour side, uint32_t
 	bool previous = side == NEIGHBOUR_PREVIOUS;
 	if (previous ? stage_plan_is_first(plan) : stage_plan_is_last(plan))
 		return true;
-	if (!within(receive_depth, 1, plan->micro_batches, previous ? "receive_depth_from_previous" : "receive_depth_from_next",
-		    error) ||
-	    !within(send_depth, 1, plan->micro_batches, previous ? "send_depth_to_previous" : "send_depth_to_next", error))
+	if (!within(receive_depth, 1, plan->micro_batches,
+		    previous ? "receive_depth_from_previous" : "receive_depth_from_next", error) ||
+	    !within(send_depth, 1, plan->micro_batches, previous ? "send_depth_to_previous" : "send_depth_to_next",
+		    error))
 		return false;
 	plan->boundary[side].exists = true;
 	plan->boundary[side].shape = shape_before(plan, previous ? plan->first_layer : plan->end_layer);
@@ -196,8 +204,8 @@ bool stage_plan_read(const Penstock__V1__StagePlan *message, struct stage_plan *
 	if (read_model(message->model, &plan->model, error) && read_place(message, plan, error) &&
 	    read_schedule(message, plan, error) && read_optimizer(message, plan, error) &&
 	    read_normalisation(message, plan, error) &&
-	    read_boundary(plan, NEIGHBOUR_PREVIOUS, message->receive_depth_from_previous, message->send_depth_to_previous,
-			  error) &&
+	    read_boundary(plan, NEIGHBOUR_PREVIOUS, message->receive_depth_from_previous,
+			  message->send_depth_to_previous, error) &&
 	    read_boundary(plan, NEIGHBOUR_NEXT, message->receive_depth_from_next, message->send_depth_to_next, error))
 		return true;
 	stage_plan_fini(plan);

@@ -40,5 +40,5 @@ static inline bool stage_plan_is_last(const struct stage_plan *plan)
 {
 	return plan->pipeline_stage + 1 == plan->pipeline_size;
 }
-uint64_t stage_plan_image_bytes(const struct stage_plan *plan);  // of a micro-batch
+uint64_t stage_plan_image_bytes(const struct stage_plan *plan);                             // of a micro-batch
 void stage_plan_program_spec(const struct stage_plan *plan, struct program_spec *ret_spec); // borrows the plan

@@ -118,7 +118,8 @@ static enum step_result receive(struct executor *executor, enum neighbour side, 
 }
 
 // The clipping norm is over all stages, so the coordinator computes it from every stage's sums.
-static enum step_result reduce_gradients(struct executor *executor, uint64_t step, float *ret_scale, struct error *error)
+static enum step_result reduce_gradients(struct executor *executor, uint64_t step, float *ret_scale,
+					 struct error *error)
 {
 	const struct stage_plan *plan = executor->plan;
 	*ret_scale = 1.0f;

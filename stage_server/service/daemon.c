@@ -18,11 +18,12 @@
 
 enum { TICK_MS = 1000, NETWORK_THREADS = 2, DRAIN_TICK_MS = 20, DRAIN_TIMEOUT_MS = 8000 };
 
-static const struct metric_family build_info = {"penstock_build_info", "What this daemon is; always 1.", METRIC_GAUGE, 1.0};
+static const struct metric_family build_info = {"penstock_build_info", "What this daemon is; always 1.", METRIC_GAUGE,
+						1.0};
 static const struct metric_family memory_used = {"penstock_memory_used_bytes", "Device memory reserved by sessions.",
 						 METRIC_GAUGE, 1.0};
-static const struct metric_family memory_limit = {"penstock_memory_limit_bytes",
-						  "Device memory that sessions may reserve together.", METRIC_GAUGE, 1.0};
+static const struct metric_family memory_limit = {
+	"penstock_memory_limit_bytes", "Device memory that sessions may reserve together.", METRIC_GAUGE, 1.0};
 static const struct metric_family start_time = {"penstock_start_time_seconds", "When the daemon began, in Unix time.",
 						METRIC_GAUGE, 1.0};
 
@@ -258,8 +259,9 @@ bool daemon_run(const struct daemon_options *options, struct error *error)
 	daemon = (struct daemon){.options = options};
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
-	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) && open_device(&daemon, error) &&
-		  open_loop(&daemon, error) && open_services(&daemon, error) && listen_for_calls(&daemon, error);
+	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
+		  open_device(&daemon, error) && open_loop(&daemon, error) && open_services(&daemon, error) &&
+		  listen_for_calls(&daemon, error);
 	if (ok) {
 		begin_metrics(&daemon);
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);

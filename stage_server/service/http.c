@@ -116,15 +116,16 @@ bool http_start(uv_loop_t *loop, const struct http_options *options, struct http
 		return error_set(error, ERROR_FAILED, "no memory for the HTTP server");
 	}
 	http->options = *options;
-	http->daemon = MHD_start_daemon(MHD_USE_EPOLL | (found->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0, NULL, NULL,
-					handle, http, MHD_OPTION_SOCK_ADDR, found->ai_addr,
-					MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAXIMUM_CONNECTIONS,
-					MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
-					MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
+	http->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | (found->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0, NULL, NULL, handle, http,
+		MHD_OPTION_SOCK_ADDR, found->ai_addr, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAXIMUM_CONNECTIONS,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
 	freeaddrinfo(found);
 	if (http->daemon == NULL) {
 		free(http);
-		return error_set(error, ERROR_FAILED, "cannot listen on %s: the address is in use, or is not this machine's",
+		return error_set(error, ERROR_FAILED,
+				 "cannot listen on %s: the address is in use, or is not this machine's",
 				 options->address);
 	}
 	http->port = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;

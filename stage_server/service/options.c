@@ -19,7 +19,8 @@ static const char help[] =
 	"  --metrics-listen ADDRESS  serves /metrics, /livez and /readyz over HTTP on HOST:PORT (default: nowhere)\n"
 	"  --device NAME             cpu (default)\n"
 	"  --threads N               threads that each stage computes with (default: as many as there are cores)\n"
-	"  --memory-limit SIZE       memory that all stages together may use, such as 16GiB (default: what the device has)\n"
+	"  --memory-limit SIZE       memory that all stages together may use, such as 16GiB (default: what the device "
+	"has)\n"
 	"  --max-sessions N          stages that may be held at once (default 16)\n"
 	"  --tuning-file PATH        where choices of kernels timed once per shape are kept\n"
 	"                            (default: penstock/ in the user's cache folder)\n"
@@ -73,7 +74,8 @@ static bool take(int code, struct daemon_options *options, struct error *error)
 	switch (code) {
 	case OPTION_LISTEN:
 		if (options->listen_count == OPTIONS_MAXIMUM_ADDRESSES)
-			return error_set(error, ERROR_USAGE, "--listen: at most %d addresses", OPTIONS_MAXIMUM_ADDRESSES);
+			return error_set(error, ERROR_USAGE, "--listen: at most %d addresses",
+					 OPTIONS_MAXIMUM_ADDRESSES);
 		options->listen[options->listen_count++] = optarg;
 		return true;
 	case OPTION_METRICS_LISTEN:
@@ -87,7 +89,8 @@ static bool take(int code, struct daemon_options *options, struct error *error)
 	case OPTION_MEMORY_LIMIT:
 		if (!strings_parse_bytes(optarg, &options->memory_limit_bytes, error))
 			return error_wrap(error, "--memory-limit");
-		return options->memory_limit_bytes > 0 || error_set(error, ERROR_USAGE, "--memory-limit: must be above 0");
+		return options->memory_limit_bytes > 0 ||
+		       error_set(error, ERROR_USAGE, "--memory-limit: must be above 0");
 	case OPTION_MAX_SESSIONS:
 		return parse_count("max-sessions", 4096, &options->maximum_sessions, error);
 	case OPTION_TUNING_FILE:
@@ -98,7 +101,8 @@ static bool take(int code, struct daemon_options *options, struct error *error)
 		return true;
 	default:
 		return log_level_parse(optarg, &options->log_level) ||
-		       error_set(error, ERROR_USAGE, "--log-level: \"%.40s\" is not error, warning, info or debug", optarg);
+		       error_set(error, ERROR_USAGE, "--log-level: \"%.40s\" is not error, warning, info or debug",
+				 optarg);
 	}
 }
 
@@ -119,8 +123,9 @@ enum options_result options_parse(int argc, char **argv, struct daemon_options *
 			return OPTIONS_DONE;
 		}
 		if (code == '?' || code == ':') {
-			error_set(error, ERROR_USAGE, code == '?' ? "unknown option %s; see penstockd --help"
-								  : "option %s needs a value; see penstockd --help",
+			error_set(error, ERROR_USAGE,
+				  code == '?' ? "unknown option %s; see penstockd --help"
+					      : "option %s needs a value; see penstockd --help",
 				  argv[optind - 1]);
 			return OPTIONS_WRONG;
 		}

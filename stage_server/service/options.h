@@ -17,7 +17,7 @@ struct daemon_options {
 	uint32_t threads;            // 0: as many as there are cores
 	uint64_t memory_limit_bytes; // 0: what the device has
 	uint32_t maximum_sessions;
-	const char *ready_file; // NULL: none
+	const char *ready_file;  // NULL: none
 	const char *tuning_file; // NULL: the user's cache folder
 	enum log_level log_level;
 };

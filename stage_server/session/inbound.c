@@ -16,7 +16,7 @@ struct inbound {
 	uint64_t arrived_ns;
 	uint32_t connection; // once shown
 	uint8_t token[PROTOCOL_TOKEN_BYTES];
-	bool shown; // gRPC's thread
+	bool shown;   // gRPC's thread
 	bool counted; // loop's thread: among the unadopted
 
 	pthread_mutex_t lock;
@@ -163,7 +163,8 @@ void inbound_tick(struct session_host *host, uint64_t now_ns)
 	for (struct inbound *inbound = host->inbound; inbound != NULL; inbound = inbound->next)
 		if (link_of(inbound) == NULL && now_ns > inbound->arrived_ns &&
 		    now_ns - inbound->arrived_ns > PROTOCOL_TIMEOUT_MS * UINT64_C(1000000))
-			rpc_stream_finish(inbound->stream, RPC_DEADLINE_EXCEEDED, "the exchange was not opened in time");
+			rpc_stream_finish(inbound->stream, RPC_DEADLINE_EXCEEDED,
+					  "the exchange was not opened in time");
 }
 
 void session_host_handle_exchange(struct rpc_stream *stream, void *user)

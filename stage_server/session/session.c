@@ -14,10 +14,11 @@
 enum { LINGER_MS = 3000 }; // how long streams may take to end in good order
 
 static const struct metric_family sessions_family = {"penstock_sessions", "Sessions open now.", METRIC_GAUGE, 1.0};
-static const struct metric_family sessions_total_family = {"penstock_sessions_total", "Sessions opened.", METRIC_COUNTER,
-							   1.0};
-static const struct metric_family errors_family = {
-	"penstock_errors_total", "Sessions that ended with an error, and refused requests, by kind.", METRIC_COUNTER, 1.0};
+static const struct metric_family sessions_total_family = {"penstock_sessions_total", "Sessions opened.",
+							   METRIC_COUNTER, 1.0};
+static const struct metric_family errors_family = {"penstock_errors_total",
+						   "Sessions that ended with an error, and refused requests, by kind.",
+						   METRIC_COUNTER, 1.0};
 
 // ---- Events from other threads
 
@@ -293,9 +294,11 @@ void session_end(struct session *session, const struct error *error, bool lost, 
 		uint64_t step = session->executor != NULL ? executor_step(session->executor) : 0;
 		uint32_t peer = session->plan.pipeline_stage + (neighbour == NEIGHBOUR_NEXT ? 1 : -1u);
 		if (error->code == ERROR_CANCELLED)
-			log_info("job %s, stage %u: ended: %s", session->job, session->plan.pipeline_stage, error->message);
+			log_info("job %s, stage %u: ended: %s", session->job, session->plan.pipeline_stage,
+				 error->message);
 		else
-			log_warning("job %s, stage %u: ended: %s", session->job, session->plan.pipeline_stage, error->message);
+			log_warning("job %s, stage %u: ended: %s", session->job, session->plan.pipeline_stage,
+				    error->message);
 		session_count_error(session->host, error->code);
 		reply_failed(session, error, step, lost, lost ? peer : 0);
 		rpc_stream_finish(session->stream, rpc_status_from_error(error), error->message);
@@ -334,10 +337,11 @@ static void copy_job_name(struct session *session, const char *name)
 static bool read_open(struct session *session, const Penstock__V1__Open *open, struct error *error)
 {
 	if (open->protocol_version != PROTOCOL_VERSION)
-		return error_set(error, ERROR_VERSION,
-				 "the coordinator speaks protocol version %u, this daemon (penstockd %s) version %d: install "
-				 "the same release on both",
-				 open->protocol_version, PENSTOCK_VERSION, PROTOCOL_VERSION);
+		return error_set(
+			error, ERROR_VERSION,
+			"the coordinator speaks protocol version %u, this daemon (penstockd %s) version %d: install "
+			"the same release on both",
+			open->protocol_version, PENSTOCK_VERSION, PROTOCOL_VERSION);
 	copy_job_name(session, open->job);
 	if (open->plan == NULL)
 		return error_set(error, ERROR_PROTOCOL, "Open has no plan");
@@ -346,8 +350,8 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 	session->has_plan = true;
 	size_t token_bytes = stage_plan_is_first(&session->plan) ? 0 : PROTOCOL_TOKEN_BYTES;
 	if (open->link_token.len != token_bytes)
-		return error_set(error, ERROR_PROTOCOL, "the link token has %zu bytes, expected %zu", open->link_token.len,
-				 token_bytes);
+		return error_set(error, ERROR_PROTOCOL, "the link token has %zu bytes, expected %zu",
+				 open->link_token.len, token_bytes);
 	if (open->connections < 1 || open->connections > PROTOCOL_MAXIMUM_CONNECTIONS)
 		return error_set(error, ERROR_USAGE, "connections is %u, must be from 1 to %d", open->connections,
 				 PROTOCOL_MAXIMUM_CONNECTIONS);
@@ -357,7 +361,8 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 	const char *device = open->plan->device;
 	const char *ours = session->host->options.ops->name;
 	if (device[0] != '\0' && strcmp(device, ours) != 0)
-		return error_set(error, ERROR_USAGE, "there is no device \"%.64s\" here; this daemon has %s", device, ours);
+		return error_set(error, ERROR_USAGE, "there is no device \"%.64s\" here; this daemon has %s", device,
+				 ours);
 	memcpy(session->token, open->link_token.data, token_bytes);
 	session->has_token = token_bytes > 0;
 	return true;
@@ -460,7 +465,8 @@ static void handle_request(struct session *session, const Penstock__V1__SessionR
 		}
 		break;
 	case PENSTOCK__V1__SESSION_REQUEST__BODY_CLOSE:
-		if (session->state == SESSION_OPENED || session->state == SESSION_LINKING || session->state == SESSION_READY) {
+		if (session->state == SESSION_OPENED || session->state == SESSION_LINKING ||
+		    session->state == SESSION_READY) {
 			session->state = SESSION_CLOSING;
 			executor_close(session->executor);
 			return;
@@ -648,7 +654,8 @@ bool session_host_is_empty(const struct session_host *host)
 	return host->sessions == NULL && host->inbound == NULL;
 }
 
-void session_host_list(struct session_host *host, void (*visit)(const struct session_summary *summary, void *user), void *user)
+void session_host_list(struct session_host *host, void (*visit)(const struct session_summary *summary, void *user),
+		       void *user)
 {
 	for (struct session *session = host->sessions; session != NULL; session = session->next)
 		if (session->has_plan && session->state != SESSION_ENDED)

@@ -39,4 +39,5 @@ struct session_summary {
 	uint64_t step, memory_bytes;
 };
 // Calls `visit` for each session that has a plan.
-void session_host_list(struct session_host *host, void (*visit)(const struct session_summary *summary, void *user), void *user);
+void session_host_list(struct session_host *host, void (*visit)(const struct session_summary *summary, void *user),
+		       void *user);

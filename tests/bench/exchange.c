@@ -54,7 +54,8 @@ static void chunk_arrived(struct rpc_stream *stream, const struct rpc_incoming *
 	const Penstock__V1__TensorChunk *chunk = message->chunk;
 	size_t size = rpc_incoming_payload_size(incoming);
 	if (chunk->offset_bytes + size <= TENSOR_BYTES)
-		rpc_incoming_copy_payload(incoming, destination[chunk->micro_batch % DESTINATIONS] + chunk->offset_bytes);
+		rpc_incoming_copy_payload(incoming,
+					  destination[chunk->micro_batch % DESTINATIONS] + chunk->offset_bytes);
 	protobuf_c_message_free_unpacked(&message->base, NULL);
 	uint64_t total = atomic_fetch_add(&received_bytes, size) + size;
 	if (total % ((uint64_t)options.tensors * TENSOR_BYTES) == 0) {
@@ -143,8 +144,8 @@ static void receive_forever(int ports)
 	if (pthread_create(&thread, NULL, raw_receiver, &listener) != 0)
 		die("thread");
 	if (!rpc_start(2, &error) ||
-	    !rpc_server_start(&(struct rpc_server_options){.addresses = &address, .address_count = 1}, &method, 1, &server,
-			      &error)) {
+	    !rpc_server_start(&(struct rpc_server_options){.addresses = &address, .address_count = 1}, &method, 1,
+			      &server, &error)) {
 		fprintf(stderr, "bench_exchange: %s\n", error.message);
 		exit(1);
 	}
@@ -195,7 +196,7 @@ static double send_round(struct rpc_stream **streams, struct buffer_pool *pool, 
 		chunk.micro_batch = t;
 		for (uint32_t offset = 0, i = 0; offset < TENSOR_BYTES; offset += options.chunk_bytes, i++) {
 			size_t size = TENSOR_BYTES - offset < options.chunk_bytes ? TENSOR_BYTES - offset
-										   : options.chunk_bytes;
+										  : options.chunk_bytes;
 			chunk.offset_bytes = offset;
 			rpc_stream_send(streams[i % options.connections], &message.base, tensor, offset, size);
 		}
@@ -233,7 +234,8 @@ static double median(double *values, uint32_t count)
 static int measure(const uint16_t port[2])
 {
 	struct error error;
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port[0])};
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port[0])};
 	int connection = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 	if (connection < 0 || connect(connection, (struct sockaddr *)&to, sizeof(to)) != 0)
 		die("connect");
@@ -267,9 +269,10 @@ static int measure(const uint16_t port[2])
 		return 1;
 	}
 	double ratio = median(ratios, options.rounds);
-	printf("connections %u, chunk %u KiB: exchange %.2f GB/s, raw TCP %.2f GB/s, ratio %.3f (medians of %u rounds of %u x 8 MiB)\n",
-	       options.connections, options.chunk_bytes >> 10, median(ours, options.rounds), median(theirs, options.rounds),
-	       ratio, options.rounds, options.tensors);
+	printf("connections %u, chunk %u KiB: exchange %.2f GB/s, raw TCP %.2f GB/s, ratio %.3f (medians of %u rounds "
+	       "of %u x 8 MiB)\n",
+	       options.connections, options.chunk_bytes >> 10, median(ours, options.rounds),
+	       median(theirs, options.rounds), ratio, options.rounds, options.tensors);
 	for (uint32_t i = 0; i < options.connections; i++) {
 		rpc_stream_cancel(streams[i]);
 		rpc_stream_unref(streams[i]);
@@ -282,8 +285,8 @@ static int measure(const uint16_t port[2])
 static void parse(int argc, char **argv)
 {
 	static const struct option known[] = {
-		{"tensors", required_argument, NULL, 't'},     {"rounds", required_argument, NULL, 'r'},
-		{"connections", required_argument, NULL, 'c'}, {"chunk-bytes", required_argument, NULL, 'b'},
+		{"tensors", required_argument, NULL, 't'},       {"rounds", required_argument, NULL, 'r'},
+		{"connections", required_argument, NULL, 'c'},   {"chunk-bytes", required_argument, NULL, 'b'},
 		{"minimum-ratio", required_argument, NULL, 'm'}, {0},
 	};
 	static const int64_t largest[128] = {['t'] = 1 << 20,

@@ -39,8 +39,9 @@ static bool convolution_prepare(struct program *program, struct layer_state *sta
 	state->wanted_for_weight = kernel_layout(state->backward_weight, ARGUMENT_DESTINATION_GRADIENT);
 	state->weight->gradient_layout = kernel_layout(state->backward_weight, ARGUMENT_WEIGHTS_GRADIENT);
 	if (!layout_equal(kernel_layout(state->backward_weight, ARGUMENT_SOURCE), state->wanted_input))
-		return error_set(error, ERROR_FAILED,
-				 "oneDNN wants the input of the forward pass and of the weight gradient in two layouts");
+		return error_set(
+			error, ERROR_FAILED,
+			"oneDNN wants the input of the forward pass and of the weight gradient in two layouts");
 	if (state->is_first)
 		return true;
 	if (!kernel_create_convolution(onednn, PASS_BACKWARD_INPUT, &shape, false, 0, state->forward,
@@ -49,8 +50,8 @@ static bool convolution_prepare(struct program *program, struct layer_state *sta
 	state->wanted_for_input = kernel_layout(state->backward_input, ARGUMENT_DESTINATION_GRADIENT);
 	state->given_gradient = kernel_layout(state->backward_input, ARGUMENT_SOURCE_GRADIENT);
 	state->backward_weights_layout = kernel_layout(state->backward_input, ARGUMENT_WEIGHTS);
-	return program_reorder(program, state->weight->layout, state->backward_weights_layout,
-			       &state->weights_reorder, error);
+	return program_reorder(program, state->weight->layout, state->backward_weights_layout, &state->weights_reorder,
+			       error);
 }
 
 static bool convolution_place(struct program *program, struct layer_state *state, struct error *error)
@@ -94,8 +95,8 @@ static bool convolution_backward_weight(struct program *program, struct layer_st
 	uint64_t bytes = layout_bytes(weight->gradient_layout);
 	uint8_t *temporary = program_pointer(program, &program->weight_temporary, 0);
 	float *weight_part = overwrite ? weight_sum : (float *)temporary;
-	float *bias_part = overwrite ? bias_sum
-				     : (float *)(temporary + bytes + BLOCK_ALIGNMENT - bytes % BLOCK_ALIGNMENT);
+	float *bias_part =
+		overwrite ? bias_sum : (float *)(temporary + bytes + BLOCK_ALIGNMENT - bytes % BLOCK_ALIGNMENT);
 	if (!program_run(program, state->backward_weight,
 			 (void *[ARGUMENT_COUNT]){
 				 [ARGUMENT_SOURCE] = program_pointer(program, &state->input.block, slot),

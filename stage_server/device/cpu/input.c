@@ -81,8 +81,8 @@ bool cpu_load_images(struct program *program, uint32_t slot, const uint8_t *imag
 	void *input = program_pointer(program, &first->input.block, slot);
 	struct resize resize = {
 		.images = images,
-		.values = program->input_import != NULL ? program_pointer(program, &program->plain_temporary, 0)
-							: input,
+		.values =
+			program->input_import != NULL ? program_pointer(program, &program->plain_temporary, 0) : input,
 		.raw = program->raw_image_size,
 		.size = program->model.image_size,
 		.mean = program->mean,
@@ -90,8 +90,7 @@ bool cpu_load_images(struct program *program, uint32_t slot, const uint8_t *imag
 	};
 	fill_taps(&resize);
 	vector_for(program->device->threads, 3ull * program->n, 1, resize_planes, &resize);
-	if (program->input_import != NULL &&
-	    !program_convert(program, program->input_import, resize.values, input, 0))
+	if (program->input_import != NULL && !program_convert(program, program->input_import, resize.values, input, 0))
 		return error_set(error, ERROR_FAILED, "load_images failed in oneDNN");
 	return true;
 }

@@ -74,8 +74,8 @@ static uint32_t choose_method(struct program *program, const struct layer *layer
 	trial.values_bytes = (program->n * widest * sizeof(float) + page - 1) / page * page;
 	trial.weight_bytes = ((uint64_t)(in * trial.out) * sizeof(float) + page - 1) / page * page;
 	char key[TUNING_KEY_SIZE];
-	snprintf(key, sizeof(key), "linear-%s/n=%u/in=%lld/out=%lld", pass == PASS_FORWARD ? "forward" : "backward-input",
-		 program->n, (long long)in, (long long)out);
+	snprintf(key, sizeof(key), "linear-%s/n=%u/in=%lld/out=%lld",
+		 pass == PASS_FORWARD ? "forward" : "backward-input", program->n, (long long)in, (long long)out);
 	struct tuning_question question = {
 		.key = key,
 		.count = METHOD_COUNT,

@@ -120,16 +120,15 @@ bool cpu_loss_backward(struct program *program, uint32_t slot, struct error *err
 	struct softmax softmax = {
 		.logits = logits(program, slot),
 		.labels = program_pointer(program, &program->labels, slot),
-		.gradient = is_plain ? program_gradient(program)
-				     : program_pointer(program, &program->plain_temporary, 0),
+		.gradient =
+			is_plain ? program_gradient(program) : program_pointer(program, &program->plain_temporary, 0),
 		.classes = class_count(program),
 		.samples = (double)program->n * program->micro_batches,
 	};
 	if (softmax.logits != NULL)
 		vector_for(program->device->threads, program->n, 8, softmax_rows, &softmax);
-	if (softmax.logits == NULL ||
-	    (!is_plain && !program_convert(program, program->output_gradient_import, softmax.gradient,
-					   program_gradient(program), 0)))
+	if (softmax.logits == NULL || (!is_plain && !program_convert(program, program->output_gradient_import,
+								     softmax.gradient, program_gradient(program), 0)))
 		return error_set(error, ERROR_FAILED, "loss_backward failed in oneDNN");
 	return true;
 }

@@ -83,8 +83,8 @@ INLINE void forward_tile(int R, int N, uint64_t count, const float *w, uint64_t 
 }
 
 // N rows of x, from n on, with all rows of a block.
-INLINE void forward_strip(int R, int N, const struct product *p, uint64_t n, uint64_t begin, uint64_t end, uint64_t first,
-			  uint64_t count)
+INLINE void forward_strip(int R, int N, const struct product *p, uint64_t n, uint64_t begin, uint64_t end,
+			  uint64_t first, uint64_t count)
 {
 	const float *x = p->from + n * p->columns + first, *w = p->w + first;
 	float *y = p->to + n * p->rows;
@@ -167,8 +167,8 @@ INLINE void backward_tile(int V, int N, uint64_t rows, const float *panel, const
 			*(lanes *)(dx + (uint64_t)n * dx_stride + v * LANES) = sums[n][v];
 }
 
-INLINE void backward_strip(int V, int N, uint64_t rows, const float *panel, const float *dy, uint64_t dy_stride, float *dx,
-			   uint64_t dx_stride)
+INLINE void backward_strip(int V, int N, uint64_t rows, const float *panel, const float *dy, uint64_t dy_stride,
+			   float *dx, uint64_t dx_stride)
 {
 	for (int v = 0; v < PANEL_COLUMNS / LANES; v += V)
 		backward_tile(V, N, rows, panel + v * LANES, dy, dy_stride, dx + v * LANES, dx_stride);
@@ -265,7 +265,8 @@ void matrix_forward(uint32_t threads, uint64_t n, uint64_t rows, uint64_t column
 		    float *y)
 {
 	struct product product = {.n = n, .rows = rows, .columns = columns, .from = x, .w = w, .to = y};
-	vector_for(threads, rows, FORWARD_ROWS, __builtin_cpu_supports("x86-64-v4") ? forward_v4 : forward_v3, &product);
+	vector_for(threads, rows, FORWARD_ROWS, __builtin_cpu_supports("x86-64-v4") ? forward_v4 : forward_v3,
+		   &product);
 }
 
 void matrix_backward(uint32_t threads, uint64_t n, uint64_t rows, uint64_t columns, const float *dy, const float *w,

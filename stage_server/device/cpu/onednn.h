@@ -16,8 +16,8 @@ struct layout;
 struct kernel;
 
 bool onednn_create(struct onednn **ret_onednn, struct error *error);
-void onednn_destroy(struct onednn *onednn); // takes NULL; after its kernels
-void onednn_version(char *into, size_t size); // "oneDNN 2.6.3"
+void onednn_destroy(struct onednn *onednn);        // takes NULL; after its kernels
+void onednn_version(char *into, size_t size);      // "oneDNN 2.6.3"
 void onednn_instructions(char *into, size_t size); // "AVX-512"
 
 // Row-major over `dimensions`; returns owned, NULL when memory is out.

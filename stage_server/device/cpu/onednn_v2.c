@@ -176,8 +176,7 @@ static bool kernel_finish(struct onednn *onednn, dnnl_primitive_desc_t descripti
 		kernel->layouts[i].desc = *desc;
 		status = dnnl_memory_create(&kernel->memories[i], desc, onednn->engine, DNNL_MEMORY_NONE);
 	}
-	const dnnl_memory_desc_t *scratchpad =
-		dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
+	const dnnl_memory_desc_t *scratchpad = dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
 	if (status == dnnl_success && scratchpad != NULL && dnnl_memory_desc_get_size(scratchpad) > 0) {
 		kernel->scratchpad_bytes = dnnl_memory_desc_get_size(scratchpad);
 		status = dnnl_memory_create(&kernel->scratchpad, scratchpad, onednn->engine, DNNL_MEMORY_NONE);
@@ -250,9 +249,9 @@ bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, con
 	if (status == dnnl_success)
 		status = dnnl_memory_desc_init_by_tag(&d, 4, destination, dnnl_f32, dnnl_format_tag_any);
 	if (status == dnnl_success && pass == PASS_FORWARD)
-		status = dnnl_convolution_forward_desc_init(&convolution, dnnl_forward_training,
-							    dnnl_convolution_direct, &s, &w, &b, &d, strides,
-							    padding, padding);
+		status =
+			dnnl_convolution_forward_desc_init(&convolution, dnnl_forward_training, dnnl_convolution_direct,
+							   &s, &w, &b, &d, strides, padding, padding);
 	else if (status == dnnl_success && pass == PASS_BACKWARD_INPUT)
 		status = dnnl_convolution_backward_data_desc_init(&convolution, dnnl_convolution_direct, &s, &w, &d,
 								  strides, padding, padding);
@@ -280,9 +279,9 @@ bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const 
 	if (status == dnnl_success)
 		status = dnnl_memory_desc_init_by_tag(&d, 4, destination, dnnl_f32, tag);
 	if (status == dnnl_success && pass == PASS_FORWARD)
-		status = dnnl_pooling_forward_desc_init(
-			&pool, training ? dnnl_forward_training : dnnl_forward_inference, dnnl_pooling_max, &s, &d,
-			strides, kernel, padding, padding);
+		status =
+			dnnl_pooling_forward_desc_init(&pool, training ? dnnl_forward_training : dnnl_forward_inference,
+						       dnnl_pooling_max, &s, &d, strides, kernel, padding, padding);
 	else if (status == dnnl_success)
 		status = dnnl_pooling_backward_desc_init(&pool, dnnl_pooling_max, &s, &d, strides, kernel, padding,
 							 padding);

@@ -17,7 +17,8 @@ struct onednn {
 
 struct layout {
 	const_dnnl_memory_desc_t desc;
-	dnnl_memory_desc_t owned; // desc, where it is the layout's own; NULL where it belongs to a primitive's description
+	dnnl_memory_desc_t
+		owned; // desc, where it is the layout's own; NULL where it belongs to a primitive's description
 };
 
 struct kernel {
@@ -187,8 +188,7 @@ static bool kernel_finish(struct onednn *onednn, dnnl_primitive_desc_t descripti
 		kernel->layouts[i].desc = desc;
 		status = dnnl_memory_create(&kernel->memories[i], desc, onednn->engine, DNNL_MEMORY_NONE);
 	}
-	const_dnnl_memory_desc_t scratchpad =
-		dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
+	const_dnnl_memory_desc_t scratchpad = dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
 	if (status == dnnl_success && scratchpad != NULL && dnnl_memory_desc_get_size(scratchpad) > 0) {
 		kernel->scratchpad_bytes = dnnl_memory_desc_get_size(scratchpad);
 		status = dnnl_memory_create(&kernel->scratchpad, scratchpad, onednn->engine, DNNL_MEMORY_NONE);
@@ -309,10 +309,9 @@ bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const 
 			dnnl_pooling_max, d.source, d.destination, strides, kernel, dilates, padding, padding,
 			attributes);
 	else if (status == dnnl_success)
-		status = dnnl_pooling_backward_primitive_desc_create(&description, onednn->engine, dnnl_pooling_max,
-								     d.source, d.destination, strides, kernel, dilates,
-								     padding, padding, forward->description,
-								     attributes);
+		status = dnnl_pooling_backward_primitive_desc_create(
+			&description, onednn->engine, dnnl_pooling_max, d.source, d.destination, strides, kernel,
+			dilates, padding, padding, forward->description, attributes);
 	descriptions_fini(&d);
 	dnnl_primitive_attr_destroy(attributes);
 	return kernel_build(onednn, status, description, 0, ret_kernel, error);

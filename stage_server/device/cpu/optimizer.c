@@ -21,7 +21,7 @@ struct update {
 };
 
 static inline __attribute__((always_inline)) float gradient_of(const struct update *u, const float *gradient,
-								uint64_t i, float value)
+							       uint64_t i, float value)
 {
 	return gradient[i] * u->gradient_scale + u->weight_decay * value;
 }

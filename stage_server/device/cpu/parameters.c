@@ -38,8 +38,7 @@ bool parameters_prepare(struct program *program, struct error *error)
 	return true;
 }
 
-static bool place(struct program *program, struct parameter_state *parameter, uint64_t *max_chunks,
-		  struct error *error)
+static bool place(struct program *program, struct parameter_state *parameter, uint64_t *max_chunks, struct error *error)
 {
 	uint64_t bytes = layout_bytes(parameter->layout), gradient_bytes = layout_bytes(parameter->gradient_layout);
 	parameter->floats = bytes / sizeof(float);

@@ -35,8 +35,7 @@ static bool max_pool_place(struct program *program, struct layer_state *state, s
 {
 	program_need_scratchpad(program, state->forward);
 	program_need_scratchpad(program, state->backward_input);
-	return program_reserve(program, REGION_STASH, layout_bytes(state->given_output), &state->output.block,
-			       error) &&
+	return program_reserve(program, REGION_STASH, layout_bytes(state->given_output), &state->output.block, error) &&
 	       (!program->training ||
 		program_reserve(program, REGION_STASH, layout_bytes(kernel_layout(state->forward, ARGUMENT_WORKSPACE)),
 				&state->workspace, error));

@@ -11,12 +11,9 @@
 #include "stage_server/device/cpu/memory.h"
 
 static const struct layer_class *const classes[] = {
-	[LAYER_CONVOLUTION] = &convolution_class,
-	[LAYER_RELU] = &relu_class,
-	[LAYER_MAX_POOL] = &max_pool_class,
-	[LAYER_ADAPTIVE_AVERAGE_POOL] = &average_pool_class,
-	[LAYER_FLATTEN] = &flatten_class,
-	[LAYER_DROPOUT] = &dropout_class,
+	[LAYER_CONVOLUTION] = &convolution_class, [LAYER_RELU] = &relu_class,
+	[LAYER_MAX_POOL] = &max_pool_class,       [LAYER_ADAPTIVE_AVERAGE_POOL] = &average_pool_class,
+	[LAYER_FLATTEN] = &flatten_class,         [LAYER_DROPOUT] = &dropout_class,
 	[LAYER_LINEAR] = &linear_class,
 };
 
@@ -203,8 +200,8 @@ static bool build(struct program *program, struct error *error)
 		program->plain_temporary_bytes = layout_bytes(program->layers[0].plain_input);
 	return program_reserve(program, REGION_WORKSPACE, program->gradient_bytes, &program->gradient[0], error) &&
 	       program_reserve(program, REGION_WORKSPACE, program->gradient_bytes, &program->gradient[1], error) &&
-	       program_reserve(program, REGION_WORKSPACE, program->weight_temporary_bytes,
-			       &program->weight_temporary, error) &&
+	       program_reserve(program, REGION_WORKSPACE, program->weight_temporary_bytes, &program->weight_temporary,
+			       error) &&
 	       program_reserve(program, REGION_WORKSPACE, program->plain_temporary_bytes, &program->plain_temporary,
 			       error) &&
 	       program_reserve(program, REGION_WORKSPACE, program->scratchpad_bytes, &program->scratchpad, error);
@@ -330,8 +327,8 @@ bool cpu_program_create(struct device *device, const struct program_spec *spec, 
 
 static void layer_release(struct layer_state *state)
 {
-	struct kernel *kernels[] = {state->input_reorder, state->reorder_for_weight, state->reorder_for_input,
-				    state->weights_reorder, state->backward_weight, state->backward_input,
+	struct kernel *kernels[] = {state->input_reorder,   state->reorder_for_weight, state->reorder_for_input,
+				    state->weights_reorder, state->backward_weight,    state->backward_input,
 				    state->forward};
 	for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
 		kernel_destroy(kernels[i]);
@@ -444,8 +441,7 @@ bool cpu_write_input(struct program *program, uint32_t slot, const float *values
 	if (!enter(program, "write_input", slot, false, error))
 		return false;
 	return program_convert(program, program->input_import, values,
-			       program_pointer(program, &first->input.block, slot),
-			       layout_bytes(first->plain_input)) ||
+			       program_pointer(program, &first->input.block, slot), layout_bytes(first->plain_input)) ||
 	       fault(first, "write_input", error);
 }
 

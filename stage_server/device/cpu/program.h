@@ -40,17 +40,17 @@ struct value {
 
 struct parameter_state {
 	struct parameter description;
-	uint32_t index;               // of the model
-	const struct layout *layout;  // borrowed: as the forward pass wants it
-	const struct layout *gradient_layout; // borrowed: as the weight gradient gives it
-	struct layout *plain;                 // owned
-	struct kernel *import, *export;       // plain to layout and back; NULL: the same
+	uint32_t index;                                  // of the model
+	const struct layout *layout;                     // borrowed: as the forward pass wants it
+	const struct layout *gradient_layout;            // borrowed: as the weight gradient gives it
+	struct layout *plain;                            // owned
+	struct kernel *import, *export;                  // plain to layout and back; NULL: the same
 	struct kernel *gradient_export, *gradient_align; // gradient_layout to plain, and to layout; NULL: the same
 	struct block value, gradient, state[2];
-	uint64_t floats;         // of value, padding included
+	uint64_t floats; // of value, padding included
 	uint64_t gradient_floats;
-	bool gradient_is_zero;   // nothing was added since zero_gradients: the next pass overwrites
-	bool momentum_is_unset;  // SGD's first step with a momentum sets the buffer
+	bool gradient_is_zero;  // nothing was added since zero_gradients: the next pass overwrites
+	bool momentum_is_unset; // SGD's first step with a momentum sets the buffer
 };
 
 struct program;
@@ -69,11 +69,11 @@ struct layer_class {
 struct layer_state {
 	const struct layer *layer; // of program->model
 	const struct layer_class *class;
-	uint32_t index;            // of the model
-	bool is_first;             // of the model: no gradient of its input is wanted
-	bool relu_follows;         // and is computed here
-	bool done_before;          // a ReLU whose forward the layer before it computes
-	uint32_t rank;             // of its input: 4, or 2 after flatten
+	uint32_t index;    // of the model
+	bool is_first;     // of the model: no gradient of its input is wanted
+	bool relu_follows; // and is computed here
+	bool done_before;  // a ReLU whose forward the layer before it computes
+	uint32_t rank;     // of its input: 4, or 2 after flatten
 	uint32_t output_rank;
 
 	// Set by prepare; borrowed from kernels or `owned`. NULL: whatever comes is taken, or given on.
@@ -88,13 +88,13 @@ struct layer_state {
 
 	struct kernel *forward, *backward_weight, *backward_input;
 	struct parameter_state *weight, *bias;
-	uint32_t choice[3];                      // linear: by kernel_pass
+	uint32_t choice[3]; // linear: by kernel_pass
 	const struct layout *backward_weights_layout;
-	struct kernel *weights_reorder;          // to what backward_input wants
-	struct block weights_copy;               // so reordered, once per step
+	struct kernel *weights_reorder; // to what backward_input wants
+	struct block weights_copy;      // so reordered, once per step
 	bool weights_copy_is_current;
-	struct block workspace;                  // in the stash: of max pool; dropout's mask
-	struct random_key key;                   // dropout
+	struct block workspace; // in the stash: of max pool; dropout's mask
+	struct random_key key;  // dropout
 };
 
 struct program {
@@ -113,8 +113,8 @@ struct program {
 	struct parameter_state *parameters; // [parameter_count]
 	uint32_t first_parameter, parameter_count;
 
-	struct layout *plain_input, *plain_output;            // owned
-	struct kernel *input_import, *output_export;          // NULL: no change
+	struct layout *plain_input, *plain_output;   // owned
+	struct kernel *input_import, *output_export; // NULL: no change
 	struct kernel *output_gradient_import, *input_gradient_export;
 	const struct layout *output_gradient_layout, *input_gradient_layout; // borrowed
 
@@ -127,8 +127,8 @@ struct program {
 	struct block scratchpad, weight_temporary, plain_temporary, losses, squares;
 	// The largest so far:
 	uint64_t gradient_bytes, scratchpad_bytes, weight_temporary_bytes, plain_temporary_bytes;
-	struct block labels;      // in the stash
-	bool has_labels;          // the program ends the model
+	struct block labels; // in the stash
+	bool has_labels;     // the program ends the model
 };
 
 static inline void *program_pointer(const struct program *program, const struct block *block, uint32_t slot)

@@ -19,8 +19,8 @@
 enum { MAXIMUM_FILE_BYTES = 4 << 20, ROUNDS = 3 };
 
 struct tuning {
-	char *path; // NULL: nothing is remembered
-	char machine[160]; // begins every key: processor, library, threads
+	char *path;           // NULL: nothing is remembered
+	char machine[160];    // begins every key: processor, library, threads
 	pthread_mutex_t lock; // of the process; the file's lock is of its descriptor
 };
 

@@ -101,8 +101,7 @@ VECTOR_CLONES static void column_sums(void *context, uint64_t begin, uint64_t en
 	}
 }
 
-void vector_column_sums(uint32_t threads, uint64_t rows, uint64_t columns, const float *values, int add_to,
-			float *sums)
+void vector_column_sums(uint32_t threads, uint64_t rows, uint64_t columns, const float *values, int add_to, float *sums)
 {
 	struct vectors v = {.from = values, .to = sums, .rows = rows, .columns = columns, .flag = add_to};
 	vector_for(threads, columns, 1024, column_sums, &v);

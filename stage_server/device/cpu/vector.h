@@ -25,7 +25,6 @@ void vector_add(uint32_t threads, uint64_t count, const float *from, float *to);
 // Rows of `columns`: adds the bias to each, then takes what is above 0 if `relu`.
 void vector_bias(uint32_t threads, uint64_t rows, uint64_t columns, const float *bias, float *values, int relu);
 // sums[c] (+)= the sum over rows, in their order
-void vector_column_sums(uint32_t threads, uint64_t rows, uint64_t columns, const float *values, int add,
-			float *sums);
+void vector_column_sums(uint32_t threads, uint64_t rows, uint64_t columns, const float *values, int add, float *sums);
 // Sum of squares in double: of each chunk, then of the chunks in order. `partial` has a double per chunk.
 double vector_squares(uint32_t threads, uint64_t count, const float *values, double *partial);

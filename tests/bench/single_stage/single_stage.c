@@ -97,8 +97,8 @@ static void print_layers(const struct bench *b, uint64_t steps)
 	printf("%-16s %-20s %10s %10s %10s %8s\n", "layer", "kind", "forward ms", "weight ms", "input ms", "GFLOP/s");
 	for (uint32_t i = 0; i < b->model.layer_count; i++) {
 		const struct layer *layer = &b->model.layers[i];
-		double flops = (double)(layer_forward_flops(layer) + layer_backward_flops(layer)) *
-			       b->spec.micro_batch_size;
+		double flops =
+			(double)(layer_forward_flops(layer) + layer_backward_flops(layer)) * b->spec.micro_batch_size;
 		uint64_t total_ns = b->forward_ns[i] + b->weight_ns[i] + b->input_ns[i];
 		printf("%-16s %-20s %10.3f %10.3f %10.3f %8.1f\n", layer->name, layer_kind_name(layer->kind),
 		       (double)b->forward_ns[i] * ms, (double)b->weight_ns[i] * ms, (double)b->input_ns[i] * ms,
@@ -157,8 +157,8 @@ int main(int argc, char **argv)
 		.mean = {0.485f, 0.456f, 0.406f},
 		.standard_deviation = {0.229f, 0.224f, 0.225f},
 	};
-	struct device_options options = {.name = "cpu", .threads = (uint32_t)threads,
-					 .tuning_file = getenv("PENSTOCK_TUNING_FILE")};
+	struct device_options options = {
+		.name = "cpu", .threads = (uint32_t)threads, .tuning_file = getenv("PENSTOCK_TUNING_FILE")};
 	bool done = model_create(argv[1], (uint32_t)size, 10, -1.0f, &b.model, &error) &&
 		    device_find("cpu", &b.ops, &error) && b.ops->create(&options, &b.device, &error);
 	if (done) {

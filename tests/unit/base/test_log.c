@@ -52,16 +52,15 @@ static void write_lines_carry_time_level_and_message(void **state)
 	log_warning("stage %d of %s", 3, "job");
 	capture_end();
 	int year, month, day, hour, minute, second, milli, end = 0;
-	sscanf(captured, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ warning stage 3 of job\n%n", &year, &month, &day,
-	       &hour, &minute, &second, &milli, &end);
+	sscanf(captured, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ warning stage 3 of job\n%n", &year, &month, &day, &hour, &minute,
+	       &second, &milli, &end);
 	assert_true(end > 0);
 	assert_int_equal(captured[end], '\0');
 }
 
 static void write_levels_below_the_threshold_are_silent(void **state)
 {
-	static const enum log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO,
-						LOG_LEVEL_DEBUG};
+	static const enum log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG};
 	for (unsigned i = 0; i < 4; i++) {
 		capture_start();
 		log_set_level(levels[i]);

@@ -27,8 +27,8 @@ static void block_known_answers_are_met(void **state)
 	for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
 		const uint32_t *c = vectors[i].counter;
 		uint32_t words[4];
-		random_block((struct random_key){{vectors[i].key[0], vectors[i].key[1]}},
-			     (uint64_t)c[1] << 32 | c[0], (uint64_t)c[3] << 32 | c[2], words);
+		random_block((struct random_key){{vectors[i].key[0], vectors[i].key[1]}}, (uint64_t)c[1] << 32 | c[0],
+			     (uint64_t)c[3] << 32 | c[2], words);
 		assert_memory_equal(words, vectors[i].expected, sizeof(words));
 	}
 }

@@ -58,8 +58,7 @@ static void parse_integer_limits_hold(void **state)
 	assert_true(strings_parse_integer("5", 1, 5, &value, &error) && value == 5);
 	assert_true(strings_parse_integer("-9223372036854775808", INT64_MIN, INT64_MAX, &value, &error) &&
 		    value == INT64_MIN);
-	static const char *const texts[] = {"0",  "6", "", "x", "3x", "3.0", "0x3", "99999999999999999999",
-					    "-1", "3 "};
+	static const char *const texts[] = {"0", "6", "", "x", "3x", "3.0", "0x3", "99999999999999999999", "-1", "3 "};
 	value = 77;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		if (strings_parse_integer(texts[i], 1, 5, &value, &error))
@@ -94,8 +93,7 @@ static void format_bytes_reads_well(void **state)
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char text[32];
-		assert_string_equal(strings_format_bytes(cases[i].bytes, text, sizeof(text)),
-				    cases[i].expected);
+		assert_string_equal(strings_format_bytes(cases[i].bytes, text, sizeof(text)), cases[i].expected);
 	}
 	char small[4];
 	strings_format_bytes(1536, small, sizeof(small));

@@ -75,8 +75,8 @@ static void assert_refused(const char *expected)
 }
 
 static const struct safetensors_entry two_entries[2] = {
-    {.name = "features.0.weight", .rank = 2, .dimensions = {3, 4}},
-    {.name = "features.0.bias", .rank = 1, .dimensions = {3}},
+	{.name = "features.0.weight", .rank = 2, .dimensions = {3, 4}},
+	{.name = "features.0.bias", .rank = 1, .dimensions = {3}},
 };
 static const float weights[12] = {1, -2, 3.5f, 0, 1e-30f, 6, 7, 8, 9, 10, 11, -12};
 static const float biases[3] = {0.25f, 0.5f, -0.75f};
@@ -155,8 +155,7 @@ static void writer_disk_full_leaves_no_file(void **state)
 	small = before;
 	small.rlim_cur = 100000;
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-	struct safetensors_entry large = {
-	    .name = "classifier.1.weight", .rank = 2, .dimensions = {1000, 1000}};
+	struct safetensors_entry large = {.name = "classifier.1.weight", .rank = 2, .dimensions = {1000, 1000}};
 	struct safetensors_writer *writer = NULL;
 	struct error error = {0};
 	bool created = safetensors_writer_create(path, &large, 1, &writer, &error);
@@ -180,8 +179,7 @@ static void writer_create_bad_request_is_refused(void **state)
 	struct safetensors_entry twice[2] = {two_entries[0], two_entries[0]};
 	assert_false(safetensors_writer_create(path, twice, 2, &writer, &error));
 	assert_non_null(strstr(error.message, "features.0.weight is there twice"));
-	struct safetensors_entry huge = {
-	    .name = "a", .rank = 2, .dimensions = {UINT64_C(1) << 40, UINT64_C(1) << 40}};
+	struct safetensors_entry huge = {.name = "a", .rank = 2, .dimensions = {UINT64_C(1) << 40, UINT64_C(1) << 40}};
 	assert_false(safetensors_writer_create(path, &huge, 1, &writer, &error));
 	struct safetensors_entry not_utf8 = {.name = "\xff", .rank = 0};
 	assert_false(safetensors_writer_create(path, &not_utf8, 1, &writer, &error));
@@ -207,8 +205,7 @@ static void open_file_of_the_reference_library_reads_all(void **state)
 {
 	struct safetensors *file;
 	struct error error = {0};
-	if (!safetensors_open(PENSTOCK_SOURCE_DIR "/tests/golden/safetensors_small.safetensors", &file,
-	                      &error))
+	if (!safetensors_open(PENSTOCK_SOURCE_DIR "/tests/golden/safetensors_small.safetensors", &file, &error))
 		fail_msg("%s", error.message);
 	assert_int_equal(safetensors_count(file), 5);
 	const struct safetensors_entry *entry = safetensors_find(file, "features.0.weight");
@@ -235,9 +232,8 @@ static void open_unaligned_data_reads_the_same(void **state)
 {
 	for (int blanks = 0; blanks < 4; blanks++) {
 		char header[128], *bytes = path;
-		snprintf(header, sizeof(header),
-		         "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}%.*s", blanks,
-		         "   ");
+		snprintf(header, sizeof(header), "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}%.*s",
+			 blanks, "   ");
 		write_with_header(header, 8);
 		const float values[2] = {1.25f, -7};
 		int descriptor = open(bytes, O_WRONLY);
@@ -300,48 +296,48 @@ struct bad_header {
 #define T(rest) "{\"a\":{\"dtype\":\"F32\"," rest "}}"
 #define GOOD    "\"dtype\":\"F32\",\"shape\":[1]"
 static const struct bad_header bad_headers[] = {
-    {"", "not valid JSON", 0},
-    {"{", "not valid JSON", 0},
-    {"[]", "not a JSON object", 0},
-    {"{} x", "not valid JSON", 0},
-    {"{\"a\":\"\xff\"}", "not valid JSON", 0},
-    {"{\"a\\u0000b\":1}", "not valid JSON", 0},
-    {"{\"a\":1}", "tensor a: is not a JSON object", 0},
-    {"{\"__metadata__\":[]}", "__metadata__ is not a JSON object", 0},
-    {"{\"__metadata__\":{\"a\":1}}", "not a string", 0},
-    {"{\"\":{" GOOD ",\"data_offsets\":[0,4]}}", "the name is empty", 4},
-    {"{\"\\u001b[31m\":{" GOOD ",\"data_offsets\":[0,4]}}", "control character", 4},
-    {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", "has no dtype", 4},
-    {"{\"a\":{\"dtype\":4,\"shape\":[1],\"data_offsets\":[0,4]}}", "has no dtype", 4},
-    {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]}}", "dtype is BF16; only F32", 4},
-    {"{\"a\":{\"dtype\":\"\\u001b[2J\",\"shape\":[2],\"data_offsets\":[0,4]}}", "dtype is ?[2J", 4},
-    {T("\"data_offsets\":[0,4]"), "has no shape", 4},
-    {T("\"shape\":4,\"data_offsets\":[0,4]"), "has no shape", 4},
-    {T("\"shape\":[1.0],\"data_offsets\":[0,4]"), "dimension 0 is not a whole number", 4},
-    {T("\"shape\":[1,-1],\"data_offsets\":[0,4]"), "dimension 1 is not a whole number", 4},
-    {T("\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]"), "has 9 dimensions", 4},
-    {T("\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]"), "overflows", 0},
-    {T("\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]"), "overflows", 0},
-    {T("\"shape\":[99999999999999999999],\"data_offsets\":[0,0]"), "not valid JSON", 0},
-    {T("\"shape\":[1]"), "data_offsets are not two", 4},
-    {T("\"shape\":[1],\"data_offsets\":[0]"), "data_offsets are not two", 4},
-    {T("\"shape\":[1],\"data_offsets\":[0,4,8]"), "data_offsets are not two", 4},
-    {T("\"shape\":[1],\"data_offsets\":[-4,0]"), "data_offsets are not two", 4},
-    {T("\"shape\":[1],\"data_offsets\":{}"), "data_offsets are not two", 4},
-    {T("\"shape\":[1],\"data_offsets\":[4,0]"), "outside the file's 4 bytes", 4},
-    {T("\"shape\":[1],\"data_offsets\":[0,4]"), "outside the file's 3 bytes", 3},
-    {T("\"shape\":[1],\"data_offsets\":[9223372036854775804,9223372036854775807]"), "outside the file's", 4},
-    {T("\"shape\":[2],\"data_offsets\":[0,4]"), "span 4 bytes, its shape takes 8", 4},
-    {T("\"shape\":[1],\"data_offsets\":[0,4]"), "4 bytes after the last tensor", 8},
-    {T("\"shape\":[1],\"data_offsets\":[4,8]"), "4 bytes before tensor a", 8},
-    {"{}", "1 bytes after the last tensor", 1},
-    {"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"b\":{" GOOD ",\"data_offsets\":[0,4]}}",
-     "tensors a and b overlap", 4},
-    {"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"b\":{" GOOD ",\"data_offsets\":[2,6]}}",
-     "tensors a and b overlap", 6},
-    {"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"b\":{" GOOD ",\"data_offsets\":[8,12]}}",
-     "4 bytes before tensor b", 12},
-    {"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"a\":{" GOOD ",\"data_offsets\":[4,8]}}", "duplicate", 8},
+	{"", "not valid JSON", 0},
+	{"{", "not valid JSON", 0},
+	{"[]", "not a JSON object", 0},
+	{"{} x", "not valid JSON", 0},
+	{"{\"a\":\"\xff\"}", "not valid JSON", 0},
+	{"{\"a\\u0000b\":1}", "not valid JSON", 0},
+	{"{\"a\":1}", "tensor a: is not a JSON object", 0},
+	{"{\"__metadata__\":[]}", "__metadata__ is not a JSON object", 0},
+	{"{\"__metadata__\":{\"a\":1}}", "not a string", 0},
+	{"{\"\":{" GOOD ",\"data_offsets\":[0,4]}}", "the name is empty", 4},
+	{"{\"\\u001b[31m\":{" GOOD ",\"data_offsets\":[0,4]}}", "control character", 4},
+	{"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", "has no dtype", 4},
+	{"{\"a\":{\"dtype\":4,\"shape\":[1],\"data_offsets\":[0,4]}}", "has no dtype", 4},
+	{"{\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]}}", "dtype is BF16; only F32", 4},
+	{"{\"a\":{\"dtype\":\"\\u001b[2J\",\"shape\":[2],\"data_offsets\":[0,4]}}", "dtype is ?[2J", 4},
+	{T("\"data_offsets\":[0,4]"), "has no shape", 4},
+	{T("\"shape\":4,\"data_offsets\":[0,4]"), "has no shape", 4},
+	{T("\"shape\":[1.0],\"data_offsets\":[0,4]"), "dimension 0 is not a whole number", 4},
+	{T("\"shape\":[1,-1],\"data_offsets\":[0,4]"), "dimension 1 is not a whole number", 4},
+	{T("\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]"), "has 9 dimensions", 4},
+	{T("\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]"), "overflows", 0},
+	{T("\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]"), "overflows", 0},
+	{T("\"shape\":[99999999999999999999],\"data_offsets\":[0,0]"), "not valid JSON", 0},
+	{T("\"shape\":[1]"), "data_offsets are not two", 4},
+	{T("\"shape\":[1],\"data_offsets\":[0]"), "data_offsets are not two", 4},
+	{T("\"shape\":[1],\"data_offsets\":[0,4,8]"), "data_offsets are not two", 4},
+	{T("\"shape\":[1],\"data_offsets\":[-4,0]"), "data_offsets are not two", 4},
+	{T("\"shape\":[1],\"data_offsets\":{}"), "data_offsets are not two", 4},
+	{T("\"shape\":[1],\"data_offsets\":[4,0]"), "outside the file's 4 bytes", 4},
+	{T("\"shape\":[1],\"data_offsets\":[0,4]"), "outside the file's 3 bytes", 3},
+	{T("\"shape\":[1],\"data_offsets\":[9223372036854775804,9223372036854775807]"), "outside the file's", 4},
+	{T("\"shape\":[2],\"data_offsets\":[0,4]"), "span 4 bytes, its shape takes 8", 4},
+	{T("\"shape\":[1],\"data_offsets\":[0,4]"), "4 bytes after the last tensor", 8},
+	{T("\"shape\":[1],\"data_offsets\":[4,8]"), "4 bytes before tensor a", 8},
+	{"{}", "1 bytes after the last tensor", 1},
+	{"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"b\":{" GOOD ",\"data_offsets\":[0,4]}}", "tensors a and b overlap",
+	 4},
+	{"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"b\":{" GOOD ",\"data_offsets\":[2,6]}}", "tensors a and b overlap",
+	 6},
+	{"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"b\":{" GOOD ",\"data_offsets\":[8,12]}}",
+	 "4 bytes before tensor b", 12},
+	{"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"a\":{" GOOD ",\"data_offsets\":[4,8]}}", "duplicate", 8},
 };
 
 static void open_bad_header_is_refused(void **state)
@@ -387,7 +383,7 @@ static void open_deep_nesting_is_refused(void **state)
 static void open_damaged_file_never_reads_outside(void **state)
 {
 	static const char header[] =
-	    "{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"b\":{" GOOD ",\"data_offsets\":[4,8]}}";
+		"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"b\":{" GOOD ",\"data_offsets\":[4,8]}}";
 	const size_t size = 8 + sizeof(header) - 1 + 8;
 	uint8_t good[256] = {sizeof(header) - 1}, bad[256];
 	memcpy(good + 8, header, sizeof(header) - 1);
@@ -418,21 +414,21 @@ static void open_damaged_file_never_reads_outside(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(writer_parts_in_any_order_read_back),
-	    cmocka_unit_test(writer_existing_file_is_replaced_only_when_whole),
-	    cmocka_unit_test(writer_put_outside_the_tensor_is_refused),
-	    cmocka_unit_test(writer_disk_full_leaves_no_file),
-	    cmocka_unit_test(writer_create_bad_request_is_refused),
-	    cmocka_unit_test(writer_link_in_the_way_is_not_followed),
-	    cmocka_unit_test(open_file_of_the_reference_library_reads_all),
-	    cmocka_unit_test(open_unaligned_data_reads_the_same),
-	    cmocka_unit_test(open_no_tensors_is_an_empty_file),
-	    cmocka_unit_test(open_not_a_file_is_refused),
-	    cmocka_unit_test(open_bad_length_is_refused),
-	    cmocka_unit_test(open_bad_header_is_refused),
-	    cmocka_unit_test(open_long_name_is_refused),
-	    cmocka_unit_test(open_deep_nesting_is_refused),
-	    cmocka_unit_test(open_damaged_file_never_reads_outside),
+		cmocka_unit_test(writer_parts_in_any_order_read_back),
+		cmocka_unit_test(writer_existing_file_is_replaced_only_when_whole),
+		cmocka_unit_test(writer_put_outside_the_tensor_is_refused),
+		cmocka_unit_test(writer_disk_full_leaves_no_file),
+		cmocka_unit_test(writer_create_bad_request_is_refused),
+		cmocka_unit_test(writer_link_in_the_way_is_not_followed),
+		cmocka_unit_test(open_file_of_the_reference_library_reads_all),
+		cmocka_unit_test(open_unaligned_data_reads_the_same),
+		cmocka_unit_test(open_no_tensors_is_an_empty_file),
+		cmocka_unit_test(open_not_a_file_is_refused),
+		cmocka_unit_test(open_bad_length_is_refused),
+		cmocka_unit_test(open_bad_header_is_refused),
+		cmocka_unit_test(open_long_name_is_refused),
+		cmocka_unit_test(open_deep_nesting_is_refused),
+		cmocka_unit_test(open_damaged_file_never_reads_outside),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

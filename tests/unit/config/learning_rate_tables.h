@@ -3,7 +3,8 @@
 
 enum { TABLE_STEPS = 26 };
 
-static const double warmup_log[TABLE_STEPS][2] = { // learning rate, momentum
+static const double warmup_log[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.0, 0.85},
 	{0.0, 0.85},
 	{0.030102999566398114, 0.85},
@@ -32,7 +33,8 @@ static const double warmup_log[TABLE_STEPS][2] = { // learning rate, momentum
 	{0.1, 0.85},
 };
 
-static const double warmup_linear[TABLE_STEPS][2] = { // learning rate, momentum
+static const double warmup_linear[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.001, 0.85},
 	{0.001, 0.85},
 	{0.0037142857142857142, 0.85},
@@ -61,36 +63,16 @@ static const double warmup_linear[TABLE_STEPS][2] = { // learning rate, momentum
 	{0.02, 0.85},
 };
 
-static const double warmup_one_step[TABLE_STEPS][2] = { // learning rate, momentum
-	{0.0, 0.85},
-	{0.0, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
-	{0.5, 0.85},
+static const double warmup_one_step[TABLE_STEPS][2] = {
+	// learning rate, momentum
+	{0.0, 0.85}, {0.0, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85},
+	{0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85},
+	{0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85},
+	{0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85}, {0.5, 0.85},
 };
 
-static const double warmup_decay_log[TABLE_STEPS][2] = { // learning rate, momentum
+static const double warmup_decay_log[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.0, 0.85},
 	{0.0, 0.85},
 	{0.12920296742201792, 0.85},
@@ -119,7 +101,8 @@ static const double warmup_decay_log[TABLE_STEPS][2] = { // learning rate, momen
 	{0.0, 0.85},
 };
 
-static const double warmup_decay_linear[TABLE_STEPS][2] = { // learning rate, momentum
+static const double warmup_decay_linear[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.01, 0.85},
 	{0.01, 0.85},
 	{0.08249999999999999, 0.85},
@@ -148,7 +131,8 @@ static const double warmup_decay_linear[TABLE_STEPS][2] = { // learning rate, mo
 	{0.01, 0.85},
 };
 
-static const double warmup_decay_short[TABLE_STEPS][2] = { // learning rate, momentum
+static const double warmup_decay_short[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.0, 0.85},
 	{0.0, 0.85},
 	{0.1, 0.85},
@@ -177,7 +161,8 @@ static const double warmup_decay_short[TABLE_STEPS][2] = { // learning rate, mom
 	{0.0, 0.85},
 };
 
-static const double one_cycle[TABLE_STEPS][2] = { // learning rate, momentum
+static const double one_cycle[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.001, 0.8},
 	{0.02080000000000002, 0.88},
 	{0.0406, 0.8600000000000001},
@@ -206,7 +191,8 @@ static const double one_cycle[TABLE_STEPS][2] = { // learning rate, momentum
 	{0.001, 0.9},
 };
 
-static const double one_cycle_decay[TABLE_STEPS][2] = { // learning rate, momentum
+static const double one_cycle_decay[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.01, 0.7},
 	{0.05749999999999996, 0.8875},
 	{0.10500000000000002, 0.825},
@@ -235,7 +221,8 @@ static const double one_cycle_decay[TABLE_STEPS][2] = { // learning rate, moment
 	{0.003, 0.9943333333333333},
 };
 
-static const double one_cycle_stairs[TABLE_STEPS][2] = { // learning rate, momentum
+static const double one_cycle_stairs[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.01, 0.8},
 	{0.01, 0.9},
 	{0.07333333333333332, 0.8666666666666667},
@@ -264,7 +251,8 @@ static const double one_cycle_stairs[TABLE_STEPS][2] = { // learning rate, momen
 	{0.01, 0.9},
 };
 
-static const double one_cycle_half_stairs[TABLE_STEPS][2] = { // learning rate, momentum
+static const double one_cycle_half_stairs[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.01, 0.8},
 	{0.01, 0.9},
 	{0.01, 0.9},
@@ -293,7 +281,8 @@ static const double one_cycle_half_stairs[TABLE_STEPS][2] = { // learning rate, 
 	{0.01, 0.9},
 };
 
-static const double one_cycle_no_momentum[TABLE_STEPS][2] = { // learning rate, momentum
+static const double one_cycle_no_momentum[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.001, 0.85},
 	{0.034000000000000016, 0.85},
 	{0.06699999999999999, 0.85},
@@ -322,7 +311,8 @@ static const double one_cycle_no_momentum[TABLE_STEPS][2] = { // learning rate, 
 	{0.001, 0.85},
 };
 
-static const double one_cycle_sgd[TABLE_STEPS][2] = { // learning rate, momentum
+static const double one_cycle_sgd[TABLE_STEPS][2] = {
+	// learning rate, momentum
 	{0.001, 0.85},
 	{0.034000000000000016, 0.85},
 	{0.06699999999999999, 0.85},

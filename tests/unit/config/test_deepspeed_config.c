@@ -24,8 +24,7 @@ static void assert_refused(const char *text, const char *expected)
 	if (deepspeed_config_read(test_path, &config, &error))
 		fail_msg("%s: was read", text);
 	assert_int_equal(config.train_batch_size, 77); // untouched
-	if (strstr(error.message, expected) == NULL ||
-	    strncmp(error.message, test_path, strlen(test_path)) != 0)
+	if (strstr(error.message, expected) == NULL || strncmp(error.message, test_path, strlen(test_path)) != 0)
 		fail_msg("%s: expected \"%s\", got \"%s\"", text, expected, error.message);
 	assert_int_equal(error.code, ERROR_USAGE);
 	for (const char *c = error.message; *c != '\0'; c++)
@@ -49,10 +48,10 @@ static void read_empty_object_gives_the_defaults(void **state)
 
 static void read_top_level_keys_are_honoured(void **state)
 {
-	struct deepspeed_config config = read_text(
-	    "{\"train_batch_size\": 256, \"train_micro_batch_size_per_gpu\": 8,"
-	    " \"gradient_accumulation_steps\": 16, \"gradient_clipping\": 0.5, \"steps_per_print\": 2000,"
-	    " \"wall_clock_breakdown\": true}");
+	struct deepspeed_config config =
+		read_text("{\"train_batch_size\": 256, \"train_micro_batch_size_per_gpu\": 8,"
+			  " \"gradient_accumulation_steps\": 16, \"gradient_clipping\": 0.5, \"steps_per_print\": 2000,"
+			  " \"wall_clock_breakdown\": true}");
 	assert_int_equal(config.train_batch_size, 256);
 	assert_int_equal(config.micro_batch_size, 8);
 	assert_int_equal(config.gradient_accumulation_steps, 16);
@@ -66,16 +65,13 @@ static void read_top_level_keys_are_honoured(void **state)
 static void read_sgd_takes_pytorchs_settings(void **state)
 {
 	struct deepspeed_config config = read_text("{\"optimizer\": {\"type\": \"sgd\", \"params\": {\"lr\": "
-	                                           "0.1, \"momentum\": 0.9, \"weight_decay\": 5e-4,"
-	                                           " \"nesterov\": true}}}");
+						   "0.1, \"momentum\": 0.9, \"weight_decay\": 5e-4,"
+						   " \"nesterov\": true}}}");
 	assert_int_equal(config.optimizer.kind, OPTIMIZER_SGD);
-	assert_true(config.learning_rate == 0.1f && config.beta1 == 0.9f &&
-	            config.optimizer.weight_decay == 5e-4f);
+	assert_true(config.learning_rate == 0.1f && config.beta1 == 0.9f && config.optimizer.weight_decay == 5e-4f);
 	assert_true(config.optimizer.nesterov);
-	config = read_text(
-	    "{\"optimizer\": {\"type\": \"SGD\", \"params\": {\"momentum\": 0.9, \"dampening\": 0.5}}}");
-	assert_true(config.optimizer.dampening == 0.5f && config.learning_rate == 1e-3f &&
-	            !config.optimizer.nesterov);
+	config = read_text("{\"optimizer\": {\"type\": \"SGD\", \"params\": {\"momentum\": 0.9, \"dampening\": 0.5}}}");
+	assert_true(config.optimizer.dampening == 0.5f && config.learning_rate == 1e-3f && !config.optimizer.nesterov);
 	config = read_text("{\"optimizer\": {\"type\": \"SGD\"}}");
 	assert_true(config.beta1 == 0 && config.optimizer.weight_decay == 0);
 }
@@ -88,9 +84,8 @@ static void read_adam_takes_deepspeeds_settings(void **state)
 	assert_int_equal(config.optimizer.kind, OPTIMIZER_ADAM);
 	assert_true(config.learning_rate == 1e-3f && config.beta1 == 0.9f && config.beta2 == 0.999f);
 	assert_true(config.optimizer.epsilon == 1e-8f && config.optimizer.weight_decay == 0);
-	config = read_text(ADAM("aDaMw",
-	                        "\"lr\": 3e-5, \"betas\": [0.8, 0.99], \"eps\": 1e-6, \"weight_decay\": 0.1,"
-	                        "\"bias_correction\": true, \"amsgrad\": false"));
+	config = read_text(ADAM("aDaMw", "\"lr\": 3e-5, \"betas\": [0.8, 0.99], \"eps\": 1e-6, \"weight_decay\": 0.1,"
+					 "\"bias_correction\": true, \"amsgrad\": false"));
 	assert_int_equal(config.optimizer.kind, OPTIMIZER_ADAMW);
 	assert_true(config.learning_rate == 3e-5f && config.beta1 == 0.8f && config.beta2 == 0.99f);
 	assert_true(config.optimizer.epsilon == 1e-6f && config.optimizer.weight_decay == 0.1f);
@@ -104,22 +99,21 @@ static void read_adam_modes_choose_the_weight_decay(void **state)
 		enum optimizer_kind kind;
 		float weight_decay;
 	} cases[] = {
-	    {ADAM("Adam", "\"weight_decay\": 0.1"), OPTIMIZER_ADAMW, 0.1f},
-	    {ADAM("Adam", "\"weight_decay\": 0.1, \"adam_w_mode\": true"), OPTIMIZER_ADAMW, 0.1f},
-	    {ADAM("Adam", "\"weight_decay\": 0.1, \"adam_w_mode\": false"), OPTIMIZER_ADAM, 0.1f},
-	    {ADAM("AdamW", "\"weight_decay\": 0.1, \"adam_w_mode\": false"), OPTIMIZER_ADAMW, 0.1f},
-	    {ADAM("AdamW", ""), OPTIMIZER_ADAMW, 0},
-	    {ADAM("AdamW", "\"torch_adam\": true"), OPTIMIZER_ADAMW, 0.01f},
-	    {ADAM("Adam", "\"torch_adam\": true"), OPTIMIZER_ADAMW, 0.01f},
-	    {ADAM("Adam", "\"torch_adam\": true, \"adam_w_mode\": false"), OPTIMIZER_ADAM, 0},
-	    {ADAM("AdamW", "\"torch_adam\": true, \"weight_decay\": 0"), OPTIMIZER_ADAMW, 0},
+		{ADAM("Adam", "\"weight_decay\": 0.1"), OPTIMIZER_ADAMW, 0.1f},
+		{ADAM("Adam", "\"weight_decay\": 0.1, \"adam_w_mode\": true"), OPTIMIZER_ADAMW, 0.1f},
+		{ADAM("Adam", "\"weight_decay\": 0.1, \"adam_w_mode\": false"), OPTIMIZER_ADAM, 0.1f},
+		{ADAM("AdamW", "\"weight_decay\": 0.1, \"adam_w_mode\": false"), OPTIMIZER_ADAMW, 0.1f},
+		{ADAM("AdamW", ""), OPTIMIZER_ADAMW, 0},
+		{ADAM("AdamW", "\"torch_adam\": true"), OPTIMIZER_ADAMW, 0.01f},
+		{ADAM("Adam", "\"torch_adam\": true"), OPTIMIZER_ADAMW, 0.01f},
+		{ADAM("Adam", "\"torch_adam\": true, \"adam_w_mode\": false"), OPTIMIZER_ADAM, 0},
+		{ADAM("AdamW", "\"torch_adam\": true, \"weight_decay\": 0"), OPTIMIZER_ADAMW, 0},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct deepspeed_config config = read_text(cases[i].text);
-		if (config.optimizer.kind != cases[i].kind ||
-		    config.optimizer.weight_decay != cases[i].weight_decay)
+		if (config.optimizer.kind != cases[i].kind || config.optimizer.weight_decay != cases[i].weight_decay)
 			fail_msg("%s: %s, %g", cases[i].text, optimizer_name(config.optimizer.kind),
-			         config.optimizer.weight_decay);
+				 config.optimizer.weight_decay);
 	}
 }
 
@@ -134,10 +128,9 @@ static void read_warmup_takes_all_parameters(void **state)
 	assert_int_equal(s.warmup_num_steps, 1000);
 	assert_false(s.warmup_linear);
 	assert_true(read_text("{\"scheduler\": {\"type\": \"WarmupLR\"}}").schedule.warmup_max_lr == 0.001);
-	s = read_text("{" SCHEDULER("WarmupDecayLR",
-	                            "\"total_num_steps\": 1e4, \"warmup_min_lr\": 1e-6,"
-	                            "\"warmup_num_steps\": 5, \"warmup_type\": \"linear\"") "}")
-	        .schedule;
+	s = read_text("{" SCHEDULER("WarmupDecayLR", "\"total_num_steps\": 1e4, \"warmup_min_lr\": 1e-6,"
+						     "\"warmup_num_steps\": 5, \"warmup_type\": \"linear\"") "}")
+		    .schedule;
 	assert_int_equal(s.kind, LEARNING_RATE_WARMUP_DECAY);
 	assert_true(s.warmup_min_lr == 1e-6 && s.warmup_max_lr == 0.001 && s.warmup_linear);
 	assert_int_equal(s.total_num_steps, 10000);
@@ -146,24 +139,23 @@ static void read_warmup_takes_all_parameters(void **state)
 
 static void read_one_cycle_takes_all_parameters(void **state)
 {
-	struct deepspeed_config config = read_text(
-	    "{" WITH_ADAM SCHEDULER("OneCycle", "\"cycle_min_lr\": 0.001, \"cycle_max_lr\": 1") "}");
+	struct deepspeed_config config =
+		read_text("{" WITH_ADAM SCHEDULER("OneCycle", "\"cycle_min_lr\": 0.001, \"cycle_max_lr\": 1") "}");
 	struct learning_rate_schedule *s = &config.schedule;
 	assert_int_equal(s->kind, LEARNING_RATE_ONE_CYCLE);
 	assert_true(s->cycle_min_lr == 0.001 && s->cycle_max_lr == 1 && s->decay_lr_rate == 0);
 	assert_int_equal(s->cycle_first_step_size, 2000);
 	assert_int_equal(s->cycle_second_step_size, 0);
 	assert_int_equal(s->decay_step_size, 0);
-	assert_true(s->cycle_momentum && s->cycle_min_mom == 0.8 && s->cycle_max_mom == 0.9 &&
-	            s->decay_mom_rate == 0);
+	assert_true(s->cycle_momentum && s->cycle_min_mom == 0.8 && s->cycle_max_mom == 0.9 && s->decay_mom_rate == 0);
 	assert_true(config.beta2 == 0.99f); // as DeepSpeed sets it
 	config = read_text("{" WITH_ADAM SCHEDULER(
-	    "OneCycle", "\"cycle_min_lr\": 0.001, \"cycle_max_lr\": 1, \"decay_lr_rate\": 0.5,"
-	                "\"cycle_first_step_size\": 10, \"cycle_second_step_size\": 20,"
-	                "\"cycle_first_stair_count\": 5, \"decay_step_size\": 7, \"cycle_momentum\": false,"
-	                "\"cycle_min_mom\": 0.5, \"cycle_max_mom\": 0.6, \"decay_mom_rate\": 0.25") "}");
+		"OneCycle", "\"cycle_min_lr\": 0.001, \"cycle_max_lr\": 1, \"decay_lr_rate\": 0.5,"
+			    "\"cycle_first_step_size\": 10, \"cycle_second_step_size\": 20,"
+			    "\"cycle_first_stair_count\": 5, \"decay_step_size\": 7, \"cycle_momentum\": false,"
+			    "\"cycle_min_mom\": 0.5, \"cycle_max_mom\": 0.6, \"decay_mom_rate\": 0.25") "}");
 	assert_true(s->decay_lr_rate == 0.5 && s->cycle_min_mom == 0.5 && s->cycle_max_mom == 0.6 &&
-	            s->decay_mom_rate == 0.25);
+		    s->decay_mom_rate == 0.25);
 	assert_int_equal(s->cycle_first_step_size, 10);
 	assert_int_equal(s->cycle_second_step_size, 20);
 	assert_int_equal(s->cycle_first_stair_count, 5);
@@ -178,14 +170,14 @@ static void read_one_cycle_takes_all_parameters(void **state)
 static void read_unknown_keys_are_collected(void **state)
 {
 	struct deepspeed_config config = read_text(
-	    "{\"zero_optimization\": {\"stage\": 2, \"offload\": {\"a\": 1}}, \"fp16\": {\"enabled\": false},"
-	    " \"bf16\": {\"enabled\": true}, \"train_batch\": 4,"
-	    " \"optimizer\": {\"type\": \"Adam\", \"legacy_fusion\": true,"
-	    " \"params\": {\"foo\": 1, \"amsgrad\": true, \"bias_correction\": true}},"
-	    " \"scheduler\": {\"type\": \"WarmupLR\", \"params\": {\"cycle_min_lr\": 1}}}");
+		"{\"zero_optimization\": {\"stage\": 2, \"offload\": {\"a\": 1}}, \"fp16\": {\"enabled\": false},"
+		" \"bf16\": {\"enabled\": true}, \"train_batch\": 4,"
+		" \"optimizer\": {\"type\": \"Adam\", \"legacy_fusion\": true,"
+		" \"params\": {\"foo\": 1, \"amsgrad\": true, \"bias_correction\": true}},"
+		" \"scheduler\": {\"type\": \"WarmupLR\", \"params\": {\"cycle_min_lr\": 1}}}");
 	assert_string_equal(config.unknown_keys,
-	                    "optimizer.legacy_fusion, optimizer.params.foo, optimizer.params.amsgrad, "
-	                    "scheduler.params.cycle_min_lr, zero_optimization, bf16.enabled, train_batch");
+			    "optimizer.legacy_fusion, optimizer.params.foo, optimizer.params.amsgrad, "
+			    "scheduler.params.cycle_min_lr, zero_optimization, bf16.enabled, train_batch");
 }
 
 static void read_many_unknown_keys_are_counted(void **state)
@@ -194,8 +186,7 @@ static void read_many_unknown_keys_are_counted(void **state)
 	size_t length = 0;
 	text[length++] = '{';
 	for (int i = 0; i < 1000; i++)
-		length +=
-		    (size_t)sprintf(text + length, "%s\"some_unknown_key_%d\": 1", i == 0 ? "" : ",", i);
+		length += (size_t)sprintf(text + length, "%s\"some_unknown_key_%d\": 1", i == 0 ? "" : ",", i);
 	strcpy(text + length, "}");
 	struct deepspeed_config config = read_text(text);
 	assert_non_null(strstr(config.unknown_keys, "some_unknown_key_0, some_unknown_key_1,"));
@@ -215,64 +206,58 @@ static void read_wrong_value_is_refused_with_its_name(void **state)
 	static const struct {
 		const char *text, *expected;
 	} bad[] = {
-	    {"[]", "expected an object"},
-	    {"{\"train_batch_size\": \"32\"}",
-	     "train_batch_size is a string; expected a whole number from 1 to 16777216"},
-	    {"{\"train_batch_size\": \"auto\"}", "train_batch_size is \"auto\""},
-	    {"{\"train_batch_size\": 0}", "train_batch_size is 0; expected"},
-	    {"{\"train_batch_size\": -4}", "train_batch_size is -4; expected"},
-	    {"{\"train_batch_size\": 2.5}", "train_batch_size is 2.5; expected"},
-	    {"{\"train_batch_size\": 4294967297}", "train_batch_size is 4294967297; expected"},
-	    {"{\"train_batch_size\": true}", "train_batch_size is true; expected"},
-	    {"{\"train_micro_batch_size_per_gpu\": [1]}",
-	     "train_micro_batch_size_per_gpu is a list; expected"},
-	    {"{\"gradient_accumulation_steps\": {}}", "gradient_accumulation_steps is an object; expected"},
-	    {"{\"gradient_clipping\": -1}", "gradient_clipping is -1; expected a number of at least 0"},
-	    {"{\"gradient_clipping\": \"auto\"}", "write a number of at least 0"},
-	    {"{\"steps_per_print\": 0}", "steps_per_print is 0; expected"},
-	    {"{\"wall_clock_breakdown\": 1}", "wall_clock_breakdown is 1; expected true or false"},
-	    {"{\"optimizer\": \"Adam\"}", "optimizer is a string; expected an object"},
-	    {"{\"optimizer\": {}}", "optimizer.type is missing"},
-	    {"{\"optimizer\": {\"type\": 4}}", "optimizer.type is 4; expected a string"},
-	    {"{\"optimizer\": {\"type\": \"Lamb\"}}",
-	     "optimizer.type \"Lamb\" is unknown; there are SGD, Adam and AdamW"},
-	    {"{\"optimizer\": {\"type\": \"Adam\", \"params\": []}}", "optimizer.params is a list"},
-	    {ADAM("Adam", "\"lr\": \"1e-3\""),
-	     "optimizer.params.lr is a string; expected a number of at least 0"},
-	    {ADAM("Adam", "\"lr\": -1"), "optimizer.params.lr is -1; expected"},
-	    {ADAM("Adam", "\"lr\": 1e300"), "optimizer.params.lr is 1e+300; expected"},
-	    {ADAM("Adam", "\"lr\": \"auto\""), "optimizer.params.lr is \"auto\""},
-	    {ADAM("Adam", "\"betas\": [0.9]"),
-	     "optimizer.params.betas is a list; expected a list of two numbers"},
-	    {ADAM("Adam", "\"betas\": [0.9, 1]"), "optimizer.params.betas"},
-	    {ADAM("Adam", "\"betas\": 0.9"), "optimizer.params.betas is 0.9; expected a list of two"},
-	    {ADAM("Adam", "\"betas\": [0.9, \"x\"]"), "optimizer.params.betas"},
-	    {ADAM("Adam", "\"torch_adam\": \"yes\""),
-	     "optimizer.params.torch_adam is a string; expected true or false"},
-	    {ADAM("Adam", "\"max_grad_norm\": 1"), "write gradient_clipping"},
-	    {ADAM("SGD", "\"nesterov\": true"), "optimizer.params.nesterov needs a momentum over 0"},
-	    {ADAM("SGD", "\"nesterov\": true, \"momentum\": 0.9, \"dampening\": 0.1"), "a dampening of 0"},
-	    {ADAM("SGD", "\"momentum\": -0.1"), "optimizer.params.momentum is -0.1"},
-	    {"{\"scheduler\": {}}", "scheduler.type is missing"},
-	    {"{\"scheduler\": 1}", "scheduler is 1; expected an object"},
-	    {"{" SCHEDULER("WarmupCosineLR", "") "}",
-	     "scheduler.type \"WarmupCosineLR\" is unknown; there are WarmupLR"},
-	    {"{" SCHEDULER("WarmupDecayLR", "") "}", "WarmupDecayLR needs scheduler.params.total_num_steps"},
-	    {"{" SCHEDULER("WarmupDecayLR", "\"total_num_steps\": null") "}",
-	     "needs scheduler.params.total_num_steps"},
-	    {"{" SCHEDULER("WarmupLR", "\"warmup_num_steps\": 0") "}",
-	     "scheduler.params.warmup_num_steps is 0"},
-	    {"{" SCHEDULER("WarmupLR", "\"warmup_type\": \"cosine\"") "}",
-	     "scheduler.params.warmup_type is \"cosine\""},
-	    {"{" SCHEDULER("WarmupLR", "\"warmup_max_lr\": [1]") "}",
-	     "scheduler.params.warmup_max_lr is a list"},
-	    {"{" SCHEDULER("OneCycle", "\"cycle_max_lr\": 1") "}",
-	     "OneCycle needs scheduler.params.cycle_min_lr"},
-	    {"{" SCHEDULER("OneCycle",
-	                   "\"cycle_min_lr\": 0, \"cycle_max_lr\": 1, \"cycle_first_step_size\": 0") "}",
-	     "scheduler.params.cycle_first_step_size is 0"},
-	    {"{" SCHEDULER("OneCycle", "\"cycle_min_lr\": 0, \"cycle_max_lr\": 1, \"cycle_max_mom\": 2") "}",
-	     "scheduler.params.cycle_max_mom is 2; expected a number from 0 to 1"},
+		{"[]", "expected an object"},
+		{"{\"train_batch_size\": \"32\"}",
+		 "train_batch_size is a string; expected a whole number from 1 to 16777216"},
+		{"{\"train_batch_size\": \"auto\"}", "train_batch_size is \"auto\""},
+		{"{\"train_batch_size\": 0}", "train_batch_size is 0; expected"},
+		{"{\"train_batch_size\": -4}", "train_batch_size is -4; expected"},
+		{"{\"train_batch_size\": 2.5}", "train_batch_size is 2.5; expected"},
+		{"{\"train_batch_size\": 4294967297}", "train_batch_size is 4294967297; expected"},
+		{"{\"train_batch_size\": true}", "train_batch_size is true; expected"},
+		{"{\"train_micro_batch_size_per_gpu\": [1]}", "train_micro_batch_size_per_gpu is a list; expected"},
+		{"{\"gradient_accumulation_steps\": {}}", "gradient_accumulation_steps is an object; expected"},
+		{"{\"gradient_clipping\": -1}", "gradient_clipping is -1; expected a number of at least 0"},
+		{"{\"gradient_clipping\": \"auto\"}", "write a number of at least 0"},
+		{"{\"steps_per_print\": 0}", "steps_per_print is 0; expected"},
+		{"{\"wall_clock_breakdown\": 1}", "wall_clock_breakdown is 1; expected true or false"},
+		{"{\"optimizer\": \"Adam\"}", "optimizer is a string; expected an object"},
+		{"{\"optimizer\": {}}", "optimizer.type is missing"},
+		{"{\"optimizer\": {\"type\": 4}}", "optimizer.type is 4; expected a string"},
+		{"{\"optimizer\": {\"type\": \"Lamb\"}}",
+		 "optimizer.type \"Lamb\" is unknown; there are SGD, Adam and AdamW"},
+		{"{\"optimizer\": {\"type\": \"Adam\", \"params\": []}}", "optimizer.params is a list"},
+		{ADAM("Adam", "\"lr\": \"1e-3\""), "optimizer.params.lr is a string; expected a number of at least 0"},
+		{ADAM("Adam", "\"lr\": -1"), "optimizer.params.lr is -1; expected"},
+		{ADAM("Adam", "\"lr\": 1e300"), "optimizer.params.lr is 1e+300; expected"},
+		{ADAM("Adam", "\"lr\": \"auto\""), "optimizer.params.lr is \"auto\""},
+		{ADAM("Adam", "\"betas\": [0.9]"), "optimizer.params.betas is a list; expected a list of two numbers"},
+		{ADAM("Adam", "\"betas\": [0.9, 1]"), "optimizer.params.betas"},
+		{ADAM("Adam", "\"betas\": 0.9"), "optimizer.params.betas is 0.9; expected a list of two"},
+		{ADAM("Adam", "\"betas\": [0.9, \"x\"]"), "optimizer.params.betas"},
+		{ADAM("Adam", "\"torch_adam\": \"yes\""),
+		 "optimizer.params.torch_adam is a string; expected true or false"},
+		{ADAM("Adam", "\"max_grad_norm\": 1"), "write gradient_clipping"},
+		{ADAM("SGD", "\"nesterov\": true"), "optimizer.params.nesterov needs a momentum over 0"},
+		{ADAM("SGD", "\"nesterov\": true, \"momentum\": 0.9, \"dampening\": 0.1"), "a dampening of 0"},
+		{ADAM("SGD", "\"momentum\": -0.1"), "optimizer.params.momentum is -0.1"},
+		{"{\"scheduler\": {}}", "scheduler.type is missing"},
+		{"{\"scheduler\": 1}", "scheduler is 1; expected an object"},
+		{"{" SCHEDULER("WarmupCosineLR", "") "}",
+		 "scheduler.type \"WarmupCosineLR\" is unknown; there are WarmupLR"},
+		{"{" SCHEDULER("WarmupDecayLR", "") "}", "WarmupDecayLR needs scheduler.params.total_num_steps"},
+		{"{" SCHEDULER("WarmupDecayLR", "\"total_num_steps\": null") "}",
+		 "needs scheduler.params.total_num_steps"},
+		{"{" SCHEDULER("WarmupLR", "\"warmup_num_steps\": 0") "}", "scheduler.params.warmup_num_steps is 0"},
+		{"{" SCHEDULER("WarmupLR", "\"warmup_type\": \"cosine\"") "}",
+		 "scheduler.params.warmup_type is \"cosine\""},
+		{"{" SCHEDULER("WarmupLR", "\"warmup_max_lr\": [1]") "}", "scheduler.params.warmup_max_lr is a list"},
+		{"{" SCHEDULER("OneCycle", "\"cycle_max_lr\": 1") "}", "OneCycle needs scheduler.params.cycle_min_lr"},
+		{"{" SCHEDULER("OneCycle",
+			       "\"cycle_min_lr\": 0, \"cycle_max_lr\": 1, \"cycle_first_step_size\": 0") "}",
+		 "scheduler.params.cycle_first_step_size is 0"},
+		{"{" SCHEDULER("OneCycle", "\"cycle_min_lr\": 0, \"cycle_max_lr\": 1, \"cycle_max_mom\": 2") "}",
+		 "scheduler.params.cycle_max_mom is 2; expected a number from 0 to 1"},
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_refused(bad[i].text, bad[i].expected);
@@ -282,12 +267,11 @@ static void read_malformed_json_is_refused_with_line_and_column(void **state)
 {
 	assert_refused("", ":1:0: ");
 	assert_refused("{\n  \"train_batch_size\": 32,\n  \"steps_per_print\": ten\n}",
-	               ":3:24: invalid token near 'ten'");
+		       ":3:24: invalid token near 'ten'");
 	assert_refused("{\"a\": 1,}", ":1:9: ");
 	assert_refused("{\n\"a\": 1\n\"b\": 2}", ":3:3: ");
 	assert_refused("{\"train_batch_size\": 32\n", ":2:0: ");
-	assert_refused("{\n \"steps_per_print\": 1,\n \"steps_per_print\": 2}",
-	               ":3:18: duplicate object key");
+	assert_refused("{\n \"steps_per_print\": 1,\n \"steps_per_print\": 2}", ":3:18: duplicate object key");
 	assert_refused("{\"a\": NaN}", ":1:");
 	assert_refused("{\"a\": 1e999}", ":1:");
 	assert_refused("{\"a\": 1} // comment", ":1:");
@@ -316,7 +300,7 @@ static void read_what_is_no_file_is_refused(void **state)
 static void read_damaged_file_is_read_or_refused(void **state)
 {
 	static const char good[] = "{" WITH_ADAM "\"train_batch_size\": 8, " SCHEDULER(
-	    "OneCycle", "\"cycle_min_lr\": 1e-3, \"cycle_max_lr\": 1, \"cycle_momentum\": true") "}";
+		"OneCycle", "\"cycle_min_lr\": 1e-3, \"cycle_max_lr\": 1, \"cycle_momentum\": true") "}";
 	char bad[sizeof(good)];
 	unsigned refused = 0;
 	for (size_t at = 0; at < sizeof(good) - 1; at++)
@@ -339,16 +323,16 @@ static void resolve_batch_follows_deepspeeds_rule(void **state)
 	static const struct {
 		uint32_t train, micro, accumulation, replicas, expected[3];
 	} cases[] = {
-	    {64, 4, 8, 2, {64, 4, 8}}, // all three
-	    {64, 4, 0, 2, {64, 4, 8}}, // two give the third
-	    {64, 0, 8, 2, {64, 4, 8}},  {0, 4, 8, 2, {64, 4, 8}},
-	    {64, 0, 0, 2, {64, 32, 1}}, // one alone: no accumulation
-	    {0, 4, 0, 2, {8, 4, 1}},    {1, 0, 0, 1, {1, 1, 1}},
+		{64, 4, 8, 2, {64, 4, 8}}, // all three
+		{64, 4, 0, 2, {64, 4, 8}}, // two give the third
+		{64, 0, 8, 2, {64, 4, 8}},  {0, 4, 8, 2, {64, 4, 8}},
+		{64, 0, 0, 2, {64, 32, 1}}, // one alone: no accumulation
+		{0, 4, 0, 2, {8, 4, 1}},    {1, 0, 0, 1, {1, 1, 1}},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct deepspeed_config config = {.train_batch_size = cases[i].train,
-		                                  .micro_batch_size = cases[i].micro,
-		                                  .gradient_accumulation_steps = cases[i].accumulation};
+						  .micro_batch_size = cases[i].micro,
+						  .gradient_accumulation_steps = cases[i].accumulation};
 		struct error error = {0};
 		if (!deepspeed_config_resolve_batch(&config, cases[i].replicas, &error))
 			fail_msg("%s", error.message);
@@ -364,23 +348,23 @@ static void resolve_batch_mismatch_is_refused_with_all_numbers(void **state)
 		uint32_t train, micro, accumulation, replicas;
 		const char *expected;
 	} bad[] = {
-	    {64, 4, 8, 1,
-	     "train_batch_size 64 is not train_micro_batch_size_per_gpu 4 x gradient_accumulation_steps 8 x "
-	     "data-parallel size 1"},
-	    {10, 4, 0, 1,
-	     "train_batch_size 10 is not train_micro_batch_size_per_gpu 4 x gradient_accumulation_steps 2 x"},
-	    {10, 0, 0, 4, "train_batch_size 10 is not train_micro_batch_size_per_gpu 2 x"},
-	    {4, 8, 0, 1, "gradient_accumulation_steps 0"},
-	    {4, 0, 8, 1, "train_micro_batch_size_per_gpu 0"},
-	    {0, 0, 0, 1, "the batch size is missing"},
-	    {0, 0, 4, 1, "the batch size is missing"},
-	    {0, 1 << 24, 1 << 24, 1 << 30, "the most is 16777216"},
-	    {8, 8, 1, 0, "data-parallel size is 0"},
+		{64, 4, 8, 1,
+		 "train_batch_size 64 is not train_micro_batch_size_per_gpu 4 x gradient_accumulation_steps 8 x "
+		 "data-parallel size 1"},
+		{10, 4, 0, 1,
+		 "train_batch_size 10 is not train_micro_batch_size_per_gpu 4 x gradient_accumulation_steps 2 x"},
+		{10, 0, 0, 4, "train_batch_size 10 is not train_micro_batch_size_per_gpu 2 x"},
+		{4, 8, 0, 1, "gradient_accumulation_steps 0"},
+		{4, 0, 8, 1, "train_micro_batch_size_per_gpu 0"},
+		{0, 0, 0, 1, "the batch size is missing"},
+		{0, 0, 4, 1, "the batch size is missing"},
+		{0, 1 << 24, 1 << 24, 1 << 30, "the most is 16777216"},
+		{8, 8, 1, 0, "data-parallel size is 0"},
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct deepspeed_config config = {.train_batch_size = bad[i].train,
-		                                  .micro_batch_size = bad[i].micro,
-		                                  .gradient_accumulation_steps = bad[i].accumulation};
+						  .micro_batch_size = bad[i].micro,
+						  .gradient_accumulation_steps = bad[i].accumulation};
 		struct deepspeed_config before = config;
 		struct error error = {0};
 		assert_false(deepspeed_config_resolve_batch(&config, bad[i].replicas, &error));
@@ -394,21 +378,21 @@ static void resolve_batch_mismatch_is_refused_with_all_numbers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(read_empty_object_gives_the_defaults),
-	    cmocka_unit_test(read_top_level_keys_are_honoured),
-	    cmocka_unit_test(read_sgd_takes_pytorchs_settings),
-	    cmocka_unit_test(read_adam_takes_deepspeeds_settings),
-	    cmocka_unit_test(read_adam_modes_choose_the_weight_decay),
-	    cmocka_unit_test(read_warmup_takes_all_parameters),
-	    cmocka_unit_test(read_one_cycle_takes_all_parameters),
-	    cmocka_unit_test(read_unknown_keys_are_collected),
-	    cmocka_unit_test(read_many_unknown_keys_are_counted),
-	    cmocka_unit_test(read_wrong_value_is_refused_with_its_name),
-	    cmocka_unit_test(read_malformed_json_is_refused_with_line_and_column),
-	    cmocka_unit_test(read_what_is_no_file_is_refused),
-	    cmocka_unit_test(read_damaged_file_is_read_or_refused),
-	    cmocka_unit_test(resolve_batch_follows_deepspeeds_rule),
-	    cmocka_unit_test(resolve_batch_mismatch_is_refused_with_all_numbers),
+		cmocka_unit_test(read_empty_object_gives_the_defaults),
+		cmocka_unit_test(read_top_level_keys_are_honoured),
+		cmocka_unit_test(read_sgd_takes_pytorchs_settings),
+		cmocka_unit_test(read_adam_takes_deepspeeds_settings),
+		cmocka_unit_test(read_adam_modes_choose_the_weight_decay),
+		cmocka_unit_test(read_warmup_takes_all_parameters),
+		cmocka_unit_test(read_one_cycle_takes_all_parameters),
+		cmocka_unit_test(read_unknown_keys_are_collected),
+		cmocka_unit_test(read_many_unknown_keys_are_counted),
+		cmocka_unit_test(read_wrong_value_is_refused_with_its_name),
+		cmocka_unit_test(read_malformed_json_is_refused_with_line_and_column),
+		cmocka_unit_test(read_what_is_no_file_is_refused),
+		cmocka_unit_test(read_damaged_file_is_read_or_refused),
+		cmocka_unit_test(resolve_batch_follows_deepspeeds_rule),
+		cmocka_unit_test(resolve_batch_mismatch_is_refused_with_all_numbers),
 	};
 	return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

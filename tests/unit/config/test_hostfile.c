@@ -6,24 +6,24 @@
 static void read_good_lines_gives_addresses_and_slots(void **state)
 {
 	write_test_file("# the cluster\n"
-	                "\n"
-	                "node-a slots=4\n"
-	                "  node-b:7171\tslots=2   # a comment\r\n"
-	                "10.0.0.3 slots=1\n"
-	                "[fe80::1%eth0]:9000 slots=8\n"
-	                "[::1] slots=64\n"
-	                "unix:/run/a#1.sock slots=1\n"
-	                "unix:/run/A#1.sock slots=1\n"
-	                "node_c.example.org slots=03");
+			"\n"
+			"node-a slots=4\n"
+			"  node-b:7171\tslots=2   # a comment\r\n"
+			"10.0.0.3 slots=1\n"
+			"[fe80::1%eth0]:9000 slots=8\n"
+			"[::1] slots=64\n"
+			"unix:/run/a#1.sock slots=1\n"
+			"unix:/run/A#1.sock slots=1\n"
+			"node_c.example.org slots=03");
 	struct hostfile hosts;
 	struct error error = {0};
 	if (!hostfile_read(test_path, &hosts, &error))
 		fail_msg("%s", error.message);
 	static const struct host expected[] = {
-	    {"node-a:7070", 4},        {"node-b:7171", 2},
-	    {"10.0.0.3:7070", 1},      {"[fe80::1%eth0]:9000", 8},
-	    {"[::1]:7070", 64},        {"unix:/run/a#1.sock", 1},
-	    {"unix:/run/A#1.sock", 1}, {"node_c.example.org:7070", 3},
+		{"node-a:7070", 4},        {"node-b:7171", 2},
+		{"10.0.0.3:7070", 1},      {"[fe80::1%eth0]:9000", 8},
+		{"[::1]:7070", 64},        {"unix:/run/a#1.sock", 1},
+		{"unix:/run/A#1.sock", 1}, {"node_c.example.org:7070", 3},
 	};
 	assert_int_equal(hosts.count, sizeof(expected) / sizeof(expected[0]));
 	for (uint32_t i = 0; i < hosts.count; i++) {
@@ -41,8 +41,7 @@ static void assert_refused(const char *text, const char *expected)
 	struct error error = {0};
 	assert_false(hostfile_read(test_path, &hosts, &error));
 	assert_int_equal(hosts.count, 77);
-	if (strstr(error.message, expected) == NULL ||
-	    strncmp(error.message, test_path, strlen(test_path)) != 0)
+	if (strstr(error.message, expected) == NULL || strncmp(error.message, test_path, strlen(test_path)) != 0)
 		fail_msg("expected \"%s\", got \"%s\"", expected, error.message);
 	assert_int_equal(error.code, ERROR_USAGE);
 	for (const char *c = error.message; *c != '\0'; c++)
@@ -54,37 +53,37 @@ static void read_bad_line_is_refused_with_its_number(void **state)
 	static const struct {
 		const char *text, *expected;
 	} bad[] = {
-	    {"", ": names no host"},
-	    {"# nothing\n\n", ": names no host"},
-	    {"a slots=1\nb\n", ":2: \"b\" has no slots"},
-	    {"a slots=0\n", ":1: slots=0"},
-	    {"a slots=65\n", "a whole number from 1 to 64"},
-	    {"a slots=-1\n", ":1: slots=-1"},
-	    {"a slots=+1\n", ":1: slots=+1"},
-	    {"a slots=1x\n", ":1: slots=1x"},
-	    {"a slots=\n", ":1: slots="},
-	    {"a slots=99999999999999999999\n", "a whole number from 1 to 64"},
-	    {"a slots = 4\n", ":1: \"slots\" is unknown"},
-	    {"a gpus=4\n", ":1: \"gpus=4\" is unknown"},
-	    {"a slots=4 max_slots=8\n", ":1: \"max_slots=8\" is unknown"},
-	    {"a slots=1\n\na slots=2\n", ":3: a:7070 is there twice, first in line 1"},
-	    {"a slots=1\nA:7070 slots=2\n", ":2: A:7070 is there twice"},
-	    {"unix:/a slots=1\nunix:/a slots=1\n", ":2: unix:/a is there twice"},
-	    {"a: slots=1\n", ":1: port \"\""},
-	    {"a:0 slots=1\n", ":1: port \"0\""},
-	    {"a:65536 slots=1\n", ":1: port \"65536\""},
-	    {"a:http slots=1\n", ":1: port \"http\""},
-	    {"fe80::1 slots=1\n", "[fe80::1]"},
-	    {"[] slots=1\n", ":1: \"[]\" is not a host"},
-	    {"[::1 slots=1\n", ":1: \"[::1\" is not a host"},
-	    {"[::1]x slots=1\n", ":1: \"[::1]x\" is not a host"},
-	    {"[::1]: slots=1\n", ":1: port \"\""},
-	    {"unix:run/x slots=1\n", "needs a whole path"},
-	    {"user@a slots=1\n", ":1: \"user@a\" is not a host"},
-	    {"\xef\xbb\xbf"
-	     "a slots=1\n",
-	     ":1:"},
-	    {"\x1b[2Ja slots=1\n", ":1: \"?[2Ja\" is not a host"},
+		{"", ": names no host"},
+		{"# nothing\n\n", ": names no host"},
+		{"a slots=1\nb\n", ":2: \"b\" has no slots"},
+		{"a slots=0\n", ":1: slots=0"},
+		{"a slots=65\n", "a whole number from 1 to 64"},
+		{"a slots=-1\n", ":1: slots=-1"},
+		{"a slots=+1\n", ":1: slots=+1"},
+		{"a slots=1x\n", ":1: slots=1x"},
+		{"a slots=\n", ":1: slots="},
+		{"a slots=99999999999999999999\n", "a whole number from 1 to 64"},
+		{"a slots = 4\n", ":1: \"slots\" is unknown"},
+		{"a gpus=4\n", ":1: \"gpus=4\" is unknown"},
+		{"a slots=4 max_slots=8\n", ":1: \"max_slots=8\" is unknown"},
+		{"a slots=1\n\na slots=2\n", ":3: a:7070 is there twice, first in line 1"},
+		{"a slots=1\nA:7070 slots=2\n", ":2: A:7070 is there twice"},
+		{"unix:/a slots=1\nunix:/a slots=1\n", ":2: unix:/a is there twice"},
+		{"a: slots=1\n", ":1: port \"\""},
+		{"a:0 slots=1\n", ":1: port \"0\""},
+		{"a:65536 slots=1\n", ":1: port \"65536\""},
+		{"a:http slots=1\n", ":1: port \"http\""},
+		{"fe80::1 slots=1\n", "[fe80::1]"},
+		{"[] slots=1\n", ":1: \"[]\" is not a host"},
+		{"[::1 slots=1\n", ":1: \"[::1\" is not a host"},
+		{"[::1]x slots=1\n", ":1: \"[::1]x\" is not a host"},
+		{"[::1]: slots=1\n", ":1: port \"\""},
+		{"unix:run/x slots=1\n", "needs a whole path"},
+		{"user@a slots=1\n", ":1: \"user@a\" is not a host"},
+		{"\xef\xbb\xbf"
+		 "a slots=1\n",
+		 ":1:"},
+		{"\x1b[2Ja slots=1\n", ":1: \"?[2Ja\" is not a host"},
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_refused(bad[i].text, bad[i].expected);
@@ -136,11 +135,11 @@ static void read_missing_file_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(read_good_lines_gives_addresses_and_slots),
-	    cmocka_unit_test(read_bad_line_is_refused_with_its_number),
-	    cmocka_unit_test(read_long_or_binary_line_is_refused),
-	    cmocka_unit_test(read_most_hosts_and_one_more),
-	    cmocka_unit_test(read_missing_file_is_refused),
+		cmocka_unit_test(read_good_lines_gives_addresses_and_slots),
+		cmocka_unit_test(read_bad_line_is_refused_with_its_number),
+		cmocka_unit_test(read_long_or_binary_line_is_refused),
+		cmocka_unit_test(read_most_hosts_and_one_more),
+		cmocka_unit_test(read_missing_file_is_refused),
 	};
 	return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

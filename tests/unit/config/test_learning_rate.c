@@ -15,16 +15,13 @@
 static const double base_lr = 0.25, base_momentum = 0.85;
 
 static void assert_table(const char *name, const struct learning_rate_schedule *schedule,
-                         const double table[TABLE_STEPS][2])
+			 const double table[TABLE_STEPS][2])
 {
 	for (uint64_t step = 0; step < TABLE_STEPS; step++) {
 		struct learning_rate_value value = learning_rate_at(schedule, step, base_lr, base_momentum);
-		if (fabs(value.learning_rate - table[step][0]) > 1e-14 ||
-		    fabs(value.momentum - table[step][1]) > 1e-14)
-			fail_msg(
-			    "%s, step %d: learning rate %.17g, momentum %.17g; DeepSpeed has %.17g and %.17g",
-			    name, (int)step, value.learning_rate, value.momentum, table[step][0],
-			    table[step][1]);
+		if (fabs(value.learning_rate - table[step][0]) > 1e-14 || fabs(value.momentum - table[step][1]) > 1e-14)
+			fail_msg("%s, step %d: learning rate %.17g, momentum %.17g; DeepSpeed has %.17g and %.17g",
+				 name, (int)step, value.learning_rate, value.momentum, table[step][0], table[step][1]);
 	}
 }
 
@@ -40,12 +37,12 @@ static void learning_rate_at_warmup_is_deepspeeds(void **state)
 
 static void learning_rate_at_warmup_decay_is_deepspeeds(void **state)
 {
-	CHECK(warmup_decay_log, .kind = LEARNING_RATE_WARMUP_DECAY, .total_num_steps = 20,
-	      .warmup_max_lr = 0.3, .warmup_num_steps = 5);
-	CHECK(warmup_decay_linear, .kind = LEARNING_RATE_WARMUP_DECAY, .total_num_steps = 12,
-	      .warmup_min_lr = 0.01, .warmup_max_lr = 0.3, .warmup_num_steps = 4, .warmup_linear = true);
-	CHECK(warmup_decay_short, .kind = LEARNING_RATE_WARMUP_DECAY, .total_num_steps = 3,
-	      .warmup_max_lr = 0.3, .warmup_num_steps = 8);
+	CHECK(warmup_decay_log, .kind = LEARNING_RATE_WARMUP_DECAY, .total_num_steps = 20, .warmup_max_lr = 0.3,
+	      .warmup_num_steps = 5);
+	CHECK(warmup_decay_linear, .kind = LEARNING_RATE_WARMUP_DECAY, .total_num_steps = 12, .warmup_min_lr = 0.01,
+	      .warmup_max_lr = 0.3, .warmup_num_steps = 4, .warmup_linear = true);
+	CHECK(warmup_decay_short, .kind = LEARNING_RATE_WARMUP_DECAY, .total_num_steps = 3, .warmup_max_lr = 0.3,
+	      .warmup_num_steps = 8);
 }
 
 #define MOMENTA .cycle_momentum = true, .cycle_min_mom = 0.8, .cycle_max_mom = 0.9
@@ -55,16 +52,15 @@ static void learning_rate_at_one_cycle_is_deepspeeds(void **state)
 	CHECK(one_cycle, .kind = LEARNING_RATE_ONE_CYCLE, .cycle_min_lr = 0.001, .cycle_max_lr = 0.1,
 	      .cycle_first_step_size = 5, MOMENTA);
 	CHECK(one_cycle_decay, .kind = LEARNING_RATE_ONE_CYCLE, .cycle_min_lr = 0.01, .cycle_max_lr = 0.2,
-	      .decay_lr_rate = 0.5, .cycle_first_step_size = 4, .cycle_second_step_size = 7,
-	      .decay_step_size = 3, .cycle_momentum = true, .cycle_min_mom = 0.7, .cycle_max_mom = 0.95,
-	      .decay_mom_rate = 0.01);
+	      .decay_lr_rate = 0.5, .cycle_first_step_size = 4, .cycle_second_step_size = 7, .decay_step_size = 3,
+	      .cycle_momentum = true, .cycle_min_mom = 0.7, .cycle_max_mom = 0.95, .decay_mom_rate = 0.01);
 	CHECK(one_cycle_stairs, .kind = LEARNING_RATE_ONE_CYCLE, .cycle_min_lr = 0.01, .cycle_max_lr = 0.2,
 	      .cycle_first_step_size = 6, .cycle_second_step_size = 9, .cycle_first_stair_count = 3,
 	      .cycle_second_stair_count = 2, MOMENTA);
-	CHECK(one_cycle_half_stairs, .kind = LEARNING_RATE_ONE_CYCLE, .cycle_min_lr = 0.01,
-	      .cycle_max_lr = 0.2, .cycle_first_step_size = 6, .cycle_first_stair_count = 2, MOMENTA);
-	CHECK(one_cycle_no_momentum, .kind = LEARNING_RATE_ONE_CYCLE, .cycle_min_lr = 0.001,
-	      .cycle_max_lr = 0.1, .cycle_first_step_size = 3);
+	CHECK(one_cycle_half_stairs, .kind = LEARNING_RATE_ONE_CYCLE, .cycle_min_lr = 0.01, .cycle_max_lr = 0.2,
+	      .cycle_first_step_size = 6, .cycle_first_stair_count = 2, MOMENTA);
+	CHECK(one_cycle_no_momentum, .kind = LEARNING_RATE_ONE_CYCLE, .cycle_min_lr = 0.001, .cycle_max_lr = 0.1,
+	      .cycle_first_step_size = 3);
 	CHECK(one_cycle_sgd, .kind = LEARNING_RATE_ONE_CYCLE, .cycle_min_lr = 0.001, .cycle_max_lr = 0.1,
 	      .cycle_first_step_size = 3);
 }
@@ -79,9 +75,9 @@ static void learning_rate_at_constant_is_the_base(void **state)
 static void learning_rate_at_far_step_is_finite(void **state)
 {
 	struct learning_rate_schedule schedule = {.kind = LEARNING_RATE_ONE_CYCLE,
-	                                          .cycle_min_lr = 0.001,
-	                                          .cycle_max_lr = 0.1,
-	                                          .cycle_first_stair_count = 3};
+						  .cycle_min_lr = 0.001,
+						  .cycle_max_lr = 0.1,
+						  .cycle_first_stair_count = 3};
 	for (int kind = LEARNING_RATE_WARMUP; kind <= LEARNING_RATE_ONE_CYCLE; kind++) {
 		schedule.kind = (enum learning_rate_kind)kind;
 		for (uint64_t step = 1; step != 0; step <<= 1)
@@ -92,11 +88,11 @@ static void learning_rate_at_far_step_is_finite(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(learning_rate_at_warmup_is_deepspeeds),
-	    cmocka_unit_test(learning_rate_at_warmup_decay_is_deepspeeds),
-	    cmocka_unit_test(learning_rate_at_one_cycle_is_deepspeeds),
-	    cmocka_unit_test(learning_rate_at_constant_is_the_base),
-	    cmocka_unit_test(learning_rate_at_far_step_is_finite),
+		cmocka_unit_test(learning_rate_at_warmup_is_deepspeeds),
+		cmocka_unit_test(learning_rate_at_warmup_decay_is_deepspeeds),
+		cmocka_unit_test(learning_rate_at_one_cycle_is_deepspeeds),
+		cmocka_unit_test(learning_rate_at_constant_is_the_base),
+		cmocka_unit_test(learning_rate_at_far_step_is_finite),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

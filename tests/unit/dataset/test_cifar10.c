@@ -27,7 +27,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
 	static const char *const names[] = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_5.bin",
-	                                    "test_batch.bin", "data_batch_1"};
+					    "test_batch.bin", "data_batch_1"};
 	char path[160];
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
@@ -42,8 +42,7 @@ static int remove_folder(void **state)
 
 // `records` records of labels first_label, first_label + 1, ... and pixels that tell record and place, then
 // `surplus` bytes.
-static void write_batch(const char *in, const char *name, unsigned records, unsigned first_label,
-                        unsigned surplus)
+static void write_batch(const char *in, const char *name, unsigned records, unsigned first_label, unsigned surplus)
 {
 	char path[160];
 	snprintf(path, sizeof(path), "%s/%s", in, name);
@@ -137,9 +136,8 @@ static void read_cut_file_is_refused_with_sizes(void **state)
 {
 	write_batch(folder, "data_batch_1.bin", 2, 0, 0);
 	write_batch(folder, "data_batch_2.bin", 2, 0, 100);
-	assert_refused(
-	    false,
-	    "data_batch_2.bin: is cut short: 6246 bytes are 2 whole records of 3073 bytes and 100 bytes");
+	assert_refused(false,
+		       "data_batch_2.bin: is cut short: 6246 bytes are 2 whole records of 3073 bytes and 100 bytes");
 	write_batch(folder, "data_batch_2.bin", 0, 0, 0);
 	assert_refused(false, "data_batch_2.bin: is empty");
 }
@@ -162,14 +160,14 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 	const struct CMUnitTest tests[] = {
-	    CASE(read_some_batches_gives_them_in_order),
-	    CASE(read_test_reads_only_the_test_batch),
-	    CASE(read_parent_folder_finds_the_archives_folder),
-	    CASE(read_missing_files_are_named),
-	    CASE(read_python_version_is_told_apart),
-	    CASE(read_cut_file_is_refused_with_sizes),
-	    CASE(read_label_over_9_is_refused_with_its_record),
-	    CASE(read_folder_in_place_of_a_file_is_refused),
+		CASE(read_some_batches_gives_them_in_order),
+		CASE(read_test_reads_only_the_test_batch),
+		CASE(read_parent_folder_finds_the_archives_folder),
+		CASE(read_missing_files_are_named),
+		CASE(read_python_version_is_told_apart),
+		CASE(read_cut_file_is_refused_with_sizes),
+		CASE(read_label_over_9_is_refused_with_its_record),
+		CASE(read_folder_in_place_of_a_file_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

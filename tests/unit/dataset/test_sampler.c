@@ -123,12 +123,12 @@ static void create_impossible_batch_is_refused_with_both_numbers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(batch_shuffled_epoch_sees_each_sample_at_most_once),
-	    cmocka_unit_test(batch_without_shuffle_is_the_files_order),
-	    cmocka_unit_test(batch_any_order_of_calls_is_the_same),
-	    cmocka_unit_test(batch_other_seed_or_epoch_is_another_order),
-	    cmocka_unit_test(batch_first_place_is_uniform),
-	    cmocka_unit_test(create_impossible_batch_is_refused_with_both_numbers),
+		cmocka_unit_test(batch_shuffled_epoch_sees_each_sample_at_most_once),
+		cmocka_unit_test(batch_without_shuffle_is_the_files_order),
+		cmocka_unit_test(batch_any_order_of_calls_is_the_same),
+		cmocka_unit_test(batch_other_seed_or_epoch_is_another_order),
+		cmocka_unit_test(batch_first_place_is_uniform),
+		cmocka_unit_test(create_impossible_batch_is_refused_with_both_numbers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

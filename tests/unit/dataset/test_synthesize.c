@@ -113,8 +113,7 @@ static void synthesize_mean_colour_does_not_give_the_class(void **state)
 	double colours[10][3] = {{0}};
 	for (uint64_t i = 0; i < 500; i++)
 		for (unsigned b = 0; b < CIFAR10_IMAGE_BYTES; b++)
-			colours[cifar10_label(&train, i)][b / 1024] +=
-			    cifar10_image(&train, i)[b] / 50.0 / 1024;
+			colours[cifar10_label(&train, i)][b / 1024] += cifar10_image(&train, i)[b] / 50.0 / 1024;
 	unsigned by_colour = 0, by_family = 0;
 	for (uint64_t i = 500; i < 1000; i++) {
 		double colour[3] = {0}, best = 1e30;
@@ -191,12 +190,9 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 	const struct CMUnitTest tests[] = {
-	    CASE(synthesize_writes_equal_shares_in_random_order),
-	    CASE(synthesize_same_seed_gives_the_same_bytes),
-	    CASE(synthesize_mean_colour_does_not_give_the_class),
-	    CASE(synthesize_real_set_is_left_alone),
-	    CASE(synthesize_disk_full_leaves_no_half_file),
-	    CASE(synthesize_bad_request_is_refused),
+		CASE(synthesize_writes_equal_shares_in_random_order), CASE(synthesize_same_seed_gives_the_same_bytes),
+		CASE(synthesize_mean_colour_does_not_give_the_class), CASE(synthesize_real_set_is_left_alone),
+		CASE(synthesize_disk_full_leaves_no_half_file),       CASE(synthesize_bad_request_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,10 +31,9 @@ struct program *harness_program(struct harness *harness, const struct program_sp
 float harness_scale(const struct model *model, const struct parameter *parameter); // of a parameter's rule
 void harness_forward(struct harness *harness, struct program *program, const struct program_spec *spec, uint32_t slot,
 		     uint64_t first_sample);
-void harness_backward(struct harness *harness, struct program *program, const struct program_spec *spec,
-		      uint32_t slot);
+void harness_backward(struct harness *harness, struct program *program, const struct program_spec *spec, uint32_t slot);
 
-float *harness_floats(uint64_t count);                           // zeroed, owned; never NULL
+float *harness_floats(uint64_t count);                                // zeroed, owned; never NULL
 float *harness_filled(const char *name, float scale, uint64_t count); // by rule
 // Fails unless max |value - expected| <= tolerance * max |expected|.
 void harness_assert_close(const char *what, uint64_t count, const float *values, const double *expected,

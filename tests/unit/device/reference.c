@@ -23,7 +23,8 @@ uint64_t reference_values_count(const struct reference *r, uint32_t index)
 	return r->n * shape_count(index == 0 ? layers[0].input : layers[index - 1].output);
 }
 
-void reference_init(struct reference *r, const struct model *model, uint32_t first_layer, uint32_t end_layer, uint32_t n)
+void reference_init(struct reference *r, const struct model *model, uint32_t first_layer, uint32_t end_layer,
+		    uint32_t n)
 {
 	memset(r, 0, sizeof(*r));
 	r->model = model;
@@ -78,27 +79,35 @@ static void convolve(const struct layer *l, uint32_t n, const struct convolution
 	int height = (int)l->input.height, width = (int)l->input.width;
 	uint32_t size = l->kernel_size, out_height = l->output.height, out_width = l->output.width;
 	for (uint32_t i = 0; i < n; i++)
-	for (uint32_t k = 0; k < l->out_channels; k++)
-	for (uint32_t oh = 0; oh < out_height; oh++)
-	for (uint32_t ow = 0; ow < out_width; ow++) {
-		uint64_t out = (((uint64_t)i * l->out_channels + k) * out_height + oh) * out_width + ow;
-		for (uint32_t ch = 0; ch < l->in_channels; ch++)
-		for (uint32_t r = 0; r < size; r++)
-		for (uint32_t s = 0; s < size; s++) {
-			int h = (int)(oh * l->stride + r) - (int)l->padding;
-			int w = (int)(ow * l->stride + s) - (int)l->padding;
-			if (h < 0 || h >= height || w < 0 || w >= width)
-				continue;
-			uint64_t in = (((uint64_t)i * l->in_channels + ch) * height + h) * width + w;
-			uint64_t weight = (((uint64_t)k * l->in_channels + ch) * size + r) * size + s;
-			if (c->y) {
-				c->y[out] += c->x[in] * c->w[weight];
-			} else {
-				c->dx[in] += c->dy[out] * c->w[weight];
-				c->dw[weight] += c->dy[out] * c->x[in];
-			}
-		}
-	}
+		for (uint32_t k = 0; k < l->out_channels; k++)
+			for (uint32_t oh = 0; oh < out_height; oh++)
+				for (uint32_t ow = 0; ow < out_width; ow++) {
+					uint64_t out =
+						(((uint64_t)i * l->out_channels + k) * out_height + oh) * out_width +
+						ow;
+					for (uint32_t ch = 0; ch < l->in_channels; ch++)
+						for (uint32_t r = 0; r < size; r++)
+							for (uint32_t s = 0; s < size; s++) {
+								int h = (int)(oh * l->stride + r) - (int)l->padding;
+								int w = (int)(ow * l->stride + s) - (int)l->padding;
+								if (h < 0 || h >= height || w < 0 || w >= width)
+									continue;
+								uint64_t in =
+									(((uint64_t)i * l->in_channels + ch) * height +
+									 h) * width +
+									w;
+								uint64_t weight =
+									(((uint64_t)k * l->in_channels + ch) * size +
+									 r) * size +
+									s;
+								if (c->y) {
+									c->y[out] += c->x[in] * c->w[weight];
+								} else {
+									c->dx[in] += c->dy[out] * c->w[weight];
+									c->dw[weight] += c->dy[out] * c->x[in];
+								}
+							}
+				}
 }
 
 // Window [from, end) of output `i` of `out` over `in` inputs.
@@ -114,50 +123,51 @@ static void pool(const struct layer *l, uint32_t n, const double *x, double *y, 
 	uint32_t in_height = l->input.height, in_width = l->input.width;
 	uint64_t out = 0;
 	for (uint64_t plane = 0; plane < (uint64_t)n * l->input.channels; plane++)
-	for (uint32_t oh = 0; oh < l->output.height; oh++)
-	for (uint32_t ow = 0; ow < l->output.width; ow++, out++) {
-		uint32_t h0 = oh * l->stride, h1 = h0 + l->kernel_size;
-		uint32_t w0 = ow * l->stride, w1 = w0 + l->kernel_size;
-		bool average = l->kind == LAYER_ADAPTIVE_AVERAGE_POOL;
-		if (average) {
-			adaptive_window(oh, in_height, l->output.height, &h0, &h1);
-			adaptive_window(ow, in_width, l->output.width, &w0, &w1);
-		}
-		double sum = 0, share = 1.0 / ((double)(h1 - h0) * (w1 - w0));
-		uint64_t largest = (plane * in_height + h0) * in_width + w0;
-		for (uint32_t h = h0; h < h1; h++)
-		for (uint32_t w = w0; w < w1; w++) {
-			uint64_t in = (plane * in_height + h) * in_width + w;
-			sum += x[in];
-			if (x[in] > x[largest])
-				largest = in;
-			if (dx && average)
-				dx[in] += dy[out] * share;
-		}
-		if (y)
-			y[out] = average ? sum * share : x[largest];
-		if (dx && !average)
-			dx[largest] += dy[out];
-	}
+		for (uint32_t oh = 0; oh < l->output.height; oh++)
+			for (uint32_t ow = 0; ow < l->output.width; ow++, out++) {
+				uint32_t h0 = oh * l->stride, h1 = h0 + l->kernel_size;
+				uint32_t w0 = ow * l->stride, w1 = w0 + l->kernel_size;
+				bool average = l->kind == LAYER_ADAPTIVE_AVERAGE_POOL;
+				if (average) {
+					adaptive_window(oh, in_height, l->output.height, &h0, &h1);
+					adaptive_window(ow, in_width, l->output.width, &w0, &w1);
+				}
+				double sum = 0, share = 1.0 / ((double)(h1 - h0) * (w1 - w0));
+				uint64_t largest = (plane * in_height + h0) * in_width + w0;
+				for (uint32_t h = h0; h < h1; h++)
+					for (uint32_t w = w0; w < w1; w++) {
+						uint64_t in = (plane * in_height + h) * in_width + w;
+						sum += x[in];
+						if (x[in] > x[largest])
+							largest = in;
+						if (dx && average)
+							dx[in] += dy[out] * share;
+					}
+				if (y)
+					y[out] = average ? sum * share : x[largest];
+				if (dx && !average)
+					dx[largest] += dy[out];
+			}
 }
 
 static void linear_forward(const struct layer *l, uint32_t n, const double *x, const double *w, double *y)
 {
 	for (uint32_t i = 0; i < n; i++)
-	for (uint32_t o = 0; o < l->out_channels; o++)
-	for (uint32_t f = 0; f < l->in_channels; f++)
-		y[i * l->out_channels + o] += x[i * l->in_channels + f] * w[(uint64_t)o * l->in_channels + f];
+		for (uint32_t o = 0; o < l->out_channels; o++)
+			for (uint32_t f = 0; f < l->in_channels; f++)
+				y[i * l->out_channels + o] +=
+					x[i * l->in_channels + f] * w[(uint64_t)o * l->in_channels + f];
 }
 
 static void linear_backward(const struct layer *l, uint32_t n, const struct convolution *c)
 {
 	for (uint32_t i = 0; i < n; i++)
-	for (uint32_t o = 0; o < l->out_channels; o++)
-	for (uint32_t f = 0; f < l->in_channels; f++) {
-		double dy = c->dy[i * l->out_channels + o];
-		c->dx[i * l->in_channels + f] += dy * c->w[(uint64_t)o * l->in_channels + f];
-		c->dw[(uint64_t)o * l->in_channels + f] += dy * c->x[i * l->in_channels + f];
-	}
+		for (uint32_t o = 0; o < l->out_channels; o++)
+			for (uint32_t f = 0; f < l->in_channels; f++) {
+				double dy = c->dy[i * l->out_channels + o];
+				c->dx[i * l->in_channels + f] += dy * c->w[(uint64_t)o * l->in_channels + f];
+				c->dw[(uint64_t)o * l->in_channels + f] += dy * c->x[i * l->in_channels + f];
+			}
 }
 
 void reference_forward(struct reference *r)
@@ -205,7 +215,8 @@ void reference_backward(struct reference *r)
 		uint64_t count = reference_values_count(r, i), out_count = reference_values_count(r, i + 1);
 		uint32_t p = model_first_parameter(r->model, r->first_layer + i);
 		uint64_t area = (uint64_t)l->output.height * l->output.width;
-		struct convolution c = {.x = x, .w = r->parameters[p], .dy = dy, .dx = dx, .dw = r->parameter_gradients[p]};
+		struct convolution c = {
+			.x = x, .w = r->parameters[p], .dy = dy, .dx = dx, .dw = r->parameter_gradients[p]};
 		memset(dx, 0, count * sizeof(*dx));
 		switch (l->kind) {
 		case LAYER_CONVOLUTION:
@@ -256,7 +267,8 @@ double reference_loss(struct reference *r, const uint8_t *labels, uint64_t sampl
 }
 
 // Source coordinate of output `i`: its floor, clamped at 0, and the weight of the next pixel.
-static void bilinear_source(uint32_t i, uint32_t raw, uint32_t size, uint32_t *ret_low, uint32_t *ret_high, double *ret_weight)
+static void bilinear_source(uint32_t i, uint32_t raw, uint32_t size, uint32_t *ret_low, uint32_t *ret_high,
+			    double *ret_weight)
 {
 	double source = (i + 0.5) * raw / size - 0.5;
 	source = source < 0 ? 0 : source;
@@ -269,18 +281,19 @@ void reference_images(const uint8_t *images, uint32_t n, uint32_t raw, uint32_t 
 		      const float deviation[3], double *ret_values)
 {
 	for (uint64_t plane = 0; plane < (uint64_t)n * 3; plane++)
-	for (uint32_t h = 0; h < size; h++)
-	for (uint32_t w = 0; w < size; w++) {
-		const uint8_t *pixels = images + plane * raw * raw;
-		uint32_t h0, h1, w0, w1;
-		double down, right;
-		bilinear_source(h, raw, size, &h0, &h1, &down);
-		bilinear_source(w, raw, size, &w0, &w1, &right);
-		double top = pixels[h0 * raw + w0] * (1 - right) + pixels[h0 * raw + w1] * right;
-		double bottom = pixels[h1 * raw + w0] * (1 - right) + pixels[h1 * raw + w1] * right;
-		double value = (top * (1 - down) + bottom * down) / 255;
-		ret_values[(plane * size + h) * size + w] = (value - mean[plane % 3]) / deviation[plane % 3];
-	}
+		for (uint32_t h = 0; h < size; h++)
+			for (uint32_t w = 0; w < size; w++) {
+				const uint8_t *pixels = images + plane * raw * raw;
+				uint32_t h0, h1, w0, w1;
+				double down, right;
+				bilinear_source(h, raw, size, &h0, &h1, &down);
+				bilinear_source(w, raw, size, &w0, &w1, &right);
+				double top = pixels[h0 * raw + w0] * (1 - right) + pixels[h0 * raw + w1] * right;
+				double bottom = pixels[h1 * raw + w0] * (1 - right) + pixels[h1 * raw + w1] * right;
+				double value = (top * (1 - down) + bottom * down) / 255;
+				ret_values[(plane * size + h) * size + w] =
+					(value - mean[plane % 3]) / deviation[plane % 3];
+			}
 }
 
 void reference_optimizer(const struct optimizer *o, const struct optimizer_step *step, uint64_t count,
@@ -305,6 +318,7 @@ void reference_optimizer(const struct optimizer *o, const struct optimizer_step 
 		}
 		first[i] = step->beta1 * first[i] + (1 - (double)step->beta1) * g;
 		second[i] = step->beta2 * second[i] + (1 - (double)step->beta2) * g * g;
-		parameter[i] -= step->learning_rate / correction1 * first[i] / (sqrt(second[i] / correction2) + o->epsilon);
+		parameter[i] -=
+			step->learning_rate / correction1 * first[i] / (sqrt(second[i] / correction2) + o->epsilon);
 	}
 }

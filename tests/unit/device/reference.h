@@ -11,9 +11,9 @@
 struct reference {
 	const struct model *model; // borrowed
 	uint32_t first_layer, end_layer, n;
-	double *values[MODEL_MAXIMUM_LAYERS + 1];    // [i]: input of layer first_layer + i; the last one is the output
-	double *gradients[MODEL_MAXIMUM_LAYERS + 1]; // of the same tensors
-	double *parameters[2 * MODEL_MAXIMUM_LAYERS];          // by the model's numbers; NULL outside the run
+	double *values[MODEL_MAXIMUM_LAYERS + 1];     // [i]: input of layer first_layer + i; the last one is the output
+	double *gradients[MODEL_MAXIMUM_LAYERS + 1];  // of the same tensors
+	double *parameters[2 * MODEL_MAXIMUM_LAYERS]; // by the model's numbers; NULL outside the run
 	double *parameter_gradients[2 * MODEL_MAXIMUM_LAYERS]; // added to by reference_backward
 };
 

@@ -17,14 +17,17 @@ struct suite_case {
 	void (*run)(void **state);
 };
 
-#define SUITE_CASE(function) {#function, function}
+#define SUITE_CASE(function)                                                                                           \
+	{                                                                                                              \
+#function, function                                                                                    \
+	}
 
 static inline int suite_run(const char *group, const struct suite_case *cases, size_t count)
 {
 	int failed = 0;
 	for (const struct device_ops *const *ops = device_table; *ops != NULL; ops++) {
 		struct CMUnitTest *tests = calloc(count, sizeof(*tests));
-		char (*names)[128] = calloc(count, sizeof(*names));
+		char(*names)[128] = calloc(count, sizeof(*names));
 		for (size_t i = 0; i < count; i++) {
 			snprintf(names[i], sizeof(names[i]), "%s: %s", (*ops)->name, cases[i].name);
 			tests[i] = (struct CMUnitTest){

@@ -16,14 +16,40 @@ static const struct golden {
 	struct optimizer optimizer;
 	float learning_rate, beta1, beta2;
 } goldens[] = {
-	{"alexnet-63-sgd", "alexnet", 63, 2, {.kind = OPTIMIZER_SGD, .nesterov = true, .weight_decay = 0.01f}, 0.0002f, 0.9f, 0},
-	{"alexnet-64-adam", "alexnet", 64, 3, {.kind = OPTIMIZER_ADAM, .epsilon = 0.01f, .weight_decay = 0.01f}, 0.0001f, 0.9f,
+	{"alexnet-63-sgd",
+	 "alexnet",
+	 63,
+	 2,
+	 {.kind = OPTIMIZER_SGD, .nesterov = true, .weight_decay = 0.01f},
+	 0.0002f,
+	 0.9f,
+	 0},
+	{"alexnet-64-adam",
+	 "alexnet",
+	 64,
+	 3,
+	 {.kind = OPTIMIZER_ADAM, .epsilon = 0.01f, .weight_decay = 0.01f},
+	 0.0001f,
+	 0.9f,
 	 0.999f},
-	{"alexnet-65-adamw", "alexnet", 65, 4, {.kind = OPTIMIZER_ADAMW, .epsilon = 0.01f, .weight_decay = 0.1f}, 0.0001f, 0.9f,
+	{"alexnet-65-adamw",
+	 "alexnet",
+	 65,
+	 4,
+	 {.kind = OPTIMIZER_ADAMW, .epsilon = 0.01f, .weight_decay = 0.1f},
+	 0.0001f,
+	 0.9f,
 	 0.999f},
 	{"alexnet-66-sgd", "alexnet", 66, 2, {.kind = OPTIMIZER_SGD, .dampening = 0.2f}, 0.0002f, 0.9f, 0},
 	{"alexnet-67-sgd", "alexnet", 67, 4, {.kind = OPTIMIZER_SGD}, 0.0005f, 0, 0},
-	{"vgg11-32-sgd", "vgg11", 32, 2, {.kind = OPTIMIZER_SGD, .nesterov = true, .weight_decay = 0.01f}, 0.00005f, 0.9f, 0},
+	{"vgg11-32-sgd",
+	 "vgg11",
+	 32,
+	 2,
+	 {.kind = OPTIMIZER_SGD, .nesterov = true, .weight_decay = 0.01f},
+	 0.00005f,
+	 0.9f,
+	 0},
 };
 
 static uint64_t sample(const struct parameter *parameter, uint64_t i)
@@ -121,10 +147,10 @@ static void check_change(struct run *r, uint32_t index)
 	for (uint64_t i = 0; i < count; i++) {
 		uint64_t s = sample(&parameter, i);
 		double difference = fabs((double)values[s] - initial[s] - changes[i]);
-		if (!(difference <= 1e-5 * largest &&
-		      difference <= 1e-4 * largest_change + STEPS * 0x1p-23 * largest))
-			fail_msg("change of %s: element %llu changed by %.9g, expected %.9g; largest %.9g", parameter.name,
-				 (unsigned long long)s, (double)values[s] - initial[s], changes[i], largest_change);
+		if (!(difference <= 1e-5 * largest && difference <= 1e-4 * largest_change + STEPS * 0x1p-23 * largest))
+			fail_msg("change of %s: element %llu changed by %.9g, expected %.9g; largest %.9g",
+				 parameter.name, (unsigned long long)s, (double)values[s] - initial[s], changes[i],
+				 largest_change);
 	}
 	free(values);
 	free(initial);
@@ -196,9 +222,9 @@ static void steps_vgg11_32_sgd_equal_pytorch(void **state)
 }
 
 static const struct suite_case cases[] = {
-	SUITE_CASE(steps_alexnet_63_sgd_equal_pytorch), SUITE_CASE(steps_alexnet_64_adam_equal_pytorch),
+	SUITE_CASE(steps_alexnet_63_sgd_equal_pytorch),   SUITE_CASE(steps_alexnet_64_adam_equal_pytorch),
 	SUITE_CASE(steps_alexnet_65_adamw_equal_pytorch), SUITE_CASE(steps_alexnet_66_sgd_equal_pytorch),
-	SUITE_CASE(steps_alexnet_67_sgd_equal_pytorch), SUITE_CASE(steps_vgg11_32_sgd_equal_pytorch),
+	SUITE_CASE(steps_alexnet_67_sgd_equal_pytorch),   SUITE_CASE(steps_vgg11_32_sgd_equal_pytorch),
 };
 
 int main(void)

@@ -162,7 +162,8 @@ static void forward_fused_relu_equals_separate_to_the_bit(void **state)
 		struct program_spec two = harness_spec(&model, layer + 1, layer + 2, 3);
 		struct program *fused = harness_program(harness, &both), *before = harness_program(harness, &one),
 			       *after = harness_program(harness, &two);
-		uint64_t in = 3 * shape_count(model.layers[layer].input), out = 3 * shape_count(model.layers[layer].output);
+		uint64_t in = 3 * shape_count(model.layers[layer].input),
+			 out = 3 * shape_count(model.layers[layer].output);
 		float *input = harness_filled("input", 1.0f, in), *expected = harness_floats(out),
 		      *between = harness_floats(out), *output = harness_floats(out);
 		harness_check(ops->write_input(fused, 0, input, &error), error);
@@ -224,7 +225,8 @@ static void loss_and_gradient_equal_reference(void **state)
 		double expected_bias[10] = {0};
 		for (int i = 0; i < 90; i++)
 			expected_bias[i % 10] += reference.gradients[1][i];
-		harness_check(ops->read_gradient(program, model_parameter_count(&model) - 1, bias_gradient, &error), error);
+		harness_check(ops->read_gradient(program, model_parameter_count(&model) - 1, bias_gradient, &error),
+			      error);
 		harness_assert_close("gradient of the logits, summed", 10, bias_gradient, expected_bias, 1e-5);
 		free(input);
 		reference_fini(&reference);
@@ -350,7 +352,8 @@ static void dropout_without_training_is_the_identity(void **state)
 	struct program_spec spec = harness_spec(&model, DROPOUT_LAYER, DROPOUT_LAYER + 1, 2);
 	spec.training = false;
 	struct program *program = harness_program(harness, &spec);
-	float *input = harness_filled("input", 1.0f, 2 * DROPOUT_ELEMENTS), *output = harness_floats(2 * DROPOUT_ELEMENTS);
+	float *input = harness_filled("input", 1.0f, 2 * DROPOUT_ELEMENTS),
+	      *output = harness_floats(2 * DROPOUT_ELEMENTS);
 	harness_check(harness->ops->write_input(program, 0, input, &error), error);
 	harness_forward(harness, program, &spec, 0, 0);
 	harness_check(harness->ops->read_output(program, 0, output, &error), error);
@@ -398,7 +401,8 @@ static void optimizer_step_three_steps_equal_reference(void **state)
 		for (uint32_t p = 0; p < 4; p++) {
 			model_parameter(&model, begin + p, &parameters[p]);
 			uint64_t count = parameters[p].count;
-			float *initial = harness_filled(parameters[p].name, harness_scale(&model, &parameters[p]), count);
+			float *initial =
+				harness_filled(parameters[p].name, harness_scale(&model, &parameters[p]), count);
 			values[p] = calloc(count, sizeof(double));
 			states[p] = calloc(2 * count, sizeof(double));
 			assert_true(values[p] != NULL && states[p] != NULL);

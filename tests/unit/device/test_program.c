@@ -74,13 +74,13 @@ static void run_step(struct pipeline *p, uint32_t step, uint32_t slots, struct r
 			harness_check(ops->load_labels(p->program[last], slot, labels, &error), error);
 			forward_micro_batch(p, slot, (uint64_t)number * N);
 			harness_check(ops->loss(p->program[last], slot, &result->losses[number],
-						&result->correct[number], &error), error);
+						&result->correct[number], &error),
+				      error);
 		}
 		for (uint32_t m = begin; m < end; m++)
 			backward_micro_batch(p, m % slots);
 	}
-	struct optimizer_step settings = {
-		.step = step, .learning_rate = 0.05f, .beta1 = 0.9f, .gradient_scale = 0.9f};
+	struct optimizer_step settings = {.step = step, .learning_rate = 0.05f, .beta1 = 0.9f, .gradient_scale = 0.9f};
 	double *squares = result->squares;
 	for (uint32_t s = 0; s < p->stages; s++) {
 		harness_check(ops->gradient_squares(p->program[s], squares, &error), error);
@@ -102,7 +102,8 @@ static void train(struct harness *harness, const struct model *model, const uint
 			largest = shape_count(model->layers[i].output);
 	p.boundary = harness_floats(N * largest);
 	for (uint32_t s = 0; s < p.stages; s++) {
-		p.spec[s] = harness_spec(model, s == 0 ? 0 : cuts[s - 1], s == cut_count ? model->layer_count : cuts[s], N);
+		p.spec[s] =
+			harness_spec(model, s == 0 ? 0 : cuts[s - 1], s == cut_count ? model->layer_count : cuts[s], N);
 		p.spec[s].slots = slots;
 		p.spec[s].micro_batches = MICRO_BATCHES;
 		p.program[s] = harness_program(harness, &p.spec[s]);
@@ -234,8 +235,8 @@ static void program_memory_equals_plan_and_what_is_resident(void **state)
 		harness_check(ops->loss(program, 1, &loss, &correct, &error), error);
 		harness_check(ops->loss_backward(program, 1, &error), error);
 		harness_backward(harness, program, &spec, 1);
-		struct optimizer_step settings = {.step = step, .learning_rate = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f,
-						  .gradient_scale = 1.0f};
+		struct optimizer_step settings = {
+			.step = step, .learning_rate = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f, .gradient_scale = 1.0f};
 		harness_check(ops->optimizer_step(program, &settings, &error), error);
 		if (step == 1)
 			after_first = resident_bytes();

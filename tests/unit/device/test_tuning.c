@@ -83,7 +83,7 @@ static void choose_new_shape_takes_the_fastest_and_remembers(void **state)
 	set_costs(f, 3000000, 300000, 0);
 	assert_int_equal(choose(f, f->file, 1, "product/n=1"), 1);
 	assert_true(f->runs[0] > 1 && f->runs[1] > 1);
-	assert_int_equal(f->runs[2], 1); // it said that it cannot
+	assert_int_equal(f->runs[2], 1);  // it said that it cannot
 	set_costs(f, 300000, 3000000, 0); // timed again it would come out otherwise
 	assert_int_equal(choose(f, f->file, 1, "product/n=1"), 1);
 	assert_int_equal(f->runs[0] + f->runs[1], 0);
@@ -156,7 +156,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(choose_new_shape_takes_the_fastest_and_remembers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(choose_unknown_name_in_the_file_is_timed_again, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(choose_file_cannot_be_written_takes_the_first_untimed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(choose_file_cannot_be_written_takes_the_first_untimed, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(choose_nothing_usable_remembers_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(choose_two_processes_at_once_agree, set_up, tear_down),
 	};

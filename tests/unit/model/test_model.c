@@ -46,8 +46,7 @@ static void create_networks_have_torchvisions_parameters_and_flops(void **state)
 		assert_int_equal(model.layer_count, cases[i].layers);
 		assert_true(parameters == cases[i].parameters);
 		assert_true(forward == cases[i].flops);
-		assert_true(backward ==
-			    2 * cases[i].flops); // as PyTorch counts it with a gradient of the input
+		assert_true(backward == 2 * cases[i].flops); // as PyTorch counts it with a gradient of the input
 		assert_string_equal(model.name, cases[i].name);
 	}
 }
@@ -92,8 +91,7 @@ static void create_alexnet_has_torchvisions_layers_and_shapes(void **state)
 		assert_memory_equal(&layer->output, &expected[l].output, sizeof(before));
 		before = layer->output;
 	}
-	assert_true(model.layers[0].stride == 4 && model.layers[0].padding == 2 &&
-		    model.layers[0].kernel_size == 11);
+	assert_true(model.layers[0].stride == 4 && model.layers[0].padding == 2 && model.layers[0].kernel_size == 11);
 }
 
 static void create_vgg_has_torchvisions_names_and_shapes(void **state)
@@ -102,8 +100,7 @@ static void create_vgg_has_torchvisions_names_and_shapes(void **state)
 		const char *name;
 		uint32_t convolutions, last_pool; // index of the last of features
 	} cases[] = {{"vgg11", 8, 20}, {"vgg13", 10, 24}, {"vgg16", 13, 30}, {"vgg19", 16, 36}};
-	static const struct shape pools[5] = {
-		{64, 112, 112}, {128, 56, 56}, {256, 28, 28}, {512, 14, 14}, {512, 7, 7}};
+	static const struct shape pools[5] = {{64, 112, 112}, {128, 56, 56}, {256, 28, 28}, {512, 14, 14}, {512, 7, 7}};
 	for (int i = 0; i < 4; i++) {
 		struct model model = create(cases[i].name, 224, 7);
 		uint32_t convolutions = 0, pooled = 0;
@@ -168,8 +165,7 @@ static void create_dropout_is_the_models_or_the_given_one(void **state)
 		}
 }
 
-static void expect_refused(const char *name, uint32_t image_size, uint32_t classes, float dropout,
-			   const char *text)
+static void expect_refused(const char *name, uint32_t image_size, uint32_t classes, float dropout, const char *text)
 {
 	struct model model, before;
 	struct error error = {0};

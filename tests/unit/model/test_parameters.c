@@ -85,8 +85,7 @@ static float *draw(const struct model *model, const char *name, uint64_t seed, u
 }
 
 // Mean, variance and fourth moment within five standard errors of a symmetric distribution's.
-static void expect_moments(const float *values, uint64_t count, double variance, double kurtosis,
-			   double eighth)
+static void expect_moments(const float *values, uint64_t count, double variance, double kurtosis, double eighth)
 {
 	double n = (double)count, sum = 0, squares = 0, fourths = 0;
 	for (uint64_t i = 0; i < count; i++) {
@@ -106,9 +105,8 @@ static void draw_alexnet_is_uniform_within_pytorchs_bound(void **state)
 		const char *name;
 		double fan_in;
 	} cases[] = {
-		{"features.0.weight", 3 * 11 * 11}, {"features.3.weight", 64 * 5 * 5},
-		{"features.3.bias", 64 * 5 * 5},    {"classifier.4.weight", 4096},
-		{"classifier.4.bias", 4096},
+		{"features.0.weight", 3 * 11 * 11}, {"features.3.weight", 64 * 5 * 5}, {"features.3.bias", 64 * 5 * 5},
+		{"classifier.4.weight", 4096},      {"classifier.4.bias", 4096},
 	};
 	struct model model = create("alexnet");
 	for (int i = 0; i < 5; i++) {
@@ -156,10 +154,8 @@ static void draw_again_gives_the_same_and_another_seed_or_name_does_not(void **s
 {
 	struct model model = create("alexnet"), vgg = create("vgg11");
 	uint64_t count;
-	float *a = draw(&model, "features.8.bias", 1, &count),
-	      *b = draw(&model, "features.8.bias", 1, &count);
-	float *seed = draw(&model, "features.8.bias", 2, &count),
-	      *name = draw(&model, "features.6.bias", 1, &count);
+	float *a = draw(&model, "features.8.bias", 1, &count), *b = draw(&model, "features.8.bias", 1, &count);
+	float *seed = draw(&model, "features.8.bias", 2, &count), *name = draw(&model, "features.6.bias", 1, &count);
 	assert_memory_equal(a, b, 256 * sizeof(float));
 	assert_memory_not_equal(a, seed, 256 * sizeof(float));
 	uint32_t same = 0;
@@ -185,8 +181,7 @@ static void draw_element_depends_on_its_index_alone(void **state)
 	struct error error = {0};
 	assert_true(model_create("alexnet", 200, 7, -1, &seven, &error));
 	uint64_t count, fewer;
-	float *a = draw(&ten, "classifier.6.bias", 9, &count),
-	      *b = draw(&seven, "classifier.6.bias", 9, &fewer);
+	float *a = draw(&ten, "classifier.6.bias", 9, &count), *b = draw(&seven, "classifier.6.bias", 9, &fewer);
 	assert_int_equal(fewer, 7);
 	assert_memory_equal(a, b, 7 * sizeof(float));
 	free(a);

@@ -12,14 +12,7 @@
 #include "common/base/random.h"
 #include "common/model/model.h"
 
-enum {
-	CONVOLUTION = 0,
-	MAX_POOL = 2,
-	AVERAGE_POOL = 13,
-	FLATTEN = 14,
-	DROPOUT = 15,
-	LINEAR = 16
-}; // of AlexNet
+enum { CONVOLUTION = 0, MAX_POOL = 2, AVERAGE_POOL = 13, FLATTEN = 14, DROPOUT = 15, LINEAR = 16 }; // of AlexNet
 
 static struct model alexnet(void)
 {
@@ -124,9 +117,7 @@ static void infer_shapes_layers_that_do_not_fit_are_refused(void **state)
 {
 	struct model model = alexnet();
 	model.layers[3].in_channels = 63;
-	expect_refused(
-		&model,
-		"features.3 (Conv2d): takes 63 channels or features, and the layer before it gives 64");
+	expect_refused(&model, "features.3 (Conv2d): takes 63 channels or features, and the layer before it gives 64");
 	model = alexnet();
 	model.layers[LINEAR].in_channels = 9215;
 	expect_refused(&model, "gives 9216");
@@ -221,9 +212,8 @@ static void infer_shapes_random_fields_are_refused_or_bounded(void **state)
 			random_block(key, round, change, words);
 			struct layer *layer = &model.layers[words[0] % model.layer_count];
 			uint32_t value = words[1] >> (words[2] & 31);
-			uint32_t *const fields[] = {&layer->in_channels, &layer->out_channels,
-						    &layer->kernel_size, &layer->stride,
-						    &layer->padding,     &layer->output_size};
+			uint32_t *const fields[] = {&layer->in_channels, &layer->out_channels, &layer->kernel_size,
+						    &layer->stride,      &layer->padding,      &layer->output_size};
 			if (words[3] % 8 < 6)
 				*fields[words[3] % 8] = value;
 			else if (words[3] % 8 == 6)

@@ -37,9 +37,8 @@ static void by_method_three_of_deepspeeds_cuts_where_deepspeed_does(void **state
 		cut(&model, deepspeed_cuts[row].method, stages, bounds);
 		for (uint32_t s = 0; s <= stages; s++)
 			if (bounds[s] != deepspeed_cuts[row].bounds[s])
-				fail_msg("%s into %u by %s: bound %u is %u, DeepSpeed has %u", model.name,
-					 stages, deepspeed_cuts[row].method, s, bounds[s],
-					 deepspeed_cuts[row].bounds[s]);
+				fail_msg("%s into %u by %s: bound %u is %u, DeepSpeed has %u", model.name, stages,
+					 deepspeed_cuts[row].method, s, bounds[s], deepspeed_cuts[row].bounds[s]);
 	}
 }
 
@@ -108,8 +107,7 @@ static void by_method_flops_no_cut_has_a_smaller_largest_stage(void **state)
 				struct model model = create(names[n], size);
 				uint32_t bounds[6], tried[6] = {0};
 				cut(&model, "flops", stages, bounds);
-				assert_int_equal(largest_of(&model, stages, bounds),
-						 try_all(&model, 0, stages, tried));
+				assert_int_equal(largest_of(&model, stages, bounds), try_all(&model, 0, stages, tried));
 			}
 }
 
@@ -204,9 +202,8 @@ static void explicit_split_is_taken(void **state)
 
 static void explicit_bad_split_is_refused_and_leaves_the_output(void **state)
 {
-	static const char *const splits[] = {
-		"0,3", "3,3", "8,3",  "3,22", "3,8,9", "3",    "",
-		"3,",  ",3",  "3,,8", "a,b",  "3;8",   "-1,3", "3,99999999999999999999"};
+	static const char *const splits[] = {"0,3", "3,3", "8,3",  "3,22", "3,8,9", "3",    "",
+					     "3,",  ",3",  "3,,8", "a,b",  "3;8",   "-1,3", "3,99999999999999999999"};
 	struct model model = create("alexnet", 224);
 	for (size_t i = 0; i < sizeof(splits) / sizeof(splits[0]); i++) {
 		uint32_t bounds[4] = {7, 7, 7, 7};

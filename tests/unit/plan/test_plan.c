@@ -93,10 +93,9 @@ static void create_boundaries_and_memory_are_what_the_shapes_say(void **state)
 		assert_int_equal(stages[s].parameter_bytes, stages[s].parameters * 4);
 		assert_int_equal(stages[s].gradient_bytes, stages[s].parameter_bytes);
 		assert_int_equal(stages[s].optimizer_bytes, 2 * stages[s].parameter_bytes); // Adam
-		assert_int_equal(stages[s].memory_bytes,
-				 stages[s].parameter_bytes + stages[s].gradient_bytes +
-					 stages[s].optimizer_bytes + stages[s].stash_bytes +
-					 stages[s].workspace_bytes + stages[s].exchange_bytes);
+		assert_int_equal(stages[s].memory_bytes, stages[s].parameter_bytes + stages[s].gradient_bytes +
+								 stages[s].optimizer_bytes + stages[s].stash_bytes +
+								 stages[s].workspace_bytes + stages[s].exchange_bytes);
 	}
 	// Received: depth 4 of 6; sent: 6; per boundary.
 	assert_int_equal(stages[0].exchange_bytes, stages[0].output_bytes * (4 + 6));
@@ -184,8 +183,7 @@ static void stage_message_holds_what_the_daemon_needs(void **state)
 		assert_int_equal(message->send_depth_to_next, s == 2 ? 0 : 3 - s);
 		assert_int_equal(message->n_instructions, plan->schedule->stage[s].count);
 		for (size_t i = 0; i < message->n_instructions; i++) {
-			assert_int_equal(message->instructions[i]->kind,
-					 plan->schedule->stage[s].instructions[i].kind);
+			assert_int_equal(message->instructions[i]->kind, plan->schedule->stage[s].instructions[i].kind);
 			assert_int_equal(message->instructions[i]->micro_batch,
 					 plan->schedule->stage[s].instructions[i].micro_batch);
 		}
@@ -241,13 +239,9 @@ static void print_names_every_stage(void **state)
 	FILE *out = open_memstream(&text, &size);
 	plan_print(plan, out);
 	fclose(out);
-	static const char *const expected[] = {"alexnet",
-					       "1f1b",
-					       "features.0 .. features.2",
-					       "features.3 .. avgpool",
-					       "flatten .. classifier.6",
-					       "57044810",
-					       "20.0%"};
+	static const char *const expected[] = {
+		"alexnet",  "1f1b", "features.0 .. features.2", "features.3 .. avgpool", "flatten .. classifier.6",
+		"57044810", "20.0%"};
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
 		if (strstr(text, expected[i]) == NULL)
 			fail_msg("\"%s\" is not in:\n%s", expected[i], text);

@@ -117,8 +117,8 @@ static int start_server(void **state)
 	const char *listen[] = {"127.0.0.1:0", socket_address};
 	struct error error;
 	if (!rpc_start(2, &error) ||
-	    !rpc_server_start(&(struct rpc_server_options){.addresses = listen, .address_count = 2}, methods, 3, &server,
-			      &error)) {
+	    !rpc_server_start(&(struct rpc_server_options){.addresses = listen, .address_count = 2}, methods, 3,
+			      &server, &error)) {
 		fprintf(stderr, "%s\n", error.message);
 		return 1;
 	}
@@ -259,8 +259,8 @@ static void rpc_client_call_answers_or_names_what_failed(void **state)
 	Penstock__V1__ExchangeMessage request = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
 	ProtobufCMessage *response = NULL;
 	struct error error;
-	assert_true(rpc_client_call(client, ECHO, 5000, &request.base, &penstock__v1__exchange_message__descriptor, &response,
-				    &error));
+	assert_true(rpc_client_call(client, ECHO, 5000, &request.base, &penstock__v1__exchange_message__descriptor,
+				    &response, &error));
 	protobuf_c_message_free_unpacked(response, NULL);
 	assert_false(rpc_client_call(client, REFUSE, 5000, &request.base, &penstock__v1__exchange_message__descriptor,
 				     &response, &error));
@@ -274,8 +274,8 @@ static void rpc_client_call_nobody_there_is_unreachable(void **state)
 	Penstock__V1__ExchangeMessage request = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
 	ProtobufCMessage *response = NULL;
 	struct error error;
-	assert_false(rpc_client_call(client, ECHO, 5000, &request.base, &penstock__v1__exchange_message__descriptor, &response,
-				     &error));
+	assert_false(rpc_client_call(client, ECHO, 5000, &request.base, &penstock__v1__exchange_message__descriptor,
+				     &response, &error));
 	assert_int_equal(error.code, ERROR_UNREACHABLE);
 	rpc_client_destroy(client);
 }
@@ -286,8 +286,8 @@ static void rpc_server_start_address_in_use_is_refused(void **state)
 	struct error error;
 	const char *listen[] = {"127.0.0.1:0", addresses[0]};
 	static const struct rpc_method method = {ECHO, handle_echo, NULL};
-	assert_false(rpc_server_start(&(struct rpc_server_options){.addresses = listen, .address_count = 2}, &method, 1, &second,
-				      &error));
+	assert_false(rpc_server_start(&(struct rpc_server_options){.addresses = listen, .address_count = 2}, &method, 1,
+				      &second, &error));
 	assert_non_null(strstr(error.message, addresses[0]));
 }
 
@@ -298,8 +298,8 @@ static void rpc_server_stop_ends_calls_that_run(void **state)
 	struct rpc_server *other = NULL;
 	struct error error;
 	char address[64];
-	assert_true(rpc_server_start(&(struct rpc_server_options){.addresses = &listen, .address_count = 1}, &method, 1, &other,
-				     &error));
+	assert_true(rpc_server_start(&(struct rpc_server_options){.addresses = &listen, .address_count = 1}, &method, 1,
+				     &other, &error));
 	snprintf(address, sizeof(address), "127.0.0.1:%d", rpc_server_port(other, 0));
 	struct rpc_client *client = connect_to(address);
 	struct rpc_stream *stream = rpc_client_stream(client, SILENT, 0, &client_events, &client_side);

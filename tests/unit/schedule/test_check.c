@@ -35,8 +35,7 @@ static void drop(struct stage_schedule *list, uint32_t index)
 		(list->count - index) * sizeof(list->instructions[0]));
 }
 
-static void insert(struct stage_schedule *list, uint32_t index, enum instruction_kind kind,
-		   uint32_t micro_batch)
+static void insert(struct stage_schedule *list, uint32_t index, enum instruction_kind kind, uint32_t micro_batch)
 {
 	list->instructions = realloc(list->instructions, (list->count + 1) * sizeof(list->instructions[0]));
 	assert_non_null(list->instructions);
@@ -222,10 +221,8 @@ static void check_two_gradients_in_hand_are_refused(void **state)
 
 static void check_traffic_over_the_ends_is_refused(void **state)
 {
-	static const enum instruction_kind of_first[] = {INSTRUCTION_RECV_ACTIVATION,
-							 INSTRUCTION_SEND_GRADIENT};
-	static const enum instruction_kind of_last[] = {INSTRUCTION_SEND_ACTIVATION,
-							INSTRUCTION_RECV_GRADIENT};
+	static const enum instruction_kind of_first[] = {INSTRUCTION_RECV_ACTIVATION, INSTRUCTION_SEND_GRADIENT};
+	static const enum instruction_kind of_last[] = {INSTRUCTION_SEND_ACTIVATION, INSTRUCTION_RECV_GRADIENT};
 	for (int i = 0; i < 2; i++) {
 		struct schedule *s = create("1f1b", 2, 2);
 		insert(&s->stage[0], 3, of_first[i], 0);
@@ -272,10 +269,8 @@ static void check_halves_of_a_backward_are_accepted(void **state)
 	for (uint32_t stage = 0; stage < 2; stage++) {
 		struct stage_schedule *list = &s->stage[stage];
 		for (uint32_t b = 0; b < 3; b++) {
-			list->instructions[find(list, INSTRUCTION_BACKWARD, b)]
-				.kind = INSTRUCTION_BACKWARD_INPUT;
-			insert(list, find(list, INSTRUCTION_REDUCE_GRADIENTS, 0), INSTRUCTION_BACKWARD_WEIGHT,
-			       b);
+			list->instructions[find(list, INSTRUCTION_BACKWARD, b)].kind = INSTRUCTION_BACKWARD_INPUT;
+			insert(list, find(list, INSTRUCTION_REDUCE_GRADIENTS, 0), INSTRUCTION_BACKWARD_WEIGHT, b);
 		}
 	}
 	struct error error = {0};
@@ -286,12 +281,10 @@ static void check_halves_of_a_backward_are_accepted(void **state)
 static void check_halves_that_are_wrong_are_refused(void **state)
 {
 	struct schedule *s = create("gpipe", 1, 2); // a weight half without an input half
-	s->stage[0].instructions[find(&s->stage[0], INSTRUCTION_BACKWARD, 0)].kind =
-		INSTRUCTION_BACKWARD_WEIGHT;
+	s->stage[0].instructions[find(&s->stage[0], INSTRUCTION_BACKWARD, 0)].kind = INSTRUCTION_BACKWARD_WEIGHT;
 	expect_refused(s, "backward_weight of micro-batch 0", "no backward_input");
 	s = create("gpipe", 1, 2); // an input half without a weight half
-	s->stage[0].instructions[find(&s->stage[0], INSTRUCTION_BACKWARD, 1)].kind =
-		INSTRUCTION_BACKWARD_INPUT;
+	s->stage[0].instructions[find(&s->stage[0], INSTRUCTION_BACKWARD, 1)].kind = INSTRUCTION_BACKWARD_INPUT;
 	expect_refused(s, "reduce_gradients", "1 of 2 micro-batches");
 	s = create("gpipe", 1, 2); // a half twice
 	insert(&s->stage[0], find(&s->stage[0], INSTRUCTION_BACKWARD, 0), INSTRUCTION_BACKWARD_INPUT, 0);
@@ -323,8 +316,7 @@ static void check_random_mutations_that_lose_or_repeat_are_refused(void **state)
 	struct random_key key = random_key_make(1, RANDOM_DATASET, 0);
 	for (uint32_t round = 0; round < 4000; round++) {
 		uint64_t draw = (uint64_t)round * 8;
-		uint32_t stages = 1 + random_below(key, draw, 5),
-			 micro_batches = 2 + random_below(key, draw + 1, 6);
+		uint32_t stages = 1 + random_below(key, draw, 5), micro_batches = 2 + random_below(key, draw + 1, 6);
 		struct schedule *s = create(round % 2 ? "gpipe" : "1f1b", stages, micro_batches);
 		struct stage_schedule *list = &s->stage[random_below(key, draw + 2, stages)];
 		uint32_t index = random_below(key, draw + 3, list->count);
@@ -362,16 +354,12 @@ static void check_stage_noise_is_refused(void **state)
 		uint32_t words[4];
 		for (uint64_t i = 0; i < COUNT; i++) {
 			random_block(key, round, i, words);
-			instructions[i].kind = (enum instruction_kind)(words[0] % 16 ? words[0] % 12
-										     : words[1]);
+			instructions[i].kind = (enum instruction_kind)(words[0] % 16 ? words[0] % 12 : words[1]);
 			instructions[i].micro_batch = words[2] % 16 ? words[2] % 5 : words[3];
 		}
-		struct stage_schedule list = {.instructions = instructions,
-					      .count = COUNT,
-					      .slots = words[0] % 5};
+		struct stage_schedule list = {.instructions = instructions, .count = COUNT, .slots = words[0] % 5};
 		struct error error = {0};
-		assert_false(
-			schedule_check_stage(&list, words[1] % 4, 1 + words[2] % 4, words[3] % 5, &error));
+		assert_false(schedule_check_stage(&list, words[1] % 4, 1 + words[2] % 4, words[3] % 5, &error));
 		assert_int_equal(error.code, ERROR_USAGE);
 	}
 }

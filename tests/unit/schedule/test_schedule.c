@@ -44,8 +44,7 @@ static void create_largest_size_passes_the_check(void **state)
 
 static void create_slots_are_what_stays_alive(void **state)
 {
-	struct schedule *gpipe = create("gpipe", 4, 6), *one = create("1f1b", 4, 6),
-			*few = create("1f1b", 4, 2);
+	struct schedule *gpipe = create("gpipe", 4, 6), *one = create("1f1b", 4, 6), *few = create("1f1b", 4, 2);
 	const uint32_t expected[4] = {4, 3, 2, 1}, expected_few[4] = {2, 2, 2, 1};
 	for (uint32_t s = 0; s < 4; s++) {
 		assert_int_equal(gpipe->stage[s].slots, 6);
@@ -87,8 +86,7 @@ static void expect_list(const struct stage_schedule *list, const struct step *ex
 {
 	assert_int_equal(list->count, count);
 	for (uint32_t i = 0; i < count; i++) {
-		assert_string_equal(instruction_name(list->instructions[i].kind),
-				    instruction_name(expected[i].kind));
+		assert_string_equal(instruction_name(list->instructions[i].kind), instruction_name(expected[i].kind));
 		assert_int_equal(list->instructions[i].micro_batch, expected[i].micro_batch);
 	}
 }
@@ -97,26 +95,20 @@ static void create_1f1b_of_two_stages_is_the_list_of_the_paper(void **state)
 {
 	struct schedule *schedule = create("1f1b", 2, 3);
 	static const struct step first[] = {
-		{INSTRUCTION_LOAD_INPUT, 0},      {INSTRUCTION_FORWARD, 0},
-		{INSTRUCTION_SEND_ACTIVATION, 0}, {INSTRUCTION_LOAD_INPUT, 1},
-		{INSTRUCTION_FORWARD, 1},         {INSTRUCTION_SEND_ACTIVATION, 1},
-		{INSTRUCTION_RECV_GRADIENT, 0},   {INSTRUCTION_BACKWARD, 0},
-		{INSTRUCTION_LOAD_INPUT, 2},      {INSTRUCTION_FORWARD, 2},
-		{INSTRUCTION_SEND_ACTIVATION, 2}, {INSTRUCTION_RECV_GRADIENT, 1},
-		{INSTRUCTION_BACKWARD, 1},        {INSTRUCTION_RECV_GRADIENT, 2},
-		{INSTRUCTION_BACKWARD, 2},        {INSTRUCTION_REDUCE_GRADIENTS, 0},
-		{INSTRUCTION_OPTIMIZER_STEP, 0},
+		{INSTRUCTION_LOAD_INPUT, 0},       {INSTRUCTION_FORWARD, 0},         {INSTRUCTION_SEND_ACTIVATION, 0},
+		{INSTRUCTION_LOAD_INPUT, 1},       {INSTRUCTION_FORWARD, 1},         {INSTRUCTION_SEND_ACTIVATION, 1},
+		{INSTRUCTION_RECV_GRADIENT, 0},    {INSTRUCTION_BACKWARD, 0},        {INSTRUCTION_LOAD_INPUT, 2},
+		{INSTRUCTION_FORWARD, 2},          {INSTRUCTION_SEND_ACTIVATION, 2}, {INSTRUCTION_RECV_GRADIENT, 1},
+		{INSTRUCTION_BACKWARD, 1},         {INSTRUCTION_RECV_GRADIENT, 2},   {INSTRUCTION_BACKWARD, 2},
+		{INSTRUCTION_REDUCE_GRADIENTS, 0}, {INSTRUCTION_OPTIMIZER_STEP, 0},
 	};
 	static const struct step last[] = {
-		{INSTRUCTION_LOAD_INPUT, 0},      {INSTRUCTION_RECV_ACTIVATION, 0},
-		{INSTRUCTION_FORWARD, 0},         {INSTRUCTION_BACKWARD, 0},
-		{INSTRUCTION_SEND_GRADIENT, 0},   {INSTRUCTION_LOAD_INPUT, 1},
-		{INSTRUCTION_RECV_ACTIVATION, 1}, {INSTRUCTION_FORWARD, 1},
-		{INSTRUCTION_BACKWARD, 1},        {INSTRUCTION_SEND_GRADIENT, 1},
-		{INSTRUCTION_LOAD_INPUT, 2},      {INSTRUCTION_RECV_ACTIVATION, 2},
-		{INSTRUCTION_FORWARD, 2},         {INSTRUCTION_BACKWARD, 2},
-		{INSTRUCTION_SEND_GRADIENT, 2},   {INSTRUCTION_REDUCE_GRADIENTS, 0},
-		{INSTRUCTION_OPTIMIZER_STEP, 0},
+		{INSTRUCTION_LOAD_INPUT, 0},       {INSTRUCTION_RECV_ACTIVATION, 0}, {INSTRUCTION_FORWARD, 0},
+		{INSTRUCTION_BACKWARD, 0},         {INSTRUCTION_SEND_GRADIENT, 0},   {INSTRUCTION_LOAD_INPUT, 1},
+		{INSTRUCTION_RECV_ACTIVATION, 1},  {INSTRUCTION_FORWARD, 1},         {INSTRUCTION_BACKWARD, 1},
+		{INSTRUCTION_SEND_GRADIENT, 1},    {INSTRUCTION_LOAD_INPUT, 2},      {INSTRUCTION_RECV_ACTIVATION, 2},
+		{INSTRUCTION_FORWARD, 2},          {INSTRUCTION_BACKWARD, 2},        {INSTRUCTION_SEND_GRADIENT, 2},
+		{INSTRUCTION_REDUCE_GRADIENTS, 0}, {INSTRUCTION_OPTIMIZER_STEP, 0},
 	};
 	expect_list(&schedule->stage[0], first, sizeof(first) / sizeof(first[0]));
 	expect_list(&schedule->stage[1], last, sizeof(last) / sizeof(last[0]));
@@ -127,9 +119,8 @@ static void create_gpipe_runs_all_forwards_first(void **state)
 {
 	struct schedule *schedule = create("gpipe", 1, 2);
 	static const struct step only[] = {
-		{INSTRUCTION_LOAD_INPUT, 0},       {INSTRUCTION_FORWARD, 0},
-		{INSTRUCTION_LOAD_INPUT, 1},       {INSTRUCTION_FORWARD, 1},
-		{INSTRUCTION_BACKWARD, 0},         {INSTRUCTION_BACKWARD, 1},
+		{INSTRUCTION_LOAD_INPUT, 0},       {INSTRUCTION_FORWARD, 0},        {INSTRUCTION_LOAD_INPUT, 1},
+		{INSTRUCTION_FORWARD, 1},          {INSTRUCTION_BACKWARD, 0},       {INSTRUCTION_BACKWARD, 1},
 		{INSTRUCTION_REDUCE_GRADIENTS, 0}, {INSTRUCTION_OPTIMIZER_STEP, 0},
 	};
 	expect_list(&schedule->stage[0], only, sizeof(only) / sizeof(only[0]));
@@ -158,9 +149,7 @@ static uint32_t step_time(const struct schedule *schedule)
 				if (from == UINT32_MAX)
 					break;
 				now[s] = from > now[s] ? from : now[s];
-				now[s] += in.kind == INSTRUCTION_FORWARD    ? 1
-					  : in.kind == INSTRUCTION_BACKWARD ? 2
-									    : 0;
+				now[s] += in.kind == INSTRUCTION_FORWARD ? 1 : in.kind == INSTRUCTION_BACKWARD ? 2 : 0;
 				if (in.kind == INSTRUCTION_SEND_ACTIVATION)
 					activation[s][b] = now[s];
 				if (in.kind == INSTRUCTION_SEND_GRADIENT)

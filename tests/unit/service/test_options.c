@@ -54,10 +54,15 @@ static void options_parse_wrong_names_the_option(void **state)
 	static const struct {
 		const char *word, *why;
 	} cases[] = {
-		{"--nonsense", "--nonsense"},          {"--threads=0", "--threads"}, {"--threads=two", "--threads"},
-		{"--memory-limit=much", "--memory-limit"}, {"--memory-limit=0", "--memory-limit"},
-		{"--max-sessions=-1", "--max-sessions"},   {"--log-level=loud", "--log-level"},
-		{"--listen", "--listen"},              {"stray", "stray"},
+		{"--nonsense", "--nonsense"},
+		{"--threads=0", "--threads"},
+		{"--threads=two", "--threads"},
+		{"--memory-limit=much", "--memory-limit"},
+		{"--memory-limit=0", "--memory-limit"},
+		{"--max-sessions=-1", "--max-sessions"},
+		{"--log-level=loud", "--log-level"},
+		{"--listen", "--listen"},
+		{"stray", "stray"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct daemon_options options;
