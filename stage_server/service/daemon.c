@@ -43,7 +43,7 @@ struct daemon {
 	uv_timer_t tick, drain;
 	uv_signal_t on_terminate, on_interrupt;
 	uint64_t drain_began_ns;
-	bool loop_is_open, rpc_is_started, draining;
+	bool loop_is_open, rpc_is_started, draining, closing;
 };
 
 // ---- Metrics
@@ -78,7 +78,7 @@ static void on_drain_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
 	bool late = clock_now_ns() - daemon->drain_began_ns > DRAIN_TIMEOUT_MS * UINT64_C(1000000);
-	if (session_host_is_empty(daemon->sessions) || late)
+	if ((session_host_is_empty(daemon->sessions) && unary_is_empty(daemon->unary)) || late)
 		uv_stop(&daemon->loop);
 }
 
@@ -86,6 +86,8 @@ static void on_signal(uv_signal_t *handle, int number)
 {
 	struct daemon *daemon = handle->data;
 	const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+	if (daemon->closing) // there is nothing left to hurry
+		return;
 	if (daemon->draining) {
 		log_info("stopping at once: a second signal, %s", name);
 		uv_stop(&daemon->loop);
@@ -103,6 +105,7 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
 	session_host_tick(daemon->sessions);
+	unary_tick(daemon->unary);
 }
 
 // ---- The beginning
@@ -271,9 +274,10 @@ bool daemon_run(const struct daemon_options *options, struct error *error)
 	}
 	if (ok)
 		uv_run(&daemon.loop, UV_RUN_DEFAULT);
-	bool left_over = daemon.sessions != NULL && !session_host_is_empty(daemon.sessions);
-	if (left_over) { // an executor that does not come back from its device: its memory must stay as it is
-		log_error("stopped while a stage was still computing");
+	daemon.closing = true;
+	uint32_t left_over = daemon.sessions != NULL ? session_host_count(daemon.sessions) : 0;
+	if (left_over > 0) { // an executor that does not come back from its device: its memory must stay as it is
+		log_error("stopped while %u sessions had not ended", left_over);
 		_exit(1);
 	}
 	close_all(&daemon);

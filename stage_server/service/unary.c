@@ -10,7 +10,9 @@
 #include "grpc/health/v1/health.pb-c.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
-enum { MAXIMUM_CALLS = 256 }; // waiting or watching at once
+enum { MAXIMUM_CALLS = 256, MAXIMUM_WATCHERS = 64 }; // at once
+
+static const char stopping[] = "this daemon is stopping";
 
 enum call_kind { CALL_DESCRIBE, CALL_CHECK, CALL_WATCH };
 
@@ -22,13 +24,14 @@ struct call {
 	bool asked;         // gRPC's thread
 	bool service_known; // health: of the request
 	bool served;        // loop's thread: answered once
+	uint64_t arrived_ns;
 	struct event arrived, request, over;
 };
 
 struct unary {
 	struct unary_options options;
 	struct call *calls;
-	uint32_t count;
+	uint32_t watchers, others;
 	bool draining;
 };
 
@@ -103,6 +106,8 @@ static void answer(struct call *call)
 		answer_describe(call);
 	} else if (call->kind == CALL_WATCH) {
 		send_health(call); // and again when it changes
+		if (call->unary->draining)
+			rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
 	} else if (call->service_known) {
 		send_health(call);
 		rpc_stream_finish(call->stream, RPC_OK, NULL);
@@ -165,7 +170,9 @@ static void handle_arrived(struct event *event)
 	struct unary *unary = call->unary;
 	call->next = unary->calls;
 	unary->calls = call;
-	if (++unary->count > MAXIMUM_CALLS)
+	// Counted apart, so that no number of watchers keeps a probe from its answer.
+	bool full = call->kind == CALL_WATCH ? ++unary->watchers > MAXIMUM_WATCHERS : ++unary->others > MAXIMUM_CALLS;
+	if (full)
 		rpc_stream_finish(call->stream, RPC_RESOURCE_EXHAUSTED, "too many calls at once");
 }
 
@@ -181,7 +188,7 @@ static void handle_over(struct event *event)
 	while (*place != call)
 		place = &(*place)->next;
 	*place = call->next;
-	call->unary->count--;
+	*(call->kind == CALL_WATCH ? &call->unary->watchers : &call->unary->others) -= 1;
 	rpc_stream_unref(call->stream);
 	free(call);
 }
@@ -199,6 +206,7 @@ static void handle(struct rpc_stream *stream, struct unary *unary, enum call_kin
 	call->unary = unary;
 	call->stream = stream;
 	call->kind = kind;
+	call->arrived_ns = clock_now_ns();
 	call->arrived.handler = handle_arrived;
 	call->request.handler = handle_request;
 	call->over.handler = handle_over;
@@ -238,6 +246,22 @@ void unary_drain(struct unary *unary)
 {
 	unary->draining = true;
 	for (struct call *call = unary->calls; call != NULL; call = call->next)
-		if (call->kind == CALL_WATCH && call->served)
+		if (call->kind == CALL_WATCH && call->served) {
 			send_health(call);
+			rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
+		}
+}
+
+void unary_tick(struct unary *unary)
+{
+	uint64_t now_ns = clock_now_ns();
+	for (struct call *call = unary->calls; call != NULL; call = call->next)
+		if (!call->served && now_ns > call->arrived_ns &&
+		    now_ns - call->arrived_ns > PROTOCOL_TIMEOUT_MS * UINT64_C(1000000))
+			rpc_stream_finish(call->stream, RPC_DEADLINE_EXCEEDED, "the request did not come in time");
+}
+
+bool unary_is_empty(const struct unary *unary)
+{
+	return unary->calls == NULL;
 }

@@ -11,7 +11,7 @@ struct unary_options {
 	const struct device_ops *ops;
 	struct device *device;
 	struct ledger *ledger;
-	uint32_t threads, maximum_sessions;
+	uint32_t maximum_sessions;
 	uint64_t started_ns;
 };
 
@@ -23,4 +23,7 @@ void unary_destroy(struct unary *unary); // takes NULL; after the server stopped
 void unary_handle_describe(struct rpc_stream *stream, void *user);
 void unary_handle_health_check(struct rpc_stream *stream, void *user);
 void unary_handle_health_watch(struct rpc_stream *stream, void *user);
-void unary_drain(struct unary *unary); // from now on NOT_SERVING; loop's thread
+// Loop's thread, all three.
+void unary_tick(struct unary *unary);  // once a second: ends calls that ask nothing
+void unary_drain(struct unary *unary); // watchers are told NOT_SERVING, and their calls end
+bool unary_is_empty(const struct unary *unary);

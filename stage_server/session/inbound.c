@@ -134,13 +134,13 @@ static bool adopt(struct inbound *inbound, struct session *session, struct error
 static void handle_adopt(struct event *event)
 {
 	struct inbound *inbound = of(event, offsetof(struct inbound, adopt));
-	struct session *session = session_find_token(inbound->host, inbound->token);
+	struct session *session = host_find_token(inbound->host, inbound->token);
 	struct error error;
 	if (session == NULL) {
-		session_count_error(inbound->host, ERROR_PROTOCOL);
+		host_count_error(inbound->host, ERROR_PROTOCOL);
 		rpc_stream_finish(inbound->stream, RPC_PERMISSION_DENIED, "no session here has this link token");
 	} else if (!adopt(inbound, session, &error)) {
-		session_count_error(inbound->host, ERROR_PROTOCOL);
+		host_count_error(inbound->host, ERROR_PROTOCOL);
 		rpc_stream_finish(inbound->stream, RPC_INVALID_ARGUMENT, error.message);
 	}
 }
@@ -165,6 +165,13 @@ void inbound_tick(struct session_host *host, uint64_t now_ns)
 		    now_ns - inbound->arrived_ns > PROTOCOL_TIMEOUT_MS * UINT64_C(1000000))
 			rpc_stream_finish(inbound->stream, RPC_DEADLINE_EXCEEDED,
 					  "the exchange was not opened in time");
+}
+
+void inbound_drain(struct session_host *host)
+{
+	for (struct inbound *inbound = host->inbound; inbound != NULL; inbound = inbound->next)
+		if (link_of(inbound) == NULL)
+			rpc_stream_finish(inbound->stream, RPC_UNAVAILABLE, "this daemon is stopping");
 }
 
 void session_host_handle_exchange(struct rpc_stream *stream, void *user)

@@ -1,4 +1,5 @@
-// What session.c (the lease), reply.c (what it answers) and inbound.c (streams from neighbours) share.
+// What the files of a session share: host.c (all of a daemon's sessions), session.c (the lease's state machine), events.c
+// (what other threads tell it), reply.c (what it answers) and inbound.c (streams from neighbours).
 #pragma once
 
 #include <pthread.h>
@@ -33,9 +34,8 @@ struct session {
 
 	struct executor *executor; // also under `lock`
 	bool opened, stream_over, executor_over;
-	struct error close_error; // why it ended; code NONE: in good order
 	bool link_ready[NEIGHBOUR_COUNT], link_over[NEIGHBOUR_COUNT];
-	uint64_t ended_ns, heartbeat_ns;
+	uint64_t arrived_ns, ended_ns, heartbeat_ns;
 
 	_Atomic(uint64_t) heard_ns; // from the coordinator
 	struct memory_use memory;   // written by the executor before `opened`
@@ -56,13 +56,49 @@ struct session_host {
 	struct metric *sessions_gauge, *sessions_total;
 };
 
-void session_count_error(struct session_host *host, enum error_code code);
+// host.c
+void host_add(struct session_host *host, struct session *session);
+void host_remove(struct session_host *host, struct session *session);
+void host_count_error(struct session_host *host, enum error_code code);
+struct session *host_find_token(struct session_host *host, const uint8_t *token);
+
+// events.c: posted from any thread.
+enum session_event_kind {
+	EVENT_ARRIVED,
+	EVENT_REQUEST,
+	EVENT_BROKEN, // a request that is none, or data that was refused
+	EVENT_HALF_CLOSED,
+	EVENT_STREAM_OVER,
+	EVENT_OPENED,
+	EVENT_FAILED,
+	EVENT_FINISHED,
+	EVENT_LINK_READY,
+	EVENT_LINK_LOST,
+	EVENT_LINK_OVER,
+};
+
+struct session_event {
+	struct event event;
+	enum session_event_kind kind;
+	struct session *session;
+	Penstock__V1__SessionRequest *request; // owned
+	struct error error;
+	uint64_t number; // parameters, or the step
+	bool flag;       // failed: lost a neighbour; finished: in good order; link lost: with an error
+	enum neighbour neighbour;
+};
+extern const struct link_events session_link_events; // `user` of both: the session
+extern const struct executor_events session_executor_events;
+
+// session.c: loop's thread.
+void session_handle_event(struct event *event); // frees it, and the session when it is over
+void session_tick(struct session *session, uint64_t now_ns);
 // Ends the session: tells the coordinator (error NULL or NONE: Closed), stops the executor and the links.
 void session_end(struct session *session, const struct error *error, bool lost, enum neighbour neighbour);
-struct session *session_find_token(struct session_host *host, const uint8_t *token);
 
 // inbound.c
 void inbound_tick(struct session_host *host, uint64_t now_ns);
+void inbound_drain(struct session_host *host); // ends those that belong to no session
 
 // reply.c: SessionResponses. Any thread.
 void reply_opened(struct session *session, uint64_t parameters);

@@ -1,0 +1,109 @@
+// A daemon's sessions: the list, what they count together, and the beat.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "stage_server/session/internal.h"
+
+static const struct metric_family sessions_family = {"penstock_sessions", "Sessions open now.", METRIC_GAUGE, 1.0};
+static const struct metric_family sessions_total_family = {"penstock_sessions_total", "Sessions opened.",
+							   METRIC_COUNTER, 1.0};
+static const struct metric_family errors_family = {"penstock_errors_total",
+						   "Sessions that ended with an error, and refused requests, by kind.",
+						   METRIC_COUNTER, 1.0};
+
+struct session_host *session_host_create(const struct session_host_options *options)
+{
+	struct session_host *host = calloc(1, sizeof(*host));
+	if (host == NULL)
+		return NULL;
+	host->options = *options;
+	host->sessions_gauge = metrics_series(options->metrics, &sessions_family, "");
+	host->sessions_total = metrics_series(options->metrics, &sessions_total_family, "");
+	return host;
+}
+
+void session_host_destroy(struct session_host *host)
+{
+	free(host);
+}
+
+void host_add(struct session_host *host, struct session *session)
+{
+	session->next = host->sessions;
+	host->sessions = session;
+	metric_set(host->sessions_gauge, ++host->count);
+	metric_add(host->sessions_total, 1);
+}
+
+void host_remove(struct session_host *host, struct session *session)
+{
+	struct session **place = &host->sessions;
+	while (*place != session)
+		place = &(*place)->next;
+	*place = session->next;
+	metric_set(host->sessions_gauge, --host->count);
+}
+
+void host_count_error(struct session_host *host, enum error_code code)
+{
+	char labels[64];
+	snprintf(labels, sizeof(labels), "code=\"%s\"", error_code_name(code));
+	metric_add(metrics_series(host->options.metrics, &errors_family, labels), 1);
+}
+
+struct session *host_find_token(struct session_host *host, const uint8_t *token)
+{
+	for (struct session *session = host->sessions; session != NULL; session = session->next) {
+		uint8_t difference = 0; // as long for a near miss as for a wild guess
+		for (int i = 0; i < PROTOCOL_TOKEN_BYTES; i++)
+			difference |= session->token[i] ^ token[i];
+		if (session->has_token && session->opened && session->state != SESSION_ENDED && difference == 0)
+			return session;
+	}
+	return NULL;
+}
+
+void session_host_tick(struct session_host *host)
+{
+	uint64_t now_ns = clock_now_ns();
+	for (struct session *session = host->sessions; session != NULL; session = session->next)
+		session_tick(session, now_ns);
+	inbound_tick(host, now_ns);
+}
+
+void session_host_drain(struct session_host *host)
+{
+	struct error error;
+	host->draining = true;
+	error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping");
+	for (struct session *session = host->sessions; session != NULL; session = session->next)
+		session_end(session, &error, false, NEIGHBOUR_PREVIOUS);
+	inbound_drain(host);
+}
+
+bool session_host_is_empty(const struct session_host *host)
+{
+	return host->sessions == NULL && host->inbound == NULL;
+}
+
+uint32_t session_host_count(const struct session_host *host)
+{
+	return host->count;
+}
+
+void session_host_list(struct session_host *host, void (*visit)(const struct session_summary *summary, void *user),
+		       void *user)
+{
+	for (struct session *session = host->sessions; session != NULL; session = session->next)
+		if (session->has_plan && session->state != SESSION_ENDED)
+			visit(
+				&(struct session_summary){
+					.job = session->job,
+					.model = session->plan.model.name,
+					.pipeline_stage = session->plan.pipeline_stage,
+					.step = session->executor != NULL ? executor_step(session->executor) : 0,
+					.memory_bytes = atomic_load(&session->reserved_bytes),
+				},
+				user);
+}
