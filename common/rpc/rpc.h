@@ -75,8 +75,7 @@ struct rpc_stream_events {
 // of it: [offset, offset + size) of it is sent. False when the stream is over, which `closed` reports.
 bool rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *header, struct buffer *payload, size_t offset,
 		     size_t size);
-size_t rpc_stream_queued_bytes(struct rpc_stream *stream); // accepted by rpc_stream_send and not yet taken by gRPC
-void rpc_stream_half_close(struct rpc_stream *stream);     // client: no more from here; sent after what is queued
+void rpc_stream_half_close(struct rpc_stream *stream); // client: no more from here; sent after what is queued
 // Server: ends the call, after what is queued. Client: the same as cancel. Later calls do nothing.
 void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const char *detail);
 void rpc_stream_cancel(struct rpc_stream *stream);      // now; `closed` still comes

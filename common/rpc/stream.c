@@ -14,7 +14,6 @@
 struct outgoing {
 	struct outgoing *next;
 	grpc_byte_buffer *message; // NULL: the end of this side
-	size_t bytes;
 };
 
 struct rpc_stream {
@@ -38,9 +37,9 @@ struct rpc_stream {
 	pthread_mutex_t lock; // the rest
 	struct outgoing *head, **tail;
 	struct outgoing *in_flight; // the one `send` is for
-	size_t queued_bytes;
-	uint32_t outstanding; // operations under way
-	bool over;            // nothing more is accepted for sending
+	uint32_t outstanding;       // operations under way
+	bool started;               // the initial metadata was handed to gRPC: what is queued may follow
+	bool over;                  // nothing more is accepted for sending
 	bool final_done;
 	enum rpc_status finish_status; // server: what finish said
 	char *finish_detail;
@@ -82,7 +81,6 @@ static struct outgoing *take_queue(struct rpc_stream *stream)
 	struct outgoing *queue = stream->head;
 	stream->head = NULL;
 	stream->tail = &stream->head;
-	stream->queued_bytes = 0;
 	return queue;
 }
 
@@ -221,7 +219,6 @@ static void send_next(struct rpc_stream *stream)
 	if (stream->head == NULL)
 		stream->tail = &stream->head;
 	stream->in_flight = outgoing;
-	stream->queued_bytes -= outgoing->bytes;
 	stream->outstanding++;
 	pthread_mutex_unlock(&stream->lock);
 
@@ -280,6 +277,14 @@ struct rpc_stream *stream_create(grpc_call *call, bool is_client)
 	return stream;
 }
 
+static void let_sends_follow(struct rpc_stream *stream)
+{
+	pthread_mutex_lock(&stream->lock);
+	stream->started = true;
+	pthread_mutex_unlock(&stream->lock);
+	send_next(stream);
+}
+
 void stream_start_client(struct rpc_stream *stream, const struct rpc_stream_events *events, void *user)
 {
 	stream->events = events;
@@ -299,6 +304,7 @@ void stream_start_client(struct rpc_stream *stream, const struct rpc_stream_even
 	// Counted beforehand, so that none of them can be the last while another has not begun.
 	rpc_stream_ref(stream);
 	start_batch(stream, start, 2, &stream->start);
+	let_sends_follow(stream);
 	start_batch(stream, &final, 1, &stream->final);
 	receive_next(stream);
 	rpc_stream_unref(stream);
@@ -315,8 +321,8 @@ void stream_start_server(struct rpc_stream *stream, void (*gone)(void *server), 
 	grpc_op final = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &stream->cancelled};
 	rpc_stream_ref(stream);
 	start_batch(stream, &start, 1, &stream->start);
+	let_sends_follow(stream);
 	start_batch(stream, &final, 1, &stream->final);
-	send_next(stream);
 	if (stream->events != NULL)
 		receive_next(stream);
 	else // refused by its handler, or forgotten by it
@@ -330,7 +336,14 @@ void rpc_stream_accept(struct rpc_stream *stream, const struct rpc_stream_events
 	stream->user = user;
 }
 
-static bool enqueue(struct rpc_stream *stream, grpc_byte_buffer *message, size_t bytes, bool ends)
+// How a side ends; a client's has neither.
+struct ending {
+	enum rpc_status status;
+	char *detail; // taken on success only
+};
+
+// Takes `message`; NULL with an ending. False when the stream is over already.
+static bool enqueue(struct rpc_stream *stream, grpc_byte_buffer *message, const struct ending *ending)
 {
 	struct outgoing *outgoing = malloc(sizeof(*outgoing));
 	if (outgoing == NULL) {
@@ -339,16 +352,19 @@ static bool enqueue(struct rpc_stream *stream, grpc_byte_buffer *message, size_t
 		rpc_stream_cancel(stream);
 		return false;
 	}
-	*outgoing = (struct outgoing){.message = message, .bytes = bytes};
+	*outgoing = (struct outgoing){.message = message};
 	pthread_mutex_lock(&stream->lock);
 	bool accepted = !stream->over;
 	if (accepted) {
 		*stream->tail = outgoing;
 		stream->tail = &outgoing->next;
-		stream->queued_bytes += bytes;
-		stream->over = ends;
 	}
-	bool started = stream->outstanding > 0; // before, sends wait: the initial metadata goes first
+	if (accepted && ending != NULL) {
+		stream->over = true;
+		stream->finish_status = ending->status;
+		stream->finish_detail = ending->detail;
+	}
+	bool started = stream->started;
 	pthread_mutex_unlock(&stream->lock);
 	if (!accepted)
 		outgoing_free(outgoing);
@@ -361,20 +377,12 @@ bool rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *header, 
 		     size_t size)
 {
 	grpc_byte_buffer *message = message_encode(header, payload, offset, size);
-	return enqueue(stream, message, grpc_byte_buffer_length(message), false);
-}
-
-size_t rpc_stream_queued_bytes(struct rpc_stream *stream)
-{
-	pthread_mutex_lock(&stream->lock);
-	size_t bytes = stream->queued_bytes;
-	pthread_mutex_unlock(&stream->lock);
-	return bytes;
+	return enqueue(stream, message, NULL);
 }
 
 void rpc_stream_half_close(struct rpc_stream *stream)
 {
-	enqueue(stream, NULL, 0, true);
+	enqueue(stream, NULL, &(struct ending){.status = RPC_OK});
 }
 
 void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const char *detail)
@@ -383,13 +391,9 @@ void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const 
 		rpc_stream_cancel(stream);
 		return;
 	}
-	pthread_mutex_lock(&stream->lock);
-	if (!stream->over) {
-		stream->finish_status = status;
-		stream->finish_detail = detail != NULL ? strdup(detail) : NULL;
-	}
-	pthread_mutex_unlock(&stream->lock);
-	enqueue(stream, NULL, 0, true);
+	struct ending ending = {status, detail != NULL ? strdup(detail) : NULL};
+	if (!enqueue(stream, NULL, &ending))
+		free(ending.detail);
 }
 
 void rpc_stream_cancel(struct rpc_stream *stream)
