@@ -94,7 +94,7 @@ void link_unref(struct link *link)
 	free(link);
 }
 
-// Reports the loss, once, and wakes whoever waits for a tensor.
+// Reports the loss, once, and wakes whoever waits for a tensor, or for a buffer that the neighbour will give no credit for.
 static void lose(struct link *link, const struct error *error)
 {
 	pthread_mutex_lock(&link->lock);
@@ -105,6 +105,7 @@ static void lose(struct link *link, const struct error *error)
 		link->options.events->lost(link, error, link->options.user);
 	pthread_mutex_unlock(&link->lock);
 	mailbox_lose(link->mailbox);
+	buffer_pool_close(link->pool);
 }
 
 static void give_credits(struct link *link, uint32_t tensors)
@@ -238,6 +239,16 @@ static bool connection_is_up(struct link *link, uint32_t connection)
 	return stands;
 }
 
+// We dialled it and have sent Open, which nobody has accepted yet.
+static bool waits_for_acceptance(struct link *link, uint32_t connection)
+{
+	pthread_mutex_lock(&link->lock);
+	const struct connection *c = &link->connection[connection];
+	bool waits = c->client != NULL && c->stream != NULL && !c->stands;
+	pthread_mutex_unlock(&link->lock);
+	return waits;
+}
+
 static bool handle_chunk(struct link *link, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
 			 const struct rpc_incoming *incoming, struct error *error)
 {
@@ -260,7 +271,7 @@ static bool handle(struct link *link, uint32_t connection, const Penstock__V1__E
 	bool stands = connection_is_up(link, connection);
 	switch (message->body_case) {
 	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED:
-		if (stands || link->connection[connection].client == NULL)
+		if (!waits_for_acceptance(link, connection))
 			return error_set(error, ERROR_PROTOCOL, "an acceptance that nobody asked for");
 		connection_stands(link, connection, false);
 		return true;

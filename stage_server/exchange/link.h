@@ -2,8 +2,8 @@
 // back by credits. The upstream stage opens the streams (link_dial); the downstream one is given them (link_adopt) when
 // somebody shows its token.
 //
-// Threads: create, dial, adopt, close and unref from the session's thread; send, receive and release from the executor's.
-// Events run on gRPC's threads, or inside link_dial.
+// Threads: dial, adopt, accept and close from the session's; create, send, receive and release from the executor's; ref
+// and unref from any. Events run on gRPC's threads, or inside link_dial, link_accept and link_close.
 #pragma once
 
 #include <stdatomic.h>
@@ -35,8 +35,6 @@ struct link_options {
 	void *user; // valid until `over`
 };
 
-struct link;
-
 // Allocates the mailbox and the pool of outgoing tensors. Returns owned.
 bool link_create(const struct link_options *options, struct link **ret_link, struct error *error);
 uint64_t link_bytes(const struct link_options *options); // what it allocates
@@ -52,7 +50,8 @@ void link_handle_message(struct link *link, struct rpc_stream *stream, uint32_t 
 			 const struct rpc_incoming *incoming);
 void link_handle_closed(struct link *link, uint32_t connection, enum rpc_status status, const char *detail);
 
-// A place for an outgoing tensor; waits for one that gRPC still sends. NULL once the link is closed. Returns owned.
+// A place for an outgoing tensor; waits for one that is still on its way out. NULL once the link is closed or the
+// neighbour is gone. Returns owned.
 struct buffer *link_take_buffer(struct link *link);
 // Takes `tensor`. Sent when the neighbour has given a credit; never blocks.
 void link_send(struct link *link, uint64_t step, uint32_t micro_batch, struct buffer *tensor);

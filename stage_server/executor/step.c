@@ -74,6 +74,11 @@ static enum step_result backward(struct executor *executor, uint32_t micro_batch
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
+static enum step_result lost(enum neighbour side)
+{
+	return side == NEIGHBOUR_PREVIOUS ? STEP_LOST_PREVIOUS : STEP_LOST_NEXT;
+}
+
 static enum step_result send(struct executor *executor, enum neighbour side, uint64_t step, uint32_t micro_batch,
 			     struct error *error)
 {
@@ -83,7 +88,7 @@ static enum step_result send(struct executor *executor, enum neighbour side, uin
 	struct buffer *buffer = link_take_buffer(executor->links[side]);
 	count_time(&executor->report.wait_ns[side], begin);
 	if (buffer == NULL)
-		return STEP_STOPPED;
+		return atomic_load(&executor->stopped) ? STEP_STOPPED : lost(side);
 	begin = clock_now_ns();
 	bool ok = side == NEIGHBOUR_NEXT
 			  ? executor->ops->read_output(executor->program, slot_of(executor, micro_batch),
@@ -107,7 +112,7 @@ static enum step_result receive(struct executor *executor, enum neighbour side, 
 	if (status == MAILBOX_CLOSED)
 		return STEP_STOPPED;
 	if (status == MAILBOX_LOST)
-		return side == NEIGHBOUR_PREVIOUS ? STEP_LOST_PREVIOUS : STEP_LOST_NEXT;
+		return lost(side);
 	begin = clock_now_ns();
 	bool ok = side == NEIGHBOUR_PREVIOUS
 			  ? executor->ops->write_input(executor->program, slot_of(executor, micro_batch), values, error)

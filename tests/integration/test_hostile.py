@@ -1,6 +1,7 @@
 """Peers that break the wire's rules, written against the protocol with another gRPC: after each of them the daemon
 still serves, and nothing of its memory is held. Needs grpcio and protoc."""
 
+import concurrent.futures
 import contextlib
 import os
 import queue
@@ -9,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -68,6 +70,28 @@ class Stream:
     def close(self):
         self.call.cancel()
         self.requests.put(None)
+
+
+class SilentNeighbour:
+    """A next stage that accepts every link, gives no credit and reads no tensor, until it leaves in good order."""
+
+    def __init__(self):
+        self.leave = threading.Event()
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+        self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("penstock.v1.StageServer", {
+            "Exchange": grpc.stream_stream_rpc_method_handler(self.exchange, pb.ExchangeMessage.FromString,
+                                                              pb.ExchangeMessage.SerializeToString)})])
+        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def exchange(self, requests, context):
+        next(requests)
+        yield pb.ExchangeMessage(accepted=pb.ExchangeAccepted())
+        self.leave.wait(60 * harness.PATIENCE)
+
+    def stop(self):
+        self.leave.set()
+        self.server.stop(None)
 
 
 class Refused(Exception):
@@ -311,10 +335,35 @@ class Hostile(harness.TestCase):
         link.call.cancel()
         self.refused(session, "link to the previous stage", "step_report")
 
+    def step_with_a_neighbour_that_takes_nothing(self):
+        """The daemon is stage 0 and has computed what its next stage will not take: one tensor waits for a credit, the
+        other for a place to wait in."""
+        neighbour = SilentNeighbour()
+        self.addCleanup(neighbour.stop)
+        message = self.open_message(0, 2)
+        del message.open.plan.instructions[:]
+        message.open.plan.instructions.extend(pb.Instruction(kind=kind, micro_batch=b) for kind, b in [
+            (1, 0), (2, 0), (6, 0), (1, 1), (2, 1), (6, 1), (9, 0), (3, 0), (9, 1), (3, 1), (10, 0), (11, 0)])
+        message.open.plan.slots = 2
+        session = self.session()
+        session.send(message)
+        session.answers("opened")
+        session.send(pb.SessionRequest(connect=pb.Connect(next_address=neighbour.address, next_link_token=self.token)))
+        session.answers("ready")
+        session.send(pb.SessionRequest(run_step=pb.RunStep(learning_rate=0.1)))
+        for b in range(2):
+            session.send(pb.SessionRequest(batch=pb.Batch(kind=1, micro_batch=b), payload=bytes(2 * 3 * 8 * 8)))
+        return session, neighbour
+
     def test_peer_that_never_reads_does_not_stop_the_daemon(self):
-        self.linked()  # and is closed only at the end
+        self.step_with_a_neighbour_that_takes_nothing()  # which is closed only at the end
         self.assertEqual(self.daemon.get("/livez"), "ok\n")
         self.train("-H", self.hostfile([self.daemon]), "--steps", 1)
+
+    def test_peer_that_leaves_before_it_took_the_tensors_ends_the_job(self):
+        session, neighbour = self.step_with_a_neighbour_that_takes_nothing()
+        neighbour.leave.set()
+        self.refused(session, "the next stage is gone", "step_report")
 
     # ---- The port itself
 
@@ -330,12 +379,29 @@ class Hostile(harness.TestCase):
         for connection in half_open:
             connection.close()
 
-    def test_coordinator_that_falls_silent_loses_its_lease(self):
-        stream = self.opened()
+    def test_whoever_falls_silent_is_sent_away(self):
         begin = time.monotonic()
-        self.refused(stream, "silent", "step_report")
+        coordinator, beginner, neighbour = self.opened(), self.session(), self.exchange()
+        question = self.channel().stream_unary("/penstock.v1.StageServer/Describe").future(iter(queue.Queue().get, None))
+        threading.Thread(target=lambda: [time.sleep(1) or beginner.send(pb.SessionRequest(heartbeat=pb.Heartbeat()))
+                                         for _ in range(12)], daemon=True).start()
+        self.refused(coordinator, "silent", "step_report")
         self.assertGreater(time.monotonic() - begin, 7)
         self.daemon.wait_until_free(5)
+        self.refused(beginner, "no Open came")
+        self.assertEqual(neighbour.end()[0], grpc.StatusCode.DEADLINE_EXCEEDED)
+        self.assertEqual(question.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+
+    def test_calls_that_ask_nothing_do_not_hold_up_the_daemons_end(self):
+        daemon = self.start_daemons(1)[0]
+        with grpc.insecure_channel(daemon.address) as channel:
+            Stream(channel, "Exchange")
+            Stream(channel, "Session")
+            channel.stream_unary("/grpc.health.v1.Health/Watch").future(iter(queue.Queue().get, None))
+            channel.unary_unary("/penstock.v1.StageServer/Describe")(b"", timeout=10)
+            begin = time.monotonic()
+            self.assertEqual(daemon.stop(), 0)
+            self.assertLess(time.monotonic() - begin, 4 * harness.PATIENCE)
 
     def test_unknown_method_is_unimplemented(self):
         with self.assertRaises(grpc.RpcError) as caught:
