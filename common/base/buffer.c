@@ -1,10 +1,13 @@
 // Reference-counted bytes and pools of them. See buffer.h.
 #include "common/base/buffer.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/base/clock.h"
 
 enum { BUFFER_ALIGNMENT = 64 };
 
@@ -13,7 +16,7 @@ struct buffer_pool {
 	pthread_cond_t returned;
 	struct buffer *free_list;
 	uint32_t outstanding; // buffers taken and not yet back
-	uint32_t waiting;     // threads inside buffer_pool_take
+	uint32_t waiting;     // threads inside buffer_pool_take and buffer_pool_take_within
 	bool closed;
 	bool destroyed; // the owner let go: the last buffer back, or the last waiter out, frees the pool
 };
@@ -90,8 +93,8 @@ struct buffer_pool *buffer_pool_create(size_t size, uint32_t count)
 	struct buffer_pool *pool = calloc(1, sizeof(*pool));
 	if (pool == NULL)
 		return NULL;
+	clock_condition_init(&pool->returned);
 	pthread_mutex_init(&pool->mutex, NULL);
-	pthread_cond_init(&pool->returned, NULL);
 	for (uint32_t i = 0; i < count; i++) {
 		struct buffer *buffer = buffer_create(size);
 		if (buffer == NULL) {
@@ -117,12 +120,15 @@ static struct buffer *pool_take_locked(struct buffer_pool *pool)
 	return buffer;
 }
 
-struct buffer *buffer_pool_take(struct buffer_pool *pool)
+// `until` NULL: as long as it takes.
+static struct buffer *take_until(struct buffer_pool *pool, const struct timespec *until)
 {
 	pthread_mutex_lock(&pool->mutex);
 	pool->waiting++;
-	while (!pool->closed && pool->free_list == NULL)
-		pthread_cond_wait(&pool->returned, &pool->mutex);
+	bool late = false;
+	while (!pool->closed && pool->free_list == NULL && !late)
+		late = (until == NULL ? pthread_cond_wait(&pool->returned, &pool->mutex)
+				      : pthread_cond_timedwait(&pool->returned, &pool->mutex, until)) == ETIMEDOUT;
 	pool->waiting--;
 	struct buffer *buffer = pool_take_locked(pool);
 	bool last = pool_is_unused_locked(pool);
@@ -132,12 +138,15 @@ struct buffer *buffer_pool_take(struct buffer_pool *pool)
 	return buffer;
 }
 
-struct buffer *buffer_pool_try_take(struct buffer_pool *pool)
+struct buffer *buffer_pool_take(struct buffer_pool *pool)
 {
-	pthread_mutex_lock(&pool->mutex);
-	struct buffer *buffer = pool_take_locked(pool);
-	pthread_mutex_unlock(&pool->mutex);
-	return buffer;
+	return take_until(pool, NULL);
+}
+
+struct buffer *buffer_pool_take_within(struct buffer_pool *pool, uint32_t limit_ms)
+{
+	struct timespec until = clock_after_ms(limit_ms);
+	return take_until(pool, &until);
 }
 
 void buffer_pool_close(struct buffer_pool *pool)

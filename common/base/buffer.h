@@ -25,8 +25,8 @@ struct buffer_pool;
 struct buffer_pool *buffer_pool_create(size_t size, uint32_t count);
 // Waits until the pool has a free buffer; NULL once buffer_pool_close was called. Returns owned.
 struct buffer *buffer_pool_take(struct buffer_pool *pool);
-// Never waits: NULL when all are in use or the pool is closed. Returns owned.
-struct buffer *buffer_pool_try_take(struct buffer_pool *pool);
+// Waits no longer than `limit_ms` (0: not at all); NULL then, and when the pool is closed. Returns owned.
+struct buffer *buffer_pool_take_within(struct buffer_pool *pool, uint32_t limit_ms);
 void buffer_pool_close(struct buffer_pool *pool); // wakes every waiter; does not block
 // Closes; memory goes when the last buffer has come back, which may be after this returns. Takes NULL.
 void buffer_pool_destroy(struct buffer_pool *pool);

@@ -63,7 +63,7 @@ void rpc_incoming_copy_payload(const struct rpc_incoming *incoming, void *destin
 struct rpc_stream;
 
 struct rpc_stream_events {
-	// A message came. The next is read when this returns.
+	// A message came. The next is read when this returns, unless it held the stream.
 	void (*message)(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user);
 	// The peer will send no more (server side only; optional: the default does nothing).
 	void (*half_closed)(struct rpc_stream *stream, void *user);
@@ -80,6 +80,10 @@ void rpc_stream_half_close(struct rpc_stream *stream); // client: no more from h
 void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const char *detail);
 void rpc_stream_cancel(struct rpc_stream *stream);      // now; `closed` still comes
 const char *rpc_stream_peer(struct rpc_stream *stream); // "ipv4:127.0.0.1:4711", for logs; lives as long as the stream
+// From a message callback: the next message is read only after rpc_stream_resume, so that the peer is held back. Whoever
+// holds must resume, also when the call is over: `closed` waits for it.
+void rpc_stream_hold(struct rpc_stream *stream);
+void rpc_stream_resume(struct rpc_stream *stream); // does nothing when it is not held
 void rpc_stream_ref(struct rpc_stream *stream);
 // The stream is freed when `closed` has returned and every reference (the starter holds one) is gone.
 void rpc_stream_unref(struct rpc_stream *stream); // takes NULL

@@ -39,6 +39,7 @@ struct rpc_stream {
 	struct outgoing *in_flight; // the one `send` is for
 	uint32_t outstanding;       // operations under way
 	bool started;               // the initial metadata was handed to gRPC: what is queued may follow
+	bool held, receive_waits;   // no message is read now; and one would have been
 	bool over;                  // nothing more is accepted for sending
 	bool final_done;
 	enum rpc_status finish_status; // server: what finish said
@@ -183,7 +184,28 @@ static void receive_complete(struct operation *operation, bool ok)
 	stream->events->message(stream, &incoming, stream->user);
 	grpc_byte_buffer_destroy(stream->incoming);
 	stream->incoming = NULL;
-	receive_next(stream);
+	pthread_mutex_lock(&stream->lock);
+	bool held = stream->receive_waits = stream->held;
+	pthread_mutex_unlock(&stream->lock);
+	if (!held)
+		receive_next(stream);
+}
+
+void rpc_stream_hold(struct rpc_stream *stream)
+{
+	pthread_mutex_lock(&stream->lock);
+	stream->held = true;
+	pthread_mutex_unlock(&stream->lock);
+}
+
+void rpc_stream_resume(struct rpc_stream *stream)
+{
+	pthread_mutex_lock(&stream->lock);
+	bool waits = stream->receive_waits;
+	stream->held = stream->receive_waits = false;
+	pthread_mutex_unlock(&stream->lock);
+	if (waits)
+		receive_next(stream);
 }
 
 static void send_complete(struct operation *operation, bool ok)

@@ -34,17 +34,17 @@ static void create_size_that_wraps_gives_null(void **state)
 static void unref_last_reference_returns_to_the_pool(void **state)
 {
 	struct buffer_pool *pool = buffer_pool_create(100, 2);
-	struct buffer *a = buffer_pool_try_take(pool), *b = buffer_pool_try_take(pool);
+	struct buffer *a = buffer_pool_take_within(pool, 0), *b = buffer_pool_take_within(pool, 0);
 	assert_non_null(a);
 	assert_non_null(b);
 	assert_ptr_not_equal(a, b);
 	assert_int_equal(a->size, 100);
-	assert_null(buffer_pool_try_take(pool));
+	assert_null(buffer_pool_take_within(pool, 0));
 	assert_ptr_equal(buffer_ref(a), a);
 	buffer_unref(a);
-	assert_null(buffer_pool_try_take(pool)); // one reference is left
+	assert_null(buffer_pool_take_within(pool, 0)); // one reference is left
 	buffer_unref(a);
-	assert_ptr_equal(buffer_pool_try_take(pool), a);
+	assert_ptr_equal(buffer_pool_take_within(pool, 0), a);
 	buffer_unref(a);
 	buffer_unref(b);
 	buffer_pool_destroy(pool);
@@ -66,7 +66,7 @@ static void close_pool_gives_no_more(void **state)
 {
 	struct buffer_pool *pool = buffer_pool_create(64, 2);
 	buffer_pool_close(pool);
-	assert_null(buffer_pool_try_take(pool));
+	assert_null(buffer_pool_take_within(pool, 0));
 	assert_null(buffer_pool_take(pool));
 	buffer_pool_destroy(pool);
 }

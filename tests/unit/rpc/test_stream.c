@@ -208,6 +208,37 @@ static void rpc_stream_echo_comes_back_in_order_over_unix_socket(void **state)
 	echo_over(addresses[1]);
 }
 
+static void check_echo_and_hold(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
+{
+	rpc_stream_hold(stream);
+	check_echo(stream, incoming, user);
+}
+
+static void rpc_stream_hold_keeps_back_the_next_message_until_resume(void **state)
+{
+	static const struct rpc_stream_events events = {.message = check_echo_and_hold, .closed = witness_closed};
+	struct rpc_client *client = connect_to(addresses[0]);
+	struct rpc_stream *stream = rpc_client_stream(client, ECHO, 0, &events, &client_side);
+	send_some(stream, 3, 1000);
+	for (uint32_t messages = 1; messages < 3; messages++) {
+		wait_for(&client_side, messages, 0);
+		// A whole call more on the same connection: time for a message that is not kept back.
+		Penstock__V1__ExchangeMessage request = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
+		ProtobufCMessage *response = NULL;
+		assert_true(rpc_client_call(client, ECHO, 5000, &request.base,
+					    &penstock__v1__exchange_message__descriptor, &response, NULL));
+		protobuf_c_message_free_unpacked(response, NULL);
+		assert_int_equal(client_side.messages, messages);
+		rpc_stream_resume(stream);
+	}
+	wait_for(&client_side, 3, 0);
+	rpc_stream_cancel(stream);
+	rpc_stream_resume(stream); // held by the third
+	wait_for(&client_side, 3, 1);
+	rpc_stream_unref(stream);
+	rpc_client_destroy(client);
+}
+
 static void rpc_stream_cancel_closes_both_sides_once(void **state)
 {
 	struct rpc_client *client = connect_to(addresses[0]);
@@ -317,6 +348,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rpc_stream_echo_comes_back_in_order_over_tcp),
 		cmocka_unit_test(rpc_stream_echo_comes_back_in_order_over_unix_socket),
+		cmocka_unit_test(rpc_stream_hold_keeps_back_the_next_message_until_resume),
 		cmocka_unit_test(rpc_stream_cancel_closes_both_sides_once),
 		cmocka_unit_test(rpc_stream_refused_call_reports_status_and_words),
 		cmocka_unit_test(rpc_server_unknown_method_is_unimplemented),
