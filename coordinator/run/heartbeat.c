@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/base/clock.h"
 #include "common/rpc/protocol.h"
 
 struct heartbeat {
@@ -21,12 +21,7 @@ struct heartbeat {
 // False when it was stopped meanwhile.
 static bool sleep_a_beat(struct heartbeat *heartbeat)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += PROTOCOL_HEARTBEAT_MS / 1000;
-	until.tv_nsec += PROTOCOL_HEARTBEAT_MS % 1000 * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
+	struct timespec until = clock_after_ms(PROTOCOL_HEARTBEAT_MS);
 	pthread_mutex_lock(&heartbeat->lock);
 	while (!heartbeat->stopped &&
 	       pthread_cond_timedwait(&heartbeat->changed, &heartbeat->lock, &until) != ETIMEDOUT)
@@ -54,11 +49,7 @@ bool heartbeat_start(struct stage_session *const *sessions, uint32_t count, stru
 	heartbeat->sessions = sessions;
 	heartbeat->count = count;
 	pthread_mutex_init(&heartbeat->lock, NULL);
-	pthread_condattr_t attributes;
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&heartbeat->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	clock_condition_init(&heartbeat->changed);
 	int status = pthread_create(&heartbeat->thread, NULL, heartbeat_thread, heartbeat);
 	if (status != 0) {
 		pthread_cond_destroy(&heartbeat->changed);

@@ -1,8 +1,6 @@
 // What job.c (the line from open to close), steps.c (the steps) and parameters.c (load and save) share.
 #pragma once
 
-#include <pthread.h>
-
 #include "common/rpc/protocol.h"
 #include "coordinator/run/heartbeat.h"
 #include "coordinator/run/job.h"
@@ -21,12 +19,10 @@ struct job {
 	uint64_t step; // the first one not done: for messages
 	bool running;  // steps were ordered
 
-	// Saving; gRPC's threads write.
-	pthread_mutex_t save_lock;
+	// Saving.
 	struct safetensors_writer *writer;
 	struct safetensors_entry *entries;
 	uint32_t entry_count;
-	struct error save_error; // the first; code NONE until then
 };
 
 // Waits for the next event of any stage; notices silence. NULL with an error when the job is over: a
@@ -37,10 +33,10 @@ bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase w
 		      void (*take)(struct job *job, uint32_t stage, const Penstock__V1__SessionResponse *response),
 		      struct error *error);
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error);
+// False with an error when it was interrupted, or a stage is silent: for those who wait for something else than an event.
+bool job_check_pulse(struct job *job, struct error *error);
 
 bool steps_run(struct job *job, struct error *error);               // steps.c
 bool parameters_load(struct job *job, struct error *error);         // parameters.c
 bool parameters_prepare_save(struct job *job, struct error *error); // before anything runs: is there a place for them?
 bool parameters_save(struct job *job, struct error *error);
-void parameters_saved(void *user, uint32_t stage, const Penstock__V1__SavedParameter *parameter,
-		      const struct rpc_incoming *incoming);

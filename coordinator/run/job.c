@@ -1,4 +1,4 @@
-// A job from open to close, and the search for the culprit when something breaks.
+// A job from open to close.
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "common/base/clock.h"
+#include "coordinator/run/culprit.h"
 #include "coordinator/run/internal.h"
 
 enum {
@@ -21,73 +22,7 @@ void job_interrupt(void)
 	interrupted = 1;
 }
 
-// ---- What went wrong, and where
-
-// How well an event explains the job's end; the largest wins, the first among equals.
-enum blame { BLAME_NOTHING, BLAME_LOST_PEER, BLAME_STREAM, BLAME_FAILED };
-
-struct culprit {
-	enum blame blame;
-	uint32_t stage;
-	struct error error;
-	uint64_t step;
-	bool has_step;
-};
-
-static void accuse(struct culprit *culprit, const struct stage_event *event, bool *has_spoken)
-{
-	const Penstock__V1__SessionResponse *response = event->response;
-	if (response == NULL) {
-		// A daemon that was lost without a word explains its neighbours' broken links; the end of a call whose
-		// stage said why explains nothing more.
-		if (BLAME_STREAM > culprit->blame && !has_spoken[event->stage])
-			*culprit = (struct culprit){BLAME_STREAM, event->stage, event->error, 0, false};
-		return;
-	}
-	if (response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED)
-		return;
-	const Penstock__V1__Failed *failed = response->failed;
-	has_spoken[event->stage] = true;
-	enum blame blame = failed->lost_peer ? BLAME_LOST_PEER : BLAME_FAILED;
-	if (blame <= culprit->blame)
-		return;
-	culprit->blame = blame;
-	culprit->stage = event->stage;
-	culprit->step = failed->step;
-	culprit->has_step = true;
-	bool known = failed->code > ERROR_NONE && failed->code <= ERROR_CANCELLED;
-	error_set(&culprit->error, known ? (enum error_code)failed->code : ERROR_FAILED, "%s", failed->message);
-}
-
-// The first sign of trouble may be a symptom. Listens a little longer: the stage where it began may still say so.
-static bool find_culprit(struct job *job, struct stage_event *first, struct error *error)
-{
-	struct culprit culprit = {.blame = BLAME_NOTHING};
-	bool has_spoken[SCHEDULE_MAXIMUM_STAGES] = {false};
-	uint64_t begin = clock_now_ns();
-	struct stage_event *event = first;
-	while (culprit.blame < BLAME_FAILED) {
-		if (event != NULL)
-			accuse(&culprit, event, has_spoken);
-		stage_event_free(event);
-		uint64_t passed_ms = (clock_now_ns() - begin) / 1000000;
-		if (passed_ms >= BLAME_MS || culprit.blame == BLAME_FAILED)
-			break;
-		event = stage_events_take(job->events, (uint32_t)(BLAME_MS - passed_ms));
-	}
-	const char *address = stage_session_address(job->sessions[culprit.stage]);
-	*error = culprit.error;
-	if (culprit.blame == BLAME_STREAM && error->code == ERROR_UNREACHABLE)
-		return error_wrap(error,
-				  job->running ? "stage %u on %s was lost at step %" PRIu64
-					       : "stage %u on %s cannot be reached",
-				  culprit.stage, address, job->step);
-	if (job->running)
-		return error_wrap(error, "stage %u on %s, step %" PRIu64, culprit.stage, address, job->step);
-	return error_wrap(error, "stage %u on %s", culprit.stage, address);
-}
-
-static bool check_pulse(struct job *job, struct error *error)
+bool job_check_pulse(struct job *job, struct error *error)
 {
 	if (interrupted)
 		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
@@ -102,10 +37,28 @@ static bool check_pulse(struct job *job, struct error *error)
 	return true;
 }
 
+// Listens a little longer than the first sign of trouble (taken): the stage where it began may still say so.
+static void find_culprit(struct job *job, struct stage_event *first, struct error *error)
+{
+	struct culprit culprit = {.blame = BLAME_NOTHING};
+	uint64_t begin = clock_now_ns();
+	struct stage_event *event = first;
+	for (;;) {
+		if (event != NULL)
+			culprit_accuse(&culprit, event);
+		stage_event_free(event);
+		uint64_t passed_ms = (clock_now_ns() - begin) / 1000000;
+		if (culprit.blame == BLAME_FAILED || passed_ms >= BLAME_MS)
+			break;
+		event = stage_events_take(job->events, (uint32_t)(BLAME_MS - passed_ms));
+	}
+	culprit_explain(&culprit, job->options.addresses, job->stages, job->running, job->step, error);
+}
+
 struct stage_event *job_next_event(struct job *job, struct error *error)
 {
 	for (;;) {
-		if (!check_pulse(job, error))
+		if (!job_check_pulse(job, error))
 			return NULL;
 		struct stage_event *event = stage_events_take(job->events, WAIT_MS);
 		if (event == NULL)
@@ -148,11 +101,8 @@ bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase w
 
 static bool open_stage(struct job *job, uint32_t s, struct error *error)
 {
-	struct stage_session_options options = {.stage = s,
-						.address = job->options.addresses[s],
-						.events = job->events,
-						.saved = parameters_saved,
-						.user = job};
+	struct stage_session_options options = {
+		.stage = s, .address = job->options.addresses[s], .events = job->events};
 	if (getrandom(job->tokens[s], PROTOCOL_TOKEN_BYTES, 0) != PROTOCOL_TOKEN_BYTES)
 		return error_set(error, ERROR_FAILED, "no random bytes for a link's token: %m");
 	if (!stage_session_create(&options, &job->sessions[s], error))
@@ -229,7 +179,6 @@ static void destroy(struct job *job)
 		stage_session_destroy(job->sessions[s]);
 	stage_events_destroy(job->events);
 	safetensors_writer_abort(job->writer);
-	pthread_mutex_destroy(&job->save_lock);
 	free(job->sessions);
 	free(job->tokens);
 	free(job->entries);
@@ -238,7 +187,6 @@ static void destroy(struct job *job)
 bool job_run(const struct job_options *options, struct error *error)
 {
 	struct job job = {.options = *options, .plan = options->plan, .stages = options->plan->options.pipeline_size};
-	pthread_mutex_init(&job.save_lock, NULL);
 	job.events = stage_events_create();
 	job.sessions = calloc(job.stages, sizeof(*job.sessions));
 	job.tokens = calloc(job.stages, sizeof(*job.tokens));

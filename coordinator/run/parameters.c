@@ -5,7 +5,10 @@
 
 #include "coordinator/run/internal.h"
 
-enum { LOAD_BUFFERS = 8 }; // chunks that may be on their way at once
+enum {
+	LOAD_BUFFERS = 8,    // chunks that may be on their way at once
+	CHUNK_WAIT_MS = 200, // for one of them, before looking at silence and interrupts
+};
 
 static bool same_shape(const struct parameter *parameter, const struct safetensors_entry *entry)
 {
@@ -52,7 +55,18 @@ bool job_check_load(const struct plan *plan, const struct safetensors *file, str
 
 // ---- Load
 
-static void load_one(struct job *job, struct stage_session *session, uint32_t index, struct buffer_pool *pool)
+// A chunk that is not on its way; NULL with an error when the job is over before one comes back.
+static struct buffer *take_chunk(struct job *job, struct buffer_pool *pool, struct error *error)
+{
+	struct buffer *chunk;
+	while ((chunk = buffer_pool_take_within(pool, CHUNK_WAIT_MS)) == NULL)
+		if (!job_check_pulse(job, error))
+			return NULL;
+	return chunk;
+}
+
+static bool load_one(struct job *job, struct stage_session *session, uint32_t index, struct buffer_pool *pool,
+		     struct error *error)
 {
 	struct parameter parameter;
 	model_parameter(&job->plan->model, index, &parameter);
@@ -63,42 +77,47 @@ static void load_one(struct job *job, struct stage_session *session, uint32_t in
 		uint64_t size = entry->size_bytes - offset;
 		if (size > PROTOCOL_PARAMETER_CHUNK_BYTES)
 			size = PROTOCOL_PARAMETER_CHUNK_BYTES;
-		// Comes back when it is sent, and also when the call broke.
-		struct buffer *chunk = buffer_pool_take(pool);
+		struct buffer *chunk = take_chunk(job, pool, error);
+		if (chunk == NULL)
+			return false;
 		memcpy(chunk->data, values + offset, size);
 		stage_session_load(session, parameter.name, parameter.dimensions, parameter.rank, offset, chunk, size);
 		buffer_unref(chunk);
 	}
+	return true;
 }
 
-// Sends the stage's next parameter; false when it has them all.
-static bool load_next(struct job *job, uint32_t stage, uint32_t *next, struct buffer_pool *pool)
+// Sends the stage's next parameter; *ret_done when it has them all.
+static bool load_next(struct job *job, uint32_t stage, uint32_t *next, struct buffer_pool *pool, bool *ret_done,
+		      struct error *error)
 {
-	if (*next == model_first_parameter(&job->plan->model, job->plan->stages[stage].end_layer))
-		return false;
-	load_one(job, job->sessions[stage], (*next)++, pool);
-	return true;
+	*ret_done = *next == model_first_parameter(&job->plan->model, job->plan->stages[stage].end_layer);
+	return *ret_done || load_one(job, job->sessions[stage], (*next)++, pool, error);
 }
 
 // All stages at once, each parameter when the stage has the one before. `next` is [stages].
 static bool load_all(struct job *job, uint32_t *next, struct buffer_pool *pool, struct error *error)
 {
 	uint32_t loading = 0;
+	bool done;
 	for (uint32_t s = 0; s < job->stages; s++) {
 		next[s] = model_first_parameter(&job->plan->model, job->plan->stages[s].first_layer);
-		loading += load_next(job, s, &next[s], pool);
+		if (!load_next(job, s, &next[s], pool, &done, error))
+			return false;
+		loading += !done;
 	}
 	while (loading > 0) {
 		struct stage_event *event = job_next_event(job, error);
 		if (event == NULL)
 			return false;
-		bool ok = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_LOADED ||
-			  job_unexpected(job, event, error);
-		if (ok)
-			loading -= !load_next(job, event->stage, &next[event->stage], pool);
+		uint32_t s = event->stage;
+		bool ok = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_LOADED
+				  ? load_next(job, s, &next[s], pool, &done, error)
+				  : job_unexpected(job, event, error);
 		stage_event_free(event);
 		if (!ok)
 			return false;
+		loading -= done;
 	}
 	return true;
 }
@@ -128,36 +147,18 @@ static struct safetensors_entry *find_entry(struct job *job, const char *name, u
 	return NULL;
 }
 
-static void write_chunk(struct job *job, const Penstock__V1__SavedParameter *parameter,
-			const struct rpc_incoming *incoming)
+static bool write_chunk(struct job *job, const struct stage_event *event, struct error *error)
 {
+	const Penstock__V1__SavedParameter *parameter = event->response->saved_parameter;
+	size_t size = event->payload->size;
 	uint32_t index;
-	size_t size = rpc_incoming_payload_size(incoming);
 	const struct safetensors_entry *entry = find_entry(job, parameter->name, &index);
 	if (entry == NULL || parameter->offset_bytes > entry->size_bytes ||
-	    size > entry->size_bytes - parameter->offset_bytes) {
-		error_set(&job->save_error, ERROR_PROTOCOL, "a chunk of %.80s that has no place in the model",
-			  parameter->name);
-		return;
-	}
-	struct buffer *values = buffer_create(size);
-	if (values == NULL) {
-		error_set(&job->save_error, ERROR_FAILED, "out of memory");
-		return;
-	}
-	rpc_incoming_copy_payload(incoming, values->data);
-	safetensors_writer_put(job->writer, index, parameter->offset_bytes, values->data, size, &job->save_error);
-	buffer_unref(values);
-}
-
-void parameters_saved(void *user, uint32_t stage, const Penstock__V1__SavedParameter *parameter,
-		      const struct rpc_incoming *incoming)
-{
-	struct job *job = user;
-	pthread_mutex_lock(&job->save_lock);
-	if (job->writer != NULL && job->save_error.code == ERROR_NONE)
-		write_chunk(job, parameter, incoming);
-	pthread_mutex_unlock(&job->save_lock);
+	    size > entry->size_bytes - parameter->offset_bytes)
+		return error_set(error, ERROR_PROTOCOL,
+				 "stage %u on %s: a chunk of %.80s that has no place in the model", event->stage,
+				 stage_session_address(job->sessions[event->stage]), parameter->name);
+	return safetensors_writer_put(job->writer, index, parameter->offset_bytes, event->payload->data, size, error);
 }
 
 // The file and its space are claimed before the first step: a run that could not be saved is not begun.
@@ -184,11 +185,38 @@ bool parameters_prepare_save(struct job *job, struct error *error)
 		free(entries);
 		return error_wrap(error, "--save");
 	}
-	pthread_mutex_lock(&job->save_lock);
 	job->entries = entries;
 	job->entry_count = count;
 	job->writer = writer;
-	pthread_mutex_unlock(&job->save_lock);
+	return true;
+}
+
+// `saved` when the stage has sent everything.
+static bool take_saved(struct job *job, const struct stage_event *event, bool *ret_saved, struct error *error)
+{
+	*ret_saved = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED;
+	if (*ret_saved)
+		return true;
+	if (event->response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER)
+		return job_unexpected(job, event, error);
+	bool ok = write_chunk(job, event, error);
+	stage_session_resume(job->sessions[event->stage]);
+	return ok;
+}
+
+static bool receive_all(struct job *job, struct error *error)
+{
+	for (uint32_t s = 0; s < job->stages; s++)
+		stage_session_save(job->sessions[s]);
+	for (uint32_t missing = job->stages; missing > 0;) {
+		bool saved = false;
+		struct stage_event *event = job_next_event(job, error);
+		bool ok = event != NULL && take_saved(job, event, &saved, error);
+		stage_event_free(event);
+		if (!ok)
+			return false;
+		missing -= saved;
+	}
 	return true;
 }
 
@@ -196,17 +224,9 @@ bool parameters_save(struct job *job, struct error *error)
 {
 	if (job->options.save == NULL)
 		return true;
-	for (uint32_t s = 0; s < job->stages; s++)
-		stage_session_save(job->sessions[s]);
-	bool ok = job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED, NULL, error);
-	pthread_mutex_lock(&job->save_lock);
+	bool ok = receive_all(job, error);
 	struct safetensors_writer *writer = job->writer;
 	job->writer = NULL;
-	if (ok && job->save_error.code != ERROR_NONE) {
-		*error = job->save_error;
-		ok = false;
-	}
-	pthread_mutex_unlock(&job->save_lock);
 	if (ok)
 		return safetensors_writer_finish(writer, error);
 	safetensors_writer_abort(writer);

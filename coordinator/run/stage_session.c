@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -24,11 +23,7 @@ struct stage_events *stage_events_create(void)
 	struct stage_events *events = calloc(1, sizeof(*events));
 	if (events == NULL)
 		return NULL;
-	pthread_condattr_t attributes;
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&events->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	clock_condition_init(&events->changed);
 	pthread_mutex_init(&events->lock, NULL);
 	events->last = &events->first;
 	return events;
@@ -40,6 +35,7 @@ void stage_event_free(struct stage_event *event)
 		return;
 	if (event->response != NULL)
 		penstock__v1__session_response__free_unpacked(event->response, NULL);
+	buffer_unref(event->payload);
 	free(event);
 }
 
@@ -75,14 +71,7 @@ static void push(struct stage_events *events, const struct stage_event *event)
 
 struct stage_event *stage_events_take(struct stage_events *events, uint32_t limit_ms)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += limit_ms / 1000;
-	until.tv_nsec += (long)(limit_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	struct timespec until = clock_after_ms(limit_ms);
 	pthread_mutex_lock(&events->lock);
 	while (events->first == NULL && pthread_cond_timedwait(&events->changed, &events->lock, &until) != ETIMEDOUT)
 		;
@@ -108,6 +97,17 @@ struct stage_session {
 	bool over;
 };
 
+// The payload of a saved parameter, copied; the next message is read when the job's thread has dealt with this one.
+static bool take_payload(struct rpc_stream *stream, const struct rpc_incoming *incoming, struct stage_event *event)
+{
+	event->payload = buffer_create(rpc_incoming_payload_size(incoming));
+	if (event->payload == NULL)
+		return error_set(&event->error, ERROR_FAILED, "no memory for a chunk of a saved parameter");
+	rpc_incoming_copy_payload(incoming, event->payload->data);
+	rpc_stream_hold(stream);
+	return true;
+}
+
 static void on_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
 {
 	struct stage_session *session = user;
@@ -115,18 +115,20 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 	atomic_store(&session->heard_ns, clock_now_ns());
 	event.response = (Penstock__V1__SessionResponse *)rpc_incoming_unpack(
 		incoming, &penstock__v1__session_response__descriptor, &event.error);
-	if (event.response == NULL) {
-		rpc_stream_cancel(stream); // `closed` reports it
+	bool ok = event.response != NULL;
+	if (ok && event.response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_HEARTBEAT) {
+		penstock__v1__session_response__free_unpacked(event.response, NULL);
 		return;
 	}
-	if (event.response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER)
-		session->options.saved(session->options.user, session->options.stage, event.response->saved_parameter,
-				       incoming);
-	else if (event.response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_HEARTBEAT) {
-		push(session->options.events, &event);
-		return;
+	if (ok && event.response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER)
+		ok = take_payload(stream, incoming, &event);
+	if (!ok) {
+		if (event.response != NULL)
+			penstock__v1__session_response__free_unpacked(event.response, NULL);
+		event.response = NULL;
+		rpc_stream_cancel(stream);
 	}
-	penstock__v1__session_response__free_unpacked(event.response, NULL);
+	push(session->options.events, &event);
 }
 
 static void on_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
@@ -177,6 +179,7 @@ void stage_session_destroy(struct stage_session *session)
 	if (session == NULL)
 		return;
 	rpc_stream_cancel(session->stream);
+	rpc_stream_resume(session->stream);
 	pthread_mutex_lock(&session->lock);
 	while (!session->over)
 		pthread_cond_wait(&session->changed, &session->lock);
@@ -191,6 +194,12 @@ void stage_session_destroy(struct stage_session *session)
 const char *stage_session_address(const struct stage_session *session)
 {
 	return session->options.address;
+}
+
+void stage_session_resume(struct stage_session *session)
+{
+	atomic_store(&session->heard_ns, clock_now_ns()); // we did not listen; that is not its silence
+	rpc_stream_resume(session->stream);
 }
 
 uint64_t stage_session_silent_ms(struct stage_session *session)

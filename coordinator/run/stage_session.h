@@ -1,8 +1,8 @@
 // The coordinator's end of one Session: what it asks of a stage, and the events that come back, which all stages of a
 // job put into one queue.
 //
-// Threads: everything belongs to the job's thread, except that gRPC's threads fill the queue and hand saved parameters to
-// their receiver, and that stage_session_heartbeat may be called from any.
+// Threads: everything belongs to the job's thread, except that gRPC's threads fill the queue, and that
+// stage_session_heartbeat may be called from any.
 #pragma once
 
 #include <stdbool.h>
@@ -18,8 +18,9 @@
 struct stage_event {
 	struct stage_event *next;
 	uint32_t stage;
-	Penstock__V1__SessionResponse *response; // owned; NULL: the stream is over
-	struct error error;                      // why it is over
+	Penstock__V1__SessionResponse *response; // owned; NULL: the stream is over, or what came was no response
+	struct buffer *payload; // of a SavedParameter; owned. stage_session_resume when it is dealt with
+	struct error error;     // why it is over
 };
 
 struct stage_events;
@@ -36,10 +37,6 @@ struct stage_session_options {
 	uint32_t stage;
 	const char *address;
 	struct stage_events *events;
-	// A chunk of a saved parameter; on gRPC's threads, so that the daemon is held back by whoever writes it.
-	void (*saved)(void *user, uint32_t stage, const Penstock__V1__SavedParameter *parameter,
-		      const struct rpc_incoming *incoming);
-	void *user;
 };
 
 struct stage_session;
@@ -52,6 +49,9 @@ void stage_session_destroy(struct stage_session *session);
 const char *stage_session_address(const struct stage_session *session);
 // Time since anything came from the stage.
 uint64_t stage_session_silent_ms(struct stage_session *session);
+
+// After a SavedParameter: the daemon is held back until then, so that no queue of chunks grows.
+void stage_session_resume(struct stage_session *session);
 
 void stage_session_open(struct stage_session *session, const Penstock__V1__Open *open);
 void stage_session_connect(struct stage_session *session, const char *next_address, const uint8_t *next_token);

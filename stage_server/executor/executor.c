@@ -200,7 +200,7 @@ static bool run_step(struct executor *executor, const struct step_order *order, 
 		return false;
 	executor->lost = true;
 	executor->lost_neighbour = result == STEP_LOST_PREVIOUS ? NEIGHBOUR_PREVIOUS : NEIGHBOUR_NEXT;
-	return error_set(error, ERROR_UNREACHABLE, "step %" PRIu64 ": the %s stage is gone", order->step,
+	return error_set(error, ERROR_UNREACHABLE, "the %s stage is gone",
 			 result == STEP_LOST_PREVIOUS ? "previous" : "next");
 }
 

@@ -234,8 +234,8 @@ enum step_result step_run(struct executor *executor, const struct step_order *or
 			return STEP_STOPPED;
 		enum step_result result = run(executor, instruction, order, &scale, error);
 		if (result == STEP_FAILED)
-			error_wrap(error, "step %" PRIu64 ": %s of micro-batch %u", order->step,
-				   instruction_name(instruction->kind), instruction->micro_batch);
+			error_wrap(error, "%s of micro-batch %u", instruction_name(instruction->kind),
+				   instruction->micro_batch);
 		if (result != STEP_DONE)
 			return result;
 	}

@@ -60,12 +60,9 @@ void session_end(struct session *session, const struct error *error, bool lost, 
 	} else {
 		uint64_t step = session->executor != NULL ? executor_step(session->executor) : 0;
 		uint32_t peer = session->plan.pipeline_stage + (neighbour == NEIGHBOUR_NEXT ? 1 : -1u);
-		if (error->code == ERROR_CANCELLED)
-			log_info("job %s, stage %u: ended: %s", session->job, session->plan.pipeline_stage,
-				 error->message);
-		else
-			log_warning("job %s, stage %u: ended: %s", session->job, session->plan.pipeline_stage,
-				    error->message);
+		enum log_level level = error->code == ERROR_CANCELLED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+		log_write(level, "job %s, stage %u: ended at step %" PRIu64 ": %s", session->job,
+			  session->plan.pipeline_stage, step, error->message);
 		host_count_error(session->host, error->code);
 		reply_failed(session, error, step, lost, lost ? peer : 0);
 		rpc_stream_finish(session->stream, rpc_status_from_error(error), error->message);
