@@ -33,7 +33,7 @@ done
 sh deploy/install_dependencies.sh build
 echo "== building"
 cmake --preset release -G Ninja -DPENSTOCK_TESTS=OFF >/dev/null
-cmake --build --preset release --target penstock penstockd
+cmake --build --preset release
 build=$PWD/build/release
 scratch=$(mktemp -d)
 

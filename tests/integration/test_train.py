@@ -86,9 +86,10 @@ class Train(harness.TestCase):
         self.assertIn("device cpu: 1 threads", nodes)
 
     def test_local_leaves_nothing_behind(self):
-        before = set(os.listdir("/tmp"))
+        parent = os.environ.get("XDG_RUNTIME_DIR", "/tmp")
+        before = set(os.listdir(parent))
         self.train("--local", 2, "--steps", 1)
-        self.assertFalse([name for name in set(os.listdir("/tmp")) - before if name.startswith("penstock-")
+        self.assertFalse([name for name in set(os.listdir(parent)) - before if name.startswith("penstock-")
                           and not name.startswith("penstock-test")])
 
 
