@@ -7,33 +7,14 @@ import os
 import queue
 import socket
 import struct
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 import unittest
 
 import harness
+import messages
 
-try:
-    import grpc
-    import google.protobuf  # noqa: F401
-except ImportError:
-    grpc = None
-
-
-def load_messages():
-    folder = tempfile.mkdtemp(prefix="penstock-test-proto-")
-    proto = os.path.join(harness.SOURCE, "proto")
-    subprocess.run(["protoc", f"-I{proto}", f"--python_out={folder}", "penstock/v1/stage_server.proto"], check=True)
-    sys.path.insert(0, folder)
-    from penstock.v1 import stage_server_pb2
-    return stage_server_pb2
-
-
-if grpc is not None:
-    pb = load_messages()
+grpc, pb = messages.grpc, messages.pb
 
 
 class Stream:

@@ -1,0 +1,113 @@
+"""What the coordinator says of daemons that are none of ours: another version, nonsense, silence. Needs grpcio."""
+
+import concurrent.futures
+import threading
+import time
+import unittest
+
+import harness
+import messages
+
+grpc, pb = messages.grpc, messages.pb
+
+
+class StrangeDaemon:
+    """A server whose Session and Describe are functions of ours."""
+
+    def __init__(self, session=None, describe=None):
+        self.over = threading.Event()
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
+        handlers = {}
+        if session is not None:
+            handlers["Session"] = grpc.stream_stream_rpc_method_handler(
+                lambda requests, context: session(requests, self.over), pb.SessionRequest.FromString,
+                lambda answer: answer if isinstance(answer, bytes) else answer.SerializeToString())
+        if describe is not None:
+            handlers["Describe"] = grpc.unary_unary_rpc_method_handler(
+                describe, pb.DescribeRequest.FromString, pb.DescribeResponse.SerializeToString)
+        self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("penstock.v1.StageServer", handlers)])
+        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def stop(self):
+        self.over.set()
+        self.server.stop(None)
+
+
+@unittest.skipUnless(grpc, "needs grpcio")
+class StrangeDaemons(harness.TestCase):
+    def strange(self, **functions):
+        daemon = StrangeDaemon(**functions)
+        self.addCleanup(daemon.stop)
+        return daemon
+
+    def refuse(self, code, words, daemon, *options):
+        run = self.train("-H", self.hostfile([daemon]), *options, code=code, seconds=60)
+        self.assertRegex(run.error, words)
+        self.assertIn(daemon.address, run.error)
+
+    def test_daemon_of_another_version_is_named(self):
+        def session(requests, over):
+            next(requests)
+            yield pb.SessionResponse(failed=pb.Failed(code=6, message="the coordinator speaks protocol version 1, this daemon version 2"))
+
+        self.refuse(1, "this daemon version 2", self.strange(session=session))
+        described = self.strange(describe=lambda request, context: pb.DescribeResponse(version="9.9.9", protocol_version=2))
+        run = self.penstock("nodes", "-H", self.hostfile([described]), code=1)
+        self.assertRegex(run.out + run.error, "protocol version 2")
+
+    def test_server_that_is_no_stage_daemon_is_named(self):
+        self.refuse(1, "UNIMPLEMENTED", self.strange())
+
+    def test_answers_that_are_none_are_refused_and_not_called_a_loss(self):
+        def noise(requests, over):
+            next(requests)
+            yield b"\xff\xff\xff"
+
+        def out_of_place(requests, over):
+            next(requests)
+            yield pb.SessionResponse(step_report=pb.StepReport(step=77))
+            over.wait(30)
+
+        def saved_too_early(requests, over):
+            next(requests)
+            yield pb.SessionResponse(saved_parameter=pb.SavedParameter(name="features.0.weight"), payload=bytes(100))
+            over.wait(30)
+
+        self.refuse(1, "not a penstock.v1.SessionResponse", self.strange(session=noise))
+        self.refuse(1, "which nobody asked for", self.strange(session=out_of_place))
+        self.refuse(1, "which nobody asked for", self.strange(session=saved_too_early))
+
+    def test_saved_values_that_have_no_place_leave_no_file(self):
+        def session(requests, over):
+            for request in requests:
+                kind = request.WhichOneof("body")
+                if kind == "open":
+                    yield pb.SessionResponse(opened=pb.Opened())
+                elif kind == "connect":
+                    yield pb.SessionResponse(ready=pb.Ready())
+                elif kind == "run_step":
+                    yield pb.SessionResponse(step_report=pb.StepReport(step=request.run_step.step))
+                elif kind == "save":
+                    yield pb.SessionResponse(saved_parameter=pb.SavedParameter(name="features.0.weight", offset_bytes=2**63),
+                                             payload=bytes(100))
+
+        path = self.path("saved.safetensors")
+        self.refuse(1, "features.0.weight that has no place", self.strange(session=session), "--steps", 2, "--save", path)
+        with self.assertRaises(FileNotFoundError):
+            open(path)
+        with self.assertRaises(FileNotFoundError):
+            open(path + ".part")
+
+    def test_daemon_that_never_answers_is_lost_after_its_silence(self):
+        def session(requests, over):
+            over.wait(60)
+            return iter(())
+
+        begin = time.monotonic()
+        self.refuse(4, "silent for", self.strange(session=session))
+        self.assertGreater(time.monotonic() - begin, 7)
+
+
+if __name__ == "__main__":
+    harness.main()
