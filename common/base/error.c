@@ -10,7 +10,6 @@ bool error_set(struct error *error, enum error_code code, const char *format, ..
 	if (error == NULL)
 		return false;
 	error->code = code;
-	error->scope = ERROR_SCOPE_JOB;
 	va_list arguments;
 	va_start(arguments, format);
 	vsnprintf(error->message, sizeof(error->message), format, arguments);

@@ -1,5 +1,5 @@
-// Errors of the control path: a stable code, the largest thing it ends, and a message for people that is
-// wrapped from the inside out: "start stage 1 on node-b: load classifier.6.weight: shape is ...".
+// Errors of the control path: a stable code, and a message for people that is wrapped from the inside out: "start stage 1
+// on node-b: load classifier.6.weight: shape is ...".
 // Whoever knows the cause writes the message; whoever stands at the boundary (main, an RPC handler) logs it, once.
 // Any thread; an error belongs to its holder.
 #pragma once
@@ -18,22 +18,14 @@ enum error_code {
 	ERROR_CANCELLED = 8,     // ended on request: SIGINT, Close, a coordinator that went away
 };
 
-// The largest thing that the error ends.
-enum error_scope {
-	ERROR_SCOPE_REQUEST = 0,
-	ERROR_SCOPE_JOB = 1,
-	ERROR_SCOPE_PROCESS = 2,
-};
-
 enum { ERROR_MESSAGE_SIZE = 1024 };
 
 struct error {
 	enum error_code code;
-	enum error_scope scope;
 	char message[ERROR_MESSAGE_SIZE];
 };
 
-// Fills `error` (may be NULL); scope is JOB. Always returns false, so that a function can `return error_set(...)`.
+// Fills `error` (may be NULL). Always returns false, so that a function can `return error_set(...)`.
 bool error_set(struct error *error, enum error_code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -56,7 +56,7 @@ static Penstock__V1__StagePlan *own(const Penstock__V1__StagePlan *borrowing)
 	return owning;
 }
 
-Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t stage)
+Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage)
 {
 	const struct stage_schedule *schedule = &plan->schedule->stage[stage];
 	const struct plan_options *options = &plan->options;
@@ -80,6 +80,7 @@ Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t st
 	optimizer.epsilon = options->optimizer.epsilon;
 	message.model = &model;
 	message.optimizer = &optimizer;
+	message.replica = replica;
 	message.n_mean = message.n_standard_deviation = 3;
 	message.mean = (float *)options->mean;
 	message.standard_deviation = (float *)options->standard_deviation;

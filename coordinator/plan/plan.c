@@ -60,7 +60,6 @@ static void fill_stage(struct plan *plan, uint32_t s, uint32_t first, uint32_t e
 	for (uint32_t i = first; i < end; i++) {
 		const struct layer *layer = &plan->model.layers[i];
 		stage->parameters += layer_parameter_count(layer);
-		stage->forward_flops += layer_forward_flops(layer);
 		stage->flops += partition_layer_flops(&plan->model, i);
 	}
 	stage->input_bytes = s > 0 ? boundary_bytes(plan, first) : 0;

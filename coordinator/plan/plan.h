@@ -28,10 +28,9 @@ struct plan_options {
 	float mean[3], standard_deviation[3];
 };
 
-struct plan_stage {
+struct plan_stage { // of every replica
 	uint32_t first_layer, end_layer;
 	uint64_t parameters;                // elements
-	uint64_t forward_flops;             // per sample
 	uint64_t flops;                     // per sample, forward and backward
 	uint64_t input_bytes, output_bytes; // per micro-batch across each boundary; 0 at the ends
 	uint64_t parameter_bytes, gradient_bytes, optimizer_bytes, stash_bytes, workspace_bytes, exchange_bytes;
@@ -54,6 +53,6 @@ void plan_destroy(struct plan *plan); // takes NULL
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage);
 uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next);
 void plan_print(const struct plan *plan, FILE *out); // the table for people
-// A new StagePlan for the wire. Returns owned: plan_free_message.
-Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t stage);
+// A new StagePlan for the wire; `replica` is below data_parallel_size. Returns owned: plan_free_message.
+Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage);
 void plan_free_message(Penstock__V1__StagePlan *message);

@@ -27,7 +27,6 @@ struct report {
 };
 
 double totals_busy(const struct stage_totals *totals);
-double totals_waiting(const struct stage_totals *totals);
 double report_throughput(const struct report *report); // samples per second, without warm-up
 double step_accuracy(const struct report *report, const struct job_step *step);
 // Share of the measured time in which the stage neither computed nor copied.

@@ -29,13 +29,13 @@ void json_plan(struct report *report)
 	json_t *stages = json_array();
 	for (uint32_t s = 0; s < report->stages; s++) {
 		const struct plan_stage *stage = &plan->stages[s];
-		json_array_append_new(stages, json_pack("{s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I}", "pipeline_stage",
-							(int)s, "address", report->options.addresses[s], "first_layer",
-							(int)stage->first_layer, "end_layer", (int)stage->end_layer,
-							"parameters", (json_int_t)stage->parameters, "flops_per_sample",
-							(json_int_t)stage->flops, "memory_bytes",
-							(json_int_t)stage->memory_bytes, "output_bytes",
-							(json_int_t)stage->output_bytes));
+		json_array_append_new(
+			stages, json_pack("{s:i, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I}", "replica", 0,
+					  "pipeline_stage", (int)s, "address", report->options.addresses[s],
+					  "first_layer", (int)stage->first_layer, "end_layer", (int)stage->end_layer,
+					  "parameters", (json_int_t)stage->parameters, "flops_per_sample",
+					  (json_int_t)stage->flops, "memory_bytes", (json_int_t)stage->memory_bytes,
+					  "output_bytes", (json_int_t)stage->output_bytes));
 	}
 	write_line(report, json_pack("{s:s, s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:o}", "type", "plan",
 				     "model", plan->model.name, "image_size", (int)plan->model.image_size,

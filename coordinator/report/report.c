@@ -12,11 +12,6 @@ double totals_busy(const struct stage_totals *totals)
 	return totals->input + totals->forward + totals->backward + totals->optimizer;
 }
 
-double totals_waiting(const struct stage_totals *totals)
-{
-	return totals->wait_previous + totals->wait_next + totals->wait_coordinator;
-}
-
 double report_throughput(const struct report *report)
 {
 	if (report->measured_seconds <= 0.0)

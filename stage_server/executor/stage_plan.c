@@ -78,6 +78,7 @@ static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan
 	plan->micro_batch_size = message->micro_batch_size;
 	plan->micro_batches = message->micro_batches;
 	plan->raw_image_size = message->raw_image_size;
+	plan->replica = message->replica;
 	uint32_t layers = plan->model.layer_count;
 	if (!within(message->pipeline_size, 1, SCHEDULE_MAXIMUM_STAGES, "pipeline_size", error) ||
 	    !within(message->pipeline_stage, 0, message->pipeline_size - 1, "pipeline_stage", error) ||

@@ -12,7 +12,7 @@ enum neighbour { NEIGHBOUR_PREVIOUS, NEIGHBOUR_NEXT, NEIGHBOUR_COUNT };
 struct stage_plan {
 	struct model model;
 	uint32_t first_layer, end_layer;
-	uint32_t pipeline_stage, pipeline_size;
+	uint32_t replica, pipeline_stage, pipeline_size;
 	uint32_t micro_batch_size, micro_batches;
 	struct stage_schedule schedule; // owns its instructions
 	struct optimizer optimizer;

@@ -51,6 +51,7 @@ static void add_stage(const struct session_summary *summary, void *user)
 	penstock__v1__running_stage__init(stage);
 	stage->job = (char *)summary->job;
 	stage->model = (char *)summary->model;
+	stage->replica = summary->replica;
 	stage->pipeline_stage = summary->pipeline_stage;
 	stage->step = summary->step;
 	stage->memory_bytes = summary->memory_bytes;

@@ -1,6 +1,7 @@
 // What other threads tell a session. Requests come on gRPC's threads: data (batches, parameters) goes straight to the
 // executor, which copies it to where it belongs; everything else becomes an event on the loop, where the state is.
 // Executors and links report theirs the same way. What an event then does is in session.c.
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -86,11 +87,16 @@ static void on_finished(void *user, bool in_good_order)
 
 static void on_loaded(void *user, const struct parameter *parameter)
 {
+	const struct session *session = user;
+	log_debug("job %s, stage %u: loaded %s", session->job, session->plan.pipeline_stage, parameter->name);
 	reply_loaded(user, parameter);
 }
 
 static void on_step_done(void *user, const struct step_report *report)
 {
+	const struct session *session = user;
+	log_debug("job %s, stage %u: step %" PRIu64 " took %.3f ms", session->job, session->plan.pipeline_stage,
+		  report->step, (double)report->step_ns * 1e-6);
 	reply_step(user, report);
 }
 

@@ -101,6 +101,7 @@ void session_host_list(struct session_host *host, void (*visit)(const struct ses
 				&(struct session_summary){
 					.job = session->job,
 					.model = session->plan.model.name,
+					.replica = session->plan.replica,
 					.pipeline_stage = session->plan.pipeline_stage,
 					.step = session->executor != NULL ? executor_step(session->executor) : 0,
 					.memory_bytes = atomic_load(&session->reserved_bytes),

@@ -321,6 +321,8 @@ void session_handle_event(struct event *base)
 		handle_finished(session, event->flag);
 		break;
 	case EVENT_LINK_READY:
+		log_debug("job %s, stage %u: the link to the %s stage stands", session->job,
+			  session->plan.pipeline_stage, event->neighbour == NEIGHBOUR_PREVIOUS ? "previous" : "next");
 		session->link_ready[event->neighbour] = true;
 		become_ready(session);
 		break;

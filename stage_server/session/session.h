@@ -36,7 +36,7 @@ uint32_t session_host_count(const struct session_host *host);
 
 struct session_summary {
 	const char *job, *model; // borrowed until the loop goes on
-	uint32_t pipeline_stage;
+	uint32_t replica, pipeline_stage;
 	uint64_t step, memory_bytes;
 };
 // Calls `visit` for each session that has a plan.

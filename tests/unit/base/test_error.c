@@ -9,12 +9,11 @@
 
 #include "common/base/error.h"
 
-static void set_fills_code_scope_and_message(void **state)
+static void set_fills_code_and_message(void **state)
 {
-	struct error error = {.scope = ERROR_SCOPE_PROCESS};
+	struct error error;
 	assert_false(error_set(&error, ERROR_PROTOCOL, "chunk %d of %s", 3, "node-b"));
 	assert_int_equal(error.code, ERROR_PROTOCOL);
-	assert_int_equal(error.scope, ERROR_SCOPE_JOB);
 	assert_string_equal(error.message, "chunk 3 of node-b");
 }
 
@@ -78,7 +77,7 @@ static void code_name_is_a_metric_label(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(set_fills_code_scope_and_message),
+		cmocka_unit_test(set_fills_code_and_message),
 		cmocka_unit_test(set_and_wrap_without_an_error_return_false),
 		cmocka_unit_test(wrap_puts_the_context_first_and_keeps_the_code),
 		cmocka_unit_test(set_and_wrap_long_messages_are_cut),

@@ -53,7 +53,7 @@ static void create_stages_sum_to_the_model(void **state)
 	for (uint32_t p = 1; p <= 8; p++) {
 		struct plan_options options = options_of("1f1b", p, 4, 8);
 		struct plan *plan = create(&model, &options);
-		uint64_t parameters = 0, forward = 0, flops = 0, expected = 0;
+		uint64_t parameters = 0, flops = 0, expected = 0;
 		for (uint32_t i = 0; i < model.layer_count; i++)
 			expected += layer_forward_flops(&model.layers[i]);
 		uint32_t layer = 0;
@@ -61,12 +61,10 @@ static void create_stages_sum_to_the_model(void **state)
 			assert_int_equal(plan->stages[s].first_layer, layer);
 			layer = plan->stages[s].end_layer;
 			parameters += plan->stages[s].parameters;
-			forward += plan->stages[s].forward_flops;
 			flops += plan->stages[s].flops;
 		}
 		assert_int_equal(layer, 22);
 		assert_int_equal(parameters, 57044810); // torchvision.models.alexnet(num_classes=10)
-		assert_int_equal(forward, expected);
 		assert_int_equal(flops, 3 * expected - layer_forward_flops(&model.layers[0]));
 		assert_true(fabs(plan->ideal_bubble - (p - 1.0) / (8 + p - 1.0)) < 1e-12);
 		assert_true(plan->balance > 0 && plan->balance <= 1);
@@ -161,7 +159,7 @@ static void stage_message_holds_what_the_daemon_needs(void **state)
 	struct plan_options options = options_of("1f1b", 3, 4, 8);
 	struct plan *plan = create(&model, &options);
 	for (uint32_t s = 0; s < 3; s++) {
-		Penstock__V1__StagePlan *message = plan_stage_message(plan, s);
+		Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, s);
 		assert_non_null(message);
 		assert_int_equal(message->pipeline_stage, s);
 		assert_int_equal(message->pipeline_size, 3);
@@ -199,7 +197,7 @@ static void stage_message_carries_the_whole_model(void **state)
 	struct model model = alexnet();
 	struct plan_options options = options_of("gpipe", 2, 4, 2);
 	struct plan *plan = create(&model, &options);
-	Penstock__V1__StagePlan *message = plan_stage_message(plan, 1);
+	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, 1);
 	struct model rebuilt = {.image_size = message->model->image_size,
 				.classes = message->model->classes,
 				.layer_count = (uint32_t)message->model->n_layers};
