@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/strings.h"
+
 // The level is the one setting of the process that every module reads; it is set once, by main.
 static atomic_int threshold = LOG_LEVEL_INFO;
 
@@ -50,9 +52,8 @@ void log_write(enum log_level level, const char *format, ...)
 	if (used > sizeof(line) - 2)
 		used = sizeof(line) - 2;
 	// A message may quote what a peer sent: it must not begin a line of its own, or drive a terminal.
-	for (size_t i = 0; i < used; i++)
-		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-			line[i] = '?';
+	line[used] = '\0';
+	strings_make_printable(line);
 	line[used++] = '\n';
 	// A log that cannot be written is nobody's reason to stop.
 	if (write(STDERR_FILENO, line, used) < 0)

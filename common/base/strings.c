@@ -61,6 +61,50 @@ bool strings_parse_number(const char *text, double *ret_value, struct error *err
 	return true;
 }
 
+// The bytes of the character that `text` begins with, well-formed UTF-8 (Unicode 15.0, table 3-7) and not a control
+// character; 0: there is none. Reads no further than the first byte that does not belong.
+static size_t printable_length(const unsigned char *text)
+{
+	unsigned char lead = text[0], lowest = 0x80, highest = 0xbf;
+	if (lead < 0x80)
+		return lead >= ' ' && lead != 0x7f;
+	if (lead < 0xc2 || lead > 0xf4)
+		return 0;
+	size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+	if (lead == 0xc2 || lead == 0xe0) // C1 controls; overlong
+		lowest = 0xa0;
+	else if (lead == 0xed) // surrogates
+		highest = 0x9f;
+	else if (lead == 0xf0) // overlong
+		lowest = 0x90;
+	else if (lead == 0xf4) // above U+10FFFF
+		highest = 0x8f;
+	if (text[1] < lowest || text[1] > highest)
+		return 0;
+	for (size_t i = 2; i < length; i++)
+		if (text[i] < 0x80 || text[i] > 0xbf)
+			return 0;
+	return length;
+}
+
+void strings_make_printable(char *text)
+{
+	for (size_t length; *text != '\0'; text += length) {
+		length = printable_length((const unsigned char *)text);
+		if (length == 0) {
+			*text = '?';
+			length = 1;
+		}
+	}
+}
+
+char *strings_printable(const char *text, char *into, size_t size)
+{
+	snprintf(into, size, "%s", text);
+	strings_make_printable(into);
+	return into;
+}
+
 char *strings_format_bytes(uint64_t bytes, char *into, size_t size)
 {
 	static const char *const names[] = {"B", "KiB", "MiB", "GiB", "TiB"};

@@ -16,6 +16,12 @@ bool strings_parse_number(const char *text, double *ret_value, struct error *err
 // 1536 -> "1.5 KiB"; returns `into`.
 char *strings_format_bytes(uint64_t bytes, char *into, size_t size);
 
+// Text that a file or a peer wrote, as it may go to a terminal, a log or JSON: what is not well-formed UTF-8, and
+// every control character (the C1 ones too, which terminals obey as well), becomes question marks. The length stays.
+void strings_make_printable(char *text);
+// The same of a copy that is cut to `size`; returns `into`.
+char *strings_printable(const char *text, char *into, size_t size);
+
 // A local that frees itself: `_cleanup_free_ char *text = ...;`
 static inline void strings_free_pointer(void *pointer)
 {

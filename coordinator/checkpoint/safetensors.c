@@ -39,16 +39,6 @@ struct safetensors {
 	uint32_t count;
 };
 
-// Text from a file as it may go to a terminal: cut, and without control characters.
-static const char *printable(const char *text, char *into)
-{
-	size_t i = 0;
-	for (; text[i] != '\0' && i < PRINTABLE_SIZE - 1; i++)
-		into[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
-	into[i] = '\0';
-	return into;
-}
-
 static uint64_t load_little_endian_64(const uint8_t *bytes)
 {
 	uint64_t value = 0;
@@ -74,7 +64,7 @@ static bool parse_dtype(const json_t *tensor, struct error *error)
 		return error_set(error, ERROR_USAGE, "has no dtype");
 	if (strcmp(dtype, "F32") != 0)
 		return error_set(error, ERROR_USAGE, "dtype is %s; only F32 is read: convert the file to float32",
-				 printable(dtype, shown));
+				 strings_printable(dtype, shown, sizeof(shown)));
 	return true;
 }
 
@@ -125,10 +115,8 @@ static bool parse_tensor(const char *name, const json_t *tensor, uint64_t data_b
 	uint64_t shape_bytes = 0;
 	if (*name == '\0' || strlen(name) >= NAME_SIZE)
 		return error_set(error, ERROR_USAGE, "the name is empty or longer than %d bytes", (int)NAME_SIZE - 1);
-	for (const char *c = name; *c != '\0'; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			return error_set(error, ERROR_USAGE, "the name holds a control character");
-	strcpy(entry->name, name);
+	if (strcmp(strings_printable(name, entry->name, NAME_SIZE), name) != 0)
+		return error_set(error, ERROR_USAGE, "the name holds a control character");
 	if (!json_is_object(tensor))
 		return error_set(error, ERROR_USAGE, "is not a JSON object");
 	return parse_dtype(tensor, error) && parse_shape(tensor, entry, &shape_bytes, error) &&
@@ -198,7 +186,7 @@ static bool parse_tensors(struct safetensors *file, json_t *header, struct error
 			continue;
 		}
 		if (!parse_tensor(name, value, file->data_bytes, &file->entries[file->count], error)) {
-			error_wrap(error, "tensor %s", printable(name, shown));
+			error_wrap(error, "tensor %s", strings_printable(name, shown, sizeof(shown)));
 			return false;
 		}
 		file->count++;
@@ -230,7 +218,7 @@ static bool parse_header(struct safetensors *file, struct error *error)
 	char shown[PRINTABLE_SIZE];
 	if (header == NULL)
 		return error_set(error, ERROR_USAGE, "the header is not valid JSON: byte %d: %s", at.position,
-				 printable(at.text, shown));
+				 strings_printable(at.text, shown, sizeof(shown)));
 	bool ok = parse_tensors(file, header, error);
 	json_decref(header);
 	return ok;

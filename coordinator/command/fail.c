@@ -2,10 +2,12 @@
 #include <stdio.h>
 
 #include "common/base/error.h"
+#include "common/base/strings.h"
 #include "coordinator/command/command.h"
 
 int command_fail(const struct error *error)
 {
-	fprintf(stderr, "penstock: %s\n", error->message);
+	char message[ERROR_MESSAGE_SIZE]; // may quote a file, or a daemon
+	fprintf(stderr, "penstock: %s\n", strings_printable(error->message, message, sizeof(message)));
 	return error_exit_code(error);
 }

@@ -11,14 +11,15 @@
 #include "coordinator/config/hostfile.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
-enum { DEADLINE_MS = 5000, NETWORK_THREADS = 1 };
+enum { DEADLINE_MS = 5000, NETWORK_THREADS = 1, TEXT_SIZE = 100 };
 
-static const char usage[] = "Usage: penstock nodes -H HOSTFILE\n"
-			    "Asks each daemon what it is and what it does.\n"
-			    "\n"
-			    "  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
-			    "\n"
-			    "Exit code 4 when a daemon cannot be reached or speaks another protocol version.\n";
+static const char usage[] =
+	"Usage: penstock nodes -H HOSTFILE\n"
+	"Asks each daemon what it is and what it does.\n"
+	"\n"
+	"  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
+	"\n"
+	"Exit code 4 when a daemon cannot be reached or speaks another protocol version.\n";
 
 static bool describe(const char *address, Penstock__V1__DescribeResponse **ret_response, struct error *error)
 {
@@ -33,17 +34,22 @@ static bool describe(const char *address, Penstock__V1__DescribeResponse **ret_r
 	return ok;
 }
 
+// The texts are the daemon's, whatever it may be: they are cut, and cannot steer the terminal.
 static void print_node(const char *address, const Penstock__V1__DescribeResponse *node)
 {
-	char used[32], limit[32], memory[32];
-	printf("%s: penstockd %s, protocol %u, up %" PRIu64 " s, %zu of %u sessions\n", address, node->version,
-	       node->protocol_version, node->uptime_seconds, node->n_running, node->maximum_sessions);
+	char used[32], limit[32], memory[32], name[TEXT_SIZE], model[TEXT_SIZE];
+	printf("%s: penstockd %s, protocol %u, up %" PRIu64 " s, %zu of %u sessions\n", address,
+	       strings_printable(node->version, name, sizeof(name)), node->protocol_version, node->uptime_seconds,
+	       node->n_running, node->maximum_sessions);
 	for (size_t i = 0; i < node->n_devices; i++)
-		printf("  device %s: %u threads, %s of %s in use\n", node->devices[i]->name, node->devices[i]->threads,
+		printf("  device %s: %u threads, %s of %s in use\n",
+		       strings_printable(node->devices[i]->name, name, sizeof(name)), node->devices[i]->threads,
 		       strings_format_bytes(node->devices[i]->memory_used_bytes, used, sizeof(used)),
 		       strings_format_bytes(node->devices[i]->memory_limit_bytes, limit, sizeof(limit)));
 	for (size_t i = 0; i < node->n_running; i++)
-		printf("  job %s: %s, stage %u, step %" PRIu64 ", %s\n", node->running[i]->job, node->running[i]->model,
+		printf("  job %s: %s, stage %u, step %" PRIu64 ", %s\n",
+		       strings_printable(node->running[i]->job, name, sizeof(name)),
+		       strings_printable(node->running[i]->model, model, sizeof(model)),
 		       node->running[i]->pipeline_stage, node->running[i]->step,
 		       strings_format_bytes(node->running[i]->memory_bytes, memory, sizeof(memory)));
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/checkpoint/safetensors.h"
 #include "coordinator/command/command.h"
@@ -144,6 +145,8 @@ static bool run(struct train *train, struct error *error)
 				      .events = &events,
 				      .user = train->report};
 	bool done = job_run(&options, error);
+	if (!done)
+		strings_make_printable(error->message); // a daemon's words, which go into the JSON lines as well
 	report_finish(train->report, done ? NULL : error);
 	return done;
 }

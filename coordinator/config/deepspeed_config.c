@@ -88,9 +88,7 @@ static json_t *parse_file(const char *path, struct error *error)
 	json_error_t at;
 	json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &at);
 	if (root == NULL) {
-		for (char *c = at.text; *c != '\0'; c++) // it quotes the file
-			if ((unsigned char)*c < 0x20 || *c == 0x7f)
-				*c = ' ';
+		strings_make_printable(at.text); // it quotes the file
 		error_set(error, ERROR_USAGE, "%s:%d:%d: %s", path, at.line, at.column, at.text);
 		return NULL;
 	}

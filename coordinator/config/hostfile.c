@@ -95,13 +95,9 @@ static bool parse_slots(const char *word, struct place place, uint32_t *ret_slot
 	return true;
 }
 
-// Cuts a line at its comment: a # that starts a word. (A # inside a word may belong to a unix path.) What
-// could steer a terminal becomes a question mark, which no address has, for messages quote the line.
+// Cuts a line at its comment: a # that starts a word. (A # inside a word may belong to a unix path.)
 static void cut_comment(char *line)
 {
-	for (char *c = line; *c != '\0'; c++)
-		if (iscntrl((unsigned char)*c) && !isspace((unsigned char)*c))
-			*c = '?';
 	for (char *c = line; *c != '\0'; c++)
 		if (*c == '#' && (c == line || isspace((unsigned char)c[-1]))) {
 			*c = '\0';
@@ -109,19 +105,27 @@ static void cut_comment(char *line)
 		}
 }
 
+// The line's next word, or NULL. Messages quote it, so it is made printable; a question mark is in no host's name.
+static char *next_word(char *line, char **rest)
+{
+	char *word = strtok_r(line, " \t\r\n\v\f", rest);
+	if (word != NULL)
+		strings_make_printable(word);
+	return word;
+}
+
 // Sets ret_host->slots to 0 for a line without a host.
 static bool parse_line(char *line, struct place place, struct host *ret_host, struct error *error)
 {
-	static const char blanks[] = " \t\r\n\v\f";
 	cut_comment(line);
 	char *rest = NULL;
-	char *address = strtok_r(line, blanks, &rest);
+	char *address = next_word(line, &rest);
 	ret_host->slots = 0;
 	if (address == NULL)
 		return true;
 	if (!parse_address(address, place, ret_host->address, sizeof(ret_host->address), error))
 		return false;
-	char *slots = strtok_r(NULL, blanks, &rest);
+	char *slots = next_word(NULL, &rest);
 	if (slots == NULL)
 		return error_set(error, ERROR_USAGE,
 				 "%s:%u: \"%.80s\" has no slots: write how many stages it may hold, as in "
@@ -129,7 +133,7 @@ static bool parse_line(char *line, struct place place, struct host *ret_host, st
 				 place.path, place.line, address, address);
 	if (!parse_slots(slots, place, &ret_host->slots, error))
 		return false;
-	char *surplus = strtok_r(NULL, blanks, &rest);
+	char *surplus = next_word(NULL, &rest);
 	if (surplus != NULL)
 		return error_set(error, ERROR_USAGE, "%s:%u: \"%.80s\" is unknown: a line is \"host slots=N\"",
 				 place.path, place.line, surplus);

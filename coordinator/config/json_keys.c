@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/strings.h"
+
 bool json_keys_init(struct json_keys *keys, const char *path, const char *prefix, const json_t *object,
 		    struct error *error)
 {
@@ -131,15 +133,6 @@ bool json_keys_boolean(struct json_keys *keys, const char *name, bool *value, st
 	return true;
 }
 
-// Bytes of a file as they may go to a terminal.
-static void copy_printable(const char *text, char *into, size_t size)
-{
-	size_t i = 0;
-	for (; text[i] != '\0' && i < size - 1; i++)
-		into[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
-	into[i] = '\0';
-}
-
 bool json_keys_string(struct json_keys *keys, const char *name, char *value, size_t size, struct error *error)
 {
 	const json_t *member = take(keys, name);
@@ -147,7 +140,7 @@ bool json_keys_string(struct json_keys *keys, const char *name, char *value, siz
 		return true;
 	if (!json_is_string(member))
 		return refuse(keys, name, member, error, "a string");
-	copy_printable(json_string_value(member), value, size);
+	strings_printable(json_string_value(member), value, size);
 	return true;
 }
 
@@ -195,7 +188,7 @@ void json_keys_list_unknown(const struct json_keys *keys, char *list, size_t siz
 		if (json_object_get(keys->asked, name) != NULL || json_is_false(enabled))
 			continue;
 		char shown[SHOWN_SIZE], item[JSON_KEYS_PREFIX_SIZE + SHOWN_SIZE + 16];
-		copy_printable(name, shown, sizeof(shown));
+		strings_printable(name, shown, sizeof(shown));
 		size_t length = strlen(list);
 		snprintf(item, sizeof(item), "%s%s%s%s", length > 0 ? ", " : "", keys->prefix, shown,
 			 json_is_true(enabled) ? ".enabled" : "");

@@ -30,7 +30,7 @@ bool json_keys_number(struct json_keys *keys, const char *name, double minimum, 
 bool json_keys_count(struct json_keys *keys, const char *name, uint32_t minimum, uint32_t maximum, uint32_t *value,
 		     struct error *error);
 bool json_keys_boolean(struct json_keys *keys, const char *name, bool *value, struct error *error);
-// Cut to `size`, without control characters.
+// Cut to `size`, and printable.
 bool json_keys_string(struct json_keys *keys, const char *name, char *value, size_t size, struct error *error);
 // *value is NULL where the member is absent; borrowed otherwise.
 bool json_keys_object(struct json_keys *keys, const char *name, const json_t **value, struct error *error);

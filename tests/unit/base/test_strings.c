@@ -100,6 +100,44 @@ static void format_bytes_reads_well(void **state)
 	assert_string_equal(small, "1.5");
 }
 
+static void make_printable_only_control_characters_and_broken_utf8_are_replaced(void **state)
+{
+	static const struct {
+		const char *text, *expected;
+	} cases[] = {
+		{"", ""},
+		{"node-b: out of memory", "node-b: out of memory"},
+		{"a\n2026 error forged\x1b[31m\x7f\t", "a?2026 error forged?[31m??"},
+		{"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"},
+		{"\x9b"
+		 "31m",
+		 "?31m"}, // the CSI of an 8-bit terminal
+		{"\xc2\x9b"
+		 "31m",
+		 "??31m"}, // and of one that reads UTF-8
+		{"\xc2\xa0", "\xc2\xa0"},
+		{"\xc0\x8a\xe0\x82\x8a\xf0\x80\x80\x8a", "?????????"}, // overlong newlines
+		{"\xed\xa0\x80", "???"},                               // a surrogate
+		{"\xf4\x90\x80\x80", "????"},                          // above U+10FFFF
+		{"\xe2\x82", "??"},                                    // cut short
+		{"\xe2\x1b[m", "??[m"},
+		{"\xff\xfe", "??"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[64];
+		strcpy(text, cases[i].text);
+		strings_make_printable(text);
+		assert_string_equal(text, cases[i].expected);
+	}
+}
+
+static void printable_copy_is_cut(void **state)
+{
+	char text[6];
+	assert_string_equal(strings_printable("\x1b[2J and more", text, sizeof(text)), "?[2J ");
+	assert_string_equal(strings_printable("four\xc3\xa9", text, sizeof(text)), "four?"); // cut in a character
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -108,6 +146,8 @@ int main(void)
 		cmocka_unit_test(parse_integer_limits_hold),
 		cmocka_unit_test(parse_number_only_finite_ones_are_taken),
 		cmocka_unit_test(format_bytes_reads_well),
+		cmocka_unit_test(make_printable_only_control_characters_and_broken_utf8_are_replaced),
+		cmocka_unit_test(printable_copy_is_cut),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
