@@ -19,7 +19,7 @@ static const char usage[] =
 	"\n"
 	"  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
 	"\n"
-	"Exit code 4 when a daemon cannot be reached or speaks another protocol version.\n";
+	"Exit code 4 when a daemon cannot be reached, 1 when one speaks another protocol version.\n";
 
 static bool describe(const char *address, Penstock__V1__DescribeResponse **ret_response, struct error *error)
 {
@@ -58,7 +58,7 @@ static bool ask(const char *address, struct error *error)
 {
 	Penstock__V1__DescribeResponse *node;
 	if (!describe(address, &node, error))
-		return error_wrap(error, "%s", address);
+		return error_wrap(error, error->code == ERROR_UNREACHABLE ? "%s cannot be reached" : "%s", address);
 	print_node(address, node);
 	bool ok = node->protocol_version == PROTOCOL_VERSION ||
 		  error_set(error, ERROR_VERSION,
@@ -99,8 +99,11 @@ int command_nodes(int argc, char **argv)
 		return command_fail(&error);
 	int exit_code = 0;
 	for (uint32_t i = 0; i < hostfile.count; i++)
-		if (!ask(hostfile.hosts[i].address, &error))
-			exit_code = command_fail(&error); // and goes on: the others are of interest, too
+		if (!ask(hostfile.hosts[i].address, &error)) { // and goes on: the others are of interest, too
+			int code = command_fail(&error);
+			if (code > exit_code) // a node that is not there outweighs one that is of no use
+				exit_code = code;
+		}
 	rpc_stop();
 	hostfile_fini(&hostfile);
 	return exit_code;

@@ -155,6 +155,23 @@ class Refusals(harness.TestCase):
             self.assertEqual(len(run.error.splitlines()), 1)
             self.assertIn(HARMLESS, harness.read_json_lines(path)[-1]["error"])
 
+    @unittest.skipIf(test_hostile.grpc is None, "needs grpcio")
+    def test_nodes_of_another_version_are_named(self):
+        other = test_hostile.pb.DescribeResponse(version="9.9.9", protocol_version=99)
+        gone = self.start_daemons(1)[0]
+        gone.stop()
+        with stand_in(Describe=lambda request, context: other) as address:
+            hostfile = self.path("hostfile")
+            with open(hostfile, "w") as file:
+                file.write(f"{address} slots=1\n")
+            run = self.penstock("nodes", "-H", hostfile, code=1)
+            self.assertRegex(run.error, f"{address}: speaks protocol version 99, this is version 1: install the same release")
+            with open(hostfile, "w") as file:
+                file.write(f"{gone.address} slots=1\n{address} slots=1\n")
+            run = self.penstock("nodes", "-H", hostfile, code=4)  # the node that is not there outweighs it
+            self.assertRegex(run.error, f"{gone.address}.*cannot be reached")
+            self.assertIn("protocol version 99", run.error)
+
     def test_memory_that_is_not_there_is_refused_with_numbers(self):
         daemons = self.start_daemons(1, "--memory-limit", "100MiB")
         run = self.train("-H", self.hostfile(daemons), code=3)

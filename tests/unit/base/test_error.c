@@ -54,8 +54,9 @@ static void exit_code_is_the_documented_one(void **state)
 		enum error_code code;
 		int expected;
 	} cases[] = {
-		{ERROR_NONE, 0},        {ERROR_FAILED, 1},   {ERROR_USAGE, 2}, {ERROR_OUT_OF_MEMORY, 3},
-		{ERROR_UNREACHABLE, 4}, {ERROR_PROTOCOL, 1}, {ERROR_LIMIT, 1}, {ERROR_CANCELLED, 1},
+		{ERROR_NONE, 0},          {ERROR_FAILED, 1},      {ERROR_USAGE, 2},
+		{ERROR_OUT_OF_MEMORY, 3}, {ERROR_UNREACHABLE, 4}, {ERROR_PROTOCOL, 1},
+		{ERROR_VERSION, 1},       {ERROR_LIMIT, 1},       {ERROR_CANCELLED, 1},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct error error = {.code = cases[i].code};
