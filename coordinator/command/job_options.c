@@ -2,7 +2,6 @@
 #include "coordinator/command/job_options.h"
 
 #include <getopt.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +14,6 @@
 enum {
 	DEFAULT_IMAGE_SIZE = 64,
 	DEFAULT_STEPS = 50,
-	DEFAULT_MICRO_BATCH_SIZE = 32,
-	DEFAULT_MICRO_BATCHES = 4,
 	MAXIMUM_STEPS = 1000000000,
 	MAXIMUM_BATCH = 1 << 24,
 };
@@ -32,7 +29,7 @@ const char job_command_options_help[] =
 	"  --seed N                  of initial values, shuffling and dropout (default 1)\n"
 	"  --load FILE, --save FILE  initial and final parameters, safetensors under torchvision's names\n"
 	"\n"
-	"Training (the command line wins over the file):\n"
+	"Training (an option stands for the file's key, and wins over it):\n"
 	"  --deepspeed-config FILE   ds_config.json\n"
 	"  --steps N                 optimizer steps (default 50)\n"
 	"  --train-batch-size N, --micro-batch-size N, --gradient-accumulation-steps N\n"
@@ -118,13 +115,6 @@ static const struct option known[] = {
 	{0},
 };
 
-// What the command line says in place of ds_config.json; batch sizes 0 and numbers NAN: nothing.
-struct overrides {
-	uint32_t train_batch_size, micro_batch_size, gradient_accumulation_steps;
-	const char *optimizer;
-	double learning_rate, momentum, weight_decay;
-};
-
 static const char *option_name(int code)
 {
 	for (const struct option *option = known; option->name != NULL; option++)
@@ -163,6 +153,15 @@ static bool take_long(int code, int64_t minimum, int64_t maximum, uint64_t *into
 	return true;
 }
 
+static bool take_optimizer(struct deepspeed_overrides *overrides, struct error *error)
+{
+	enum optimizer_kind kind;
+	overrides->optimizer = optarg;
+	return optimizer_parse(optarg, &kind) ||
+	       error_set(error, ERROR_USAGE, "--optimizer: there is no \"%.40s\"; there are SGD, Adam and AdamW",
+			 optarg);
+}
+
 static bool take_chunk_size(struct job_command *command, struct error *error)
 {
 	uint64_t bytes;
@@ -176,7 +175,7 @@ static bool take_chunk_size(struct job_command *command, struct error *error)
 }
 
 // The options that are strings, kept as they are.
-static const char **string_place(int code, struct job_command *command, struct overrides *overrides)
+static const char **string_place(int code, struct job_command *command)
 {
 	switch (code) {
 	case OPTION_MODEL:
@@ -189,8 +188,6 @@ static const char **string_place(int code, struct job_command *command, struct o
 		return &command->save;
 	case OPTION_DEEPSPEED_CONFIG:
 		return &command->deepspeed_config;
-	case OPTION_OPTIMIZER:
-		return &overrides->optimizer;
 	case 'H':
 		return &command->hostfile_path;
 	case OPTION_PARTITION_METHOD:
@@ -208,9 +205,9 @@ static const char **string_place(int code, struct job_command *command, struct o
 	}
 }
 
-static bool take(int code, struct job_command *command, struct overrides *overrides, struct error *error)
+static bool take(int code, struct job_command *command, struct deepspeed_overrides *overrides, struct error *error)
 {
-	const char **place = string_place(code, command, overrides);
+	const char **place = string_place(code, command);
 	if (place != NULL) {
 		*place = optarg;
 		return true;
@@ -235,6 +232,8 @@ static bool take(int code, struct job_command *command, struct overrides *overri
 		return take_integer(code, 1, MAXIMUM_BATCH, &overrides->micro_batch_size, error);
 	case OPTION_GRADIENT_ACCUMULATION_STEPS:
 		return take_integer(code, 1, MAXIMUM_BATCH, &overrides->gradient_accumulation_steps, error);
+	case OPTION_OPTIMIZER:
+		return take_optimizer(overrides, error);
 	case OPTION_LR:
 		return take_number(code, 0.0, 1e9, &overrides->learning_rate, error);
 	case OPTION_MOMENTUM:
@@ -260,71 +259,14 @@ static bool take(int code, struct job_command *command, struct overrides *overri
 
 // ---- What follows from the options
 
-static bool apply_overrides(const struct overrides *overrides, bool has_file, struct deepspeed_config *config,
-			    struct error *error)
-{
-	bool any =
-		overrides->train_batch_size + overrides->micro_batch_size + overrides->gradient_accumulation_steps > 0;
-	if (any && has_file) { // two numbers decide the third: what the file says of it no longer holds
-		uint32_t given = (overrides->train_batch_size > 0) + (overrides->micro_batch_size > 0) +
-				 (overrides->gradient_accumulation_steps > 0);
-		if (overrides->train_batch_size == 0 &&
-		    (given == 2 || config->micro_batch_size > 0 || config->gradient_accumulation_steps > 0))
-			config->train_batch_size = 0;
-		else if (overrides->gradient_accumulation_steps == 0)
-			config->gradient_accumulation_steps = 0;
-		else
-			config->micro_batch_size = 0;
-	}
-	if (overrides->train_batch_size > 0)
-		config->train_batch_size = overrides->train_batch_size;
-	if (overrides->micro_batch_size > 0)
-		config->micro_batch_size = overrides->micro_batch_size;
-	if (overrides->gradient_accumulation_steps > 0)
-		config->gradient_accumulation_steps = overrides->gradient_accumulation_steps;
-	if (!any && !has_file) {
-		config->micro_batch_size = DEFAULT_MICRO_BATCH_SIZE;
-		config->gradient_accumulation_steps = DEFAULT_MICRO_BATCHES;
-	}
-	if (overrides->optimizer != NULL) {
-		enum optimizer_kind kind;
-		if (!optimizer_parse(overrides->optimizer, &kind))
-			return error_set(error, ERROR_USAGE,
-					 "--optimizer: there is no \"%.40s\"; there are SGD, Adam and AdamW",
-					 overrides->optimizer);
-		if (kind != config->optimizer.kind) { // PyTorch's defaults of the new one
-			config->optimizer = (struct optimizer){
-				.kind = kind, .weight_decay = kind == OPTIMIZER_ADAMW ? 0.01f : 0.0f, .epsilon = 1e-8f};
-			config->beta1 = kind == OPTIMIZER_SGD ? 0.0f : 0.9f;
-			config->beta2 = 0.999f;
-		}
-	}
-	if (!isnan(overrides->learning_rate))
-		config->learning_rate = (float)overrides->learning_rate;
-	if (!isnan(overrides->momentum)) {
-		if (config->optimizer.kind != OPTIMIZER_SGD)
-			return error_set(error, ERROR_USAGE, "--momentum is SGD's; %s has betas in ds_config.json",
-					 optimizer_name(config->optimizer.kind));
-		config->beta1 = (float)overrides->momentum;
-	}
-	if (!isnan(overrides->weight_decay))
-		config->optimizer.weight_decay = (float)overrides->weight_decay;
-	return true;
-}
-
-static bool read_config(struct job_command *command, const struct overrides *overrides, struct error *error)
+static bool read_config(struct job_command *command, const struct deepspeed_overrides *overrides, struct error *error)
 {
 	struct deepspeed_config *config = &command->config;
-	bool has_file = command->deepspeed_config != NULL;
-	deepspeed_config_init(config);
-	if (!has_file)
-		config->gradient_clipping =
-			0.0; // DeepSpeed's default of 1 is for its file; without one nothing is clipped
-	if (has_file && !deepspeed_config_read(command->deepspeed_config, config, error))
+	if (!deepspeed_config_read(command->deepspeed_config, overrides, config, error))
 		return false;
 	if (config->unknown_keys[0] != '\0')
 		log_warning("%s: not honoured here: %s", command->deepspeed_config, config->unknown_keys);
-	return apply_overrides(overrides, has_file, config, error) && deepspeed_config_resolve_batch(config, 1, error);
+	return deepspeed_config_resolve_batch(config, 1, error);
 }
 
 static bool read_nodes(struct job_command *command, struct error *error)
@@ -379,7 +321,7 @@ static bool make_plan(struct job_command *command, struct error *error)
 }
 
 static enum job_command_result read_arguments(int argc, char **argv, const char *usage, struct job_command *command,
-					      struct overrides *overrides, struct error *error)
+					      struct deepspeed_overrides *overrides, struct error *error)
 {
 	int code;
 	opterr = 0;
@@ -409,7 +351,7 @@ static enum job_command_result read_arguments(int argc, char **argv, const char 
 enum job_command_result job_command_read(int argc, char **argv, const char *usage, struct job_command *ret_command,
 					 struct error *error)
 {
-	struct overrides overrides = {.learning_rate = NAN, .momentum = NAN, .weight_decay = NAN};
+	struct deepspeed_overrides overrides;
 	struct job_command *command = ret_command;
 	*command = (struct job_command){
 		.model_name = "alexnet",
@@ -424,6 +366,7 @@ enum job_command_result job_command_read(int argc, char **argv, const char *usag
 		.connections = PROTOCOL_DEFAULT_CONNECTIONS,
 		.chunk_bytes = PROTOCOL_DEFAULT_CHUNK_BYTES,
 	};
+	deepspeed_overrides_init(&overrides);
 	enum job_command_result result = read_arguments(argc, argv, usage, command, &overrides, error);
 	if (result == JOB_COMMAND_RUN &&
 	    !(read_config(command, &overrides, error) && read_nodes(command, error) && make_plan(command, error)))

@@ -23,17 +23,6 @@ enum {
 	MAXIMUM_STEPS = 1000000000,
 };
 
-void deepspeed_config_init(struct deepspeed_config *ret_config)
-{
-	*ret_config = (struct deepspeed_config){
-		.optimizer = {.kind = OPTIMIZER_SGD},
-		.learning_rate = 1e-3f,
-		.schedule = {.kind = LEARNING_RATE_CONSTANT},
-		.gradient_clipping = 1.0,
-		.steps_per_print = 10,
-	};
-}
-
 // Reads at most one byte more than is allowed, to tell a file that is too large.
 static bool read_descriptor(int descriptor, char *into, size_t *ret_size, struct error *error)
 {
@@ -117,15 +106,27 @@ static bool read_top_level(struct json_keys *top, struct deepspeed_config *confi
 	return true;
 }
 
-bool deepspeed_config_read(const char *path, struct deepspeed_config *ret_config, struct error *error)
+bool deepspeed_config_read(const char *path, const struct deepspeed_overrides *overrides,
+			   struct deepspeed_config *ret_config, struct error *error)
 {
-	json_t *root = parse_file(path, error);
+	struct deepspeed_overrides none;
+	deepspeed_overrides_init(&none);
+	if (overrides == NULL)
+		overrides = &none;
+	json_t *root = path != NULL ? parse_file(path, error) : deepspeed_overrides_base(overrides);
 	if (root == NULL)
-		return false;
-	struct deepspeed_config config;
-	deepspeed_config_init(&config);
-	struct json_keys top;
-	bool ok = json_keys_init(&top, path, "", root, error) && read_top_level(&top, &config, error);
+		return path != NULL ? false : error_set(error, ERROR_FAILED, "no memory for the configuration");
+	struct deepspeed_config config = {
+		.optimizer = {.kind = OPTIMIZER_SGD},
+		.learning_rate = 1e-3f,
+		.schedule = {.kind = LEARNING_RATE_CONSTANT},
+		.gradient_clipping = 1.0,
+		.steps_per_print = 10,
+	};
+	struct json_keys top = {0};
+	bool ok = deepspeed_overrides_apply(overrides, root, error) &&
+		  json_keys_init(&top, path != NULL ? path : "command line", "", root, error) &&
+		  read_top_level(&top, &config, error);
 	json_keys_fini(&top);
 	json_decref(root);
 	if (ok)
@@ -141,8 +142,9 @@ bool deepspeed_config_resolve_batch(struct deepspeed_config *config, uint32_t da
 		return error_set(error, ERROR_USAGE, "the data-parallel size is 0");
 	if (train == 0 && micro == 0)
 		return error_set(error, ERROR_USAGE,
-				 "the batch size is missing: the configuration needs train_batch_size or "
-				 "train_micro_batch_size_per_gpu");
+				 "the batch size is missing: give train_batch_size or "
+				 "train_micro_batch_size_per_gpu in the configuration, or --train-batch-size or "
+				 "--micro-batch-size");
 	if (accumulation == 0)
 		accumulation = train != 0 && micro != 0 ? train / micro / replicas : 1;
 	if (micro == 0)

@@ -21,9 +21,22 @@ struct deepspeed_config {
 	char unknown_keys[512]; // "zero_optimization, fp16.enabled": for one warning; "" when none
 };
 
-void deepspeed_config_init(struct deepspeed_config *ret_config); // the defaults: SGD, lr 1e-3 ...
-// Malformed JSON is reported with file, line and column; a wrong type with the key's whole name.
-bool deepspeed_config_read(const char *path, struct deepspeed_config *ret_config, struct error *error);
+// What the command line says in the place of the file's keys: each means what its key in the file means, and everything
+// that is derived from the key is derived from it. 0, NULL and NAN: not given.
+struct deepspeed_overrides {
+	// Any two give the third, whatever the file says of it; of one and two others in the file, the micro-batch
+	// stays and the train batch follows, or gradient_accumulation_steps where the train batch is the one.
+	uint32_t train_batch_size, micro_batch_size, gradient_accumulation_steps;
+	const char *optimizer; // a name that optimizer_parse knows
+	double learning_rate, momentum, weight_decay;
+};
+
+void deepspeed_overrides_init(struct deepspeed_overrides *ret_overrides); // nothing is given
+// Malformed JSON is reported with file, line and column; a wrong type with the key's whole name. `overrides` may be
+// NULL. Without a file (`path` NULL) the optimizers are PyTorch's by name and default, nothing is clipped, and a step is
+// 4 micro-batches of 32 unless `overrides` says something of it.
+bool deepspeed_config_read(const char *path, const struct deepspeed_overrides *overrides,
+			   struct deepspeed_config *ret_config, struct error *error);
 // train_batch_size = micro_batch_size * gradient_accumulation_steps * data_parallel_size: any two give the third (and
 // one alone as DeepSpeed does); a mismatch is refused with all the numbers.
 // Untouched on failure.

@@ -62,11 +62,8 @@ static bool read_adam(struct json_keys *params, enum optimizer_kind kind, struct
 		return false;
 	ignore_where(params, "bias_correction", true);
 	ignore_where(params, "amsgrad", false);
-	// Without decay the two are one, and it keeps the name it was given.
-	if (weight_decay != 0)
-		kind = decoupled ? OPTIMIZER_ADAMW : OPTIMIZER_ADAM;
 	config->optimizer = (struct optimizer){
-		.kind = kind,
+		.kind = decoupled ? OPTIMIZER_ADAMW : OPTIMIZER_ADAM, // without decay the two are one
 		.weight_decay = (float)weight_decay,
 		.epsilon = (float)epsilon,
 	};

@@ -1,4 +1,5 @@
-// The two sections of ds_config.json with parameters of their own. Private to this folder.
+// The two sections of ds_config.json with parameters of their own, and what may be put over the file. Private to this
+// folder.
 #pragma once
 
 #include <stdbool.h>
@@ -13,3 +14,8 @@ bool deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *co
 // After the optimizer: some defaults depend on it.
 bool deepspeed_scheduler_read(struct json_keys *top, double learning_rate, struct deepspeed_config *config,
 			      struct error *error);
+
+// Puts what is given into the place of the file's keys, before anything is read from them.
+bool deepspeed_overrides_apply(const struct deepspeed_overrides *overrides, json_t *root, struct error *error);
+// What stands in the place of a file where there is none; returns owned, NULL when memory is out.
+json_t *deepspeed_overrides_base(const struct deepspeed_overrides *overrides);

@@ -82,6 +82,16 @@ class Refusals(harness.TestCase):
         warned = self.penstock("plan", "--deepspeed-config",
                                config('{"train_batch_size": 8, "zero_optimization": {"stage": 3}}'))
         self.assertIn("zero_optimization", warned.error)
+        # An option stands for its key: what is derived from the file is derived from it.
+        steps = self.path("steps.json")
+        self.penstock(*train, config(json.dumps({
+            "train_batch_size": 8, "optimizer": {"type": "SGD", "params": {"lr": 9}},
+            "scheduler": {"type": "WarmupLR", "params": {"warmup_num_steps": 2, "warmup_type": "linear"}}})),
+            "--lr", 0.5, "--image-size", 63, "--steps", 4, "--json", steps)
+        rates = [line["learning_rate"] for line in harness.read_json_lines(steps) if line["type"] == "step"]
+        self.assertEqual(rates, [0, 0, 0.25, 0.5])
+        self.refuse(2, "--momentum is SGD's; the optimizer is Adam", *train,
+                    config('{"train_batch_size": 8, "optimizer": {"type": "Adam"}}'), "--momentum", 0.9)
 
     def test_hostfile(self):
         for text, words in (("", "names no host"), ("node slots=0\n", ":1.*slots=0"), ("a slots=1\na slots=1\n", "twice"),
