@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "coordinator/command/command.h"
-#include "coordinator/command/job_options.h"
+#include "coordinator/command/job_setup.h"
 
 static const char usage[] = "Usage: penstock plan [-p N] [OPTION]...\n"
 			    "Prints how the model would be cut and what each stage would need, and trains nothing.\n"
@@ -11,17 +11,20 @@ static const char usage[] = "Usage: penstock plan [-p N] [OPTION]...\n"
 
 int command_plan(int argc, char **argv)
 {
-	struct job_command command;
+	struct job_arguments arguments;
+	struct job_setup setup;
 	struct error error;
-	switch (job_command_read(argc, argv, usage, &command, &error)) {
-	case JOB_COMMAND_DONE:
+	switch (job_arguments_parse(argc, argv, usage, &arguments, &error)) {
+	case JOB_ARGUMENTS_DONE:
 		return 0;
-	case JOB_COMMAND_WRONG:
+	case JOB_ARGUMENTS_WRONG:
 		return command_fail(&error);
-	case JOB_COMMAND_RUN:
+	case JOB_ARGUMENTS_RUN:
 		break;
 	}
-	plan_print(command.plan, stdout);
-	job_command_fini(&command);
+	if (!job_setup_init(&arguments, &setup, &error))
+		return command_fail(&error);
+	plan_print(setup.plan, stdout);
+	job_setup_fini(&setup);
 	return 0;
 }

@@ -9,7 +9,7 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/checkpoint/safetensors.h"
 #include "coordinator/command/command.h"
-#include "coordinator/command/job_options.h"
+#include "coordinator/command/job_setup.h"
 #include "coordinator/run/job.h"
 #include "coordinator/run/local.h"
 #include "coordinator/report/report.h"
@@ -24,7 +24,8 @@ static const char usage[] =
 	"\n";
 
 struct train {
-	struct job_command command;
+	struct job_arguments arguments;
+	struct job_setup setup;
 	struct local_daemons *local;
 	const char **addresses; // [pipeline_size]
 	struct cifar10 dataset;
@@ -41,66 +42,69 @@ static void on_signal(int number)
 
 static bool read_data(struct train *train, struct error *error)
 {
-	const struct job_command *command = &train->command;
-	if (command->dataset == NULL)
+	const struct job_arguments *arguments = &train->arguments;
+	const struct job_setup *setup = &train->setup;
+	if (arguments->dataset == NULL)
 		return error_set(error, ERROR_USAGE,
 				 "--dataset DIR is missing; penstock dataset synthesize DIR makes a small set");
-	return cifar10_read(command->dataset, false, &train->dataset, error) &&
-	       sampler_create(train->dataset.count, command->config.train_batch_size, command->shuffle, command->seed,
+	return cifar10_read(arguments->dataset, false, &train->dataset, error) &&
+	       sampler_create(train->dataset.count, setup->config.train_batch_size, arguments->shuffle, arguments->seed,
 			      &train->sampler, error);
 }
 
 static bool read_parameters(struct train *train, struct error *error)
 {
-	const struct job_command *command = &train->command;
-	if (command->load == NULL)
+	const struct job_arguments *arguments = &train->arguments;
+	if (arguments->load == NULL)
 		return true;
-	if (!safetensors_open(command->load, &train->load, error))
+	if (!safetensors_open(arguments->load, &train->load, error))
 		return error_wrap(error, "--load");
-	return job_check_load(command->plan, train->load, error) || error_wrap(error, "--load %s", command->load);
+	return job_check_load(train->setup.plan, train->load, error) || error_wrap(error, "--load %s", arguments->load);
 }
 
 // Stage s goes to the s-th slot, in the hostfile's order.
 static bool place_stages(struct train *train, struct error *error)
 {
-	const struct job_command *command = &train->command;
-	train->addresses = calloc(command->pipeline_size, sizeof(*train->addresses));
+	const struct job_arguments *arguments = &train->arguments;
+	const struct job_setup *setup = &train->setup;
+	train->addresses = calloc(setup->pipeline_size, sizeof(*train->addresses));
 	if (train->addresses == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
-	if (command->local > 0) {
-		struct local_options options = {
-			.count = command->local, .threads = command->threads, .memory_limit = command->memory_limit};
+	if (arguments->local > 0) {
+		struct local_options options = {.count = arguments->local,
+						.threads = arguments->threads,
+						.memory_limit = arguments->memory_limit};
 		if (!local_daemons_start(&options, &train->local, error))
 			return false;
-		for (uint32_t s = 0; s < command->pipeline_size; s++)
+		for (uint32_t s = 0; s < setup->pipeline_size; s++)
 			train->addresses[s] = local_daemons_address(train->local, s);
 		return true;
 	}
-	if (command->hostfile_path == NULL)
+	if (arguments->hostfile == NULL)
 		return error_set(error, ERROR_USAGE,
 				 "where to train? name the nodes with -H HOSTFILE, or start some with --local N");
-	if (command->threads > 0 || command->memory_limit != NULL)
+	if (arguments->threads > 0 || arguments->memory_limit != NULL)
 		return error_set(error, ERROR_USAGE,
 				 "--threads and --memory-limit are for the daemons that --local starts; others were "
 				 "started with theirs");
 	uint32_t stage = 0;
-	for (uint32_t i = 0; i < command->hostfile.count; i++)
-		for (uint32_t slot = 0; slot < command->hostfile.hosts[i].slots && stage < command->pipeline_size;
-		     slot++)
-			train->addresses[stage++] = command->hostfile.hosts[i].address;
+	for (uint32_t i = 0; i < setup->hostfile.count; i++)
+		for (uint32_t slot = 0; slot < setup->hostfile.hosts[i].slots && stage < setup->pipeline_size; slot++)
+			train->addresses[stage++] = setup->hostfile.hosts[i].address;
 	return true;
 }
 
 static bool open_report(struct train *train, struct error *error)
 {
-	const struct job_command *command = &train->command;
-	struct report_options options = {.plan = command->plan,
+	const struct job_arguments *arguments = &train->arguments;
+	const struct job_setup *setup = &train->setup;
+	struct report_options options = {.plan = setup->plan,
 					 .addresses = train->addresses,
-					 .steps = command->steps,
-					 .train_batch_size = command->config.train_batch_size,
-					 .steps_per_print = command->config.steps_per_print,
-					 .wall_clock_breakdown = command->config.wall_clock_breakdown,
-					 .json_path = command->json};
+					 .steps = arguments->steps,
+					 .train_batch_size = setup->config.train_batch_size,
+					 .steps_per_print = setup->config.steps_per_print,
+					 .wall_clock_breakdown = setup->config.wall_clock_breakdown,
+					 .json_path = arguments->json};
 	if (!report_create(&options, &train->report, error))
 		return false;
 	report_plan(train->report);
@@ -125,23 +129,24 @@ static void on_step(void *user, const struct job_step *step)
 static bool run(struct train *train, struct error *error)
 {
 	static const struct job_events events = {.opened = on_opened, .started = on_started, .step = on_step};
-	const struct job_command *command = &train->command;
+	const struct job_arguments *arguments = &train->arguments;
+	const struct job_setup *setup = &train->setup;
 	char name[64];
-	snprintf(name, sizeof(name), "%s-%d", command->model.name, (int)getpid());
+	snprintf(name, sizeof(name), "%s-%d", setup->plan->model.name, (int)getpid());
 	if (!rpc_start(NETWORK_THREADS, error))
 		return false;
 	train->rpc_is_started = true;
 	struct job_options options = {.name = name,
-				      .plan = command->plan,
+				      .plan = setup->plan,
 				      .addresses = train->addresses,
-				      .config = &command->config,
+				      .config = &setup->config,
 				      .dataset = &train->dataset,
 				      .sampler = train->sampler,
-				      .steps = command->steps,
+				      .steps = arguments->steps,
 				      .load = train->load,
-				      .save = command->save,
-				      .connections = command->connections,
-				      .chunk_bytes = command->chunk_bytes,
+				      .save = arguments->save,
+				      .connections = arguments->connections,
+				      .chunk_bytes = arguments->chunk_bytes,
 				      .events = &events,
 				      .user = train->report};
 	bool done = job_run(&options, error);
@@ -161,7 +166,7 @@ static bool close_all(struct train *train, struct error *error)
 	sampler_destroy(train->sampler);
 	cifar10_fini(&train->dataset);
 	free(train->addresses);
-	job_command_fini(&train->command);
+	job_setup_fini(&train->setup);
 	return ok;
 }
 
@@ -169,14 +174,16 @@ int command_train(int argc, char **argv)
 {
 	struct train train = {0};
 	struct error error;
-	switch (job_command_read(argc, argv, usage, &train.command, &error)) {
-	case JOB_COMMAND_DONE:
+	switch (job_arguments_parse(argc, argv, usage, &train.arguments, &error)) {
+	case JOB_ARGUMENTS_DONE:
 		return 0;
-	case JOB_COMMAND_WRONG:
+	case JOB_ARGUMENTS_WRONG:
 		return command_fail(&error);
-	case JOB_COMMAND_RUN:
+	case JOB_ARGUMENTS_RUN:
 		break;
 	}
+	if (!job_setup_init(&train.arguments, &train.setup, &error))
+		return command_fail(&error);
 	struct sigaction action = {.sa_handler = on_signal};
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);

@@ -1,14 +1,14 @@
-// See job_options.h.
-#include "coordinator/command/job_options.h"
+// See job_arguments.h.
+#include "coordinator/command/job_arguments.h"
 
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "common/base/log.h"
 #include "common/base/strings.h"
+#include "common/model/model.h"
 #include "common/rpc/protocol.h"
+#include "common/schedule/schedule.h"
 #include "coordinator/dataset/cifar10.h"
 
 enum {
@@ -18,7 +18,7 @@ enum {
 	MAXIMUM_BATCH = 1 << 24,
 };
 
-const char job_command_options_help[] =
+const char job_arguments_help[] =
 	"Model and data:\n"
 	"  --model NAME              alexnet (default), vgg11, vgg13, vgg16 or vgg19\n"
 	"  --image-size N            images are resized to N x N (default 64)\n"
@@ -162,7 +162,7 @@ static bool take_optimizer(struct deepspeed_overrides *overrides, struct error *
 			 optarg);
 }
 
-static bool take_chunk_size(struct job_command *command, struct error *error)
+static bool take_chunk_size(struct job_arguments *arguments, struct error *error)
 {
 	uint64_t bytes;
 	if (!strings_parse_bytes(optarg, &bytes, error))
@@ -170,191 +170,98 @@ static bool take_chunk_size(struct job_command *command, struct error *error)
 	if (bytes < PROTOCOL_MINIMUM_CHUNK_BYTES || bytes > PROTOCOL_MAXIMUM_CHUNK_BYTES)
 		return error_set(error, ERROR_USAGE, "--chunk-size %s: must be from %d to %d bytes", optarg,
 				 PROTOCOL_MINIMUM_CHUNK_BYTES, PROTOCOL_MAXIMUM_CHUNK_BYTES);
-	command->chunk_bytes = (uint32_t)bytes;
+	arguments->chunk_bytes = (uint32_t)bytes;
 	return true;
 }
 
 // The options that are strings, kept as they are.
-static const char **string_place(int code, struct job_command *command)
+static const char **string_place(int code, struct job_arguments *arguments)
 {
 	switch (code) {
 	case OPTION_MODEL:
-		return &command->model_name;
+		return &arguments->model;
 	case OPTION_DATASET:
-		return &command->dataset;
+		return &arguments->dataset;
 	case OPTION_LOAD:
-		return &command->load;
+		return &arguments->load;
 	case OPTION_SAVE:
-		return &command->save;
+		return &arguments->save;
 	case OPTION_DEEPSPEED_CONFIG:
-		return &command->deepspeed_config;
+		return &arguments->deepspeed_config;
 	case 'H':
-		return &command->hostfile_path;
+		return &arguments->hostfile;
 	case OPTION_PARTITION_METHOD:
-		return &command->partition_method;
+		return &arguments->partition_method;
 	case OPTION_SPLIT:
-		return &command->split;
+		return &arguments->split;
 	case OPTION_SCHEDULE:
-		return &command->schedule;
+		return &arguments->schedule;
 	case OPTION_MEMORY_LIMIT:
-		return &command->memory_limit;
+		return &arguments->memory_limit;
 	case OPTION_JSON:
-		return &command->json;
+		return &arguments->json;
 	default:
 		return NULL;
 	}
 }
 
-static bool take(int code, struct job_command *command, struct deepspeed_overrides *overrides, struct error *error)
+static bool take(int code, struct job_arguments *arguments, struct error *error)
 {
-	const char **place = string_place(code, command);
+	const char **place = string_place(code, arguments);
 	if (place != NULL) {
 		*place = optarg;
 		return true;
 	}
 	switch (code) {
 	case OPTION_IMAGE_SIZE:
-		return take_integer(code, 1, MODEL_MAXIMUM_IMAGE_SIZE, &command->image_size, error);
+		return take_integer(code, 1, MODEL_MAXIMUM_IMAGE_SIZE, &arguments->image_size, error);
 	case OPTION_CLASSES:
-		return take_integer(code, CIFAR10_CLASSES, 256, &command->classes, error);
+		return take_integer(code, CIFAR10_CLASSES, 256, &arguments->classes, error);
 	case OPTION_DROPOUT:
-		return take_number(code, 0.0, 1.0, &command->dropout, error);
+		return take_number(code, 0.0, 1.0, &arguments->dropout, error);
 	case OPTION_NO_SHUFFLE:
-		command->shuffle = false;
+		arguments->shuffle = false;
 		return true;
 	case OPTION_SEED:
-		return take_long(code, 0, INT64_MAX, &command->seed, error);
+		return take_long(code, 0, INT64_MAX, &arguments->seed, error);
 	case OPTION_STEPS:
-		return take_long(code, 1, MAXIMUM_STEPS, &command->steps, error);
+		return take_long(code, 1, MAXIMUM_STEPS, &arguments->steps, error);
 	case OPTION_TRAIN_BATCH_SIZE:
-		return take_integer(code, 1, MAXIMUM_BATCH, &overrides->train_batch_size, error);
+		return take_integer(code, 1, MAXIMUM_BATCH, &arguments->overrides.train_batch_size, error);
 	case OPTION_MICRO_BATCH_SIZE:
-		return take_integer(code, 1, MAXIMUM_BATCH, &overrides->micro_batch_size, error);
+		return take_integer(code, 1, MAXIMUM_BATCH, &arguments->overrides.micro_batch_size, error);
 	case OPTION_GRADIENT_ACCUMULATION_STEPS:
-		return take_integer(code, 1, MAXIMUM_BATCH, &overrides->gradient_accumulation_steps, error);
+		return take_integer(code, 1, MAXIMUM_BATCH, &arguments->overrides.gradient_accumulation_steps, error);
 	case OPTION_OPTIMIZER:
-		return take_optimizer(overrides, error);
+		return take_optimizer(&arguments->overrides, error);
 	case OPTION_LR:
-		return take_number(code, 0.0, 1e9, &overrides->learning_rate, error);
+		return take_number(code, 0.0, 1e9, &arguments->overrides.learning_rate, error);
 	case OPTION_MOMENTUM:
-		return take_number(code, 0.0, 1e9, &overrides->momentum, error);
+		return take_number(code, 0.0, 1e9, &arguments->overrides.momentum, error);
 	case OPTION_WEIGHT_DECAY:
-		return take_number(code, 0.0, 1e9, &overrides->weight_decay, error);
+		return take_number(code, 0.0, 1e9, &arguments->overrides.weight_decay, error);
 	case OPTION_LOCAL:
-		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &command->local, error);
+		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &arguments->local, error);
 	case 'p':
 		if (strcmp(optarg, "0") == 0)
 			return error_set(
 				error, ERROR_USAGE,
 				"-p 0: plain data parallelism is not there yet; -p 1 is a pipeline of one stage");
-		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &command->pipeline_size, error);
+		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &arguments->pipeline_size, error);
 	case OPTION_THREADS:
-		return take_integer(code, 1, 1024, &command->threads, error);
+		return take_integer(code, 1, 1024, &arguments->threads, error);
 	case OPTION_CONNECTIONS:
-		return take_integer(code, 1, PROTOCOL_MAXIMUM_CONNECTIONS, &command->connections, error);
+		return take_integer(code, 1, PROTOCOL_MAXIMUM_CONNECTIONS, &arguments->connections, error);
 	default:
-		return take_chunk_size(command, error);
+		return take_chunk_size(arguments, error);
 	}
 }
 
-// ---- What follows from the options
-
-static bool read_config(struct job_command *command, const struct deepspeed_overrides *overrides, struct error *error)
+enum job_arguments_result job_arguments_parse(int argc, char **argv, const char *usage,
+					      struct job_arguments *ret_arguments, struct error *error)
 {
-	struct deepspeed_config *config = &command->config;
-	if (!deepspeed_config_read(command->deepspeed_config, overrides, config, error))
-		return false;
-	if (config->unknown_keys[0] != '\0')
-		log_warning("%s: not honoured here: %s", command->deepspeed_config, config->unknown_keys);
-	return deepspeed_config_resolve_batch(config, 1, error);
-}
-
-static bool read_nodes(struct job_command *command, struct error *error)
-{
-	if (command->hostfile_path != NULL && command->local > 0)
-		return error_set(error, ERROR_USAGE, "--hostfile and --local exclude each other");
-	uint64_t slots = command->local;
-	if (command->hostfile_path != NULL) {
-		if (!hostfile_read(command->hostfile_path, &command->hostfile, error))
-			return false;
-		for (uint32_t i = 0; i < command->hostfile.count; i++)
-			slots += command->hostfile.hosts[i].slots;
-	}
-	if (command->pipeline_size == 0) // planning needs no nodes
-		command->pipeline_size = slots == 0                        ? 1
-					 : slots < SCHEDULE_MAXIMUM_STAGES ? (uint32_t)slots
-									   : SCHEDULE_MAXIMUM_STAGES;
-	if (slots > 0 && command->pipeline_size > slots)
-		return error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %llu slots", command->pipeline_size,
-				 command->hostfile_path != NULL ? command->hostfile_path : "--local",
-				 (unsigned long long)slots);
-	return true;
-}
-
-static bool make_plan(struct job_command *command, struct error *error)
-{
-	const struct deepspeed_config *config = &command->config;
-	if (!model_create(command->model_name, command->image_size, command->classes, (float)command->dropout,
-			  &command->model, error))
-		return false;
-	if (config->gradient_accumulation_steps > SCHEDULE_MAXIMUM_MICRO_BATCHES)
-		return error_set(error, ERROR_USAGE,
-				 "gradient_accumulation_steps is %u, at most %d micro-batches make a step",
-				 config->gradient_accumulation_steps, SCHEDULE_MAXIMUM_MICRO_BATCHES);
-	struct plan_options options = {
-		.partition_method = command->partition_method,
-		.split = command->split,
-		.schedule = command->schedule,
-		.pipeline_size = command->pipeline_size,
-		.data_parallel_size = 1,
-		.micro_batch_size = config->micro_batch_size,
-		.micro_batches = config->gradient_accumulation_steps,
-		.optimizer = config->optimizer,
-		.gradient_clipping = config->gradient_clipping > 0.0,
-		.seed = command->seed,
-		.raw_image_size = CIFAR10_IMAGE_SIZE,
-		// ImageNet's, as torchvision's own networks are trained with
-		.mean = {0.485f, 0.456f, 0.406f},
-		.standard_deviation = {0.229f, 0.224f, 0.225f},
-	};
-	return plan_create(&command->model, &options, &command->plan, error);
-}
-
-static enum job_command_result read_arguments(int argc, char **argv, const char *usage, struct job_command *command,
-					      struct deepspeed_overrides *overrides, struct error *error)
-{
-	int code;
-	opterr = 0;
-	optind = 1;
-	while ((code = getopt_long(argc, argv, ":H:p:h", known, NULL)) != -1) {
-		if (code == OPTION_HELP || code == 'h') {
-			printf("%s%s", usage, job_command_options_help);
-			return JOB_COMMAND_DONE;
-		}
-		if (code == '?' || code == ':') {
-			const char *why = code == '?' ? "unknown option %s; see penstock %s --help"
-						      : "option %s needs a value; see penstock %s --help";
-			error_set(error, ERROR_USAGE, why, argv[optind - 1], argv[0]);
-			return JOB_COMMAND_WRONG;
-		}
-		if (!take(code, command, overrides, error))
-			return JOB_COMMAND_WRONG;
-	}
-	if (optind < argc) {
-		error_set(error, ERROR_USAGE, "unexpected argument \"%.80s\"; see penstock %s --help", argv[optind],
-			  argv[0]);
-		return JOB_COMMAND_WRONG;
-	}
-	return JOB_COMMAND_RUN;
-}
-
-enum job_command_result job_command_read(int argc, char **argv, const char *usage, struct job_command *ret_command,
-					 struct error *error)
-{
-	struct deepspeed_overrides overrides;
-	struct job_command *command = ret_command;
-	*command = (struct job_command){
-		.model_name = "alexnet",
+	struct job_arguments arguments = {
+		.model = "alexnet",
 		.image_size = DEFAULT_IMAGE_SIZE,
 		.classes = CIFAR10_CLASSES,
 		.dropout = -1.0,
@@ -366,19 +273,29 @@ enum job_command_result job_command_read(int argc, char **argv, const char *usag
 		.connections = PROTOCOL_DEFAULT_CONNECTIONS,
 		.chunk_bytes = PROTOCOL_DEFAULT_CHUNK_BYTES,
 	};
-	deepspeed_overrides_init(&overrides);
-	enum job_command_result result = read_arguments(argc, argv, usage, command, &overrides, error);
-	if (result == JOB_COMMAND_RUN &&
-	    !(read_config(command, &overrides, error) && read_nodes(command, error) && make_plan(command, error)))
-		result = JOB_COMMAND_WRONG;
-	if (result != JOB_COMMAND_RUN)
-		job_command_fini(command);
-	return result;
-}
-
-void job_command_fini(struct job_command *command)
-{
-	hostfile_fini(&command->hostfile);
-	plan_destroy(command->plan);
-	command->plan = NULL;
+	deepspeed_overrides_init(&arguments.overrides);
+	int code;
+	opterr = 0;
+	optind = 1;
+	while ((code = getopt_long(argc, argv, ":H:p:h", known, NULL)) != -1) {
+		if (code == OPTION_HELP || code == 'h') {
+			printf("%s%s", usage, job_arguments_help);
+			return JOB_ARGUMENTS_DONE;
+		}
+		if (code == '?' || code == ':') {
+			const char *why = code == '?' ? "unknown option %s; see penstock %s --help"
+						      : "option %s needs a value; see penstock %s --help";
+			error_set(error, ERROR_USAGE, why, argv[optind - 1], argv[0]);
+			return JOB_ARGUMENTS_WRONG;
+		}
+		if (!take(code, &arguments, error))
+			return JOB_ARGUMENTS_WRONG;
+	}
+	if (optind < argc) {
+		error_set(error, ERROR_USAGE, "unexpected argument \"%.80s\"; see penstock %s --help", argv[optind],
+			  argv[0]);
+		return JOB_ARGUMENTS_WRONG;
+	}
+	*ret_arguments = arguments;
+	return JOB_ARGUMENTS_RUN;
 }

@@ -1,0 +1,27 @@
+// The options that train and plan share, as given: nothing is derived from them here, and no file is read. What follows
+// from them is in job_setup.h.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "coordinator/config/deepspeed_config.h"
+
+struct job_arguments {
+	// Strings stay in argv; NULL: not given.
+	const char *model, *dataset, *deepspeed_config, *hostfile, *schedule, *partition_method, *split;
+	const char *load, *save, *json, *memory_limit;
+	uint32_t image_size, classes, pipeline_size /* 0: not given */, local /* 0: not given */, threads;
+	uint32_t connections, chunk_bytes;
+	uint64_t steps, seed;
+	double dropout; // < 0: the model's
+	bool shuffle;
+	struct deepspeed_overrides overrides;
+};
+
+enum job_arguments_result { JOB_ARGUMENTS_RUN, JOB_ARGUMENTS_DONE /* --help */, JOB_ARGUMENTS_WRONG };
+
+// `usage` is printed for --help, before the options that are shared.
+enum job_arguments_result job_arguments_parse(int argc, char **argv, const char *usage,
+					      struct job_arguments *ret_arguments, struct error *error);
