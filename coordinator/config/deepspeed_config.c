@@ -74,6 +74,10 @@ static json_t *parse_file(const char *path, struct error *error)
 	_cleanup_free_ char *text = read_file(path, &size, error);
 	if (text == NULL)
 		return NULL;
+	if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+		error_set(error, ERROR_USAGE, "%s: begins with a byte-order mark: save it as UTF-8 without one", path);
+		return NULL;
+	}
 	json_error_t at;
 	json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &at);
 	if (root == NULL) {

@@ -3,8 +3,11 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/base/strings.h"
 
@@ -165,6 +168,9 @@ static bool read_lines(FILE *file, const char *path, struct hostfile *hosts, uns
 	struct place place = {.path = path, .line = 0};
 	while (fgets(line, sizeof(line), file) != NULL) {
 		place.line++;
+		if (place.line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
+			return error_set(error, ERROR_USAGE,
+					 "%s:1: begins with a byte-order mark: save it as UTF-8 without one", path);
 		if (strchr(line, '\n') == NULL && !feof(file))
 			return error_set(error, ERROR_USAGE,
 					 "%s:%u: the line is longer than %d characters, or holds a zero byte", path,
@@ -185,11 +191,30 @@ static bool read_lines(FILE *file, const char *path, struct hostfile *hosts, uns
 	return true;
 }
 
+static FILE *open_file(const char *path, struct error *error)
+{
+	int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // not to wait, should this be a pipe
+	struct stat status;
+	if (descriptor < 0 || fstat(descriptor, &status) < 0)
+		error_set(error, ERROR_USAGE, "hostfile %s: %s", path, strerror(errno));
+	else if (!S_ISREG(status.st_mode))
+		error_set(error, ERROR_USAGE, "hostfile %s: is not a regular file", path);
+	else {
+		FILE *file = fdopen(descriptor, "r");
+		if (file != NULL)
+			return file;
+		error_set(error, ERROR_FAILED, "hostfile %s: %s", path, strerror(errno));
+	}
+	if (descriptor >= 0)
+		close(descriptor);
+	return NULL;
+}
+
 bool hostfile_read(const char *path, struct hostfile *ret_hostfile, struct error *error)
 {
-	FILE *file = fopen(path, "re");
+	FILE *file = open_file(path, error);
 	if (file == NULL)
-		return error_set(error, ERROR_USAGE, "hostfile %s: %s", path, strerror(errno));
+		return false;
 	struct hostfile hosts = {.hosts = calloc(HOSTFILE_MAXIMUM_HOSTS, sizeof(*hosts.hosts))};
 	_cleanup_free_ unsigned *lines = calloc(HOSTFILE_MAXIMUM_HOSTS, sizeof(*lines));
 	bool ok = hosts.hosts != NULL && lines != NULL;

@@ -279,6 +279,7 @@ static void read_malformed_json_is_refused_with_line_and_column(void **state)
 	assert_refused("{\"a\": 1} // comment", ":1:");
 	assert_refused("{\"a\": \"\x1b[2J\"}", ":1:");
 	assert_refused("{\"a\": \"\xff\"}", ":1:");
+	assert_refused("\xef\xbb\xbf{}", "byte-order mark");
 }
 
 static void read_what_is_no_file_is_refused(void **state)

@@ -1,6 +1,8 @@
 // DeepSpeed's hostfile: good lines, bad lines, and damaged ones.
 #include "tests/unit/config/files.h"
 
+#include <sys/stat.h>
+
 #include "coordinator/config/hostfile.h"
 
 static void read_good_lines_gives_addresses_and_slots(void **state)
@@ -82,7 +84,7 @@ static void read_bad_line_is_refused_with_its_number(void **state)
 		{"user@a slots=1\n", ":1: \"user@a\" is not a host"},
 		{"\xef\xbb\xbf"
 		 "a slots=1\n",
-		 ":1:"},
+		 ":1: begins with a byte-order mark"},
 		{"\x1b[2Ja slots=1\n", ":1: \"?[2Ja\" is not a host"},
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -130,6 +132,12 @@ static void read_missing_file_is_refused(void **state)
 	assert_non_null(strstr(error.message, "/nonexistent/hostfile: No such file"));
 	assert_false(hostfile_read(test_folder, &hosts, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
+	assert_non_null(strstr(error.message, "is not a regular file"));
+	unlink(test_path);
+	assert_int_equal(mkfifo(test_path, 0600), 0);
+	assert_false(hostfile_read(test_path, &hosts, &error)); // and nobody waits for its other end
+	assert_non_null(strstr(error.message, "is not a regular file"));
+	unlink(test_path);
 }
 
 int main(void)
