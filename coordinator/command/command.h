@@ -2,6 +2,8 @@
 // the process's exit code.
 #pragma once
 
+#include <stdbool.h>
+
 int command_train(int argc, char **argv);
 int command_plan(int argc, char **argv);
 int command_nodes(int argc, char **argv);
@@ -10,3 +12,7 @@ int command_dataset(int argc, char **argv);
 // "penstock: message" on stderr; returns the error's exit code.
 struct error;
 int command_fail(const struct error *error);
+// Codes of options without a letter start here.
+enum { COMMAND_OPTION_HELP = 256 };
+// For getopt_long's '?' and ':', of such options; argv[0] is the command's name. Always returns false.
+bool command_refuse_option(int code, char **argv, struct error *error);

@@ -8,6 +8,7 @@
 #include "coordinator/dataset/synthesize.h"
 
 enum { DEFAULT_IMAGES = 2000, MAXIMUM_IMAGES = 1000000 };
+enum { OPTION_IMAGES = COMMAND_OPTION_HELP + 1, OPTION_SEED };
 
 static const char usage[] =
 	"Usage: penstock dataset synthesize DIR [--images N] [--seed N]\n"
@@ -19,24 +20,22 @@ static const char usage[] =
 
 static bool parse(int argc, char **argv, uint32_t *images, uint64_t *seed, bool *help, struct error *error)
 {
-	static const struct option known[] = {{"images", required_argument, NULL, 'i'},
-					      {"seed", required_argument, NULL, 's'},
-					      {"help", no_argument, NULL, 'h'},
+	static const struct option known[] = {{"images", required_argument, NULL, OPTION_IMAGES},
+					      {"seed", required_argument, NULL, OPTION_SEED},
+					      {"help", no_argument, NULL, COMMAND_OPTION_HELP},
 					      {0}};
 	int64_t value;
 	int code;
 	opterr = 0;
 	optind = 1;
 	while ((code = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
-		if (code == 'h') {
+		if (code == 'h' || code == COMMAND_OPTION_HELP) {
 			*help = true;
 			return true;
 		}
 		if (code == '?' || code == ':')
-			return error_set(error, ERROR_USAGE,
-					 "%s: unknown, or needs a value; see penstock dataset --help",
-					 argv[optind - 1]);
-		bool is_images = code == 'i';
+			return command_refuse_option(code, argv, error);
+		bool is_images = code == OPTION_IMAGES;
 		if (!strings_parse_integer(optarg, is_images ? 10 : 0, is_images ? MAXIMUM_IMAGES : INT64_MAX, &value,
 					   error))
 			return error_wrap(error, is_images ? "--images" : "--seed");
@@ -60,7 +59,7 @@ int command_dataset(int argc, char **argv)
 		fputs(usage, stdout);
 		return 0;
 	}
-	if (argc - optind != 2 || strcmp(argv[optind], "synthesize") != 0) {
+	if (argc - optind != 2 || argv[optind + 1][0] == '\0' || strcmp(argv[optind], "synthesize") != 0) {
 		error_set(&error, ERROR_USAGE, "expected: penstock dataset synthesize DIR");
 		return command_fail(&error);
 	}

@@ -9,6 +9,7 @@
 #include "common/model/model.h"
 #include "common/rpc/protocol.h"
 #include "common/schedule/schedule.h"
+#include "coordinator/command/command.h"
 #include "coordinator/dataset/cifar10.h"
 
 enum {
@@ -50,7 +51,7 @@ const char job_arguments_help[] =
 	"  --chunk-size SIZE         largest piece in which tensors are sent (default 2MiB)\n";
 
 enum option_code {
-	OPTION_MODEL = 256,
+	OPTION_MODEL = COMMAND_OPTION_HELP + 1,
 	OPTION_IMAGE_SIZE,
 	OPTION_CLASSES,
 	OPTION_DROPOUT,
@@ -77,7 +78,6 @@ enum option_code {
 	OPTION_CONNECTIONS,
 	OPTION_CHUNK_SIZE,
 	OPTION_JSON,
-	OPTION_HELP,
 };
 
 static const struct option known[] = {
@@ -111,7 +111,7 @@ static const struct option known[] = {
 	{"connections", required_argument, NULL, OPTION_CONNECTIONS},
 	{"chunk-size", required_argument, NULL, OPTION_CHUNK_SIZE},
 	{"json", required_argument, NULL, OPTION_JSON},
-	{"help", no_argument, NULL, OPTION_HELP},
+	{"help", no_argument, NULL, COMMAND_OPTION_HELP},
 	{0},
 };
 
@@ -174,6 +174,18 @@ static bool take_chunk_size(struct job_arguments *arguments, struct error *error
 	return true;
 }
 
+static bool take_memory_limit(struct job_arguments *arguments, struct error *error)
+{
+	uint64_t bytes;
+	if (!strings_parse_bytes(optarg, &bytes, error))
+		return error_wrap(error, "--memory-limit");
+	if (bytes == 0)
+		return error_set(error, ERROR_USAGE, "--memory-limit %s: must be at least a byte, such as 16GiB",
+				 optarg);
+	arguments->memory_limit = optarg; // the daemons read it themselves
+	return true;
+}
+
 // The options that are strings, kept as they are.
 static const char **string_place(int code, struct job_arguments *arguments)
 {
@@ -196,8 +208,6 @@ static const char **string_place(int code, struct job_arguments *arguments)
 		return &arguments->split;
 	case OPTION_SCHEDULE:
 		return &arguments->schedule;
-	case OPTION_MEMORY_LIMIT:
-		return &arguments->memory_limit;
 	case OPTION_JSON:
 		return &arguments->json;
 	default:
@@ -210,7 +220,7 @@ static bool take(int code, struct job_arguments *arguments, struct error *error)
 	const char **place = string_place(code, arguments);
 	if (place != NULL) {
 		*place = optarg;
-		return true;
+		return *optarg != '\0' || error_set(error, ERROR_USAGE, "--%s: its value is empty", option_name(code));
 	}
 	switch (code) {
 	case OPTION_IMAGE_SIZE:
@@ -250,6 +260,8 @@ static bool take(int code, struct job_arguments *arguments, struct error *error)
 		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &arguments->pipeline_size, error);
 	case OPTION_THREADS:
 		return take_integer(code, 1, 1024, &arguments->threads, error);
+	case OPTION_MEMORY_LIMIT:
+		return take_memory_limit(arguments, error);
 	case OPTION_CONNECTIONS:
 		return take_integer(code, 1, PROTOCOL_MAXIMUM_CONNECTIONS, &arguments->connections, error);
 	default:
@@ -278,14 +290,12 @@ enum job_arguments_result job_arguments_parse(int argc, char **argv, const char 
 	opterr = 0;
 	optind = 1;
 	while ((code = getopt_long(argc, argv, ":H:p:h", known, NULL)) != -1) {
-		if (code == OPTION_HELP || code == 'h') {
+		if (code == COMMAND_OPTION_HELP || code == 'h') {
 			printf("%s%s", usage, job_arguments_help);
 			return JOB_ARGUMENTS_DONE;
 		}
 		if (code == '?' || code == ':') {
-			const char *why = code == '?' ? "unknown option %s; see penstock %s --help"
-						      : "option %s needs a value; see penstock %s --help";
-			error_set(error, ERROR_USAGE, why, argv[optind - 1], argv[0]);
+			command_refuse_option(code, argv, error);
 			return JOB_ARGUMENTS_WRONG;
 		}
 		if (!take(code, &arguments, error))

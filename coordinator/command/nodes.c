@@ -71,27 +71,30 @@ static bool ask(const char *address, struct error *error)
 int command_nodes(int argc, char **argv)
 {
 	static const struct option known[] = {
-		{"hostfile", required_argument, NULL, 'H'}, {"help", no_argument, NULL, 'h'}, {0}};
+		{"hostfile", required_argument, NULL, 'H'}, {"help", no_argument, NULL, COMMAND_OPTION_HELP}, {0}};
 	const char *path = NULL;
 	struct error error;
 	int code;
 	opterr = 0;
 	optind = 1;
 	while ((code = getopt_long(argc, argv, ":H:h", known, NULL)) != -1) {
-		if (code == 'h') {
+		if (code == 'h' || code == COMMAND_OPTION_HELP) {
 			fputs(usage, stdout);
 			return 0;
 		}
 		if (code != 'H') {
-			error_set(&error, ERROR_USAGE, "%s: unknown, or needs a value; see penstock nodes --help",
-				  argv[optind - 1]);
+			command_refuse_option(code, argv, &error);
 			return command_fail(&error);
 		}
 		path = optarg;
 	}
-	if (path == NULL || optind < argc) {
-		error_set(&error, ERROR_USAGE,
-			  "-H HOSTFILE is missing, or there is more than that; see penstock nodes --help");
+	if (optind < argc) {
+		error_set(&error, ERROR_USAGE, "unexpected argument \"%.80s\"; see penstock nodes --help",
+			  argv[optind]);
+		return command_fail(&error);
+	}
+	if (path == NULL || *path == '\0') {
+		error_set(&error, ERROR_USAGE, "-H HOSTFILE is missing; see penstock nodes --help");
 		return command_fail(&error);
 	}
 	struct hostfile hostfile;
