@@ -25,11 +25,14 @@ static void file_name(bool test, int number, char *into, size_t size)
 		snprintf(into, size, "data_batch_%d.bin", number);
 }
 
+// Also a link that leads nowhere: opening it says so, where leaving it out would train on less. errno says why not.
 static bool exists(const char *folder, const char *name)
 {
 	char path[PATH_MAX];
+	struct stat status;
 	int length = snprintf(path, sizeof(path), "%s/%s", folder, name);
-	return length > 0 && (size_t)length < sizeof(path) && access(path, F_OK) == 0;
+	errno = ENAMETOOLONG;
+	return length > 0 && (size_t)length < sizeof(path) && lstat(path, &status) == 0;
 }
 
 // The folder that holds the files: `folder` itself, or the one the archive makes inside it.
@@ -45,6 +48,8 @@ static bool find_folder(const char *folder, const char *first_name, char *into, 
 	strcpy(into, folder);
 	if (exists(into, first_name))
 		return true;
+	if (errno != ENOENT) // such as a folder that may not be searched
+		return error_set(error, ERROR_USAGE, "dataset folder %s: %s: %s", folder, first_name, strerror(errno));
 	snprintf(into, size, "%s/%s", folder, subfolder);
 	if (exists(into, first_name))
 		return true;

@@ -156,6 +156,29 @@ static void read_folder_in_place_of_a_file_is_refused(void **state)
 	assert_refused(false, "data_batch_1.bin: is not a regular file");
 }
 
+static void read_link_that_leads_nowhere_is_refused(void **state)
+{
+	char path[128];
+	write_batch(folder, "data_batch_1.bin", 2, 0, 0);
+	snprintf(path, sizeof(path), "%s/data_batch_2.bin", folder);
+	assert_int_equal(symlink("nowhere", path), 0);
+	assert_refused(false, "data_batch_2.bin: No such file");
+}
+
+static void read_folder_that_may_not_be_searched_is_refused(void **state)
+{
+	enum { NOBODY = 65534 };
+	write_batch(folder, "data_batch_1.bin", 2, 0, 0);
+	assert_int_equal(chmod(folder, 0), 0);
+	bool is_root = geteuid() == 0; // to whom nothing is forbidden
+	if (is_root)
+		assert_int_equal(setresuid(NOBODY, NOBODY, 0), 0);
+	assert_refused(false, "data_batch_1.bin: Permission denied");
+	if (is_root)
+		assert_int_equal(setresuid(0, 0, 0), 0);
+	assert_int_equal(chmod(folder, 0700), 0);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
@@ -168,6 +191,8 @@ int main(void)
 		CASE(read_cut_file_is_refused_with_sizes),
 		CASE(read_label_over_9_is_refused_with_its_record),
 		CASE(read_folder_in_place_of_a_file_is_refused),
+		CASE(read_link_that_leads_nowhere_is_refused),
+		CASE(read_folder_that_may_not_be_searched_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
