@@ -185,7 +185,7 @@ void json_keys_list_unknown(const struct json_keys *keys, char *list, size_t siz
 	json_object_foreach((json_t *)keys->object, name, value)
 	{
 		const json_t *enabled = json_object_get(value, "enabled");
-		if (json_object_get(keys->asked, name) != NULL || json_is_false(enabled))
+		if (json_object_get(keys->asked, name) != NULL || json_is_null(value) || json_is_false(enabled))
 			continue;
 		char shown[SHOWN_SIZE], item[JSON_KEYS_PREFIX_SIZE + SHOWN_SIZE + 16];
 		strings_printable(name, shown, sizeof(shown));

@@ -41,6 +41,6 @@ bool json_keys_has(const struct json_keys *keys, const char *name); // absent an
 void json_keys_ignore(struct json_keys *keys, const char *name);    // as if it had been asked for
 
 // Appends "prefix.name, prefix.name" of the members that nobody asked for; "and N more" where they do not
-// fit. A member that is an object is named whole; one with "enabled": false is left out, for it asks for
+// fit. One that is null is as absent. A member that is an object is named whole; one with "enabled": false is left out, for it asks for
 // nothing, and one with "enabled": true is named as "name.enabled".
 void json_keys_list_unknown(const struct json_keys *keys, char *list, size_t size);

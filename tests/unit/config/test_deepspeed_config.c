@@ -199,6 +199,10 @@ static void read_many_unknown_keys_are_counted(void **state)
 	assert_non_null(rest);
 	assert_int_equal(sscanf(rest, " and %u more", &more), 1);
 	assert_int_equal(named + more, 1000);
+	assert_string_equal(read_text("{\"a\": null, \"optimizer\": {\"type\": \"Adam\", \"params\": "
+				      "{\"amsgrad\": null, \"max_grad_norm\": null}}}")
+				    .unknown_keys,
+			    "");
 	config = read_text("{\"\\u001b[2J\": 1}");
 	assert_string_equal(config.unknown_keys, "?[2J");
 }
