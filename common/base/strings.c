@@ -53,9 +53,8 @@ bool strings_parse_integer(const char *text, int64_t minimum, int64_t maximum, i
 bool strings_parse_number(const char *text, double *ret_value, struct error *error)
 {
 	char *end = NULL;
-	errno = 0;
-	double value = strtod(text, &end);
-	if (end == text || *end != '\0' || errno != 0 || !isfinite(value))
+	double value = strtod(text, &end); // one that is too large is infinite, one that is too small 0 or close to it
+	if (end == text || *end != '\0' || !isfinite(value))
 		return error_set(error, ERROR_USAGE, "\"%.80s\" is not a number", text);
 	*ret_value = value;
 	return true;

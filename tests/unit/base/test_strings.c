@@ -74,6 +74,7 @@ static void parse_number_only_finite_ones_are_taken(void **state)
 	double value = 0;
 	struct error error = {0};
 	assert_true(strings_parse_number("1e-3", &value, &error) && value == 1e-3);
+	assert_true(strings_parse_number("1e-400", &value, &error) && value == 0);
 	assert_true(strings_parse_number("-2.5", &value, &error) && value == -2.5);
 	static const char *const texts[] = {"", "nan", "inf", "1e999", "one", "1,5", "1 "};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
