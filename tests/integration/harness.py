@@ -3,6 +3,7 @@ every process that a test began. Standard library only; the hostile peers of tes
 
 Each test file is run by ctest as a program of its own, with the two programs' paths in PENSTOCK and PENSTOCKD."""
 
+import contextlib
 import json
 import os
 import re
@@ -182,8 +183,11 @@ class TestCase(unittest.TestCase):
         return [line["loss"] for line in read_json_lines(path) if line["type"] == "step"]
 
     def wait_for_steps(self, path, count=1):
-        wait_until(lambda: os.path.exists(path) and open(path).read().count('"type":"step"') >= count, 60,
-                   f"{count} steps in {path}")
+        def has_steps():
+            with contextlib.suppress(FileNotFoundError), open(path) as file:
+                return file.read().count('"type":"step"') >= count
+
+        wait_until(has_steps, 60, f"{count} steps in {path}")
 
 
 def read_json_lines(path):

@@ -1,40 +1,11 @@
 """Everything a person can get wrong: a message that says what and where, the documented exit code, and nothing started."""
 
-import concurrent.futures
-import contextlib
 import json
 import os
 import shutil
-import unittest
+import subprocess
 
 import harness
-import test_hostile  # its messages, and the gRPC that is not ours
-
-
-@contextlib.contextmanager
-def stand_in(**methods):
-    """A daemon that answers as it is told to; gives its address. Each method is called with its handler's arguments."""
-    grpc, pb = test_hostile.grpc, test_hostile.pb
-    handlers = {}
-    if "Describe" in methods:
-        handlers["Describe"] = grpc.unary_unary_rpc_method_handler(
-            methods["Describe"], pb.DescribeRequest.FromString, pb.DescribeResponse.SerializeToString)
-    if "Session" in methods:
-        handlers["Session"] = grpc.stream_stream_rpc_method_handler(
-            methods["Session"], None, pb.SessionResponse.SerializeToString)
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("penstock.v1.StageServer", handlers)])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
-
-
-# Clears a terminal, in the ways of 7 and 8 bits, and forges a line.
-EVIL = "\x1b[2J\x9b2J\nfine: forged"
-HARMLESS = "?[2J??2J?fine: forged"
 
 
 class Refusals(harness.TestCase):
@@ -159,45 +130,6 @@ class Refusals(harness.TestCase):
         daemon.wait_until_free(5)
         self.assertIn(gone.address, self.penstock("nodes", "-H", self.hostfile([daemon, gone]), code=4).error)
 
-    @unittest.skipIf(test_hostile.grpc is None, "needs grpcio")
-    def test_daemons_text_cannot_steer_the_terminal(self):
-        pb = test_hostile.pb
-        node = pb.DescribeResponse(version=EVIL, protocol_version=1, devices=[pb.Device(name=EVIL)],
-                                   running=[pb.RunningStage(job=EVIL, model=EVIL)])
-
-        def refuse(requests, context):
-            yield pb.SessionResponse(failed=pb.Failed(code=1, message=EVIL))
-
-        with stand_in(Describe=lambda request, context: node, Session=refuse) as address:
-            hostfile = self.path("hostfile")
-            with open(hostfile, "w") as file:
-                file.write(f"{address} slots=1\n")
-            run = self.penstock("nodes", "-H", hostfile)
-            self.assertEqual(run.out.count(HARMLESS), 4)
-            self.assertEqual(len(run.out.splitlines()), 3)
-            path = self.path("steps.json")
-            run = self.train("-H", hostfile, "--json", path, code=1)
-            self.assertIn(HARMLESS, run.error)
-            self.assertEqual(len(run.error.splitlines()), 1)
-            self.assertIn(HARMLESS, harness.read_json_lines(path)[-1]["error"])
-
-    @unittest.skipIf(test_hostile.grpc is None, "needs grpcio")
-    def test_nodes_of_another_version_are_named(self):
-        other = test_hostile.pb.DescribeResponse(version="9.9.9", protocol_version=99)
-        gone = self.start_daemons(1)[0]
-        gone.stop()
-        with stand_in(Describe=lambda request, context: other) as address:
-            hostfile = self.path("hostfile")
-            with open(hostfile, "w") as file:
-                file.write(f"{address} slots=1\n")
-            run = self.penstock("nodes", "-H", hostfile, code=1)
-            self.assertRegex(run.error, f"{address}: speaks protocol version 99, this is version 1: install the same release")
-            with open(hostfile, "w") as file:
-                file.write(f"{gone.address} slots=1\n{address} slots=1\n")
-            run = self.penstock("nodes", "-H", hostfile, code=4)  # the node that is not there outweighs it
-            self.assertRegex(run.error, f"{gone.address}.*cannot be reached")
-            self.assertIn("protocol version 99", run.error)
-
     def test_memory_that_is_not_there_is_refused_with_numbers(self):
         daemons = self.start_daemons(1, "--memory-limit", "100MiB")
         run = self.train("-H", self.hostfile(daemons), code=3)
@@ -215,7 +147,6 @@ class Refusals(harness.TestCase):
         self.assertEqual(first.finish().code, 0, first.error)
 
     def test_daemon_options(self):
-        import subprocess
         daemon = self.start_daemons(1)[0]
         for code, words, arguments in (
                 (2, "unknown option --fly; see penstockd --help", ["--fly"]),

@@ -10,6 +10,10 @@ import messages
 
 grpc, pb = messages.grpc, messages.pb
 
+# Clears a terminal, in the ways of 7 and 8 bits, and forges a line.
+EVIL = "\x1b[2J\x9b2J\nfine: forged"
+HARMLESS = "?[2J??2J?fine: forged"
+
 
 class StrangeDaemon:
     """A server whose Session and Describe are functions of ours."""
@@ -52,9 +56,33 @@ class StrangeDaemons(harness.TestCase):
             yield pb.SessionResponse(failed=pb.Failed(code=6, message="the coordinator speaks protocol version 1, this daemon version 2"))
 
         self.refuse(1, "this daemon version 2", self.strange(session=session))
-        described = self.strange(describe=lambda request, context: pb.DescribeResponse(version="9.9.9", protocol_version=2))
-        run = self.penstock("nodes", "-H", self.hostfile([described]), code=1)
-        self.assertRegex(run.out + run.error, "protocol version 2")
+
+    def test_nodes_of_another_version_are_named(self):
+        other = self.strange(describe=lambda request, context: pb.DescribeResponse(version="9.9.9", protocol_version=99))
+        gone = self.start_daemons(1)[0]
+        gone.stop()
+        words = f"{other.address}: speaks protocol version 99, this is version 1: install the same release"
+        self.assertRegex(self.penstock("nodes", "-H", self.hostfile([other]), code=1).error, words)
+        run = self.penstock("nodes", "-H", self.hostfile([gone, other]), code=4)  # the node that is not there outweighs it
+        self.assertRegex(run.error, f"{gone.address}.*cannot be reached")
+        self.assertRegex(run.error, words)
+
+    def test_daemons_text_cannot_steer_the_terminal(self):
+        def session(requests, over):
+            next(requests)
+            yield pb.SessionResponse(failed=pb.Failed(code=1, message=EVIL))
+
+        node = pb.DescribeResponse(version=EVIL, protocol_version=1, devices=[pb.Device(name=EVIL)],
+                                   running=[pb.RunningStage(job=EVIL, model=EVIL)])
+        daemon = self.strange(session=session, describe=lambda request, context: node)
+        run = self.penstock("nodes", "-H", self.hostfile([daemon]))
+        self.assertEqual(run.out.count(HARMLESS), 4)
+        self.assertEqual(len(run.out.splitlines()), 3)
+        path = self.path("steps.json")
+        run = self.train("-H", self.hostfile([daemon]), "--json", path, code=1)
+        self.assertIn(HARMLESS, run.error)
+        self.assertEqual(len(run.error.splitlines()), 1)
+        self.assertIn(HARMLESS, harness.read_json_lines(path)[-1]["error"])
 
     def test_server_that_is_no_stage_daemon_is_named(self):
         self.refuse(1, "UNIMPLEMENTED", self.strange())
