@@ -1,15 +1,23 @@
 // JSON lines: a "plan" object, a "step" object per step, a "summary" object. docs/train.md lists their members.
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/base/log.h"
 #include "coordinator/report/internal.h"
 
 static void write_line(struct report *report, json_t *object)
 {
 	// 17 digits give every double back to the bit.
 	char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-	if (text == NULL || fprintf(report->json, "%s\n", text) < 0 || fflush(report->json) != 0)
-		report->json_failed = true;
+	errno = ENOMEM;
+	bool written = text != NULL && fprintf(report->json, "%s\n", text) >= 0 && fflush(report->json) == 0;
+	if (!written && report->json_errno == 0) { // said now: the job goes on, and its end may be hours away
+		report->json_errno = errno;
+		log_warning("--json %s: %s; lines are missing from here on", report->options.json_path,
+			    strerror(errno));
+	}
 	free(text);
 	json_decref(object);
 }

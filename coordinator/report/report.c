@@ -63,10 +63,11 @@ bool report_destroy(struct report *report, struct error *error)
 	if (report == NULL)
 		return true;
 	if (report->json != NULL) {
-		ok = fclose(report->json) == 0 && !report->json_failed;
+		ok = fclose(report->json) == 0 && report->json_errno == 0;
 		if (!ok)
 			error_set(error, ERROR_FAILED, "--json %s: could not be written whole: %s",
-				  report->options.json_path, strerror(errno));
+				  report->options.json_path,
+				  strerror(report->json_errno != 0 ? report->json_errno : errno));
 	}
 	free(report->totals);
 	free(report->memory);

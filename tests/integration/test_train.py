@@ -3,6 +3,8 @@ same to the bit; parameters are saved and loaded; results are written."""
 
 import json
 import os
+import tempfile
+import unittest.mock
 
 import harness
 
@@ -66,6 +68,11 @@ class Train(harness.TestCase):
         sent = lines[5]["stages"][0]["sent_bytes"]
         self.assertEqual(sent, 4 * lines[0]["stages"][0]["output_bytes"])  # 4 micro-batches
 
+    def test_results_that_cannot_be_written_are_said_at_once_and_at_the_end(self):
+        run = self.train("--local", 1, "--steps", 3, "--json", "/dev/full", code=1)
+        self.assertRegex(run.error, r"--json /dev/full: No space left on device; lines are missing[\s\S]*step 1/3")
+        self.assertRegex(run.error, r"could not be written whole: No space left on device\n\Z")
+
     def test_two_jobs_at_once_on_the_same_daemons(self):
         daemons = self.start_daemons(2)
         hostfile = self.hostfile(daemons)
@@ -86,11 +93,11 @@ class Train(harness.TestCase):
         self.assertIn("device cpu: 1 threads", nodes)
 
     def test_local_leaves_nothing_behind(self):
-        parent = os.environ.get("XDG_RUNTIME_DIR", "/tmp")
-        before = set(os.listdir(parent))
-        self.train("--local", 2, "--steps", 1)
-        self.assertFalse([name for name in set(os.listdir(parent)) - before if name.startswith("penstock-")
-                          and not name.startswith("penstock-test")])
+        with tempfile.TemporaryDirectory(prefix="pt-") as folder, unittest.mock.patch.dict(os.environ, XDG_RUNTIME_DIR=folder):
+            self.train("--local", 2, "--steps", 1)
+            self.assertEqual(os.listdir(folder), [])
+            self.penstock("train", "--dataset", self.dataset, "--local", 1, "--memory-limit", "10MiB", code=3)
+            self.assertEqual(os.listdir(folder), [])
 
 
 if __name__ == "__main__":
