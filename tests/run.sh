@@ -35,8 +35,9 @@ if [ "$fast" = no ]; then
 	export ASAN_OPTIONS=detect_leaks=1
 	export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp print_suppressions=0"
 	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp halt_on_error=1"
-	check asan -L 'unit|integration' -LE slow
-	check tsan -L 'unit|integration' -LE slow
+	# Two at once: most of these wait for one another, and their time limits are six times as long here.
+	check asan -L 'unit|integration' -LE slow -j 2
+	check tsan -L 'unit|integration' -LE slow -j 2
 fi
 check release
 if [ -n "$failed" ]; then

@@ -12,7 +12,8 @@ enum {
 	MODEL_NAME_SIZE = 32,
 	MODEL_MAXIMUM_IMAGE_SIZE = 1024,
 	MODEL_MAXIMUM_CLASSES = 65536,
-	MODEL_MAXIMUM_CHANNELS = 65536, // and features
+	MODEL_MAXIMUM_CHANNELS = 65536,         // and features
+	MODEL_MAXIMUM_MICRO_BATCH_SIZE = 65536, // of a stage, on any device
 };
 
 // Values are those of penstock.v1.LayerKind.

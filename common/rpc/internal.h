@@ -32,7 +32,8 @@ grpc_arg runtime_argument(const char *key, int value);
 
 // ---- message.c: the codec
 
-// Header and payload to slices; the payload's slice holds a reference on `payload`. NULL when memory is out.
+// Header and payload to slices; the payload's slice holds a reference on `payload`. Never NULL: without
+// memory gRPC ends the process.
 grpc_byte_buffer *message_encode(const ProtobufCMessage *header, struct buffer *payload, size_t offset, size_t size);
 
 struct rpc_incoming {

@@ -99,9 +99,9 @@ static bool fill(struct plan *plan, struct error *error)
 
 static bool check_options(const struct plan_options *options, struct error *error)
 {
-	if (options->micro_batch_size < 1 || options->micro_batch_size > PLAN_MAXIMUM_MICRO_BATCH_SIZE)
+	if (options->micro_batch_size < 1 || options->micro_batch_size > MODEL_MAXIMUM_MICRO_BATCH_SIZE)
 		return error_set(error, ERROR_USAGE, "micro-batches of %u samples: there may be from 1 to %d",
-				 options->micro_batch_size, PLAN_MAXIMUM_MICRO_BATCH_SIZE);
+				 options->micro_batch_size, MODEL_MAXIMUM_MICRO_BATCH_SIZE);
 	if (options->raw_image_size < 1 || options->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
 		return error_set(error, ERROR_USAGE, "images of %u x %u pixels in the dataset: from 1 to %d are taken",
 				 options->raw_image_size, options->raw_image_size, MODEL_MAXIMUM_IMAGE_SIZE);

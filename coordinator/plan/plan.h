@@ -12,8 +12,6 @@
 #include "coordinator/plan/partition.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
-enum { PLAN_MAXIMUM_MICRO_BATCH_SIZE = 65536 }; // of daemons
-
 struct plan_options {
 	const char *partition_method; // "flops", "uniform", "parameters", "type:REGEX"
 	const char *split;            // "3,8": first layers of stages 1, 2, ...; NULL: by partition_method

@@ -8,7 +8,6 @@
 #include "common/rpc/rpc.h"
 
 enum {
-	MAXIMUM_MICRO_BATCH_SIZE = 65536,
 	MAXIMUM_CLASSES = 256, // a label is a byte
 	MAXIMUM_BATCH_BYTES = RPC_MAXIMUM_MESSAGE_BYTES - RPC_MAXIMUM_HEADER_BYTES,
 	INSTRUCTIONS_PER_MICRO_BATCH = 8, // at most; and two for the whole step
@@ -84,7 +83,7 @@ static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan
 	    !within(message->pipeline_stage, 0, message->pipeline_size - 1, "pipeline_stage", error) ||
 	    !within(message->end_layer, 1, layers, "end_layer", error) ||
 	    !within(message->first_layer, 0, message->end_layer - 1, "first_layer", error) ||
-	    !within(message->micro_batch_size, 1, MAXIMUM_MICRO_BATCH_SIZE, "micro_batch_size", error) ||
+	    !within(message->micro_batch_size, 1, MODEL_MAXIMUM_MICRO_BATCH_SIZE, "micro_batch_size", error) ||
 	    !within(message->micro_batches, 1, SCHEDULE_MAXIMUM_MICRO_BATCHES, "micro_batches", error) ||
 	    !within(message->raw_image_size, 1, MODEL_MAXIMUM_IMAGE_SIZE, "raw_image_size", error))
 		return false;

@@ -140,7 +140,7 @@ static void create_bad_options_are_refused(void **state)
 	bad[2].split = "30";
 	bad[3].pipeline_size = 23;
 	bad[4].micro_batch_size = 0;
-	bad[5].micro_batch_size = PLAN_MAXIMUM_MICRO_BATCH_SIZE + 1;
+	bad[5].micro_batch_size = MODEL_MAXIMUM_MICRO_BATCH_SIZE + 1;
 	bad[6].micro_batches = 0;
 	bad[7].raw_image_size = 0;
 	for (int i = 0; i < 8; i++) {
