@@ -16,7 +16,10 @@
 #include "common/base/log.h"
 #include "stage_server/device/cpu/onednn.h"
 
-enum { MAXIMUM_FILE_BYTES = 4 << 20, ROUNDS = 3 };
+enum { MAXIMUM_FILE_BYTES = 4 << 20, MAXIMUM_LINE_BYTES = 512, ROUNDS = 3 };
+
+// Rounds end when a question has taken this long: what takes longer is disturbed less.
+#define ENOUGH_NS 1000000000ull
 
 struct tuning {
 	char *path;           // NULL: nothing is remembered
@@ -116,12 +119,13 @@ void tuning_destroy(struct tuning *tuning)
 	free(tuning);
 }
 
-// The candidate that the file names for the key, or `count`. The last line about a key counts.
-static uint32_t look_up(int file, const char *key, const struct tuning_question *question)
+// The candidate that the file names for the key, or `count`. The last line about a key counts. False: the file cannot be
+// read as a whole, or has no room for another line that would be.
+static bool look_up(int file, const char *key, const struct tuning_question *question, uint32_t *ret_found)
 {
 	struct stat status;
-	if (fstat(file, &status) != 0 || status.st_size <= 0 || status.st_size > MAXIMUM_FILE_BYTES)
-		return question->count;
+	if (fstat(file, &status) != 0 || status.st_size > MAXIMUM_FILE_BYTES - MAXIMUM_LINE_BYTES)
+		return false;
 	char *text = malloc((size_t)status.st_size + 1);
 	ssize_t length = text != NULL ? pread(file, text, (size_t)status.st_size, 0) : -1;
 	uint32_t found = question->count;
@@ -141,20 +145,21 @@ static uint32_t look_up(int file, const char *key, const struct tuning_question 
 		}
 	}
 	free(text);
-	return found;
+	*ret_found = found;
+	return length == status.st_size;
 }
 
 // The best of a few rounds each, taken in turn so that a disturbance hits all; the first candidate wins a tie of 2 %. The
 // time is UINT64_MAX where none can be used.
 static uint32_t measure(const struct tuning_question *question, uint64_t *ret_ns)
 {
-	uint64_t best_ns[TUNING_MAXIMUM_CANDIDATES];
+	uint64_t begin_ns = clock_now_ns(), best_ns[TUNING_MAXIMUM_CANDIDATES];
 	bool usable[TUNING_MAXIMUM_CANDIDATES];
 	for (uint32_t i = 0; i < question->count; i++) {
 		best_ns[i] = UINT64_MAX;
 		usable[i] = question->run(question->context, i); // warms it up, too
 	}
-	for (int round = 0; round < ROUNDS; round++)
+	for (int round = 0; round < ROUNDS && (round == 0 || clock_now_ns() - begin_ns < ENOUGH_NS); round++)
 		for (uint32_t i = 0; i < question->count; i++) {
 			if (!usable[i])
 				continue;
@@ -181,13 +186,13 @@ uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *ques
 	pthread_mutex_lock(&tuning->lock);
 	uint32_t choice = 0;
 	int file = open_file(tuning->path);
-	if (file >= 0 && flock(file, LOCK_EX) == 0) {
-		choice = look_up(file, key, question);
+	if (file >= 0 && flock(file, LOCK_EX) == 0 && look_up(file, key, question, &choice)) {
 		bool writable = (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
 		if (choice == question->count && writable) {
 			uint64_t ns = 0;
 			choice = measure(question, &ns);
 			char line[sizeof(key) + TUNING_NAME_SIZE + 32];
+			_Static_assert(sizeof(line) <= MAXIMUM_LINE_BYTES, "a line has its room");
 			int length = snprintf(line, sizeof(line), "%s\t%s\t%llu\n", key, question->names[choice],
 					      (unsigned long long)ns);
 			// What is not remembered must not be used: the next program could choose otherwise.

@@ -1,7 +1,8 @@
 // Which of several kernels is the fastest for a shape on this machine, timed once and remembered in a file that all
 // daemons of the machine share, so that all of them compute alike, whichever has timed first.
 //
-// Where the file can be neither read nor written nothing is timed: the first candidate is taken, always the same.
+// Where the file can be neither read nor written, or is full (4 MiB), nothing is timed: the first candidate is taken,
+// always the same.
 #pragma once
 
 #include <stdbool.h>
@@ -21,7 +22,8 @@ struct tuning_question {
 	const char *key; // the operation and its shape; no white space
 	uint32_t count;
 	const char *names[TUNING_MAXIMUM_CANDIDATES]; // no white space
-	// Runs a candidate once; false: it cannot be used.
+	// Runs a candidate once; false: it cannot be used. Called twice to four times for each, so a run must be short: other
+	// programs of the machine wait.
 	bool (*run)(void *context, uint32_t candidate);
 	void *context;
 };

@@ -123,6 +123,33 @@ static void choose_file_cannot_be_written_takes_the_first_untimed(void **state)
 	assert_int_equal(f->runs[0] + f->runs[1], 0);
 }
 
+// A line more could not be found again, so it must not decide.
+static void choose_file_is_full_takes_the_first_untimed(void **state)
+{
+	struct fixture *f = *state;
+	set_costs(f, 3000000, 300000, 0);
+	choose(f, f->file, 1, "product/n=1");
+	assert_int_equal(truncate(f->file, 4 << 20), 0);
+	struct stat before, after;
+	assert_int_equal(stat(f->file, &before), 0);
+	set_costs(f, 3000000, 300000, 0);
+	assert_int_equal(choose(f, f->file, 1, "product/n=2"), 0);
+	assert_int_equal(choose(f, f->file, 1, "product/n=1"), 0);
+	assert_int_equal(f->runs[0] + f->runs[1], 0);
+	assert_int_equal(stat(f->file, &after), 0);
+	assert_int_equal(before.st_size, after.st_size);
+}
+
+// Whoever waits for the lock waits for no more than this.
+static void choose_slow_candidates_are_run_twice(void **state)
+{
+	struct fixture *f = *state;
+	set_costs(f, 600000000, 10000000, 0);
+	assert_int_equal(choose(f, f->file, 1, "product"), 1);
+	assert_int_equal(f->runs[0], 2);
+	assert_int_equal(f->runs[1], 2);
+}
+
 static void choose_nothing_usable_remembers_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -158,6 +185,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(choose_unknown_name_in_the_file_is_timed_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(choose_file_cannot_be_written_takes_the_first_untimed, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(choose_file_is_full_takes_the_first_untimed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(choose_slow_candidates_are_run_twice, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(choose_nothing_usable_remembers_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(choose_two_processes_at_once_agree, set_up, tear_down),
 	};
