@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "stage_server/device/cpu/matrix.h"
-#include "stage_server/device/cpu/memory.h"
 #include "stage_server/device/cpu/program.h"
 #include "stage_server/device/cpu/tuning.h"
 #include "stage_server/device/cpu/vector.h"
@@ -31,51 +30,45 @@ static bool backward_product(uint32_t threads, uint32_t method, int64_t n, int64
 	return true;
 }
 
-// Times on a matrix cut to some tens of MiB, larger than a cache of the second level: the rest would only repeat it.
-enum { TRIAL_WEIGHT_BYTES = 64 << 20, TRIAL_ROWS = 64 };
+// A trial is cut to what still shows the difference: rows of the micro-batch beyond these, and weights beyond some tens of
+// MiB (more than a cache of the second level holds), only repeat it. It runs in the program's own memory, which is
+// larger, and takes at most 2^31 multiply-adds.
+enum { TRIAL_N = 128, TRIAL_WEIGHTS = 16 << 20, TRIAL_OUT = 64, TRIAL_IN = TRIAL_WEIGHTS / TRIAL_OUT };
 
 struct trial {
 	uint32_t threads;
 	enum kernel_pass pass;
 	int64_t n, in, out;
-	uint64_t values_bytes, weight_bytes;
-	uint8_t *values, *weight, *result; // NULL until the first candidate runs
+	const float *from, *weight;
+	float *to;
 };
 
 static bool try_method(void *context, uint32_t method)
 {
-	struct trial *t = context;
-	if (t->values == NULL &&
-	    (!memory_check_available(2 * t->values_bytes + t->weight_bytes, NULL) ||
-	     !memory_map(t->values_bytes, &t->values, NULL) || !memory_map(t->weight_bytes, &t->weight, NULL) ||
-	     !memory_map(t->values_bytes, &t->result, NULL)))
-		return false;
-	if (t->weight == NULL || t->result == NULL)
-		return false;
-	return (t->pass == PASS_FORWARD ? forward_product : backward_product)(
-		t->threads, method, t->n, t->in, t->out, (float *)t->values, (float *)t->weight, (float *)t->result);
+	const struct trial *t = context;
+	return (t->pass == PASS_FORWARD ? forward_product : backward_product)(t->threads, method, t->n, t->in, t->out,
+									      t->from, t->weight, t->to);
 }
 
-static uint32_t choose_method(struct program *program, const struct layer *layer, enum kernel_pass pass)
+static uint32_t choose_method(struct program *program, struct layer_state *state, enum kernel_pass pass)
 {
 	if (!matrix_is_supported())
 		return METHOD_SGEMM;
-	int64_t in = layer->in_channels, out = layer->out_channels;
-	int64_t rows = TRIAL_WEIGHT_BYTES / (int64_t)sizeof(float) / in;
-	rows = rows > TRIAL_ROWS ? rows : TRIAL_ROWS;
+	int64_t in = state->layer->in_channels, out = state->layer->out_channels, n = program->n;
+	bool forward = pass == PASS_FORWARD;
 	struct trial trial = {
 		.threads = program->device->threads,
 		.pass = pass,
-		.n = program->n,
-		.in = in,
-		.out = out < rows ? out : rows,
+		.n = n < TRIAL_N ? n : TRIAL_N,
+		.in = in < TRIAL_IN ? in : TRIAL_IN,
+		.from = forward ? program_pointer(program, &state->input.block, 0) : program_gradient(program),
+		.weight = program_pointer(program, &state->weight->value, 0),
+		.to = forward ? program_pointer(program, &state->output.block, 0) : program_next_gradient(program),
 	};
-	uint64_t widest = (uint64_t)(in > trial.out ? in : trial.out), page = MEMORY_PAGE_BYTES;
-	trial.values_bytes = (program->n * widest * sizeof(float) + page - 1) / page * page;
-	trial.weight_bytes = ((uint64_t)(in * trial.out) * sizeof(float) + page - 1) / page * page;
+	trial.out = out < TRIAL_WEIGHTS / trial.in ? out : TRIAL_WEIGHTS / trial.in;
 	char key[TUNING_KEY_SIZE];
-	snprintf(key, sizeof(key), "linear-%s/n=%u/in=%lld/out=%lld",
-		 pass == PASS_FORWARD ? "forward" : "backward-input", program->n, (long long)in, (long long)out);
+	snprintf(key, sizeof(key), "linear-%s/n=%lld/in=%lld/out=%lld", forward ? "forward" : "backward-input",
+		 (long long)n, (long long)in, (long long)out);
 	struct tuning_question question = {
 		.key = key,
 		.count = METHOD_COUNT,
@@ -83,11 +76,14 @@ static uint32_t choose_method(struct program *program, const struct layer *layer
 		.run = try_method,
 		.context = &trial,
 	};
-	uint32_t choice = tuning_choose(program->device->tuning, &question);
-	memory_unmap(trial.values, trial.values_bytes);
-	memory_unmap(trial.weight, trial.weight_bytes);
-	memory_unmap(trial.result, trial.values_bytes);
-	return choice;
+	return tuning_choose(program->device->tuning, &question);
+}
+
+static void linear_choose(struct program *program, struct layer_state *state)
+{
+	state->choice[PASS_FORWARD] = choose_method(program, state, PASS_FORWARD);
+	if (program->training && !state->is_first)
+		state->choice[PASS_BACKWARD_INPUT] = choose_method(program, state, PASS_BACKWARD_INPUT);
 }
 
 static bool linear_prepare(struct program *program, struct layer_state *state, struct error *error)
@@ -98,9 +94,6 @@ static bool linear_prepare(struct program *program, struct layer_state *state, s
 	state->given_output = state->wanted_for_weight = state->wanted_for_input = state->plain_output;
 	state->weight->layout = state->weight->gradient_layout = state->weight->plain;
 	state->bias->layout = state->bias->gradient_layout = state->bias->plain;
-	state->choice[PASS_FORWARD] = choose_method(program, state->layer, PASS_FORWARD);
-	if (program->training && !state->is_first)
-		state->choice[PASS_BACKWARD_INPUT] = choose_method(program, state->layer, PASS_BACKWARD_INPUT);
 	return true;
 }
 
@@ -154,6 +147,7 @@ static bool linear_backward_input(struct program *program, struct layer_state *s
 const struct layer_class linear_class = {
 	.prepare = linear_prepare,
 	.place = linear_place,
+	.choose = linear_choose,
 	.forward = linear_forward,
 	.backward_weight = linear_backward_weight,
 	.backward_input = linear_backward_input,

@@ -304,6 +304,16 @@ bool cpu_program_plan_memory(struct device *device, const struct program_spec *s
 	return true;
 }
 
+static void choose(struct program *program)
+{
+	int threads_before = omp_get_max_threads();
+	omp_set_num_threads((int)program->device->threads);
+	for (uint32_t i = 0; i < program->layer_count; i++)
+		if (program->layers[i].class->choose != NULL)
+			program->layers[i].class->choose(program, &program->layers[i]);
+	omp_set_num_threads(threads_before);
+}
+
 bool cpu_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
 			struct error *error)
 {
@@ -321,6 +331,7 @@ bool cpu_program_create(struct device *device, const struct program_spec *spec, 
 		cpu_program_destroy(program);
 		return false;
 	}
+	choose(program);
 	*ret_program = program;
 	return true;
 }

@@ -57,10 +57,12 @@ struct program;
 struct layer_state;
 
 // One kind of layer. `prepare` makes kernels and says which layouts it wants and gives; `place` reserves memory once
-// the layouts around it are known. A NULL operation does nothing.
+// the layouts around it are known; `choose`, with the memory there and all of it zeros, settles what is chosen by timing,
+// in that memory and no other. What is reserved does not depend on the choice. A NULL operation does nothing.
 struct layer_class {
 	bool (*prepare)(struct program *program, struct layer_state *state, struct error *error);
 	bool (*place)(struct program *program, struct layer_state *state, struct error *error);
+	void (*choose)(struct program *program, struct layer_state *state);
 	bool (*forward)(struct program *program, struct layer_state *state, uint32_t slot, uint64_t first_sample);
 	bool (*backward_weight)(struct program *program, struct layer_state *state, uint32_t slot);
 	bool (*backward_input)(struct program *program, struct layer_state *state, uint32_t slot);
@@ -88,7 +90,7 @@ struct layer_state {
 
 	struct kernel *forward, *backward_weight, *backward_input;
 	struct parameter_state *weight, *bias;
-	uint32_t choice[3]; // linear: by kernel_pass
+	uint32_t choice[3]; // linear: by kernel_pass; 0 until chosen
 	const struct layout *backward_weights_layout;
 	struct kernel *weights_reorder; // to what backward_input wants
 	struct block weights_copy;      // so reordered, once per step
