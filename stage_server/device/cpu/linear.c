@@ -92,8 +92,6 @@ static bool linear_prepare(struct program *program, struct layer_state *state, s
 		return error_set(error, ERROR_USAGE, "a linear layer needs a flatten before it");
 	state->wanted_input = state->given_gradient = state->plain_input;
 	state->given_output = state->wanted_for_weight = state->wanted_for_input = state->plain_output;
-	state->weight->layout = state->weight->gradient_layout = state->weight->plain;
-	state->bias->layout = state->bias->gradient_layout = state->bias->plain;
 	return true;
 }
 

@@ -22,6 +22,8 @@ void onednn_instructions(char *into, size_t size); // "AVX-512"
 
 // Row-major over `dimensions`; returns owned, NULL when memory is out.
 struct layout *layout_create_plain(uint32_t rank, const int64_t *dimensions);
+// (N, C, H, W) by its dimensions, channels next to each other in memory: N, H, W, C. As above.
+struct layout *layout_create_channels_last(const int64_t dimensions[4]);
 void layout_destroy(struct layout *layout); // takes NULL
 uint64_t layout_bytes(const struct layout *layout);
 bool layout_equal(const struct layout *a, const struct layout *b);
@@ -46,11 +48,14 @@ struct window_shape {
 	int64_t n, channels, height, width, filters, kernel_size, stride, padding, output_height, output_width;
 };
 
-// `implementation` counts the library's own for this shape, best first; past the last: false with *ret_kernel NULL and
-// no error set when `error` is NULL. `forward` is the kernel of PASS_FORWARD for the other passes. Layouts depend on
-// the arguments alone, never on a neighbour. `relu` is of PASS_FORWARD.
-bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
-			       bool relu, uint32_t implementation, const struct kernel *forward,
+// DIRECT is the library's first kernel for the shape, whatever that is; WINOGRAD is F(4x4, 3x3) (Lavin and Gray, 2016), which
+// it has for some shapes and processors: fewer multiplications, and roundings of its own.
+enum convolution_algorithm { ALGORITHM_DIRECT, ALGORITHM_WINOGRAD, ALGORITHM_COUNT };
+
+// False with *ret_kernel NULL where the library has none. `forward` is the direct kernel of PASS_FORWARD for the other
+// passes. Layouts depend on the arguments alone, never on a neighbour. `relu` is of PASS_FORWARD.
+bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, enum convolution_algorithm algorithm,
+			       const struct window_shape *shape, bool relu, const struct kernel *forward,
 			       struct kernel **ret_kernel, struct error *error);
 // Source, destination and their gradients have the channels in blocks of a vector where they divide so, else row-major:
 // by the shape and the machine only. The workspace is there when training.
@@ -63,7 +68,8 @@ bool kernel_create_reorder(struct onednn *onednn, const struct layout *from, con
 void kernel_destroy(struct kernel *kernel); // takes NULL
 
 const struct layout *kernel_layout(const struct kernel *kernel, enum kernel_argument argument); // borrowed
-uint64_t kernel_scratchpad_bytes(const struct kernel *kernel);
+uint64_t kernel_scratchpad_bytes(const struct kernel *kernel);                                  // takes NULL
+const char *kernel_name(const struct kernel *kernel); // the library's, "jit:avx2"; borrowed
 
 // `pointers` by argument; false is a fault of the library.
 bool kernel_run(struct kernel *kernel, void *scratchpad, void *const pointers[ARGUMENT_COUNT]);

@@ -50,8 +50,6 @@ static const char *status_text(dnnl_status_t status)
 		return "invalid arguments";
 	case dnnl_unimplemented:
 		return "not implemented for this shape";
-	case dnnl_iterator_ends:
-		return "no further implementation";
 	case dnnl_runtime_error:
 		return "runtime error";
 	default:
@@ -134,6 +132,11 @@ struct layout *layout_create_plain(uint32_t rank, const int64_t *dimensions)
 	return layout_create(rank, dimensions, tags[rank]);
 }
 
+struct layout *layout_create_channels_last(const int64_t dimensions[4])
+{
+	return layout_create(4, dimensions, dnnl_acdb);
+}
+
 static dnnl_format_tag_t vector_tag(int64_t channels)
 {
 	if (cpu_has(dnnl_cpu_isa_avx512_core) && channels % 16 == 0)
@@ -189,14 +192,13 @@ static bool kernel_finish(struct onednn *onednn, dnnl_primitive_desc_t descripti
 	return true;
 }
 
-// The implementation'th of the library's for `operation`.
-static bool kernel_build(struct onednn *onednn, const_dnnl_op_desc_t operation, bool relu, uint32_t implementation,
-			 const struct kernel *forward, struct kernel **ret_kernel, struct error *error)
+// The library's first kernel for `operation`.
+static bool kernel_build(struct onednn *onednn, const_dnnl_op_desc_t operation, bool relu, const struct kernel *forward,
+			 struct kernel **ret_kernel, struct error *error)
 {
 	*ret_kernel = NULL;
 	dnnl_primitive_attr_t attributes = NULL;
 	dnnl_post_ops_t post = NULL;
-	dnnl_primitive_desc_iterator_t iterator = NULL;
 	dnnl_primitive_desc_t description = NULL;
 	dnnl_status_t status = dnnl_primitive_attr_create(&attributes);
 	if (status == dnnl_success)
@@ -209,30 +211,23 @@ static bool kernel_build(struct onednn *onednn, const_dnnl_op_desc_t operation, 
 			status = dnnl_primitive_attr_set_post_ops(attributes, post);
 	}
 	if (status == dnnl_success)
-		status = dnnl_primitive_desc_iterator_create(&iterator, operation, attributes, onednn->engine,
-							     forward != NULL ? forward->description : NULL);
-	for (uint32_t i = 0; i < implementation && status == dnnl_success; i++)
-		status = dnnl_primitive_desc_iterator_next(iterator);
-	if (status == dnnl_success) {
-		description = dnnl_primitive_desc_iterator_fetch(iterator);
-		if (description == NULL)
-			status = dnnl_out_of_memory;
-	}
-	if (iterator != NULL)
-		dnnl_primitive_desc_iterator_destroy(iterator);
+		status = dnnl_primitive_desc_create(&description, operation, attributes, onednn->engine,
+						    forward != NULL ? forward->description : NULL);
 	if (post != NULL)
 		dnnl_post_ops_destroy(post);
 	if (attributes != NULL)
 		dnnl_primitive_attr_destroy(attributes);
 	if (status != dnnl_success)
-		return status_error(status, "choose an implementation", error);
+		return status_error(status, "describe a primitive", error);
 	return kernel_finish(onednn, description, ret_kernel, error);
 }
 
-bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
-			       bool relu, uint32_t implementation, const struct kernel *forward,
+bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, enum convolution_algorithm algorithm,
+			       const struct window_shape *shape, bool relu, const struct kernel *forward,
 			       struct kernel **ret_kernel, struct error *error)
 {
+	*ret_kernel = NULL;
+	dnnl_alg_kind_t kind = algorithm == ALGORITHM_DIRECT ? dnnl_convolution_direct : dnnl_convolution_winograd;
 	dnnl_dims_t source = {shape->n, shape->channels, shape->height, shape->width};
 	dnnl_dims_t weights = {shape->filters, shape->channels, shape->kernel_size, shape->kernel_size};
 	dnnl_dims_t bias = {shape->filters};
@@ -249,18 +244,17 @@ bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, con
 	if (status == dnnl_success)
 		status = dnnl_memory_desc_init_by_tag(&d, 4, destination, dnnl_f32, dnnl_format_tag_any);
 	if (status == dnnl_success && pass == PASS_FORWARD)
-		status =
-			dnnl_convolution_forward_desc_init(&convolution, dnnl_forward_training, dnnl_convolution_direct,
-							   &s, &w, &b, &d, strides, padding, padding);
+		status = dnnl_convolution_forward_desc_init(&convolution, dnnl_forward_training, kind, &s, &w, &b, &d,
+							    strides, padding, padding);
 	else if (status == dnnl_success && pass == PASS_BACKWARD_INPUT)
-		status = dnnl_convolution_backward_data_desc_init(&convolution, dnnl_convolution_direct, &s, &w, &d,
-								  strides, padding, padding);
+		status = dnnl_convolution_backward_data_desc_init(&convolution, kind, &s, &w, &d, strides, padding,
+								  padding);
 	else if (status == dnnl_success)
-		status = dnnl_convolution_backward_weights_desc_init(&convolution, dnnl_convolution_direct, &s, &w, &b,
-								     &d, strides, padding, padding);
+		status = dnnl_convolution_backward_weights_desc_init(&convolution, kind, &s, &w, &b, &d, strides,
+								     padding, padding);
 	if (status != dnnl_success)
 		return status_error(status, "describe a convolution", error);
-	return kernel_build(onednn, &convolution, relu, implementation, forward, ret_kernel, error);
+	return kernel_build(onednn, &convolution, relu, forward, ret_kernel, error);
 }
 
 bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
@@ -287,7 +281,7 @@ bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const 
 							 padding);
 	if (status != dnnl_success)
 		return status_error(status, "describe a max pool", error);
-	return kernel_build(onednn, &pool, false, 0, forward, ret_kernel, error);
+	return kernel_build(onednn, &pool, false, forward, ret_kernel, error);
 }
 
 bool kernel_create_reorder(struct onednn *onednn, const struct layout *from, const struct layout *to,
@@ -335,6 +329,14 @@ const struct layout *kernel_layout(const struct kernel *kernel, enum kernel_argu
 uint64_t kernel_scratchpad_bytes(const struct kernel *kernel)
 {
 	return kernel != NULL ? kernel->scratchpad_bytes : 0;
+}
+
+const char *kernel_name(const struct kernel *kernel)
+{
+	const char *name = NULL;
+	if (dnnl_primitive_desc_query(kernel->description, dnnl_query_impl_info_str, 0, &name) != dnnl_success)
+		return "unnamed";
+	return name;
 }
 
 bool kernel_run(struct kernel *kernel, void *scratchpad, void *const pointers[ARGUMENT_COUNT])

@@ -52,8 +52,6 @@ static const char *status_text(dnnl_status_t status)
 		return "invalid arguments";
 	case dnnl_unimplemented:
 		return "not implemented for this shape";
-	case dnnl_last_impl_reached:
-		return "no further implementation";
 	case dnnl_runtime_error:
 		return "runtime error";
 	default:
@@ -135,6 +133,11 @@ struct layout *layout_create_plain(uint32_t rank, const int64_t *dimensions)
 	if (rank < 1 || rank > 4)
 		return NULL;
 	return layout_create(rank, dimensions, tags[rank]);
+}
+
+struct layout *layout_create_channels_last(const int64_t dimensions[4])
+{
+	return layout_create(4, dimensions, dnnl_acdb);
 }
 
 static dnnl_format_tag_t vector_tag(int64_t channels)
@@ -219,18 +222,16 @@ static dnnl_status_t make_attributes(bool relu, dnnl_primitive_attr_t *ret_attri
 	return status;
 }
 
-// The implementation'th of the library's for a description just made. Takes it.
+// From a description just made, which it takes, or the reason why there is none.
 static bool kernel_build(struct onednn *onednn, dnnl_status_t status, dnnl_primitive_desc_t description,
-			 uint32_t implementation, struct kernel **ret_kernel, struct error *error)
+			 struct kernel **ret_kernel, struct error *error)
 {
 	*ret_kernel = NULL;
-	for (uint32_t i = 0; i < implementation && status == dnnl_success; i++)
-		status = dnnl_primitive_desc_next_impl(description);
 	if (status == dnnl_success)
 		return kernel_finish(onednn, description, ret_kernel, error);
 	if (description != NULL)
 		dnnl_primitive_desc_destroy(description);
-	return status_error(status, "choose an implementation", error);
+	return status_error(status, "describe a primitive", error);
 }
 
 // Up to four descriptions in float32, destroyed together.
@@ -253,10 +254,12 @@ static void describe(dnnl_status_t *status, dnnl_memory_desc_t *desc, int rank, 
 		*status = dnnl_memory_desc_create_with_tag(desc, rank, dimensions, dnnl_f32, tag);
 }
 
-bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
-			       bool relu, uint32_t implementation, const struct kernel *forward,
+bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, enum convolution_algorithm algorithm,
+			       const struct window_shape *shape, bool relu, const struct kernel *forward,
 			       struct kernel **ret_kernel, struct error *error)
 {
+	*ret_kernel = NULL;
+	dnnl_alg_kind_t kind = algorithm == ALGORITHM_DIRECT ? dnnl_convolution_direct : dnnl_convolution_winograd;
 	dnnl_dims_t source = {shape->n, shape->channels, shape->height, shape->width};
 	dnnl_dims_t weights = {shape->filters, shape->channels, shape->kernel_size, shape->kernel_size};
 	dnnl_dims_t bias = {shape->filters};
@@ -273,19 +276,19 @@ bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, con
 	describe(&status, &d.destination, 4, destination, dnnl_format_tag_any);
 	if (status == dnnl_success && pass == PASS_FORWARD)
 		status = dnnl_convolution_forward_primitive_desc_create(
-			&description, onednn->engine, dnnl_forward_training, dnnl_convolution_direct, d.source,
-			d.weights, d.bias, d.destination, strides, dilates, padding, padding, attributes);
+			&description, onednn->engine, dnnl_forward_training, kind, d.source, d.weights, d.bias,
+			d.destination, strides, dilates, padding, padding, attributes);
 	else if (status == dnnl_success && pass == PASS_BACKWARD_INPUT)
 		status = dnnl_convolution_backward_data_primitive_desc_create(
-			&description, onednn->engine, dnnl_convolution_direct, d.source, d.weights, d.destination,
-			strides, dilates, padding, padding, forward->description, attributes);
+			&description, onednn->engine, kind, d.source, d.weights, d.destination, strides, dilates,
+			padding, padding, forward->description, attributes);
 	else if (status == dnnl_success)
 		status = dnnl_convolution_backward_weights_primitive_desc_create(
-			&description, onednn->engine, dnnl_convolution_direct, d.source, d.weights, d.bias,
-			d.destination, strides, dilates, padding, padding, forward->description, attributes);
+			&description, onednn->engine, kind, d.source, d.weights, d.bias, d.destination, strides,
+			dilates, padding, padding, forward->description, attributes);
 	descriptions_fini(&d);
 	dnnl_primitive_attr_destroy(attributes);
-	return kernel_build(onednn, status, description, implementation, ret_kernel, error);
+	return kernel_build(onednn, status, description, ret_kernel, error);
 }
 
 bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
@@ -314,7 +317,7 @@ bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const 
 			dilates, padding, padding, forward->description, attributes);
 	descriptions_fini(&d);
 	dnnl_primitive_attr_destroy(attributes);
-	return kernel_build(onednn, status, description, 0, ret_kernel, error);
+	return kernel_build(onednn, status, description, ret_kernel, error);
 }
 
 bool kernel_create_reorder(struct onednn *onednn, const struct layout *from, const struct layout *to,
@@ -362,6 +365,14 @@ const struct layout *kernel_layout(const struct kernel *kernel, enum kernel_argu
 uint64_t kernel_scratchpad_bytes(const struct kernel *kernel)
 {
 	return kernel != NULL ? kernel->scratchpad_bytes : 0;
+}
+
+const char *kernel_name(const struct kernel *kernel)
+{
+	const char *name = NULL;
+	if (dnnl_primitive_desc_query(kernel->description, dnnl_query_impl_info_str, 0, &name) != dnnl_success)
+		return "unnamed";
+	return name;
 }
 
 bool kernel_run(struct kernel *kernel, void *scratchpad, void *const pointers[ARGUMENT_COUNT])

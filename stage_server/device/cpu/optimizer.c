@@ -105,10 +105,11 @@ static struct update update_of(const struct optimizer *optimizer, const struct o
 static const float *aligned_gradient(struct program *program, struct parameter_state *parameter)
 {
 	const float *gradient = parameter_gradient_values(program, parameter);
-	if (parameter->gradient_align == NULL)
+	struct kernel *align = parameter_form(parameter)->align;
+	if (align == NULL)
 		return gradient;
 	float *aligned = program_pointer(program, &program->weight_temporary, 0);
-	return program_convert(program, parameter->gradient_align, gradient, aligned, 0) ? aligned : NULL;
+	return program_convert(program, align, gradient, aligned, 0) ? aligned : NULL;
 }
 
 bool cpu_optimizer_step(struct program *program, const struct optimizer_step *step, struct error *error)

@@ -27,7 +27,7 @@ bool parameters_prepare(struct program *program, struct error *error)
 		if (parameter->plain == NULL)
 			return error_set(error, ERROR_OUT_OF_MEMORY, "parameter %s: no layout for it",
 					 description->name);
-		parameter->layout = parameter->gradient_layout = parameter->plain;
+		parameter->layout = parameter->forms[0].layout = parameter->plain;
 		parameter->gradient_is_zero = parameter->momentum_is_unset = true;
 		struct layer_state *layer = &program->layers[description->layer - program->first_layer];
 		if (description->is_bias)
@@ -38,30 +38,44 @@ bool parameters_prepare(struct program *program, struct error *error)
 	return true;
 }
 
+static bool place_gradient(struct program *program, struct parameter_state *parameter, uint64_t *max_chunks,
+			   struct error *error)
+{
+	uint64_t value_bytes = layout_bytes(parameter->layout), bytes = 0;
+	for (uint32_t f = 0; f < 2; f++) {
+		struct gradient_form *form = &parameter->forms[f];
+		if (form->layout == NULL)
+			continue;
+		uint64_t form_bytes = layout_bytes(form->layout);
+		bytes = form_bytes > bytes ? form_bytes : bytes;
+		form->floats = form_bytes / sizeof(float);
+		if (!program_reorder(program, form->layout, parameter->plain, &form->export, error) ||
+		    !program_reorder(program, form->layout, parameter->layout, &form->align, error))
+			return false;
+		if (form->align != NULL && value_bytes > program->weight_temporary_bytes)
+			program->weight_temporary_bytes = value_bytes;
+		uint64_t chunks = (form->floats + VECTOR_CHUNK - 1) / VECTOR_CHUNK;
+		if (chunks > *max_chunks)
+			*max_chunks = chunks;
+	}
+	return program_reserve(program, REGION_GRADIENTS, bytes, &parameter->gradient, error);
+}
+
 static bool place(struct program *program, struct parameter_state *parameter, uint64_t *max_chunks, struct error *error)
 {
-	uint64_t bytes = layout_bytes(parameter->layout), gradient_bytes = layout_bytes(parameter->gradient_layout);
+	uint64_t bytes = layout_bytes(parameter->layout);
 	parameter->floats = bytes / sizeof(float);
-	parameter->gradient_floats = gradient_bytes / sizeof(float);
 	if (!program_reserve(program, REGION_PARAMETERS, bytes, &parameter->value, error) ||
 	    !program_reorder(program, parameter->plain, parameter->layout, &parameter->import, error) ||
 	    !program_reorder(program, parameter->layout, parameter->plain, &parameter->export, error))
 		return false;
 	if (!program->training)
 		return true;
-	if (!program_reserve(program, REGION_GRADIENTS, gradient_bytes, &parameter->gradient, error) ||
-	    !program_reorder(program, parameter->gradient_layout, parameter->plain, &parameter->gradient_export,
-			     error) ||
-	    !program_reorder(program, parameter->gradient_layout, parameter->layout, &parameter->gradient_align, error))
+	if (!place_gradient(program, parameter, max_chunks, error))
 		return false;
 	for (uint32_t s = 0; s < optimizer_state_tensors(program->optimizer.kind); s++)
 		if (!program_reserve(program, REGION_OPTIMIZER, bytes, &parameter->state[s], error))
 			return false;
-	if (parameter->gradient_align != NULL && bytes > program->weight_temporary_bytes)
-		program->weight_temporary_bytes = bytes;
-	uint64_t chunks = (parameter->gradient_floats + VECTOR_CHUNK - 1) / VECTOR_CHUNK;
-	if (chunks > *max_chunks)
-		*max_chunks = chunks;
 	return true;
 }
 
@@ -80,8 +94,10 @@ void parameters_release(struct program *program)
 		struct parameter_state *parameter = &program->parameters[i];
 		kernel_destroy(parameter->import);
 		kernel_destroy(parameter->export);
-		kernel_destroy(parameter->gradient_export);
-		kernel_destroy(parameter->gradient_align);
+		for (uint32_t f = 0; f < 2; f++) {
+			kernel_destroy(parameter->forms[f].export);
+			kernel_destroy(parameter->forms[f].align);
+		}
 		layout_destroy(parameter->plain);
 	}
 	free(program->parameters);
@@ -129,8 +145,9 @@ bool cpu_read_gradient(struct program *program, uint32_t index, float *ret_value
 		return false;
 	if (!program->training)
 		return error_set(error, ERROR_FAILED, "read_gradient: the program is not for training");
-	return program_convert(program, parameter->gradient_export, parameter_gradient_values(program, parameter),
-			       ret_values, parameter->description.count * sizeof(float)) ||
+	return program_convert(program, parameter_form(parameter)->export,
+			       parameter_gradient_values(program, parameter), ret_values,
+			       parameter->description.count * sizeof(float)) ||
 	       fault(parameter, "read_gradient", error);
 }
 
@@ -146,7 +163,7 @@ float *parameter_gradient_values(struct program *program, struct parameter_state
 {
 	float *values = program_pointer(program, &parameter->gradient, 0);
 	if (parameter->gradient_is_zero) {
-		memset(values, 0, parameter->gradient_floats * sizeof(float));
+		memset(values, 0, parameter_form(parameter)->floats * sizeof(float));
 		parameter->gradient_is_zero = false;
 	}
 	return values;
@@ -159,7 +176,7 @@ bool cpu_gradient_squares(struct program *program, double *ret_squares, struct e
 	double *partial = program_pointer(program, &program->squares, 0);
 	for (uint32_t i = 0; i < program->parameter_count; i++) {
 		struct parameter_state *parameter = &program->parameters[i];
-		ret_squares[i] = vector_squares(program->device->threads, parameter->gradient_floats,
+		ret_squares[i] = vector_squares(program->device->threads, parameter_form(parameter)->floats,
 						parameter_gradient_values(program, parameter), partial);
 	}
 	return true;

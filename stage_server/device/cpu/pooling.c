@@ -33,8 +33,8 @@ static bool max_pool_prepare(struct program *program, struct layer_state *state,
 
 static bool max_pool_place(struct program *program, struct layer_state *state, struct error *error)
 {
-	program_need_scratchpad(program, state->forward);
-	program_need_scratchpad(program, state->backward_input);
+	program_need_scratchpad(program, kernel_scratchpad_bytes(state->forward));
+	program_need_scratchpad(program, kernel_scratchpad_bytes(state->backward_input));
 	return program_reserve(program, REGION_STASH, layout_bytes(state->given_output), &state->output.block, error) &&
 	       (!program->training ||
 		program_reserve(program, REGION_STASH, layout_bytes(kernel_layout(state->forward, ARGUMENT_WORKSPACE)),

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stage_server/device/cpu/convolution_methods.h"
 #include "stage_server/device/cpu/cpu.h"
 #include "stage_server/device/cpu/memory.h"
 
@@ -30,9 +31,8 @@ bool program_reserve(struct program *program, enum region region, uint64_t bytes
 	return true;
 }
 
-void program_need_scratchpad(struct program *program, const struct kernel *kernel)
+void program_need_scratchpad(struct program *program, uint64_t bytes)
 {
-	uint64_t bytes = kernel_scratchpad_bytes(kernel);
 	if (bytes > program->scratchpad_bytes)
 		program->scratchpad_bytes = bytes;
 }
@@ -61,7 +61,7 @@ bool program_reorder(struct program *program, const struct layout *from, const s
 {
 	if (!kernel_create_reorder(program->device->onednn, from, to, ret_kernel, error))
 		return false;
-	program_need_scratchpad(program, *ret_kernel);
+	program_need_scratchpad(program, kernel_scratchpad_bytes(*ret_kernel));
 	return true;
 }
 
@@ -339,10 +339,11 @@ bool cpu_program_create(struct device *device, const struct program_spec *spec, 
 static void layer_release(struct layer_state *state)
 {
 	struct kernel *kernels[] = {state->input_reorder,   state->reorder_for_weight, state->reorder_for_input,
-				    state->weights_reorder, state->backward_weight,    state->backward_input,
-				    state->forward};
+				    state->weights_reorder, state->backward_input,     state->forward};
 	for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
 		kernel_destroy(kernels[i]);
+	convolution_methods_destroy(state->methods);
+	convolution_methods_destroy(state->trial);
 	layout_destroy(state->plain_input);
 	layout_destroy(state->plain_output);
 }

@@ -38,17 +38,23 @@ struct value {
 	struct block block;          // in the stash
 };
 
+// A layout in which a weight gradient may come, with what follows from it.
+struct gradient_form {
+	const struct layout *layout;   // borrowed
+	struct kernel *export, *align; // to plain, and to the value's layout; NULL: the same
+	uint64_t floats;               // padding included
+};
+
 struct parameter_state {
 	struct parameter description;
-	uint32_t index;                                  // of the model
-	const struct layout *layout;                     // borrowed: as the forward pass wants it
-	const struct layout *gradient_layout;            // borrowed: as the weight gradient gives it
-	struct layout *plain;                            // owned
-	struct kernel *import, *export;                  // plain to layout and back; NULL: the same
-	struct kernel *gradient_export, *gradient_align; // gradient_layout to plain, and to layout; NULL: the same
+	uint32_t index;                 // of the model
+	const struct layout *layout;    // borrowed: as the forward pass wants it
+	struct layout *plain;           // owned
+	struct kernel *import, *export; // plain to layout and back; NULL: the same
+	struct gradient_form forms[2];  // as the weight gradient may give it; the second may have no layout
+	uint32_t form;                  // the one in use, for the program's whole life
 	struct block value, gradient, state[2];
-	uint64_t floats; // of value, padding included
-	uint64_t gradient_floats;
+	uint64_t floats;        // of value, padding included
 	bool gradient_is_zero;  // nothing was added since zero_gradients: the next pass overwrites
 	bool momentum_is_unset; // SGD's first step with a momentum sets the buffer
 };
@@ -88,9 +94,11 @@ struct layer_state {
 	struct kernel *input_reorder;
 	struct kernel *reorder_for_weight, *reorder_for_input; // of the gradient
 
-	struct kernel *forward, *backward_weight, *backward_input;
+	struct kernel *forward, *backward_input; // of a max pool
 	struct parameter_state *weight, *bias;
-	uint32_t choice[3]; // linear: by kernel_pass; 0 until chosen
+	uint32_t choice[3];                  // linear and convolution: by kernel_pass; 0 until chosen
+	struct convolution_methods *methods; // of a convolution
+	struct convolution_methods *trial;   // the same of fewer samples, for timing; NULL: as many, or not timed
 	const struct layout *backward_weights_layout;
 	struct kernel *weights_reorder; // to what backward_input wants
 	struct block weights_copy;      // so reordered, once per step
@@ -156,7 +164,7 @@ bool cpu_backward_input(struct program *program, uint32_t slot, uint32_t layer, 
 bool cpu_synchronize(struct program *program, struct error *error);
 bool program_reserve(struct program *program, enum region region, uint64_t bytes, struct block *ret_block,
 		     struct error *error);
-void program_need_scratchpad(struct program *program, const struct kernel *kernel); // takes NULL
+void program_need_scratchpad(struct program *program, uint64_t bytes);
 bool program_run(struct program *program, struct kernel *kernel, void *const pointers[ARGUMENT_COUNT]);
 // `kernel` NULL: a copy.
 bool program_convert(struct program *program, struct kernel *kernel, const void *from, void *to, uint64_t bytes);
@@ -173,6 +181,11 @@ static inline float *program_next_gradient(const struct program *program)
 static inline void program_swap_gradients(struct program *program)
 {
 	program->gradient_current = 1 - program->gradient_current;
+}
+
+static inline const struct gradient_form *parameter_form(const struct parameter_state *parameter)
+{
+	return &parameter->forms[parameter->form];
 }
 
 static inline struct layer_state *program_last_layer(const struct program *program)

@@ -16,10 +16,10 @@
 #include "common/base/log.h"
 #include "stage_server/device/cpu/onednn.h"
 
-enum { MAXIMUM_FILE_BYTES = 4 << 20, MAXIMUM_LINE_BYTES = 512, ROUNDS = 3 };
+enum { MAXIMUM_FILE_BYTES = 4 << 20, MAXIMUM_LINE_BYTES = 512, ROUNDS = 5 };
 
 // Rounds end when a question has taken this long: what takes longer is disturbed less.
-#define ENOUGH_NS 1000000000ull
+#define ENOUGH_NS 500000000ull
 
 struct tuning {
 	char *path;           // NULL: nothing is remembered

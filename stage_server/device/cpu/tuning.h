@@ -22,7 +22,7 @@ struct tuning_question {
 	const char *key; // the operation and its shape; no white space
 	uint32_t count;
 	const char *names[TUNING_MAXIMUM_CANDIDATES]; // no white space
-	// Runs a candidate once; false: it cannot be used. Called twice to four times for each, so a run must be short: other
+	// Runs a candidate once; false: it cannot be used. Called two to six times each, so a run must be short: other
 	// programs of the machine wait.
 	bool (*run)(void *context, uint32_t candidate);
 	void *context;

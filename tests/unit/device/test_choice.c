@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/device/harness.h"
+#include "tests/unit/device/rule.h"
 
 static const struct device_ops *cpu(void)
 {
@@ -77,11 +78,159 @@ static void program_create_times_what_planning_did_not(void **state)
 	harness_close(harness);
 }
 
+// Three convolutions in small images, and what follows them.
+static void small_model(struct model *ret_model)
+{
+	harness_small_model(0.0f, ret_model);
+}
+
+enum { N = 4, SLOTS = 3 };
+
+struct outcome {
+	float *gradients, *parameters; // of all parameters, after three micro-batches
+	uint64_t count;
+	struct memory_use memory;
+};
+
+// Two steps; the gradients are the second one's.
+static void train(const struct device_ops *ops, struct device *device, const struct model *model, struct outcome *ret)
+{
+	struct error error = {0};
+	struct harness harness = {.ops = ops, .device = device};
+	struct program_spec spec = harness_spec(model, 0, model->layer_count, N);
+	spec.slots = spec.micro_batches = SLOTS;
+	spec.optimizer = (struct optimizer){.kind = OPTIMIZER_ADAM, .epsilon = 1e-4f};
+	struct program *program = harness_program(&harness, &spec);
+	ops->program_memory(program, &ret->memory);
+	ret->count = 0;
+	for (uint32_t i = 0; i < model_parameter_count(model); i++) {
+		struct parameter parameter;
+		model_parameter(model, i, &parameter);
+		ret->count += parameter.count;
+	}
+	ret->gradients = harness_floats(ret->count);
+	ret->parameters = harness_floats(ret->count);
+	for (uint64_t step = 0; step < 2; step++) {
+		harness_check(ops->zero_gradients(program, &error), error);
+		for (uint32_t slot = 0; slot < SLOTS; slot++) {
+			uint8_t images[N * 3 * 32 * 32], labels[N];
+			char name[32];
+			snprintf(name, sizeof(name), "micro-batch %u", (unsigned)(step * SLOTS + slot));
+			rule_fill_bytes(name, sizeof(images), images);
+			rule_fill_labels(name, N, model->classes, labels);
+			float loss;
+			uint32_t correct;
+			harness_check(ops->load_images(program, slot, images, &error), error);
+			harness_check(ops->load_labels(program, slot, labels, &error), error);
+			harness_forward(&harness, program, &spec, slot, 0);
+			harness_check(ops->loss(program, slot, &loss, &correct, &error), error);
+			harness_check(ops->loss_backward(program, slot, &error), error);
+			harness_backward(&harness, program, &spec, slot);
+		}
+		float *gradient = ret->gradients;
+		for (uint32_t i = 0; i < model_parameter_count(model); i++) {
+			struct parameter parameter;
+			model_parameter(model, i, &parameter);
+			harness_check(ops->read_gradient(program, i, gradient, &error), error);
+			gradient += parameter.count;
+		}
+		struct optimizer_step settings = {
+			.step = step, .learning_rate = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .gradient_scale = 1.0f};
+		harness_check(ops->optimizer_step(program, &settings, &error), error);
+	}
+	float *value = ret->parameters;
+	for (uint32_t i = 0; i < model_parameter_count(model); i++) {
+		struct parameter parameter;
+		model_parameter(model, i, &parameter);
+		harness_check(ops->read_parameter(program, i, value, &error), error);
+		value += parameter.count;
+	}
+	ops->program_destroy(program);
+}
+
+static void outcome_fini(struct outcome *outcome)
+{
+	free(outcome->gradients);
+	free(outcome->parameters);
+}
+
+// Makes the file say `name` for each question that begins a line's last part with `operation`. Returns how many.
+static uint32_t decide(const struct harness *harness, const char *operation, const char *name)
+{
+	char path[128], text[8192];
+	snprintf(path, sizeof(path), "%s/tuning", harness->folder);
+	FILE *file = fopen(path, "r+e");
+	assert_non_null(file);
+	size_t length = fread(text, 1, sizeof(text) - 1, file);
+	assert_true(length < sizeof(text) - 1);
+	text[length] = '\0';
+	uint32_t count = 0;
+	char *rest = NULL;
+	for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+		if (strstr(line, operation) == NULL)
+			continue;
+		line[strcspn(line, "\t")] = '\0';
+		fprintf(file, "%s\t%s\t1\n", line, name);
+		count++;
+	}
+	fclose(file);
+	return count;
+}
+
+static void assert_close(const char *what, uint64_t count, const float *values, const float *expected, double tolerance)
+{
+	double *wanted = calloc(count, sizeof(*wanted));
+	assert_non_null(wanted);
+	for (uint64_t i = 0; i < count; i++)
+		wanted[i] = expected[i];
+	harness_assert_close(what, count, values, wanted, tolerance);
+	free(wanted);
+}
+
+// The file decides, not a timing of the program's own; and gradients in another layout reach the optimizer as they should.
+static void program_create_uses_what_the_file_says(void **state)
+{
+	const struct device_ops *ops = cpu();
+	struct model model;
+	small_model(&model);
+	// Where no file can be, nothing is timed: the first candidates.
+	struct error error = {0};
+	struct device_options options = {.name = "cpu", .threads = 1, .tuning_file = "/proc/penstock/tuning"};
+	struct device *untimed = NULL;
+	harness_check(ops->create(&options, &untimed, &error), error);
+	struct outcome direct, timed, columns, again;
+	train(ops, untimed, &model, &direct);
+	struct harness *harness = harness_open(ops, 1);
+	train(ops, harness->device, &model, &timed);
+	assert_int_equal(decide(harness, "/convolution-backward-weight/", "im2col/sgemm"),
+			 3); // the fourth's images are large
+	int64_t bytes = tuning_file_bytes(harness);
+	train(ops, harness->device, &model, &columns);
+	train(ops, harness->device, &model, &again);
+	assert_int_equal(tuning_file_bytes(harness), bytes);
+	assert_true(memcmp(direct.gradients, columns.gradients, direct.count * sizeof(float)) != 0);
+	assert_memory_equal(columns.gradients, again.gradients, direct.count * sizeof(float));
+	assert_memory_equal(columns.parameters, again.parameters, direct.count * sizeof(float));
+	assert_close("gradients", direct.count, columns.gradients, direct.gradients, 2e-5);
+	assert_close("parameters", direct.count, columns.parameters, direct.parameters, 2e-5);
+	assert_close("gradients as timed", direct.count, timed.gradients, direct.gradients, 2e-5);
+	// What is chosen changes no size.
+	assert_memory_equal(&direct.memory, &columns.memory, sizeof(direct.memory));
+	assert_memory_equal(&direct.memory, &timed.memory, sizeof(direct.memory));
+	outcome_fini(&direct);
+	outcome_fini(&timed);
+	outcome_fini(&columns);
+	outcome_fini(&again);
+	ops->destroy(untimed);
+	harness_close(harness);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(program_plan_memory_huge_layer_times_nothing),
 		cmocka_unit_test(program_create_times_what_planning_did_not),
+		cmocka_unit_test(program_create_uses_what_the_file_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

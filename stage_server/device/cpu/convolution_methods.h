@@ -1,0 +1,32 @@
+// The ways in which the passes of a convolution of one shape can be computed, from the shape alone. All of one pass take and
+// give the same layouts, so that which one is used is nobody else's affair; im2col alone gives the weight gradient in a
+// layout of its own. Threads: that of the program.
+#pragma once
+
+#include "stage_server/device/cpu/im2col.h"
+#include "stage_server/device/cpu/onednn.h"
+
+enum convolution_method { METHOD_DIRECT, METHOD_WINOGRAD, METHOD_IM2COL, METHOD_COUNT };
+enum { METHOD_NAME_SIZE = 64 };
+
+struct convolution_methods {
+	struct window_shape shape;
+	struct kernel *kernels[3][ALGORITHM_COUNT]; // by kernel_pass; NULL: there is none
+	struct im2col *im2col;                      // of the weight gradient; NULL: there is none
+};
+
+// The direct kernels are always there: of the backward passes if `training`, of the input's gradient if it is wanted, too.
+bool convolution_methods_create(struct onednn *onednn, const struct window_shape *shape, bool relu, bool training,
+				bool input_gradient_wanted, struct convolution_methods **ret_methods,
+				struct error *error);
+void convolution_methods_destroy(struct convolution_methods *methods); // takes NULL
+bool convolution_methods_have(const struct convolution_methods *methods, enum kernel_pass pass,
+			      enum convolution_method method);
+// "winograd/jit_wino_4x3:avx512_core"
+void convolution_methods_name(const struct convolution_methods *methods, enum kernel_pass pass,
+			      enum convolution_method method, char into[METHOD_NAME_SIZE]);
+uint64_t convolution_methods_scratchpad_bytes(const struct convolution_methods *methods); // the largest; takes NULL
+// As kernel_run; of METHOD_IM2COL gradients are added to if `add`, else overwritten, as the others always do.
+bool convolution_methods_run(const struct convolution_methods *methods, enum kernel_pass pass,
+			     enum convolution_method method, uint32_t threads, void *scratchpad, bool add,
+			     void *const pointers[ARGUMENT_COUNT]);
