@@ -297,6 +297,48 @@ static void program_create_larger_than_the_machine_is_out_of_memory(void **state
 	harness_close(harness);
 }
 
+// Reading one parameter's gradient before the first micro-batch makes it zeros; its neighbour's is still the step before's.
+static void backward_weight_after_one_gradient_was_read_is_the_same(void **state)
+{
+	struct harness *harness = harness_open(*state, 1);
+	const struct device_ops *ops = harness->ops;
+	struct error error = {0};
+	struct model model;
+	harness_small_model(0.0f, &model);
+	struct program_spec spec = harness_spec(&model, 3, 4, N);
+	struct program *program = harness_program(harness, &spec);
+	uint32_t weight = model_first_parameter(&model, 3);
+	struct parameter parameter;
+	model_parameter(&model, weight, &parameter);
+	float *input = harness_filled("input", 1.0f, N * shape_count(model.layers[3].input));
+	float *direction = harness_filled("direction", 1.0f, N * shape_count(model.layers[3].output));
+	float *gradients[3] = {harness_floats(parameter.count), harness_floats(parameter.count),
+			       harness_floats(parameter.count)};
+	float biases[3][32];
+	assert_true(model.layers[3].out_channels <= 32);
+	harness_check(ops->write_input(program, 0, input, &error), error);
+	harness_forward(harness, program, &spec, 0, 0);
+	for (uint32_t i = 0; i < 3; i++) { // the first as usual, then one of both read
+		harness_check(ops->zero_gradients(program, &error), error);
+		if (i == 1)
+			harness_check(ops->read_gradient(program, weight, gradients[i], &error), error);
+		if (i == 2)
+			harness_check(ops->read_gradient(program, weight + 1, biases[i], &error), error);
+		harness_check(ops->write_output_gradient(program, direction, &error), error);
+		harness_backward(harness, program, &spec, 0);
+		harness_check(ops->read_gradient(program, weight, gradients[i], &error), error);
+		harness_check(ops->read_gradient(program, weight + 1, biases[i], &error), error);
+		assert_memory_equal(gradients[i], gradients[0], parameter.count * sizeof(float));
+		assert_memory_equal(biases[i], biases[0], model.layers[3].out_channels * sizeof(float));
+	}
+	for (int i = 0; i < 3; i++)
+		free(gradients[i]);
+	free(input);
+	free(direction);
+	ops->program_destroy(program);
+	harness_close(harness);
+}
+
 static void passes_wrong_slot_or_layer_are_refused(void **state)
 {
 	struct harness *harness = harness_open(*state, 1);
@@ -352,6 +394,7 @@ static const struct suite_case cases[] = {
 	SUITE_CASE(program_memory_equals_plan_and_what_is_resident),
 	SUITE_CASE(program_create_bad_specification_is_refused),
 	SUITE_CASE(program_create_larger_than_the_machine_is_out_of_memory),
+	SUITE_CASE(backward_weight_after_one_gradient_was_read_is_the_same),
 	SUITE_CASE(passes_wrong_slot_or_layer_are_refused),
 	SUITE_CASE(device_find_names),
 };
