@@ -1,5 +1,5 @@
-// See im2col.h. Channels are brought next to each other first, so that a column's K * C values of one row of the window are
-// one run of memory, and the gradient is the product's matrix as it lies.
+// See im2col.h. The images' channels are brought next to each other first, so that the K * C values of one row of a window are
+// one run of memory; and the gradient to (F, positions), which the library multiplies up to a fifth faster than its transpose.
 #include "stage_server/device/cpu/im2col.h"
 
 #include <stdlib.h>
@@ -60,7 +60,7 @@ bool im2col_create(struct onednn *onednn, const struct window_shape *shape, cons
 	im2col->shape = *shape;
 	im2col->images = layout_create_channels_last((int64_t[]){s->n, s->channels, s->height, s->width});
 	im2col->gradient =
-		layout_create_channels_last((int64_t[]){s->n, s->filters, s->output_height, s->output_width});
+		layout_create_channels_first((int64_t[]){s->n, s->filters, s->output_height, s->output_width});
 	im2col->weights =
 		layout_create_channels_last((int64_t[]){s->filters, s->channels, s->kernel_size, s->kernel_size});
 	if (im2col->images == NULL || im2col->gradient == NULL || im2col->weights == NULL) {
@@ -171,12 +171,12 @@ bool im2col_run(const struct im2col *im2col, uint32_t threads, void *scratchpad,
 		struct gather gather = {
 			.shape = s, .images = images + first * s->height * s->width * s->channels, .columns = columns};
 		vector_for(threads, (uint64_t)(samples * s->output_height), ROWS_AT_ONCE, gather_rows, &gather);
-		if (!onednn_sgemm(true, false, s->filters, window, samples * positions,
-				  gradient + first * positions * s->filters, s->filters, columns, window,
-				  add || first > 0 ? 1.0f : 0.0f, pointers[ARGUMENT_WEIGHTS_GRADIENT], window))
+		if (!onednn_sgemm(false, false, s->filters, window, samples * positions, gradient + first * positions,
+				  s->n * positions, columns, window, add || first > 0 ? 1.0f : 0.0f,
+				  pointers[ARGUMENT_WEIGHTS_GRADIENT], window))
 			return false;
 	}
-	vector_column_sums(threads, (uint64_t)(s->n * positions), (uint64_t)s->filters, gradient, add,
-			   pointers[ARGUMENT_BIAS_GRADIENT]);
+	vector_row_sums(threads, (uint64_t)s->filters, (uint64_t)(s->n * positions), gradient, add,
+			pointers[ARGUMENT_BIAS_GRADIENT]);
 	return true;
 }

@@ -1,4 +1,4 @@
-// A convolution's weight gradient as one matrix product: gradient (positions, F)^T times columns (positions, K * K * C), where
+// A convolution's weight gradient as one matrix product: gradient (F, positions) times columns (positions, K * K * C), where
 // a position is a place of the output in one of the samples. The library's own kernels go through the samples one by one;
 // where a sample has few positions, a product over all samples at once is faster.
 //

@@ -22,8 +22,9 @@ void onednn_instructions(char *into, size_t size); // "AVX-512"
 
 // Row-major over `dimensions`; returns owned, NULL when memory is out.
 struct layout *layout_create_plain(uint32_t rank, const int64_t *dimensions);
-// (N, C, H, W) by its dimensions, channels next to each other in memory: N, H, W, C. As above.
+// (N, C, H, W) by its dimensions, in memory N, H, W, C and C, N, H, W. As above.
 struct layout *layout_create_channels_last(const int64_t dimensions[4]);
+struct layout *layout_create_channels_first(const int64_t dimensions[4]);
 void layout_destroy(struct layout *layout); // takes NULL
 uint64_t layout_bytes(const struct layout *layout);
 bool layout_equal(const struct layout *a, const struct layout *b);

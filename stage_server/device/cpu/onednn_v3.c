@@ -140,6 +140,11 @@ struct layout *layout_create_channels_last(const int64_t dimensions[4])
 	return layout_create(4, dimensions, dnnl_acdb);
 }
 
+struct layout *layout_create_channels_first(const int64_t dimensions[4])
+{
+	return layout_create(4, dimensions, dnnl_bacd);
+}
+
 static dnnl_format_tag_t vector_tag(int64_t channels)
 {
 	if (cpu_has(dnnl_cpu_isa_avx512_core) && channels % 16 == 0)

@@ -107,6 +107,30 @@ void vector_column_sums(uint32_t threads, uint64_t rows, uint64_t columns, const
 	vector_for(threads, columns, 1024, column_sums, &v);
 }
 
+VECTOR_CLONES static void row_sums(void *context, uint64_t begin, uint64_t end)
+{
+	const struct vectors *v = context;
+	for (uint64_t row = begin; row < end; row++) {
+		const float *from = v->from + row * v->columns;
+		float lanes[32] = {0.0f}, sum = v->flag ? v->to[row] : 0.0f;
+		uint64_t i = 0;
+		for (; i + 32 <= v->columns; i += 32)
+			for (int lane = 0; lane < 32; lane++)
+				lanes[lane] += from[i + lane];
+		for (int lane = 0; i < v->columns; i++, lane++)
+			lanes[lane] += from[i];
+		for (int lane = 0; lane < 32; lane++)
+			sum += lanes[lane];
+		v->to[row] = sum;
+	}
+}
+
+void vector_row_sums(uint32_t threads, uint64_t rows, uint64_t columns, const float *values, int add_to, float *sums)
+{
+	struct vectors v = {.from = values, .to = sums, .rows = rows, .columns = columns, .flag = add_to};
+	vector_for(threads, rows, 16, row_sums, &v);
+}
+
 VECTOR_CLONES static void squares(void *context, uint64_t begin, uint64_t end)
 {
 	const struct vectors *v = context;

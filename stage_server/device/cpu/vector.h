@@ -26,5 +26,7 @@ void vector_add(uint32_t threads, uint64_t count, const float *from, float *to);
 void vector_bias(uint32_t threads, uint64_t rows, uint64_t columns, const float *bias, float *values, int relu);
 // sums[c] (+)= the sum over rows, in their order
 void vector_column_sums(uint32_t threads, uint64_t rows, uint64_t columns, const float *values, int add, float *sums);
+// sums[r] (+)= the sum over columns, by lanes of a fixed number
+void vector_row_sums(uint32_t threads, uint64_t rows, uint64_t columns, const float *values, int add, float *sums);
 // Sum of squares in double: of each chunk, then of the chunks in order. `partial` has a double per chunk.
 double vector_squares(uint32_t threads, uint64_t count, const float *values, double *partial);
