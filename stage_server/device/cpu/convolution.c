@@ -70,10 +70,6 @@ static bool convolution_prepare(struct program *program, struct layer_state *sta
 	state->weight->forms[0].layout = kernel_layout(backward_weight, ARGUMENT_WEIGHTS_GRADIENT);
 	if (m->im2col != NULL)
 		state->weight->forms[1].layout = im2col_layout(m->im2col);
-	if (!layout_equal(kernel_layout(backward_weight, ARGUMENT_SOURCE), state->wanted_input))
-		return error_set(
-			error, ERROR_FAILED,
-			"oneDNN wants the input of the forward pass and of the weight gradient in two layouts");
 	if (backward_input == NULL)
 		return true;
 	state->wanted_for_input = kernel_layout(backward_input, ARGUMENT_DESTINATION_GRADIENT);
@@ -151,6 +147,10 @@ static bool fits(const struct convolution_methods *trial, const struct convoluti
 		[PASS_BACKWARD_WEIGHT] = {ARGUMENT_SOURCE, ARGUMENT_DESTINATION_GRADIENT, ARGUMENT_WEIGHTS_GRADIENT,
 					  ARGUMENT_BIAS_GRADIENT},
 	};
+	const struct kernel *forward = trial->kernels[PASS_FORWARD][METHOD_DIRECT]; // whose source every pass takes
+	if (layout_bytes(kernel_layout(forward, ARGUMENT_SOURCE)) >
+	    layout_bytes(kernel_layout(all->kernels[PASS_FORWARD][METHOD_DIRECT], ARGUMENT_SOURCE)))
+		return false;
 	for (int i = 0; i < 4; i++)
 		if (layout_bytes(kernel_layout(trial->kernels[pass][METHOD_DIRECT], arguments[pass][i])) >
 		    layout_bytes(kernel_layout(all->kernels[pass][METHOD_DIRECT], arguments[pass][i])))

@@ -3,9 +3,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 // Winograd's transformed tensors: a stage's memory must not grow by more for a kernel that may lose.
-enum { MAXIMUM_WINOGRAD_BYTES = 128 << 20 };
+enum { MAXIMUM_WINOGRAD_BYTES = 128 << 20, ALIGNMENT = 128 };
 
 static bool create_direct(struct onednn *onednn, struct convolution_methods *m, bool relu, enum kernel_pass pass,
 			  struct error *error)
@@ -13,6 +14,14 @@ static bool create_direct(struct onednn *onednn, struct convolution_methods *m, 
 	return kernel_create_convolution(onednn, pass, ALGORITHM_DIRECT, &m->shape, relu && pass == PASS_FORWARD,
 					 m->kernels[PASS_FORWARD][METHOD_DIRECT], &m->kernels[pass][METHOD_DIRECT],
 					 error);
+}
+
+// With AVX2 and small images the two passes may get kernels of two kinds, with a layout each.
+static bool create_input_reorder(struct onednn *onednn, struct convolution_methods *m, struct error *error)
+{
+	return kernel_create_reorder(onednn, kernel_layout(m->kernels[PASS_FORWARD][METHOD_DIRECT], ARGUMENT_SOURCE),
+				     kernel_layout(m->kernels[PASS_BACKWARD_WEIGHT][METHOD_DIRECT], ARGUMENT_SOURCE),
+				     &m->input_reorder, error);
 }
 
 static bool same(const struct kernel *a, const struct kernel *b, enum kernel_argument argument)
@@ -57,6 +66,17 @@ static void try_winograd(struct onednn *onednn, struct convolution_methods *m, b
 		kernel_destroy(kernel);
 }
 
+static uint64_t kernels_scratchpad_bytes(const struct convolution_methods *m)
+{
+	uint64_t largest = kernel_scratchpad_bytes(m->input_reorder);
+	for (int pass = 0; pass < 3; pass++)
+		for (int algorithm = 0; algorithm < ALGORITHM_COUNT; algorithm++) {
+			uint64_t bytes = kernel_scratchpad_bytes(m->kernels[pass][algorithm]);
+			largest = bytes > largest ? bytes : largest;
+		}
+	return largest;
+}
+
 bool convolution_methods_create(struct onednn *onednn, const struct window_shape *shape, bool relu, bool training,
 				bool input_gradient_wanted, struct convolution_methods **ret_methods,
 				struct error *error)
@@ -66,7 +86,8 @@ bool convolution_methods_create(struct onednn *onednn, const struct window_shape
 		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
 	m->shape = *shape;
 	if (!create_direct(onednn, m, relu, PASS_FORWARD, error) ||
-	    (training && !create_direct(onednn, m, relu, PASS_BACKWARD_WEIGHT, error)) ||
+	    (training && (!create_direct(onednn, m, relu, PASS_BACKWARD_WEIGHT, error) ||
+			  !create_input_reorder(onednn, m, error))) ||
 	    (training && input_gradient_wanted && !create_direct(onednn, m, relu, PASS_BACKWARD_INPUT, error))) {
 		convolution_methods_destroy(m);
 		return false;
@@ -77,8 +98,9 @@ bool convolution_methods_create(struct onednn *onednn, const struct window_shape
 			try_winograd(onednn, m, relu, pass);
 	const struct kernel *backward_weight = m->kernels[PASS_BACKWARD_WEIGHT][METHOD_DIRECT];
 	if (backward_weight != NULL)
-		im2col_create(onednn, shape, kernel_layout(backward_weight, ARGUMENT_SOURCE),
+		im2col_create(onednn, shape, kernel_layout(m->kernels[PASS_FORWARD][METHOD_DIRECT], ARGUMENT_SOURCE),
 			      kernel_layout(backward_weight, ARGUMENT_DESTINATION_GRADIENT), &m->im2col, NULL);
+	m->reordered_at = (kernels_scratchpad_bytes(m) / ALIGNMENT + 1) * ALIGNMENT;
 	*ret_methods = m;
 	return true;
 }
@@ -91,6 +113,7 @@ void convolution_methods_destroy(struct convolution_methods *m)
 		for (int algorithm = ALGORITHM_COUNT; algorithm-- > 0;)
 			kernel_destroy(m->kernels[pass][algorithm]);
 	im2col_destroy(m->im2col);
+	kernel_destroy(m->input_reorder);
 	free(m);
 }
 
@@ -116,13 +139,10 @@ uint64_t convolution_methods_scratchpad_bytes(const struct convolution_methods *
 {
 	if (m == NULL)
 		return 0;
-	uint64_t largest = im2col_scratchpad_bytes(m->im2col);
-	for (int pass = 0; pass < 3; pass++)
-		for (int algorithm = 0; algorithm < ALGORITHM_COUNT; algorithm++) {
-			uint64_t bytes = kernel_scratchpad_bytes(m->kernels[pass][algorithm]);
-			largest = bytes > largest ? bytes : largest;
-		}
-	return largest;
+	uint64_t largest = kernels_scratchpad_bytes(m), im2col = im2col_scratchpad_bytes(m->im2col);
+	if (m->input_reorder != NULL)
+		largest = m->reordered_at + layout_bytes(kernel_layout(m->input_reorder, ARGUMENT_DESTINATION));
+	return largest > im2col ? largest : im2col;
 }
 
 bool convolution_methods_run(const struct convolution_methods *m, enum kernel_pass pass, enum convolution_method method,
@@ -130,5 +150,15 @@ bool convolution_methods_run(const struct convolution_methods *m, enum kernel_pa
 {
 	if (method == METHOD_IM2COL)
 		return im2col_run(m->im2col, threads, scratchpad, add, pointers);
-	return kernel_run(m->kernels[pass][method], scratchpad, pointers);
+	if (pass != PASS_BACKWARD_WEIGHT || m->input_reorder == NULL)
+		return kernel_run(m->kernels[pass][method], scratchpad, pointers);
+	void *replaced[ARGUMENT_COUNT], *reordered = (uint8_t *)scratchpad + m->reordered_at;
+	memcpy(replaced, pointers, sizeof(replaced));
+	replaced[ARGUMENT_SOURCE] = reordered;
+	return kernel_run(m->input_reorder, scratchpad,
+			  (void *[ARGUMENT_COUNT]){
+				  [ARGUMENT_SOURCE] = pointers[ARGUMENT_SOURCE],
+				  [ARGUMENT_DESTINATION] = reordered,
+			  }) &&
+	       kernel_run(m->kernels[pass][method], scratchpad, replaced);
 }

@@ -13,6 +13,9 @@ struct convolution_methods {
 	struct window_shape shape;
 	struct kernel *kernels[3][ALGORITHM_COUNT]; // by kernel_pass; NULL: there is none
 	struct im2col *im2col;                      // of the weight gradient; NULL: there is none
+	// To the layout in which the weight gradient's kernels want the input, into the scratchpad; NULL: the forward pass's.
+	struct kernel *input_reorder;
+	uint64_t reordered_at; // in the scratchpad
 };
 
 // The direct kernels are always there: of the backward passes if `training`, of the input's gradient if it is wanted, too.
@@ -26,7 +29,7 @@ bool convolution_methods_have(const struct convolution_methods *methods, enum ke
 void convolution_methods_name(const struct convolution_methods *methods, enum kernel_pass pass,
 			      enum convolution_method method, char into[METHOD_NAME_SIZE]);
 uint64_t convolution_methods_scratchpad_bytes(const struct convolution_methods *methods); // the largest; takes NULL
-// As kernel_run; of METHOD_IM2COL gradients are added to if `add`, else overwritten, as the others always do.
+// As kernel_run, ARGUMENT_SOURCE always as the forward pass wants it; the scratchpad begins at a multiple of 128 bytes. Of METHOD_IM2COL gradients are added to if `add`, else overwritten, as the others always do.
 bool convolution_methods_run(const struct convolution_methods *methods, enum kernel_pass pass,
 			     enum convolution_method method, uint32_t threads, void *scratchpad, bool add,
 			     void *const pointers[ARGUMENT_COUNT]);
