@@ -214,8 +214,8 @@ static bool check_spec(const struct program_spec *spec, struct error *error)
 	    spec->end_layer > model->layer_count)
 		return error_set(error, ERROR_USAGE, "a stage of layers [%u, %u) of a model of %u", spec->first_layer,
 				 spec->end_layer, model->layer_count);
-	if (spec->micro_batch_size < 1 || spec->micro_batch_size > 65536 || spec->micro_batches < 1 ||
-	    spec->micro_batches > 65536 || spec->slots < 1 || spec->slots > 65536)
+	if (spec->micro_batch_size < 1 || spec->micro_batch_size > MODEL_MAXIMUM_MICRO_BATCH_SIZE ||
+	    spec->micro_batches < 1 || spec->micro_batches > 65536 || spec->slots < 1 || spec->slots > 65536)
 		return error_set(error, ERROR_USAGE,
 				 "micro-batch size %u, micro-batches %u and slots %u must each be within [1, 65536]",
 				 spec->micro_batch_size, spec->micro_batches, spec->slots);
@@ -322,7 +322,7 @@ bool cpu_program_create(struct device *device, const struct program_spec *spec, 
 		return false;
 	struct memory_use use;
 	cpu_program_memory(program, &use);
-	bool mapped = memory_check_available(memory_use_total(&use), error);
+	bool mapped = memory_check_available(memory_use_total(&use) + spec->beside_bytes, error);
 	for (enum region region = 0; region < REGION_COUNT && mapped; region++) {
 		program->mapped_bytes[region] = mapped_bytes(program, region);
 		mapped = memory_map(program->mapped_bytes[region], &program->region[region], error);
