@@ -85,11 +85,11 @@ def logits(model, x):
     return model.classifier(torch.flatten(model.avgpool(model.features(x)), 1))
 
 
-def normalised(images, size, mean, deviation):
+def normalised(images, size, mean, deviation, dtype=torch.float32):
     """uint8 (N, 3, H, W) to the network's input, as the first stage does it."""
-    x = nn.functional.interpolate(images.float(), size=(size, size), mode="bilinear", align_corners=False)
+    x = nn.functional.interpolate(images.to(dtype), size=(size, size), mode="bilinear", align_corners=False)
     shape = (1, 3, 1, 1)
-    return (x / 255 - torch.tensor(mean).view(shape)) / torch.tensor(deviation).view(shape)
+    return (x / 255 - torch.tensor(mean, dtype=dtype).view(shape)) / torch.tensor(deviation, dtype=dtype).view(shape)
 
 
 # ---- the rule: tests/unit/device/rule.c computes the same, bit for bit
