@@ -13,7 +13,7 @@ struct report {
 	struct report_options options;
 	uint32_t stages;
 	FILE *json;
-	int json_errno; // of the first line that could not be written; 0: none
+	int json_errno;              // of the first line that could not be written; 0: none
 	bool is_terminal;            // stderr
 	struct job_memory *memory;   // [stages]
 	struct stage_totals *totals; // [stages]
