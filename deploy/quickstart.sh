@@ -32,7 +32,7 @@ done
 
 sh deploy/install_dependencies.sh build
 echo "== building"
-cmake --preset release -G Ninja -DPENSTOCK_TESTS=OFF >/dev/null
+cmake --preset release -DPENSTOCK_TESTS=OFF >/dev/null
 cmake --build --preset release
 build=$PWD/build/release
 scratch=$(mktemp -d)

@@ -26,7 +26,7 @@ check() {
 	preset=$1
 	shift
 	echo "== $preset"
-	cmake --preset "$preset" -G Ninja -DPENSTOCK_TESTS=ON >/dev/null
+	cmake --preset "$preset" -DPENSTOCK_TESTS=ON >/dev/null
 	cmake --build --preset "$preset"
 	ctest --preset "$preset" --no-tests=error "$@" || failed="$failed $preset"
 }

@@ -35,9 +35,8 @@ void plan_print(const struct plan *plan, FILE *out)
 	for (uint32_t s = 0; s < options->pipeline_size; s++)
 		print_stage(plan, s, flops, out);
 	fprintf(out,
-		"\nalive: micro-batches whose activations are kept at once; memory: estimated; sends: to the "
-		"next stage, per "
-		"micro-batch\nbalance %.3f (mean stage over the largest, in FLOPs); bubble of equal stages "
-		"%.1f%%, (p-1)/(m+p-1)\n",
+		"\nalive: micro-batches whose activations are kept at once; sends: to the next stage, per micro-batch\n"
+		"memory: estimated, without the kernels' scratch memory, up to 130 MiB a stage on the CPU\n"
+		"balance %.3f (mean stage over the largest, in FLOPs); bubble of equal stages %.1f%%, (p-1)/(m+p-1)\n",
 		plan->balance, 100.0 * plan->ideal_bubble);
 }
