@@ -1,4 +1,5 @@
 // penstock: coordinates training jobs over stage daemons.
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ static const struct {
 	{"dataset", command_dataset},
 };
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "--help";
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -42,5 +43,16 @@ int main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 	struct error error;
 	error_set(&error, ERROR_USAGE, "there is no command \"%.40s\"; see penstock --help", name);
+	return command_fail(&error);
+}
+
+int main(int argc, char **argv)
+{
+	int code = run(argc, argv);
+	struct error error;
+	errno = 0;
+	if ((fflush(stdout) == 0 && ferror(stdout) == 0) || code != 0)
+		return code;
+	error_set(&error, ERROR_FAILED, "standard output could not be written: %s", strerror(errno != 0 ? errno : EIO));
 	return command_fail(&error);
 }

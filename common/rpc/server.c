@@ -6,7 +6,7 @@
 
 #include "common/rpc/internal.h"
 
-enum { KEEPALIVE_TIMEOUT_MS = 5000, MAXIMUM_ADDRESSES = 16, MAXIMUM_METHODS = 16 };
+enum { KEEPALIVE_TIMEOUT_MS = 5000, HANDSHAKE_TIMEOUT_MS = 10000, MAXIMUM_ADDRESSES = 16, MAXIMUM_METHODS = 16 };
 
 struct rpc_server {
 	grpc_server *server;
@@ -103,6 +103,7 @@ static void create_server(struct rpc_server *server, const struct rpc_server_opt
 	// Clients may ask as often as their keepalive likes.
 	args[count++] = runtime_argument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
 	args[count++] = runtime_argument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+	args[count++] = runtime_argument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS);
 	if (options->keepalive_ms > 0) {
 		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIME_MS, (int)options->keepalive_ms);
 		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);

@@ -184,9 +184,11 @@ int command_train(int argc, char **argv)
 	}
 	if (!job_setup_init(&train.arguments, &train.setup, &error))
 		return command_fail(&error);
-	struct sigaction action = {.sa_handler = on_signal};
+	struct sigaction action = {.sa_handler = on_signal}, before;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) // nohup
+		sigaction(SIGHUP, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	// Everything that can be wrong in files is found before a daemon is asked.
 	bool ok = read_data(&train, &error) && read_parameters(&train, &error) && place_stages(&train, &error) &&

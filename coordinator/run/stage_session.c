@@ -92,18 +92,21 @@ struct stage_session {
 	struct rpc_client *client;
 	struct rpc_stream *stream;
 	_Atomic(uint64_t) heard_ns;
+	_Atomic(bool) held; // we do not listen: a chunk of a saved parameter is with the job's thread
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool over;
 };
 
 // The payload of a saved parameter, copied; the next message is read when the job's thread has dealt with this one.
-static bool take_payload(struct rpc_stream *stream, const struct rpc_incoming *incoming, struct stage_event *event)
+static bool take_payload(struct stage_session *session, struct rpc_stream *stream, const struct rpc_incoming *incoming,
+			 struct stage_event *event)
 {
 	event->payload = buffer_create(rpc_incoming_payload_size(incoming));
 	if (event->payload == NULL)
 		return error_set(&event->error, ERROR_FAILED, "no memory for a chunk of a saved parameter");
 	rpc_incoming_copy_payload(incoming, event->payload->data);
+	atomic_store(&session->held, true);
 	rpc_stream_hold(stream);
 	return true;
 }
@@ -121,7 +124,7 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 		return;
 	}
 	if (ok && event.response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER)
-		ok = take_payload(stream, incoming, &event);
+		ok = take_payload(session, stream, incoming, &event);
 	if (!ok) {
 		if (event.response != NULL)
 			penstock__v1__session_response__free_unpacked(event.response, NULL);
@@ -198,14 +201,15 @@ const char *stage_session_address(const struct stage_session *session)
 
 void stage_session_resume(struct stage_session *session)
 {
-	atomic_store(&session->heard_ns, clock_now_ns()); // we did not listen; that is not its silence
+	atomic_store(&session->heard_ns, clock_now_ns()); // that we did not listen is not its silence
+	atomic_store(&session->held, false);
 	rpc_stream_resume(session->stream);
 }
 
 uint64_t stage_session_silent_ms(struct stage_session *session)
 {
 	uint64_t heard = atomic_load(&session->heard_ns), now = clock_now_ns();
-	return now > heard ? (now - heard) / 1000000 : 0;
+	return now > heard && !atomic_load(&session->held) ? (now - heard) / 1000000 : 0;
 }
 
 // ---- Requests

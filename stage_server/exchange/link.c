@@ -29,7 +29,6 @@ struct link {
 	uint32_t connections, chunk_bytes;
 	struct mailbox *mailbox;
 	struct buffer_pool *pool;
-	_Atomic(uint64_t) sent_bytes, received_bytes;
 
 	pthread_mutex_t lock; // the rest
 	struct connection connection[PROTOCOL_MAXIMUM_CONNECTIONS];
@@ -140,7 +139,6 @@ static void send_tensor(struct link *link, const struct outgoing *outgoing)
 				offset, rest < link->chunk_bytes ? rest : link->chunk_bytes);
 	}
 	buffer_unref(outgoing->tensor);
-	atomic_fetch_add(&link->sent_bytes, shape->bytes);
 	metric_add(link->options.counters.sent_bytes, shape->bytes);
 	metric_add(link->options.counters.sent_messages, chunks);
 }
@@ -195,16 +193,6 @@ void link_release(struct link *link)
 	give_credits(link, 1);
 }
 
-uint64_t link_sent_bytes(struct link *link)
-{
-	return atomic_load(&link->sent_bytes);
-}
-
-uint64_t link_received_bytes(struct link *link)
-{
-	return atomic_load(&link->received_bytes);
-}
-
 // ---- What comes in
 
 static void send_accepted(struct rpc_stream *stream)
@@ -257,8 +245,6 @@ static bool handle_chunk(struct link *link, uint32_t connection, const Penstock_
 	if (!mailbox_begin_chunk(link->mailbox, connection, chunk, size, &destination, error))
 		return false;
 	rpc_incoming_copy_payload(incoming, destination);
-	// Counted before the executor can see the tensor, so that a step's report has all of its bytes.
-	atomic_fetch_add(&link->received_bytes, size);
 	metric_add(link->options.counters.received_bytes, size);
 	metric_add(link->options.counters.received_messages, 1);
 	mailbox_end_chunk(link->mailbox, connection);

@@ -58,9 +58,6 @@ void link_send(struct link *link, uint64_t step, uint32_t micro_batch, struct bu
 enum mailbox_status link_receive(struct link *link, const float **ret_values);
 void link_release(struct link *link); // done with what link_receive gave
 
-uint64_t link_sent_bytes(struct link *link); // tensors' bytes, so far
-uint64_t link_received_bytes(struct link *link);
-
 // The streams end (in good order, or cancelled), the executor's waits return, and `over` is the only event that still
 // comes. Does not block. May be called again, to cancel what does not end in good order.
 void link_close(struct link *link, bool in_good_order);

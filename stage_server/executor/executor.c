@@ -180,6 +180,7 @@ static bool save(struct executor *executor, struct error *error)
 		ok = save_one(executor, i, pool, error);
 	pthread_mutex_lock(&executor->lock);
 	executor->save_pool = NULL;
+	executor->save_is_waiting = false;
 	pthread_mutex_unlock(&executor->lock);
 	buffer_pool_destroy(pool);
 	if (ok)
@@ -345,6 +346,7 @@ static bool push_order(struct executor *executor, const struct order *order, str
 		executor->queued_steps += order->kind == ORDER_STEP;
 		executor->next_step += order->kind == ORDER_STEP;
 		executor->load_is_waiting |= order->kind == ORDER_LOAD;
+		executor->save_is_waiting |= order->kind == ORDER_SAVE;
 		pthread_cond_signal(&executor->changed);
 	}
 	pthread_mutex_unlock(&executor->lock);
@@ -431,6 +433,11 @@ bool executor_wait_for_scale(struct executor *executor, float *ret_scale)
 
 bool executor_save(struct executor *executor, struct error *error)
 {
+	pthread_mutex_lock(&executor->lock);
+	bool early = executor->save_is_waiting;
+	pthread_mutex_unlock(&executor->lock);
+	if (early)
+		return error_set(error, ERROR_PROTOCOL, "Save came before the last one's Saved");
 	return push_order(executor, &(struct order){.kind = ORDER_SAVE}, error);
 }
 

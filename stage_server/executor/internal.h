@@ -43,7 +43,7 @@ struct executor {
 	struct order *first, **last;
 	uint32_t queued_steps;
 	uint64_t next_step; // to be ordered
-	bool closing, load_is_waiting;
+	bool closing, load_is_waiting, save_is_waiting;
 	bool scale_is_set, scale_is_awaited;
 	float scale;
 	struct buffer_pool *save_pool; // while saving, so that a stop can wake it

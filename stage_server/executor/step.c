@@ -99,6 +99,7 @@ static enum step_result send(struct executor *executor, enum neighbour side, uin
 	else
 		buffer_unref(buffer);
 	count_time(&executor->report.input_ns, begin);
+	executor->report.sent_bytes += executor->plan->boundary[side].shape.bytes;
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
@@ -119,6 +120,7 @@ static enum step_result receive(struct executor *executor, enum neighbour side, 
 			  : executor->ops->write_output_gradient(executor->program, values, error);
 	link_release(executor->links[side]);
 	count_time(&executor->report.input_ns, begin);
+	executor->report.received_bytes += executor->plan->boundary[side].shape.bytes;
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
@@ -208,23 +210,12 @@ static void count_metrics(struct executor *executor)
 	metric_add(metrics->wait_coordinator, report->wait_coordinator_ns);
 }
 
-static void transferred(struct executor *executor, uint64_t *ret_sent, uint64_t *ret_received)
-{
-	*ret_sent = *ret_received = 0;
-	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
-		if (executor->links[side] != NULL) {
-			*ret_sent += link_sent_bytes(executor->links[side]);
-			*ret_received += link_received_bytes(executor->links[side]);
-		}
-}
-
 enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error)
 {
 	const struct stage_schedule *schedule = &executor->plan->schedule;
 	uint64_t waited = executor->report.wait_coordinator_ns; // for the order
-	uint64_t sent_before, received_before, begin = clock_now_ns();
+	uint64_t begin = clock_now_ns();
 	executor->report = (struct step_report){.step = order->step, .wait_coordinator_ns = waited};
-	transferred(executor, &sent_before, &received_before);
 	float scale = 1.0f;
 	if (!executor->ops->zero_gradients(executor->program, error))
 		return STEP_FAILED;
@@ -240,9 +231,6 @@ enum step_result step_run(struct executor *executor, const struct step_order *or
 			return result;
 	}
 	count_time(&executor->report.step_ns, begin);
-	transferred(executor, &executor->report.sent_bytes, &executor->report.received_bytes);
-	executor->report.sent_bytes -= sent_before;
-	executor->report.received_bytes -= received_before;
 	if (executor->losses != NULL) {
 		double sum = 0.0; // in order, so that the bits do not depend on the schedule
 		for (uint32_t b = 0; b < executor->plan->micro_batches; b++)

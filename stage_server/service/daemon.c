@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -106,6 +107,8 @@ static void on_tick(uv_timer_t *timer)
 	struct daemon *daemon = timer->data;
 	session_host_tick(daemon->sessions);
 	unary_tick(daemon->unary);
+	if (daemon->http != NULL)
+		http_tick(daemon->http);
 }
 
 // ---- The beginning
@@ -220,7 +223,11 @@ static bool announce(const struct daemon *daemon, struct error *error)
 	FILE *file = fopen(part, "we");
 	bool ok = file != NULL && fprintf(file, "%s\n", address) > 0;
 	ok = file != NULL && fclose(file) == 0 && ok && rename(part, daemon->options->ready_file) == 0;
-	return ok || error_set(error, ERROR_FAILED, "--ready-file %s: %m", daemon->options->ready_file);
+	if (ok)
+		return true;
+	error_set(error, ERROR_FAILED, "--ready-file %s: %m", daemon->options->ready_file);
+	unlink(part);
+	return false;
 }
 
 static void close_all(struct daemon *daemon)
@@ -256,10 +263,21 @@ static void close_all(struct daemon *daemon)
 		daemon->ops->destroy(daemon->device);
 }
 
+// gRPC's listener gives up when a connection finds no descriptor left, so as many as the system allows are allowed here.
+static void allow_all_descriptors(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 bool daemon_run(const struct daemon_options *options, struct error *error)
 {
 	static struct daemon daemon; // not on the stack: the signal handlers outlive this call
 	daemon = (struct daemon){.options = options};
+	allow_all_descriptors();
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&

@@ -137,6 +137,11 @@ bool http_start(uv_loop_t *loop, const struct http_options *options, struct http
 	return true;
 }
 
+void http_tick(struct http *http)
+{
+	run(http);
+}
+
 int http_port(const struct http *http)
 {
 	return http->port;

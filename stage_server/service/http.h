@@ -18,6 +18,8 @@ struct http_options {
 };
 
 bool http_start(uv_loop_t *loop, const struct http_options *options, struct http **ret_http, struct error *error);
+// Once a second: a server that was full looks for room again only when it is run.
+void http_tick(struct http *http);
 int http_port(const struct http *http);
 void http_stop(struct http *http); // takes NULL; the loop must run once more, then http_destroy
 void http_destroy(struct http *http);

@@ -1,6 +1,7 @@
 // See ledger.h.
 #include "stage_server/session/ledger.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -47,9 +48,10 @@ bool ledger_reserve(struct ledger *ledger, uint64_t bytes, struct error *error)
 	char wanted[32], available[32], limit[32], taken[32];
 	return error_set(
 		error, ERROR_OUT_OF_MEMORY,
-		"the stage needs %s, and %s of the device's limit of %s are free: %u other sessions hold %s. Cut "
+		"the stage needs %s (%" PRIu64
+		" bytes), and %s of the device's limit of %s are free: %u other sessions hold %s. Cut "
 		"the model into more stages, make the micro-batch smaller, or raise the daemon's --memory-limit",
-		strings_format_bytes(bytes, wanted, sizeof(wanted)),
+		strings_format_bytes(bytes, wanted, sizeof(wanted)), bytes,
 		strings_format_bytes(ledger->limit_bytes - used, available, sizeof(available)),
 		strings_format_bytes(ledger->limit_bytes, limit, sizeof(limit)), others,
 		strings_format_bytes(used, taken, sizeof(taken)));

@@ -42,13 +42,15 @@ class Faults(harness.TestCase):
 
     def test_coordinator_interrupted_says_so_and_frees_every_daemon(self):
         daemons = self.start_daemons(2)
-        run = self.begin_long(daemons)
-        run.process.send_signal(signal.SIGINT)
-        run.finish(15)
-        self.assertEqual(run.code, 1)
-        self.assertIn("interrupted at step", run.error)
-        for daemon in daemons:
-            daemon.wait_until_free(5)
+        for number in signal.SIGINT, signal.SIGHUP:
+            run = self.begin_long(daemons, "--save", self.path("never.safetensors"))
+            run.process.send_signal(number)
+            run.finish(15)
+            self.assertEqual(run.code, 1)
+            self.assertIn("interrupted at step", run.error)
+            self.assertFalse([name for name in os.listdir(self.folder) if name.startswith("never")])
+            for daemon in daemons:
+                daemon.wait_until_free(5)
 
     def test_daemon_that_hangs_is_lost_after_its_silence(self):
         daemons = self.start_daemons(2)

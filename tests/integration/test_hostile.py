@@ -230,6 +230,17 @@ class Hostile(harness.TestCase):
         for step in range(6):
             stream.send(pb.SessionRequest(run_step=pb.RunStep(step=step)))
         self.refused(stream, "while 4 wait", "step_report")
+        for requests, words in (([pb.SessionRequest(save=pb.Save())] * 2000, "before the last one's Saved"),
+                                ([pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[4]),
+                                                    payload=bytes(16))] * 2000, "before the last parameter's Loaded")):
+            stream = ready()
+            for request in requests:
+                stream.send(request)
+            with self.assertRaises(Refused) as caught:
+                for answer in stream.call:
+                    if answer.WhichOneof("body") == "failed":
+                        raise Refused(answer.failed)
+            self.assertIn(words, str(caught.exception))
 
     def test_messages_that_are_none_end_the_call(self):
         good = self.open_message().SerializeToString()

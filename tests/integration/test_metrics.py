@@ -1,6 +1,7 @@
 """The scrape, by the rules of Prometheus's text format; and the health service, if grpcio is there."""
 
 import re
+import socket
 import unittest
 import urllib.error
 
@@ -67,6 +68,13 @@ class Metrics(harness.TestCase):
         with self.assertRaises(urllib.error.HTTPError) as caught:
             daemon.get("/secrets")
         self.assertEqual(caught.exception.code, 404)
+
+    def test_more_connections_than_it_takes_at_once_are_served_when_there_is_room(self):
+        daemon = self.start_daemons(1)[0]
+        connections = [socket.create_connection(("127.0.0.1", daemon.metrics_port)) for _ in range(100)]
+        for connection in connections:
+            connection.close()
+        harness.wait_until(lambda: daemon.get("/livez") == "ok\n", 30, "an answer")
 
     @unittest.skipUnless(grpc, "needs grpcio")
     def test_health_service(self):

@@ -133,7 +133,7 @@ class Refusals(harness.TestCase):
     def test_memory_that_is_not_there_is_refused_with_numbers(self):
         daemons = self.start_daemons(1, "--memory-limit", "100MiB")
         run = self.train("-H", self.hostfile(daemons), code=3)
-        self.assertRegex(run.error, r"needs \d+\.\d MiB, and 100\.0 MiB of the device's limit of 100\.0 MiB are free")
+        self.assertRegex(run.error, r"needs \d+\.\d MiB \(\d+ bytes\), and 100\.0 MiB of the device's limit of 100\.0 MiB are free")
         self.assertEqual(daemons[0].used_bytes(), 0)
 
     def test_second_job_that_does_not_fit_is_refused_and_the_first_goes_on(self):

@@ -3,6 +3,7 @@ same to the bit; parameters are saved and loaded; results are written."""
 
 import json
 import os
+import subprocess
 import tempfile
 import unittest.mock
 
@@ -65,13 +66,19 @@ class Train(harness.TestCase):
         self.assertEqual(lines[-1]["steps"], 10)
         self.assertTrue(lines[-1]["done"])
         self.assertGreater(lines[-1]["samples_per_second"], 0)
-        sent = lines[5]["stages"][0]["sent_bytes"]
-        self.assertEqual(sent, 4 * lines[0]["stages"][0]["output_bytes"])  # 4 micro-batches
+        crossing = 4 * lines[0]["stages"][0]["output_bytes"]  # 4 micro-batches
+        for line in lines[1:-1]:
+            for stage in line["stages"]:
+                self.assertEqual((stage["sent_bytes"], stage["received_bytes"]), (crossing, crossing))
 
     def test_results_that_cannot_be_written_are_said_at_once_and_at_the_end(self):
         run = self.train("--local", 1, "--steps", 3, "--json", "/dev/full", code=1)
         self.assertRegex(run.error, r"--json /dev/full: No space left on device; lines are missing[\s\S]*step 1/3")
         self.assertRegex(run.error, r"could not be written whole: No space left on device\n\Z")
+
+        with open("/dev/full", "w") as full:
+            code = subprocess.run([harness.PENSTOCK, "plan"], stdout=full, stderr=subprocess.DEVNULL, timeout=60).returncode
+        self.assertEqual(code, 1)
 
     def test_two_jobs_at_once_on_the_same_daemons(self):
         daemons = self.start_daemons(2)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -19,7 +20,9 @@
 enum { MAXIMUM_FILE_BYTES = 4 << 20, MAXIMUM_LINE_BYTES = 512, ROUNDS = 5 };
 
 // Rounds end when a question has taken this long: what takes longer is disturbed less.
-#define ENOUGH_NS 500000000ull
+#define ENOUGH_NS       500000000ull
+#define LOCK_TIMEOUT_NS 30000000000ull
+#define LOCK_RETRY_NS   10000000l
 
 struct tuning {
 	char *path;           // NULL: nothing is remembered
@@ -177,6 +180,23 @@ static uint32_t measure(const struct tuning_question *question, uint64_t *ret_ns
 	return best;
 }
 
+// Whoever times holds it for a second or two; one that hangs must not hang all others.
+static bool lock_file(const struct tuning *tuning, int file)
+{
+	uint64_t begin_ns = clock_now_ns();
+	while (flock(file, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return false;
+		if (clock_now_ns() - begin_ns > LOCK_TIMEOUT_NS) {
+			log_warning("tuning file %s: another process holds its lock; the usual kernels are used",
+				    tuning->path);
+			return false;
+		}
+		nanosleep(&(struct timespec){.tv_nsec = LOCK_RETRY_NS}, NULL);
+	}
+	return true;
+}
+
 uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *question)
 {
 	if (question->count <= 1 || tuning->path == NULL)
@@ -186,7 +206,7 @@ uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *ques
 	pthread_mutex_lock(&tuning->lock);
 	uint32_t choice = 0;
 	int file = open_file(tuning->path);
-	if (file >= 0 && flock(file, LOCK_EX) == 0 && look_up(file, key, question, &choice)) {
+	if (file >= 0 && lock_file(tuning, file) && look_up(file, key, question, &choice)) {
 		bool writable = (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
 		if (choice == question->count && writable) {
 			uint64_t ns = 0;
