@@ -31,18 +31,22 @@ void culprit_accuse(struct culprit *culprit, const struct stage_event *event)
 	error_set(&culprit->error, known ? (enum error_code)failed->code : ERROR_FAILED, "%s", failed->message);
 }
 
-void culprit_explain(const struct culprit *culprit, const char *const *addresses, uint32_t stages, bool running,
+void culprit_explain(const struct culprit *culprit, const char *const *addresses, uint32_t stages, enum job_phase phase,
 		     uint64_t step, struct error *ret_error)
 {
 	uint32_t stage = culprit->stage;
 	*ret_error = culprit->error;
 	if (culprit->blame == BLAME_LOST_PEER && culprit->peer_stage < stages)
 		error_wrap(ret_error, "stage %u on %s", culprit->peer_stage, addresses[culprit->peer_stage]);
-	if (culprit->blame == BLAME_STREAM && culprit->error.code == ERROR_UNREACHABLE)
+	bool lost = culprit->blame == BLAME_STREAM && culprit->error.code == ERROR_UNREACHABLE;
+	if (lost && phase == JOB_RUNNING)
+		error_wrap(ret_error, "stage %u on %s was lost at step %" PRIu64, stage, addresses[stage], step);
+	else if (lost)
 		error_wrap(ret_error,
-			   running ? "stage %u on %s was lost at step %" PRIu64 : "stage %u on %s cannot be reached",
-			   stage, addresses[stage], step);
-	else if (running)
+			   phase == JOB_OPENING ? "stage %u on %s cannot be reached"
+						: "stage %u on %s was lost before the first step",
+			   stage, addresses[stage]);
+	else if (phase == JOB_RUNNING)
 		error_wrap(ret_error, "stage %u on %s, step %" PRIu64, stage, addresses[stage],
 			   culprit->blame == BLAME_STREAM ? step : culprit->step);
 	else

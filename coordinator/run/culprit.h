@@ -22,7 +22,13 @@ struct culprit { // zero at first
 	bool has_spoken[SCHEDULE_MAXIMUM_STAGES];
 };
 
+enum job_phase {
+	JOB_OPENING,   // daemons are asked to take their stages
+	JOB_PREPARING, // all have: parameters are loaded, stages linked
+	JOB_RUNNING,   // steps were ordered
+};
+
 void culprit_accuse(struct culprit *culprit, const struct stage_event *event);
-// The job's error. `addresses` [stages]; `running` when steps were ordered, `step` is then the first one not done.
-void culprit_explain(const struct culprit *culprit, const char *const *addresses, uint32_t stages, bool running,
+// The job's error. `addresses` [stages]; `step` is the first one not done.
+void culprit_explain(const struct culprit *culprit, const char *const *addresses, uint32_t stages, enum job_phase phase,
 		     uint64_t step, struct error *ret_error);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/rpc/protocol.h"
+#include "coordinator/run/culprit.h"
 #include "coordinator/run/heartbeat.h"
 #include "coordinator/run/job.h"
 #include "coordinator/run/stage_session.h"
@@ -17,7 +18,7 @@ struct job {
 	uint8_t (*tokens)[PROTOCOL_TOKEN_BYTES];
 	struct heartbeat *heartbeat;
 	uint64_t step; // the first one not done: for messages
-	bool running;  // steps were ordered
+	enum job_phase phase;
 
 	// Saving.
 	struct safetensors_writer *writer;

@@ -6,7 +6,6 @@
 #include <sys/random.h>
 
 #include "common/base/clock.h"
-#include "coordinator/run/culprit.h"
 #include "coordinator/run/internal.h"
 
 enum {
@@ -52,7 +51,7 @@ static void find_culprit(struct job *job, struct stage_event *first, struct erro
 			break;
 		event = stage_events_take(job->events, (uint32_t)(BLAME_MS - passed_ms));
 	}
-	culprit_explain(&culprit, job->options.addresses, job->stages, job->running, job->step, error);
+	culprit_explain(&culprit, job->options.addresses, job->stages, job->phase, job->step, error);
 }
 
 struct stage_event *job_next_event(struct job *job, struct error *error)
@@ -145,7 +144,9 @@ static bool open_stages(struct job *job, struct error *error)
 			return false;
 	if (!heartbeat_start(job->sessions, job->stages, &job->heartbeat, error))
 		return false;
-	return job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED, take_opened, error);
+	bool ok = job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED, take_opened, error);
+	job->phase = ok ? JOB_PREPARING : JOB_OPENING;
+	return ok;
 }
 
 static bool link_stages(struct job *job, struct error *error)

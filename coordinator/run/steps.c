@@ -162,7 +162,7 @@ static bool take_event(struct steps *steps, const struct stage_event *event, str
 static bool run(struct steps *steps, struct error *error)
 {
 	struct job *job = steps->job;
-	job->running = true;
+	job->phase = JOB_RUNNING;
 	job->options.events->started(job->options.user);
 	steps->last_ns = clock_now_ns();
 	while (steps->done < job->options.steps) {

@@ -29,10 +29,10 @@ static void failed(struct culprit *culprit, uint32_t stage, enum error_code code
 	culprit_accuse(culprit, &(struct stage_event){.stage = stage, .response = &response});
 }
 
-static struct error explain(const struct culprit *culprit, bool running)
+static struct error explain(const struct culprit *culprit, enum job_phase phase)
 {
 	struct error error;
-	culprit_explain(culprit, addresses, 3, running, 7, &error);
+	culprit_explain(culprit, addresses, 3, phase, 7, &error);
 	return error;
 }
 
@@ -43,7 +43,7 @@ static void accuse_killed_daemon_between_two_that_complain_is_named(void **state
 	stream_over(&culprit, 0, ERROR_UNREACHABLE, "ended (UNAVAILABLE)");
 	stream_over(&culprit, 1, ERROR_UNREACHABLE, "Socket closed (UNAVAILABLE)");
 	failed(&culprit, 2, ERROR_UNREACHABLE, "the previous stage is gone", 7, true, 1);
-	struct error error = explain(&culprit, true);
+	struct error error = explain(&culprit, JOB_RUNNING);
 	assert_string_equal(error.message, "stage 1 on node-b:2 was lost at step 7: Socket closed (UNAVAILABLE)");
 	assert_int_equal(error.code, ERROR_UNREACHABLE);
 }
@@ -55,7 +55,7 @@ static void accuse_stage_that_says_what_failed_outweighs_all_others(void **state
 	stream_over(&culprit, 2, ERROR_UNREACHABLE, "Socket closed");
 	failed(&culprit, 1, ERROR_FAILED, "backward of micro-batch 3: no", 8, false, 0);
 	failed(&culprit, 0, ERROR_FAILED, "too late", 8, false, 0);
-	struct error error = explain(&culprit, true);
+	struct error error = explain(&culprit, JOB_RUNNING);
 	assert_string_equal(error.message, "stage 1 on node-b:2, step 8: backward of micro-batch 3: no");
 	assert_int_equal(error.code, ERROR_FAILED);
 }
@@ -64,7 +64,7 @@ static void accuse_lost_peer_alone_names_both_ends(void **state)
 {
 	struct culprit culprit = {0};
 	failed(&culprit, 2, ERROR_UNREACHABLE, "link to the previous stage: reset", 9, true, 1);
-	struct error error = explain(&culprit, true);
+	struct error error = explain(&culprit, JOB_RUNNING);
 	assert_string_equal(error.message,
 			    "stage 2 on node-c:3, step 9: stage 1 on node-b:2: link to the previous stage: reset");
 }
@@ -73,8 +73,10 @@ static void accuse_daemon_that_is_not_there_cannot_be_reached(void **state)
 {
 	struct culprit culprit = {0};
 	stream_over(&culprit, 2, ERROR_UNREACHABLE, "Connection refused");
-	assert_string_equal(explain(&culprit, false).message,
+	assert_string_equal(explain(&culprit, JOB_OPENING).message,
 			    "stage 2 on node-c:3 cannot be reached: Connection refused");
+	assert_string_equal(explain(&culprit, JOB_PREPARING).message,
+			    "stage 2 on node-c:3 was lost before the first step: Connection refused");
 }
 
 static void accuse_daemon_that_talks_nonsense_is_not_called_lost(void **state)
@@ -82,7 +84,7 @@ static void accuse_daemon_that_talks_nonsense_is_not_called_lost(void **state)
 	struct culprit culprit = {0};
 	stream_over(&culprit, 1, ERROR_PROTOCOL, "not a SessionResponse");
 	stream_over(&culprit, 1, ERROR_UNREACHABLE, "CANCELLED"); // our own doing
-	struct error error = explain(&culprit, true);
+	struct error error = explain(&culprit, JOB_RUNNING);
 	assert_string_equal(error.message, "stage 1 on node-b:2, step 7: not a SessionResponse");
 	assert_int_equal(error.code, ERROR_PROTOCOL);
 }
@@ -91,7 +93,7 @@ static void accuse_code_and_peer_that_there_are_not_are_survived(void **state)
 {
 	struct culprit culprit = {0};
 	failed(&culprit, 0, (enum error_code)4711, "odd", 1, true, 4000000000u);
-	struct error error = explain(&culprit, true);
+	struct error error = explain(&culprit, JOB_RUNNING);
 	assert_int_equal(error.code, ERROR_FAILED);
 	assert_string_equal(error.message, "stage 0 on node-a:1, step 1: odd");
 }
