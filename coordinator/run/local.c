@@ -101,7 +101,8 @@ static bool wait_until_ready(struct local_daemons *daemons, uint32_t index, stru
 	while (access(ready, F_OK) != 0) {
 		if (has_ended(daemons, index))
 			return error_set(error, ERROR_FAILED,
-					 "the local daemon %u ended at its start; what it said, if anything, is above", index);
+					 "the local daemon %u ended at its start; what it said, if anything, is above",
+					 index);
 		if ((clock_now_ns() - begin) / 1000000 > START_TIMEOUT_MS)
 			return error_set(error, ERROR_FAILED, "the local daemon %u does not listen after %d s", index,
 					 START_TIMEOUT_MS / 1000);
