@@ -1,4 +1,4 @@
-// What this device uses of oneDNN, so that its version shows in one file only (onednn_v2.c for 2.6 and later 2.x, onednn_v3.c for 3.x).
+// What this device uses of oneDNN, 2.6 or later; its version shows below this door only (onednn_api.h).
 // Layouts are opaque and immutable; a kernel is a primitive with the layouts it asks for. Kernels are made when a
 // program is; running one allocates no tensor memory: the caller passes the scratchpad.
 //

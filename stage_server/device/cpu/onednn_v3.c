@@ -1,409 +1,66 @@
-// onednn.h over the C API of oneDNN 3.x, where descriptions are opaque and primitives have no operation descriptors.
-#include "stage_server/device/cpu/onednn.h"
-
-#include <oneapi/dnnl/dnnl.h>
-#include <stdio.h>
-#include <stdlib.h>
+// onednn_api.h for oneDNN 3.x, where descriptions are opaque and a primitive is described in one step.
 #include <string.h>
+
+#include "stage_server/device/cpu/onednn_api.h"
 
 #if DNNL_VERSION_MAJOR != 3
 #error "this file is for oneDNN 3.x"
 #endif
 
-struct onednn {
-	dnnl_engine_t engine;
-	dnnl_stream_t stream; // of the CPU: it runs in the caller and holds no state
-};
-
-struct layout {
-	const_dnnl_memory_desc_t desc;
-	dnnl_memory_desc_t
-		owned; // desc, where it is the layout's own; NULL where it belongs to a primitive's description
-};
-
-struct kernel {
-	dnnl_stream_t stream; // borrowed from the engine
-	dnnl_primitive_desc_t description;
-	dnnl_primitive_t primitive;
-	struct layout layouts[ARGUMENT_COUNT]; // those that the kernel has
-	dnnl_memory_t memories[ARGUMENT_COUNT];
-	dnnl_memory_t scratchpad;
-	uint64_t scratchpad_bytes;
-};
-
-static const int argument_ids[ARGUMENT_COUNT] = {
-	[ARGUMENT_SOURCE] = DNNL_ARG_SRC,
-	[ARGUMENT_DESTINATION] = DNNL_ARG_DST,
-	[ARGUMENT_WEIGHTS] = DNNL_ARG_WEIGHTS,
-	[ARGUMENT_BIAS] = DNNL_ARG_BIAS,
-	[ARGUMENT_SOURCE_GRADIENT] = DNNL_ARG_DIFF_SRC,
-	[ARGUMENT_DESTINATION_GRADIENT] = DNNL_ARG_DIFF_DST,
-	[ARGUMENT_WEIGHTS_GRADIENT] = DNNL_ARG_DIFF_WEIGHTS,
-	[ARGUMENT_BIAS_GRADIENT] = DNNL_ARG_DIFF_BIAS,
-	[ARGUMENT_WORKSPACE] = DNNL_ARG_WORKSPACE,
-};
-
-static const char *status_text(dnnl_status_t status)
-{
-	switch (status) {
-	case dnnl_out_of_memory:
-		return "out of memory";
-	case dnnl_invalid_arguments:
-		return "invalid arguments";
-	case dnnl_unimplemented:
-		return "not implemented for this shape";
-	case dnnl_runtime_error:
-		return "runtime error";
-	default:
-		return "failed";
-	}
-}
-
-static bool status_error(dnnl_status_t status, const char *what, struct error *error)
-{
-	return error_set(error, status == dnnl_out_of_memory ? ERROR_OUT_OF_MEMORY : ERROR_FAILED, "oneDNN: %s: %s",
-			 what, status_text(status));
-}
-
-bool onednn_create(struct onednn **ret_onednn, struct error *error)
-{
-	struct onednn *onednn = calloc(1, sizeof(*onednn));
-	if (onednn == NULL)
-		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
-	dnnl_status_t status = dnnl_engine_create(&onednn->engine, dnnl_cpu, 0);
-	if (status == dnnl_success)
-		status = dnnl_stream_create(&onednn->stream, onednn->engine, dnnl_stream_default_flags);
-	if (status != dnnl_success) {
-		onednn_destroy(onednn);
-		return status_error(status, "create the CPU engine", error);
-	}
-	*ret_onednn = onednn;
-	return true;
-}
-
-void onednn_destroy(struct onednn *onednn)
-{
-	if (onednn == NULL)
-		return;
-	if (onednn->stream != NULL)
-		dnnl_stream_destroy(onednn->stream);
-	if (onednn->engine != NULL)
-		dnnl_engine_destroy(onednn->engine);
-	free(onednn);
-}
-
-void onednn_version(char *into, size_t size)
-{
-	const dnnl_version_t *version = dnnl_version();
-	snprintf(into, size, "oneDNN %d.%d.%d", version->major, version->minor, version->patch);
-}
-
-static bool cpu_has(unsigned isa)
-{
-	return ((unsigned)dnnl_get_effective_cpu_isa() & isa) == isa;
-}
-
-void onednn_instructions(char *into, size_t size)
-{
-	const char *name = cpu_has(dnnl_cpu_isa_avx512_core) ? "AVX-512"
-			   : cpu_has(dnnl_cpu_isa_avx2)      ? "AVX2"
-			   : cpu_has(dnnl_cpu_isa_sse41)     ? "SSE4.1"
-							     : "no vectors";
-	snprintf(into, size, "%s", name);
-}
-
-static struct layout *layout_create(uint32_t rank, const int64_t *dimensions, dnnl_format_tag_t tag)
+api_desc api_desc_create(uint32_t rank, const int64_t *dimensions, dnnl_format_tag_t tag)
 {
 	dnnl_dims_t all = {0};
 	memcpy(all, dimensions, rank * sizeof(all[0]));
-	struct layout *layout = calloc(1, sizeof(*layout));
-	if (layout == NULL)
-		return NULL;
-	if (dnnl_memory_desc_create_with_tag(&layout->owned, (int)rank, all, dnnl_f32, tag) != dnnl_success) {
-		free(layout);
-		return NULL;
-	}
-	layout->desc = layout->owned;
-	return layout;
+	dnnl_memory_desc_t desc = NULL;
+	return dnnl_memory_desc_create_with_tag(&desc, (int)rank, all, dnnl_f32, tag) == dnnl_success ? desc : NULL;
 }
 
-struct layout *layout_create_plain(uint32_t rank, const int64_t *dimensions)
+void api_desc_destroy(api_desc desc)
 {
-	static const dnnl_format_tag_t tags[] = {0, dnnl_a, dnnl_ab, dnnl_abc, dnnl_abcd};
-	if (rank < 1 || rank > 4)
-		return NULL;
-	return layout_create(rank, dimensions, tags[rank]);
+	if (desc != NULL)
+		dnnl_memory_desc_destroy((dnnl_memory_desc_t)desc);
 }
 
-struct layout *layout_create_channels_last(const int64_t dimensions[4])
-{
-	return layout_create(4, dimensions, dnnl_acdb);
-}
-
-struct layout *layout_create_channels_first(const int64_t dimensions[4])
-{
-	return layout_create(4, dimensions, dnnl_bacd);
-}
-
-static dnnl_format_tag_t vector_tag(int64_t channels)
-{
-	if (cpu_has(dnnl_cpu_isa_avx512_core) && channels % 16 == 0)
-		return dnnl_nChw16c;
-	return cpu_has(dnnl_cpu_isa_avx2) && channels % 8 == 0 ? dnnl_nChw8c : dnnl_nchw;
-}
-
-void layout_destroy(struct layout *layout)
-{
-	if (layout == NULL)
-		return;
-	dnnl_memory_desc_destroy(layout->owned);
-	free(layout);
-}
-
-static int rank_of(const_dnnl_memory_desc_t desc)
+bool api_desc_is_empty(api_desc desc)
 {
 	int rank = 0;
-	return dnnl_memory_desc_query(desc, dnnl_query_ndims_s32, &rank) == dnnl_success ? rank : 0;
+	return desc == NULL || dnnl_memory_desc_query(desc, dnnl_query_ndims_s32, &rank) != dnnl_success || rank == 0;
 }
 
-uint64_t layout_bytes(const struct layout *layout)
+dnnl_status_t api_append_relu(dnnl_post_ops_t post)
 {
-	return dnnl_memory_desc_get_size(layout->desc);
+	return dnnl_post_ops_append_eltwise(post, dnnl_eltwise_relu, 0.0f, 0.0f);
 }
 
-bool layout_equal(const struct layout *a, const struct layout *b)
+static const dnnl_dims_t dense = {0, 0}; // windows without holes
+
+dnnl_status_t api_describe_convolution(dnnl_engine_t engine, enum kernel_pass pass, dnnl_alg_kind_t algorithm,
+				       const struct api_window *w, const_dnnl_primitive_attr_t attributes,
+				       const_dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *ret_description)
 {
-	return dnnl_memory_desc_equal(a->desc, b->desc) == 1;
+	if (pass == PASS_FORWARD)
+		return dnnl_convolution_forward_primitive_desc_create(
+			ret_description, engine, dnnl_forward_training, algorithm, w->source, w->weights, w->bias,
+			w->destination, w->strides, dense, w->padding, w->padding, attributes);
+	if (pass == PASS_BACKWARD_INPUT)
+		return dnnl_convolution_backward_data_primitive_desc_create(
+			ret_description, engine, algorithm, w->source, w->weights, w->destination, w->strides, dense,
+			w->padding, w->padding, forward, attributes);
+	return dnnl_convolution_backward_weights_primitive_desc_create(
+		ret_description, engine, algorithm, w->source, w->weights, w->bias, w->destination, w->strides, dense,
+		w->padding, w->padding, forward, attributes);
 }
 
-// Takes the description, also on failure.
-static bool kernel_finish(struct onednn *onednn, dnnl_primitive_desc_t description, struct kernel **ret_kernel,
-			  struct error *error)
+dnnl_status_t api_describe_max_pool(dnnl_engine_t engine, enum kernel_pass pass, bool training,
+				    const struct api_window *w, const_dnnl_primitive_attr_t attributes,
+				    const_dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *ret_description)
 {
-	struct kernel *kernel = calloc(1, sizeof(*kernel));
-	if (kernel == NULL) {
-		dnnl_primitive_desc_destroy(description);
-		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
-	}
-	kernel->stream = onednn->stream;
-	kernel->description = description;
-	dnnl_status_t status = dnnl_primitive_create(&kernel->primitive, description);
-	for (int i = 0; i < ARGUMENT_COUNT && status == dnnl_success; i++) {
-		const_dnnl_memory_desc_t desc =
-			dnnl_primitive_desc_query_md(description, dnnl_query_exec_arg_md, argument_ids[i]);
-		if (desc == NULL || rank_of(desc) == 0)
-			continue;
-		kernel->layouts[i].desc = desc;
-		status = dnnl_memory_create(&kernel->memories[i], desc, onednn->engine, DNNL_MEMORY_NONE);
-	}
-	const_dnnl_memory_desc_t scratchpad = dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
-	if (status == dnnl_success && scratchpad != NULL && dnnl_memory_desc_get_size(scratchpad) > 0) {
-		kernel->scratchpad_bytes = dnnl_memory_desc_get_size(scratchpad);
-		status = dnnl_memory_create(&kernel->scratchpad, scratchpad, onednn->engine, DNNL_MEMORY_NONE);
-	}
-	if (status != dnnl_success) {
-		kernel_destroy(kernel);
-		return status_error(status, "create a primitive", error);
-	}
-	*ret_kernel = kernel;
-	return true;
-}
-
-static dnnl_status_t make_attributes(bool relu, dnnl_primitive_attr_t *ret_attributes)
-{
-	dnnl_post_ops_t post = NULL;
-	dnnl_status_t status = dnnl_primitive_attr_create(ret_attributes);
-	if (status == dnnl_success)
-		status = dnnl_primitive_attr_set_scratchpad_mode(*ret_attributes, dnnl_scratchpad_mode_user);
-	if (status != dnnl_success || !relu)
-		return status;
-	status = dnnl_post_ops_create(&post);
-	if (status == dnnl_success)
-		status = dnnl_post_ops_append_eltwise(post, dnnl_eltwise_relu, 0.0f, 0.0f);
-	if (status == dnnl_success)
-		status = dnnl_primitive_attr_set_post_ops(*ret_attributes, post);
-	if (post != NULL)
-		dnnl_post_ops_destroy(post);
-	return status;
-}
-
-// From a description just made, which it takes, or the reason why there is none.
-static bool kernel_build(struct onednn *onednn, dnnl_status_t status, dnnl_primitive_desc_t description,
-			 struct kernel **ret_kernel, struct error *error)
-{
-	*ret_kernel = NULL;
-	if (status == dnnl_success)
-		return kernel_finish(onednn, description, ret_kernel, error);
-	if (description != NULL)
-		dnnl_primitive_desc_destroy(description);
-	return status_error(status, "describe a primitive", error);
-}
-
-// Up to four descriptions in float32, destroyed together.
-struct descriptions {
-	dnnl_memory_desc_t source, weights, bias, destination;
-};
-
-static void descriptions_fini(struct descriptions *d)
-{
-	dnnl_memory_desc_t all[] = {d->source, d->weights, d->bias, d->destination};
-	for (int i = 0; i < 4; i++)
-		if (all[i] != NULL)
-			dnnl_memory_desc_destroy(all[i]);
-}
-
-static void describe(dnnl_status_t *status, dnnl_memory_desc_t *desc, int rank, const dnnl_dims_t dimensions,
-		     dnnl_format_tag_t tag)
-{
-	if (*status == dnnl_success)
-		*status = dnnl_memory_desc_create_with_tag(desc, rank, dimensions, dnnl_f32, tag);
-}
-
-bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, enum convolution_algorithm algorithm,
-			       const struct window_shape *shape, bool relu, const struct kernel *forward,
-			       struct kernel **ret_kernel, struct error *error)
-{
-	*ret_kernel = NULL;
-	dnnl_alg_kind_t kind = algorithm == ALGORITHM_DIRECT ? dnnl_convolution_direct : dnnl_convolution_winograd;
-	dnnl_dims_t source = {shape->n, shape->channels, shape->height, shape->width};
-	dnnl_dims_t weights = {shape->filters, shape->channels, shape->kernel_size, shape->kernel_size};
-	dnnl_dims_t bias = {shape->filters};
-	dnnl_dims_t destination = {shape->n, shape->filters, shape->output_height, shape->output_width};
-	dnnl_dims_t strides = {shape->stride, shape->stride}, dilates = {0, 0};
-	dnnl_dims_t padding = {shape->padding, shape->padding};
-	struct descriptions d = {0};
-	dnnl_primitive_attr_t attributes = NULL;
-	dnnl_primitive_desc_t description = NULL;
-	dnnl_status_t status = make_attributes(relu, &attributes);
-	describe(&status, &d.source, 4, source, dnnl_format_tag_any);
-	describe(&status, &d.weights, 4, weights, dnnl_format_tag_any);
-	describe(&status, &d.bias, 1, bias, dnnl_a);
-	describe(&status, &d.destination, 4, destination, dnnl_format_tag_any);
-	if (status == dnnl_success && pass == PASS_FORWARD)
-		status = dnnl_convolution_forward_primitive_desc_create(
-			&description, onednn->engine, dnnl_forward_training, kind, d.source, d.weights, d.bias,
-			d.destination, strides, dilates, padding, padding, attributes);
-	else if (status == dnnl_success && pass == PASS_BACKWARD_INPUT)
-		status = dnnl_convolution_backward_data_primitive_desc_create(
-			&description, onednn->engine, kind, d.source, d.weights, d.destination, strides, dilates,
-			padding, padding, forward->description, attributes);
-	else if (status == dnnl_success)
-		status = dnnl_convolution_backward_weights_primitive_desc_create(
-			&description, onednn->engine, kind, d.source, d.weights, d.bias, d.destination, strides,
-			dilates, padding, padding, forward->description, attributes);
-	descriptions_fini(&d);
-	dnnl_primitive_attr_destroy(attributes);
-	return kernel_build(onednn, status, description, ret_kernel, error);
-}
-
-bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
-			    bool training, const struct kernel *forward, struct kernel **ret_kernel,
-			    struct error *error)
-{
-	dnnl_dims_t source = {shape->n, shape->channels, shape->height, shape->width};
-	dnnl_dims_t destination = {shape->n, shape->channels, shape->output_height, shape->output_width};
-	dnnl_dims_t strides = {shape->stride, shape->stride}, dilates = {0, 0};
-	dnnl_dims_t kernel = {shape->kernel_size, shape->kernel_size};
-	dnnl_dims_t padding = {shape->padding, shape->padding};
-	struct descriptions d = {0};
-	dnnl_primitive_attr_t attributes = NULL;
-	dnnl_primitive_desc_t description = NULL;
-	dnnl_status_t status = make_attributes(false, &attributes);
-	describe(&status, &d.source, 4, source, vector_tag(shape->channels));
-	describe(&status, &d.destination, 4, destination, vector_tag(shape->channels));
-	if (status == dnnl_success && pass == PASS_FORWARD)
-		status = dnnl_pooling_forward_primitive_desc_create(
-			&description, onednn->engine, training ? dnnl_forward_training : dnnl_forward_inference,
-			dnnl_pooling_max, d.source, d.destination, strides, kernel, dilates, padding, padding,
-			attributes);
-	else if (status == dnnl_success)
-		status = dnnl_pooling_backward_primitive_desc_create(
-			&description, onednn->engine, dnnl_pooling_max, d.source, d.destination, strides, kernel,
-			dilates, padding, padding, forward->description, attributes);
-	descriptions_fini(&d);
-	dnnl_primitive_attr_destroy(attributes);
-	return kernel_build(onednn, status, description, ret_kernel, error);
-}
-
-bool kernel_create_reorder(struct onednn *onednn, const struct layout *from, const struct layout *to,
-			   struct kernel **ret_kernel, struct error *error)
-{
-	*ret_kernel = NULL;
-	if (layout_equal(from, to))
-		return true;
-	dnnl_primitive_attr_t attributes = NULL;
-	dnnl_primitive_desc_t description = NULL;
-	dnnl_status_t status = dnnl_primitive_attr_create(&attributes);
-	if (status == dnnl_success)
-		status = dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
-	if (status == dnnl_success)
-		status = dnnl_reorder_primitive_desc_create(&description, from->desc, onednn->engine, to->desc,
-							    onednn->engine, attributes);
-	if (attributes != NULL)
-		dnnl_primitive_attr_destroy(attributes);
-	if (status != dnnl_success)
-		return status_error(status, "describe a reorder", error);
-	return kernel_finish(onednn, description, ret_kernel, error);
-}
-
-void kernel_destroy(struct kernel *kernel)
-{
-	if (kernel == NULL)
-		return;
-	for (int i = 0; i < ARGUMENT_COUNT; i++)
-		if (kernel->memories[i] != NULL)
-			dnnl_memory_destroy(kernel->memories[i]);
-	if (kernel->scratchpad != NULL)
-		dnnl_memory_destroy(kernel->scratchpad);
-	if (kernel->primitive != NULL)
-		dnnl_primitive_destroy(kernel->primitive);
-	if (kernel->description != NULL)
-		dnnl_primitive_desc_destroy(kernel->description);
-	free(kernel);
-}
-
-const struct layout *kernel_layout(const struct kernel *kernel, enum kernel_argument argument)
-{
-	return &kernel->layouts[argument];
-}
-
-uint64_t kernel_scratchpad_bytes(const struct kernel *kernel)
-{
-	return kernel != NULL ? kernel->scratchpad_bytes : 0;
-}
-
-const char *kernel_name(const struct kernel *kernel)
-{
-	const char *name = NULL;
-	if (dnnl_primitive_desc_query(kernel->description, dnnl_query_impl_info_str, 0, &name) != dnnl_success)
-		return "unnamed";
-	return name;
-}
-
-bool kernel_run(struct kernel *kernel, void *scratchpad, void *const pointers[ARGUMENT_COUNT])
-{
-	dnnl_exec_arg_t arguments[ARGUMENT_COUNT + 1];
-	int count = 0;
-	for (int i = 0; i < ARGUMENT_COUNT; i++) {
-		if (kernel->memories[i] == NULL)
-			continue;
-		if (pointers[i] == NULL ||
-		    dnnl_memory_set_data_handle(kernel->memories[i], pointers[i]) != dnnl_success)
-			return false;
-		arguments[count++] = (dnnl_exec_arg_t){argument_ids[i], kernel->memories[i]};
-	}
-	if (kernel->scratchpad != NULL) {
-		if (dnnl_memory_set_data_handle(kernel->scratchpad, scratchpad) != dnnl_success)
-			return false;
-		arguments[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, kernel->scratchpad};
-	}
-	return dnnl_primitive_execute(kernel->primitive, kernel->stream, count, arguments) == dnnl_success &&
-	       dnnl_stream_wait(kernel->stream) == dnnl_success;
-}
-
-bool onednn_sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
-		  const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
-{
-	return dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1.0f, a, lda, b, ldb, beta, c,
-			  ldc) == dnnl_success;
+	if (pass == PASS_FORWARD)
+		return dnnl_pooling_forward_primitive_desc_create(
+			ret_description, engine, training ? dnnl_forward_training : dnnl_forward_inference,
+			dnnl_pooling_max, w->source, w->destination, w->strides, w->kernel, dense, w->padding,
+			w->padding, attributes);
+	return dnnl_pooling_backward_primitive_desc_create(ret_description, engine, dnnl_pooling_max, w->source,
+							   w->destination, w->strides, w->kernel, dense, w->padding,
+							   w->padding, forward, attributes);
 }
