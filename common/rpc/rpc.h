@@ -78,10 +78,10 @@ bool rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *header, 
 void rpc_stream_half_close(struct rpc_stream *stream); // client: no more from here; sent after what is queued
 // Server: ends the call, after what is queued. Client: the same as cancel. Later calls do nothing.
 void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const char *detail);
-void rpc_stream_cancel(struct rpc_stream *stream);      // now; `closed` still comes
+void rpc_stream_cancel(struct rpc_stream *stream);      // now, held or not; `closed` still comes
 const char *rpc_stream_peer(struct rpc_stream *stream); // "ipv4:127.0.0.1:4711", for logs; lives as long as the stream
-// From a message callback: the next message is read only after rpc_stream_resume, so that the peer is held back. Whoever
-// holds must resume, also when the call is over: `closed` waits for it.
+// From a message callback: the next message is read only after rpc_stream_resume or rpc_stream_cancel, so that the peer is
+// held back. Whoever holds must do one of them, also when the call is over: `closed` waits for it.
 void rpc_stream_hold(struct rpc_stream *stream);
 void rpc_stream_resume(struct rpc_stream *stream); // does nothing when it is not held
 void rpc_stream_ref(struct rpc_stream *stream);

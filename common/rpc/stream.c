@@ -1,7 +1,8 @@
 // One call, seen from either side. Every batch given to gRPC is an operation of this stream; the stream is over when the
 // call's last batch (the status on a client, the close on a server) and all others have completed, and only then `closed`
 // is called. So a callback never meets another one of its stream: messages come one after the other because the next
-// is asked for when the callback has returned.
+// is asked for when the callback has returned, or later, by rpc_stream_resume: until then a held receive counts as one
+// that has not completed.
 #include "common/rpc/internal.h"
 
 #include <grpc/support/alloc.h>
@@ -40,6 +41,7 @@ struct rpc_stream {
 	uint32_t outstanding;       // operations under way
 	bool started;               // the initial metadata was handed to gRPC: what is queued may follow
 	bool held, receive_waits;   // no message is read now; and one would have been
+	bool cancelled_here;        // by rpc_stream_cancel: not held any more
 	bool over;                  // nothing more is accepted for sending
 	bool final_done;
 	enum rpc_status finish_status; // server: what finish said
@@ -194,18 +196,31 @@ static void receive_complete(struct operation *operation, bool ok)
 void rpc_stream_hold(struct rpc_stream *stream)
 {
 	pthread_mutex_lock(&stream->lock);
-	stream->held = true;
+	stream->held = !stream->cancelled_here;
 	pthread_mutex_unlock(&stream->lock);
 }
 
-void rpc_stream_resume(struct rpc_stream *stream)
+static void let_go(struct rpc_stream *stream, bool cancels)
 {
 	pthread_mutex_lock(&stream->lock);
 	bool waits = stream->receive_waits;
 	stream->held = stream->receive_waits = false;
+	stream->cancelled_here |= cancels;
 	pthread_mutex_unlock(&stream->lock);
+	if (cancels)
+		grpc_call_cancel(stream->call, NULL);
 	if (waits)
 		receive_next(stream);
+}
+
+void rpc_stream_resume(struct rpc_stream *stream)
+{
+	let_go(stream, false);
+}
+
+void rpc_stream_cancel(struct rpc_stream *stream)
+{
+	let_go(stream, true);
 }
 
 static void send_complete(struct operation *operation, bool ok)
@@ -416,11 +431,6 @@ void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const 
 	struct ending ending = {status, detail != NULL ? strdup(detail) : NULL};
 	if (!enqueue(stream, NULL, &ending))
 		free(ending.detail);
-}
-
-void rpc_stream_cancel(struct rpc_stream *stream)
-{
-	grpc_call_cancel(stream->call, NULL);
 }
 
 const char *rpc_stream_peer(struct rpc_stream *stream)

@@ -4,7 +4,7 @@
 #include "coordinator/report/report.h"
 
 struct stage_totals {                                      // of the measured steps
-	double input, forward, backward, optimizer;        // seconds
+	double copy, forward, backward, optimizer;         // seconds
 	double wait_previous, wait_next, wait_coordinator; // seconds
 	uint64_t sent_bytes, received_bytes;
 };

@@ -59,7 +59,7 @@ static json_t *stage_step(const struct job_stage_step *stage)
 	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "step_seconds",
 			 (double)stage->step_ns * 1e-9, "forward_seconds", (double)stage->forward_ns * 1e-9,
 			 "backward_seconds", (double)stage->backward_ns * 1e-9, "optimizer_seconds",
-			 (double)stage->optimizer_ns * 1e-9, "copy_seconds", (double)stage->input_ns * 1e-9,
+			 (double)stage->optimizer_ns * 1e-9, "copy_seconds", (double)stage->copy_ns * 1e-9,
 			 "wait_previous_seconds", (double)stage->wait_previous_ns * 1e-9, "wait_next_seconds",
 			 (double)stage->wait_next_ns * 1e-9, "wait_coordinator_seconds",
 			 (double)stage->wait_coordinator_ns * 1e-9, "sent_bytes", (json_int_t)stage->sent_bytes,
@@ -87,7 +87,7 @@ static json_t *stage_summary(const struct report *report, uint32_t s)
 	const struct job_memory *memory = &report->memory[s];
 	return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "pipeline_stage", (int)s,
 			 "forward_seconds", totals->forward, "backward_seconds", totals->backward, "optimizer_seconds",
-			 totals->optimizer, "copy_seconds", totals->input, "wait_previous_seconds",
+			 totals->optimizer, "copy_seconds", totals->copy, "wait_previous_seconds",
 			 totals->wait_previous, "wait_next_seconds", totals->wait_next, "wait_coordinator_seconds",
 			 totals->wait_coordinator, "sent_bytes", (json_int_t)totals->sent_bytes, "received_bytes",
 			 (json_int_t)totals->received_bytes, "bubble", report_bubble(report, s), "memory_bytes",

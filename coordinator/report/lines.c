@@ -48,7 +48,7 @@ void lines_print(struct report *report, const struct job_step *step)
 		       "previous: "
 		       "%.2f | wait next: %.2f | wait coordinator: %.2f\n",
 		       s, (double)stage->forward_ns * 1e-6, (double)stage->backward_ns * 1e-6,
-		       (double)stage->optimizer_ns * 1e-6, (double)stage->input_ns * 1e-6,
+		       (double)stage->optimizer_ns * 1e-6, (double)stage->copy_ns * 1e-6,
 		       (double)stage->wait_previous_ns * 1e-6, (double)stage->wait_next_ns * 1e-6,
 		       (double)stage->wait_coordinator_ns * 1e-6);
 	}
@@ -66,7 +66,7 @@ static void print_row(const struct report *report, uint32_t s, bool slowest)
 	uint64_t steps = report->measured_steps > 0 ? report->measured_steps : 1;
 	printf("%5u  %2u-%-2u %12" PRIu64 " %9.1f %9.1f %9.1f %7.1f %9.1f %9.1f %9.1f %10s %10s %6.1f%%%s\n", s,
 	       stage->first_layer, stage->end_layer - 1, stage->parameters, totals->forward * per_step,
-	       totals->backward * per_step, totals->optimizer * per_step, totals->input * per_step,
+	       totals->backward * per_step, totals->optimizer * per_step, totals->copy * per_step,
 	       totals->wait_previous * per_step, totals->wait_next * per_step, totals->wait_coordinator * per_step,
 	       strings_format_bytes(totals->sent_bytes / steps, sent, sizeof(sent)),
 	       strings_format_bytes(totals->received_bytes / steps, received, sizeof(received)),

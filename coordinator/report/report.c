@@ -9,7 +9,7 @@
 
 double totals_busy(const struct stage_totals *totals)
 {
-	return totals->input + totals->forward + totals->backward + totals->optimizer;
+	return totals->copy + totals->forward + totals->backward + totals->optimizer;
 }
 
 double report_throughput(const struct report *report)
@@ -92,7 +92,7 @@ void report_start(struct report *report)
 
 static void add_stage(struct stage_totals *totals, const struct job_stage_step *stage)
 {
-	totals->input += (double)stage->input_ns * 1e-9;
+	totals->copy += (double)stage->copy_ns * 1e-9;
 	totals->forward += (double)stage->forward_ns * 1e-9;
 	totals->backward += (double)stage->backward_ns * 1e-9;
 	totals->optimizer += (double)stage->optimizer_ns * 1e-9;

@@ -43,8 +43,9 @@ void culprit_explain(const struct culprit *culprit, const char *const *addresses
 		error_wrap(ret_error, "stage %u on %s was lost at step %" PRIu64, stage, addresses[stage], step);
 	else if (lost)
 		error_wrap(ret_error,
-			   phase == JOB_OPENING ? "stage %u on %s cannot be reached"
-						: "stage %u on %s was lost before the first step",
+			   phase == JOB_OPENING  ? "stage %u on %s cannot be reached"
+			   : phase == JOB_SAVING ? "stage %u on %s was lost while its parameters were saved"
+						 : "stage %u on %s was lost before the first step",
 			   stage, addresses[stage]);
 	else if (phase == JOB_RUNNING)
 		error_wrap(ret_error, "stage %u on %s, step %" PRIu64, stage, addresses[stage],

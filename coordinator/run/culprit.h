@@ -26,6 +26,7 @@ enum job_phase {
 	JOB_OPENING,   // daemons are asked to take their stages
 	JOB_PREPARING, // all have: parameters are loaded, stages linked
 	JOB_RUNNING,   // steps were ordered
+	JOB_SAVING,    // all are done
 };
 
 void culprit_accuse(struct culprit *culprit, const struct stage_event *event);

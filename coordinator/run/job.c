@@ -26,12 +26,13 @@ bool job_check_pulse(struct job *job, struct error *error)
 	if (interrupted)
 		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
 	for (uint32_t s = 0; s < job->stages; s++) {
+		struct culprit hanging = {.blame = BLAME_STREAM, .stage = s};
 		uint64_t silent_ms = stage_session_silent_ms(job->sessions[s]);
-		if (silent_ms > PROTOCOL_TIMEOUT_MS)
-			return error_set(error, ERROR_UNREACHABLE,
-					 "stage %u on %s was lost at step %" PRIu64 ": it has been silent for %" PRIu64
-					 " ms",
-					 s, stage_session_address(job->sessions[s]), job->step, silent_ms);
+		if (silent_ms <= PROTOCOL_TIMEOUT_MS)
+			continue;
+		error_set(&hanging.error, ERROR_UNREACHABLE, "it has been silent for %" PRIu64 " ms", silent_ms);
+		culprit_explain(&hanging, job->options.addresses, job->stages, job->phase, job->step, error);
+		return false;
 	}
 	return true;
 }
@@ -45,6 +46,8 @@ static void find_culprit(struct job *job, struct stage_event *first, struct erro
 	for (;;) {
 		if (event != NULL)
 			culprit_accuse(&culprit, event);
+		if (event != NULL && event->payload != NULL) // what its stage says next may explain more
+			stage_session_resume(job->sessions[event->stage]);
 		stage_event_free(event);
 		uint64_t passed_ms = (clock_now_ns() - begin) / 1000000;
 		if (culprit.blame == BLAME_FAILED || passed_ms >= BLAME_MS)
@@ -72,7 +75,8 @@ struct stage_event *job_next_event(struct job *job, struct error *error)
 
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error)
 {
-	return error_set(error, ERROR_PROTOCOL, "answer %d, which nobody asked for", (int)event->response->body_case);
+	return error_set(error, ERROR_PROTOCOL, "stage %u on %s: answer %d, which nobody asked for", event->stage,
+			 stage_session_address(job->sessions[event->stage]), (int)event->response->body_case);
 }
 
 bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what,
@@ -86,9 +90,6 @@ bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase w
 		bool ok = event->response->body_case == what || job_unexpected(job, event, error);
 		if (ok && take != NULL)
 			take(job, event->stage, event->response);
-		if (!ok)
-			error_wrap(error, "stage %u on %s", event->stage,
-				   stage_session_address(job->sessions[event->stage]));
 		stage_event_free(event);
 		if (!ok)
 			return false;

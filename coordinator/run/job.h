@@ -14,7 +14,7 @@ struct job_memory {
 
 // What a stage said about a step; times in ns.
 struct job_stage_step {
-	uint64_t step_ns, input_ns, forward_ns, backward_ns, optimizer_ns;
+	uint64_t step_ns, copy_ns, forward_ns, backward_ns, optimizer_ns;
 	uint64_t wait_previous_ns, wait_next_ns, wait_coordinator_ns;
 	uint64_t sent_bytes, received_bytes;
 };

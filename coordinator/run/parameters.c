@@ -224,6 +224,7 @@ bool parameters_save(struct job *job, struct error *error)
 {
 	if (job->options.save == NULL)
 		return true;
+	job->phase = JOB_SAVING;
 	bool ok = receive_all(job, error);
 	struct safetensors_writer *writer = job->writer;
 	job->writer = NULL;

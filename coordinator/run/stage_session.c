@@ -182,7 +182,6 @@ void stage_session_destroy(struct stage_session *session)
 	if (session == NULL)
 		return;
 	rpc_stream_cancel(session->stream);
-	rpc_stream_resume(session->stream);
 	pthread_mutex_lock(&session->lock);
 	while (!session->over)
 		pthread_cond_wait(&session->changed, &session->lock);

@@ -95,15 +95,21 @@ static void finish_step(struct steps *steps)
 	job->options.events->step(job->options.user, &flight->result);
 }
 
+static bool refuse(const struct steps *steps, uint32_t stage, const char *what, struct error *error)
+{
+	return error_set(error, ERROR_PROTOCOL, "stage %u on %s: %s", stage,
+			 stage_session_address(steps->job->sessions[stage]), what);
+}
+
 static bool take_report(struct steps *steps, uint32_t stage, const Penstock__V1__StepReport *report,
 			struct error *error)
 {
 	struct flight *flight = flight_of(steps, report->step);
 	if (flight == NULL)
-		return error_set(error, ERROR_PROTOCOL, "a report of a step that is not under way");
+		return refuse(steps, stage, "a report of a step that is not under way", error);
 	flight->stages[stage] = (struct job_stage_step){
 		.step_ns = report->step_ns,
-		.input_ns = report->input_ns,
+		.copy_ns = report->copy_ns,
 		.forward_ns = report->forward_ns,
 		.backward_ns = report->backward_ns,
 		.optimizer_ns = report->optimizer_ns,
@@ -126,14 +132,15 @@ static bool take_report(struct steps *steps, uint32_t stage, const Penstock__V1_
 
 // Clips by the global norm as torch.nn.utils.clip_grad_norm_: scale = min(1, limit / (norm + 1e-6)). The squares are
 // summed in the order of the model's parameters, so that the cut does not show in the bits.
-static bool take_norms(struct steps *steps, const Penstock__V1__GradientNorms *norms, struct error *error)
+static bool take_norms(struct steps *steps, uint32_t stage, const Penstock__V1__GradientNorms *norms,
+		       struct error *error)
 {
 	struct job *job = steps->job;
 	struct flight *flight = flight_of(steps, norms->step);
 	uint32_t parameters = model_parameter_count(&job->plan->model);
 	if (flight == NULL || norms->first_parameter > parameters ||
 	    norms->n_squares > parameters - norms->first_parameter)
-		return error_set(error, ERROR_PROTOCOL, "gradient norms of a step or of parameters that there are not");
+		return refuse(steps, stage, "gradient norms of a step or of parameters that there are not", error);
 	memcpy(steps->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
 	if (++flight->norms < job->stages)
 		return true;
@@ -153,7 +160,7 @@ static bool take_event(struct steps *steps, const struct stage_event *event, str
 	case PENSTOCK__V1__SESSION_RESPONSE__BODY_STEP_REPORT:
 		return take_report(steps, event->stage, event->response->step_report, error);
 	case PENSTOCK__V1__SESSION_RESPONSE__BODY_GRADIENT_NORMS:
-		return take_norms(steps, event->response->gradient_norms, error);
+		return take_norms(steps, event->stage, event->response->gradient_norms, error);
 	default:
 		return job_unexpected(steps->job, event, error);
 	}
@@ -173,9 +180,6 @@ static bool run(struct steps *steps, struct error *error)
 		if (event == NULL)
 			return false;
 		bool ok = take_event(steps, event, error);
-		if (!ok)
-			error_wrap(error, "stage %u on %s", event->stage,
-				   stage_session_address(job->sessions[event->stage]));
 		stage_event_free(event);
 		if (!ok)
 			return false;

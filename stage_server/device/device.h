@@ -47,9 +47,10 @@ struct program_spec {
 		micro_batches; // per step over all replicas: the loss is the mean over micro_batch_size * micro_batches samples
 	uint32_t slots;
 	struct optimizer optimizer;
-	uint64_t seed;         // of dropout
-	bool training;         // false: forward only, no gradients
-	uint64_t beside_bytes; // of the host's memory, that the caller will allocate beside the program
+	uint64_t seed;                // of dropout
+	bool training;                // false: forward only, no gradients
+	const _Atomic(bool) *stopped; // looked at while program_create takes its time; NULL: never
+	uint64_t beside_bytes;        // of the host's memory, that the caller will allocate beside the program
 	// Of the first stage's images (uint8, N x 3 x raw x raw), resized bilinearly (align_corners false, no antialias: as
 	// torch.nn.functional.interpolate) to image_size, divided by 255, then (x - mean) / standard_deviation.
 	uint32_t raw_image_size;

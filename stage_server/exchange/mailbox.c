@@ -157,13 +157,12 @@ bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Pen
 	return ok;
 }
 
-bool mailbox_end_chunk(struct mailbox *mailbox, uint32_t connection)
+void mailbox_end_chunk(struct mailbox *mailbox, uint32_t connection)
 {
 	pthread_mutex_lock(&mailbox->lock);
 	struct expected *expected = &mailbox->expected[connection];
 	uint64_t *missing = &mailbox->missing[expected->number % mailbox->options.depth];
-	bool whole = --*missing == 0;
-	if (whole)
+	if (--*missing == 0)
 		pthread_cond_signal(&mailbox->changed);
 	expected->chunk += mailbox->options.connections;
 	if (expected->chunk >= mailbox->chunks) {
@@ -171,7 +170,6 @@ bool mailbox_end_chunk(struct mailbox *mailbox, uint32_t connection)
 		expected->chunk = connection;
 	}
 	pthread_mutex_unlock(&mailbox->lock);
-	return whole;
 }
 
 enum mailbox_status mailbox_take(struct mailbox *mailbox, const float **ret_values)

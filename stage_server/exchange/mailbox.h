@@ -43,8 +43,8 @@ uint64_t mailbox_bytes(const struct mailbox_options *options); // what it alloca
 // Says where the chunk's payload (of `size` bytes) belongs. ERROR_PROTOCOL names what came and what was expected.
 bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
 			 size_t size, uint8_t **ret_destination, struct error *error);
-// The payload is there; at most one begin per connection may be open. True when its tensor is now whole.
-bool mailbox_end_chunk(struct mailbox *mailbox, uint32_t connection);
+// The payload is there; at most one begin per connection may be open.
+void mailbox_end_chunk(struct mailbox *mailbox, uint32_t connection);
 
 // Waits for the next tensor in order; borrowed until mailbox_release.
 enum mailbox_status mailbox_take(struct mailbox *mailbox, const float **ret_values);

@@ -101,6 +101,7 @@ static bool open_stage(struct executor *executor, uint64_t *ret_parameters, stru
 	const struct stage_plan *plan = executor->plan;
 	stage_plan_program_spec(plan, &spec);
 	spec.beside_bytes = exchange_bytes(executor);
+	spec.stopped = &executor->stopped;
 	if (!executor->ops->program_plan_memory(executor->options.device, &spec, &use, error) ||
 	    !executor->options.events->reserve(executor->options.user, &use, spec.beside_bytes, error) ||
 	    !executor->ops->program_create(executor->options.device, &spec, &executor->program, error) ||

@@ -18,10 +18,10 @@ struct step_order {
 
 struct step_report {
 	uint64_t step;
-	double loss;                     // mean over the step; of the last stage
-	const float *micro_batch_losses; // [micro_batches] on the last stage, else NULL; borrowed
+	bool has_loss; // the last stage: the next two
+	double loss;   // mean over the step
 	uint32_t correct;
-	uint64_t step_ns, input_ns, forward_ns, backward_ns, optimizer_ns;
+	uint64_t step_ns, copy_ns, forward_ns, backward_ns, optimizer_ns;
 	uint64_t wait_ns[NEIGHBOUR_COUNT], wait_coordinator_ns;
 	uint64_t sent_bytes, received_bytes;
 };

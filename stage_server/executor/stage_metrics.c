@@ -37,7 +37,7 @@ void stage_metrics_init(struct stage_metrics *stage, struct metrics *metrics, ui
 	stage->steps = series(metrics, &steps, pipeline_stage, NULL, NULL);
 	stage->samples = series(metrics, &samples, pipeline_stage, NULL, NULL);
 	stage->micro_batches = series(metrics, &micro_batches, pipeline_stage, NULL, NULL);
-	stage->input = series(metrics, &busy, pipeline_stage, "phase", "input");
+	stage->copy = series(metrics, &busy, pipeline_stage, "phase", "copy");
 	stage->forward = series(metrics, &busy, pipeline_stage, "phase", "forward");
 	stage->backward = series(metrics, &busy, pipeline_stage, "phase", "backward");
 	stage->optimizer = series(metrics, &busy, pipeline_stage, "phase", "optimizer");

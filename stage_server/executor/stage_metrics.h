@@ -7,7 +7,7 @@
 
 struct stage_metrics {
 	struct metric *steps, *samples, *micro_batches;
-	struct metric *input, *forward, *backward, *optimizer;       // ns
+	struct metric *copy, *forward, *backward, *optimizer;        // ns
 	struct metric *wait_previous, *wait_next, *wait_coordinator; // ns
 	struct link_counters links[NEIGHBOUR_COUNT];
 };

@@ -26,7 +26,7 @@ static enum step_result load_one(struct executor *executor, enum batch_kind kind
 	bool ok = kind == BATCH_IMAGES ? executor->ops->load_images(executor->program, slot, data->data, error)
 				       : executor->ops->load_labels(executor->program, slot, data->data, error);
 	buffer_unref(data);
-	count_time(&executor->report.input_ns, begin);
+	count_time(&executor->report.copy_ns, begin);
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
@@ -98,7 +98,7 @@ static enum step_result send(struct executor *executor, enum neighbour side, uin
 		link_send(executor->links[side], step, micro_batch, buffer);
 	else
 		buffer_unref(buffer);
-	count_time(&executor->report.input_ns, begin);
+	count_time(&executor->report.copy_ns, begin);
 	executor->report.sent_bytes += executor->plan->boundary[side].shape.bytes;
 	return ok ? STEP_DONE : STEP_FAILED;
 }
@@ -119,7 +119,7 @@ static enum step_result receive(struct executor *executor, enum neighbour side, 
 			  ? executor->ops->write_input(executor->program, slot_of(executor, micro_batch), values, error)
 			  : executor->ops->write_output_gradient(executor->program, values, error);
 	link_release(executor->links[side]);
-	count_time(&executor->report.input_ns, begin);
+	count_time(&executor->report.copy_ns, begin);
 	executor->report.received_bytes += executor->plan->boundary[side].shape.bytes;
 	return ok ? STEP_DONE : STEP_FAILED;
 }
@@ -201,7 +201,7 @@ static void count_metrics(struct executor *executor)
 	metric_add(metrics->steps, 1);
 	metric_add(metrics->micro_batches, plan->micro_batches);
 	metric_add(metrics->samples, (uint64_t)plan->micro_batches * plan->micro_batch_size);
-	metric_add(metrics->input, report->input_ns);
+	metric_add(metrics->copy, report->copy_ns);
 	metric_add(metrics->forward, report->forward_ns);
 	metric_add(metrics->backward, report->backward_ns);
 	metric_add(metrics->optimizer, report->optimizer_ns);
@@ -236,7 +236,7 @@ enum step_result step_run(struct executor *executor, const struct step_order *or
 		for (uint32_t b = 0; b < executor->plan->micro_batches; b++)
 			sum += executor->losses[b];
 		executor->report.loss = sum / executor->plan->micro_batches;
-		executor->report.micro_batch_losses = executor->losses;
+		executor->report.has_loss = true;
 	}
 	count_metrics(executor);
 	return STEP_DONE;

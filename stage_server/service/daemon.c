@@ -298,6 +298,8 @@ bool daemon_run(const struct daemon_options *options, struct error *error)
 		log_error("stopped while %u sessions had not ended", left_over);
 		_exit(1);
 	}
+	if (daemon.sessions != NULL) // after a start that failed the port may be open: whoever came is sent away
+		session_host_drain(daemon.sessions);
 	close_all(&daemon);
 	return ok;
 }

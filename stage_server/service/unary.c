@@ -21,7 +21,7 @@ struct call {
 	struct unary *unary;
 	struct rpc_stream *stream; // our reference
 	enum call_kind kind;
-	bool asked;         // gRPC's thread
+	_Atomic(bool) asked;
 	bool service_known; // health: of the request
 	bool served;        // loop's thread: answered once
 	uint64_t arrived_ns;
@@ -175,6 +175,8 @@ static void handle_arrived(struct event *event)
 	bool full = call->kind == CALL_WATCH ? ++unary->watchers > MAXIMUM_WATCHERS : ++unary->others > MAXIMUM_CALLS;
 	if (full)
 		rpc_stream_finish(call->stream, RPC_RESOURCE_EXHAUSTED, "too many calls at once");
+	else if (unary->draining)
+		rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
 }
 
 static void handle_request(struct event *event)
@@ -246,11 +248,12 @@ void unary_destroy(struct unary *unary)
 void unary_drain(struct unary *unary)
 {
 	unary->draining = true;
-	for (struct call *call = unary->calls; call != NULL; call = call->next)
-		if (call->kind == CALL_WATCH && call->served) {
+	for (struct call *call = unary->calls; call != NULL; call = call->next) {
+		if (call->kind == CALL_WATCH && call->served)
 			send_health(call);
+		if (call->kind == CALL_WATCH || !call->asked)
 			rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
-		}
+	}
 }
 
 void unary_tick(struct unary *unary)

@@ -12,7 +12,7 @@
 
 enum session_state {
 	SESSION_ARRIVED, // a stream without Open; only Open is taken
-	SESSION_OPENING, // the executor plans, allocates and draws; nothing is taken but Close
+	SESSION_OPENING, // the executor plans, allocates and draws; no request is taken
 	SESSION_OPENED,  // parameters may be loaded; waits for Connect
 	SESSION_LINKING, // waits for both links; parameters may still be loaded
 	SESSION_READY,   // steps run
@@ -32,7 +32,7 @@ struct session {
 	bool has_token;
 	char next_address[256];
 
-	struct executor *executor; // also under `lock`
+	struct executor *executor; // loop's thread; links' events read it, which begin after `opened`
 	bool opened, stream_over, executor_over;
 	bool link_ready[NEIGHBOUR_COUNT], link_over[NEIGHBOUR_COUNT];
 	uint64_t arrived_ns, ended_ns, heartbeat_ns;

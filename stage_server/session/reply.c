@@ -65,18 +65,15 @@ void reply_step(struct session *session, const struct step_report *report)
 {
 	Penstock__V1__StepReport message = PENSTOCK__V1__STEP_REPORT__INIT;
 	message.step = report->step;
-	if (report->micro_batch_losses != NULL) {
-		message.has_loss = true;
+	if (report->has_loss) {
 		message.loss = report->loss;
-		message.n_micro_batch_losses = session->plan.micro_batches;
-		message.micro_batch_losses = (float *)report->micro_batch_losses;
 		message.correct = report->correct;
 	}
 	message.step_ns = report->step_ns;
 	message.forward_ns = report->forward_ns;
 	message.backward_ns = report->backward_ns;
 	message.optimizer_ns = report->optimizer_ns;
-	message.input_ns = report->input_ns;
+	message.copy_ns = report->copy_ns;
 	message.wait_previous_ns = report->wait_ns[NEIGHBOUR_PREVIOUS];
 	message.wait_next_ns = report->wait_ns[NEIGHBOUR_NEXT];
 	message.wait_coordinator_ns = report->wait_coordinator_ns;

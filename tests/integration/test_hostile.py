@@ -387,13 +387,14 @@ class Hostile(harness.TestCase):
     def test_calls_that_ask_nothing_do_not_hold_up_the_daemons_end(self):
         daemon = self.start_daemons(1)[0]
         with grpc.insecure_channel(daemon.address) as channel:
-            Stream(channel, "Exchange")
-            Stream(channel, "Session")
-            channel.stream_unary("/grpc.health.v1.Health/Watch").future(iter(queue.Queue().get, None))
+            idle = [Stream(channel, "Exchange"), Stream(channel, "Session"),  # kept: grpcio cancels calls that nobody holds
+                    channel.stream_unary("/grpc.health.v1.Health/Watch").future(iter(queue.Queue().get, None)),
+                    channel.stream_unary("/penstock.v1.StageServer/Describe").future(iter(queue.Queue().get, None))]
             channel.unary_unary("/penstock.v1.StageServer/Describe")(b"", timeout=10)
             begin = time.monotonic()
             self.assertEqual(daemon.stop(), 0)
             self.assertLess(time.monotonic() - begin, 4 * harness.PATIENCE)
+            self.assertEqual(len(idle), 4)
 
     def test_unknown_method_is_unimplemented(self):
         with self.assertRaises(grpc.RpcError) as caught:

@@ -189,7 +189,8 @@ static enum convolution_method choose_method(struct program *program, struct lay
 		return METHOD_DIRECT;
 	set_pointers(&trial);
 	char key[TUNING_KEY_SIZE], names[METHOD_COUNT][METHOD_NAME_SIZE];
-	struct tuning_question question = {.key = key, .run = try_method, .context = &trial};
+	struct tuning_question question = {
+		.key = key, .run = try_method, .context = &trial, .stopped = program->stopped};
 	for (enum convolution_method method = METHOD_DIRECT; method < METHOD_COUNT; method++) {
 		if (!convolution_methods_have(state->methods, pass, method))
 			continue;

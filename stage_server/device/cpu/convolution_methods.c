@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert((int)METHOD_DIRECT == (int)ALGORITHM_DIRECT && (int)METHOD_WINOGRAD == (int)ALGORITHM_WINOGRAD,
+	       "kernels are indexed by either");
+
 // Winograd's transformed tensors: a stage's memory must not grow by more for a kernel that may lose.
 enum { MAXIMUM_WINOGRAD_BYTES = 128 << 20, ALIGNMENT = 128 };
 

@@ -29,7 +29,8 @@ bool convolution_methods_have(const struct convolution_methods *methods, enum ke
 void convolution_methods_name(const struct convolution_methods *methods, enum kernel_pass pass,
 			      enum convolution_method method, char into[METHOD_NAME_SIZE]);
 uint64_t convolution_methods_scratchpad_bytes(const struct convolution_methods *methods); // the largest; takes NULL
-// As kernel_run, ARGUMENT_SOURCE always as the forward pass wants it; the scratchpad begins at a multiple of 128 bytes. Of METHOD_IM2COL gradients are added to if `add`, else overwritten, as the others always do.
+// As kernel_run, ARGUMENT_SOURCE always as the forward pass wants it; the scratchpad begins at a multiple of 128 bytes. Of
+// METHOD_IM2COL gradients are added to if `add`, else overwritten, as the others always do.
 bool convolution_methods_run(const struct convolution_methods *methods, enum kernel_pass pass,
 			     enum convolution_method method, uint32_t threads, void *scratchpad, bool add,
 			     void *const pointers[ARGUMENT_COUNT]);

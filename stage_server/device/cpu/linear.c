@@ -9,22 +9,22 @@
 
 // How the forward pass and the input gradient are computed. The weight gradient is always an SGEMM: it writes the whole
 // matrix once, which is all that it costs.
-enum method { METHOD_SGEMM, METHOD_TILES, METHOD_COUNT };
-static const char *const method_names[METHOD_COUNT] = {"sgemm", "tiles"};
+enum product { PRODUCT_SGEMM, PRODUCT_TILES, PRODUCT_COUNT };
+static const char *const product_names[PRODUCT_COUNT] = {"sgemm", "tiles"};
 
-static bool forward_product(uint32_t threads, uint32_t method, int64_t n, int64_t in, int64_t out, const float *input,
+static bool forward_product(uint32_t threads, uint32_t product, int64_t n, int64_t in, int64_t out, const float *input,
 			    const float *weight, float *output)
 {
-	if (method == METHOD_SGEMM)
+	if (product == PRODUCT_SGEMM)
 		return onednn_sgemm(false, true, n, out, in, input, in, weight, in, 0.0f, output, out);
 	matrix_forward(threads, (uint64_t)n, (uint64_t)out, (uint64_t)in, input, weight, output);
 	return true;
 }
 
-static bool backward_product(uint32_t threads, uint32_t method, int64_t n, int64_t in, int64_t out,
+static bool backward_product(uint32_t threads, uint32_t product, int64_t n, int64_t in, int64_t out,
 			     const float *gradient, const float *weight, float *input_gradient)
 {
-	if (method == METHOD_SGEMM)
+	if (product == PRODUCT_SGEMM)
 		return onednn_sgemm(false, false, n, in, out, gradient, out, weight, in, 0.0f, input_gradient, in);
 	matrix_backward(threads, (uint64_t)n, (uint64_t)out, (uint64_t)in, gradient, weight, input_gradient);
 	return true;
@@ -43,17 +43,17 @@ struct trial {
 	float *to;
 };
 
-static bool try_method(void *context, uint32_t method)
+static bool try_product(void *context, uint32_t product)
 {
 	const struct trial *t = context;
-	return (t->pass == PASS_FORWARD ? forward_product : backward_product)(t->threads, method, t->n, t->in, t->out,
+	return (t->pass == PASS_FORWARD ? forward_product : backward_product)(t->threads, product, t->n, t->in, t->out,
 									      t->from, t->weight, t->to);
 }
 
-static uint32_t choose_method(struct program *program, struct layer_state *state, enum kernel_pass pass)
+static uint32_t choose_product(struct program *program, struct layer_state *state, enum kernel_pass pass)
 {
 	if (!matrix_is_supported())
-		return METHOD_SGEMM;
+		return PRODUCT_SGEMM;
 	int64_t in = state->layer->in_channels, out = state->layer->out_channels, n = program->n;
 	bool forward = pass == PASS_FORWARD;
 	struct trial trial = {
@@ -71,19 +71,20 @@ static uint32_t choose_method(struct program *program, struct layer_state *state
 		 (long long)n, (long long)in, (long long)out);
 	struct tuning_question question = {
 		.key = key,
-		.count = METHOD_COUNT,
-		.names = {method_names[0], method_names[1]},
-		.run = try_method,
+		.count = PRODUCT_COUNT,
+		.names = {product_names[0], product_names[1]},
+		.run = try_product,
 		.context = &trial,
+		.stopped = program->stopped,
 	};
 	return tuning_choose(program->device->tuning, &question);
 }
 
 static void linear_choose(struct program *program, struct layer_state *state)
 {
-	state->choice[PASS_FORWARD] = choose_method(program, state, PASS_FORWARD);
+	state->choice[PASS_FORWARD] = choose_product(program, state, PASS_FORWARD);
 	if (program->training && !state->is_first)
-		state->choice[PASS_BACKWARD_INPUT] = choose_method(program, state, PASS_BACKWARD_INPUT);
+		state->choice[PASS_BACKWARD_INPUT] = choose_product(program, state, PASS_BACKWARD_INPUT);
 }
 
 static bool linear_prepare(struct program *program, struct layer_state *state, struct error *error)

@@ -14,7 +14,7 @@ struct update {
 	float gradient_scale, weight_decay, learning_rate;
 	// SGD
 	float momentum, undamped;
-	bool nesterov, is_first_step;
+	bool nesterov;
 	// Adam, AdamW
 	float beta2, one_minus_beta1, one_minus_beta2, step_size, root_correction2, epsilon;
 	bool decay_is_decoupled;

@@ -151,7 +151,6 @@ static bool match_gradients(struct program *program, struct error *error)
 	const struct layout *flowing = last->wanted_for_weight != NULL  ? last->wanted_for_weight
 				       : last->wanted_for_input != NULL ? last->wanted_for_input
 									: last->plain_output;
-	program->output_gradient_layout = flowing;
 	need_gradient(program, flowing);
 	if (!program_reorder(program, last->plain_output, flowing, &program->output_gradient_import, error))
 		return false;
@@ -177,7 +176,6 @@ static bool match_gradients(struct program *program, struct error *error)
 			flowing = state->given_gradient;
 		need_gradient(program, flowing);
 	}
-	program->input_gradient_layout = flowing;
 	return program_reorder(program, flowing, program->layers[0].plain_input, &program->input_gradient_export,
 			       error);
 }
@@ -256,6 +254,7 @@ static bool program_describe(struct device *device, const struct program_spec *s
 	program->seed = spec->seed;
 	program->training = spec->training;
 	program->raw_image_size = spec->raw_image_size;
+	program->stopped = spec->stopped;
 	memcpy(program->mean, spec->mean, sizeof(program->mean));
 	memcpy(program->standard_deviation, spec->standard_deviation, sizeof(program->standard_deviation));
 	program->has_labels = spec->end_layer == spec->model->layer_count;
@@ -304,14 +303,19 @@ bool cpu_program_plan_memory(struct device *device, const struct program_spec *s
 	return true;
 }
 
-static void choose(struct program *program)
+// False when it was stopped.
+static bool choose(struct program *program)
 {
 	int threads_before = omp_get_max_threads();
 	omp_set_num_threads((int)program->device->threads);
-	for (uint32_t i = 0; i < program->layer_count; i++)
+	bool stopped = false;
+	for (uint32_t i = 0; i < program->layer_count && !stopped; i++) {
 		if (program->layers[i].class->choose != NULL)
 			program->layers[i].class->choose(program, &program->layers[i]);
+		stopped = program->stopped != NULL && *program->stopped;
+	}
 	omp_set_num_threads(threads_before);
+	return !stopped;
 }
 
 bool cpu_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
@@ -331,7 +335,10 @@ bool cpu_program_create(struct device *device, const struct program_spec *spec, 
 		cpu_program_destroy(program);
 		return false;
 	}
-	choose(program);
+	if (!choose(program)) {
+		cpu_program_destroy(program);
+		return error_set(error, ERROR_CANCELLED, "stopped");
+	}
 	*ret_program = program;
 	return true;
 }

@@ -117,6 +117,7 @@ struct program {
 	uint64_t seed;
 	bool training;
 	uint32_t raw_image_size;
+	const _Atomic(bool) *stopped; // borrowed while the program is made
 	float mean[3], standard_deviation[3];
 
 	struct layer_state *layers;         // [layer_count]
@@ -126,7 +127,6 @@ struct program {
 	struct layout *plain_input, *plain_output;   // owned
 	struct kernel *input_import, *output_export; // NULL: no change
 	struct kernel *output_gradient_import, *input_gradient_export;
-	const struct layout *output_gradient_layout, *input_gradient_layout; // borrowed
 
 	uint64_t region_bytes[REGION_COUNT]; // reserved; the stash: of one slot
 	uint8_t *region[REGION_COUNT];       // NULL until allocated

@@ -181,11 +181,11 @@ static uint32_t measure(const struct tuning_question *question, uint64_t *ret_ns
 }
 
 // Whoever times holds it for a second or two; one that hangs must not hang all others.
-static bool lock_file(const struct tuning *tuning, int file)
+static bool lock_file(const struct tuning *tuning, int file, const _Atomic(bool) *stopped)
 {
 	uint64_t begin_ns = clock_now_ns();
 	while (flock(file, LOCK_EX | LOCK_NB) != 0) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
+		if ((errno != EWOULDBLOCK && errno != EINTR) || (stopped != NULL && *stopped))
 			return false;
 		if (clock_now_ns() - begin_ns > LOCK_TIMEOUT_NS) {
 			log_warning("tuning file %s: another process holds its lock; the usual kernels are used",
@@ -205,11 +205,13 @@ uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *ques
 	snprintf(key, sizeof(key), "%s/%s", tuning->machine, question->key);
 	pthread_mutex_lock(&tuning->lock);
 	uint32_t choice = 0;
+	bool timed = false;
 	int file = open_file(tuning->path);
-	if (file >= 0 && lock_file(tuning, file) && look_up(file, key, question, &choice)) {
+	if (file >= 0 && lock_file(tuning, file, question->stopped) && look_up(file, key, question, &choice)) {
 		bool writable = (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
 		if (choice == question->count && writable) {
 			uint64_t ns = 0;
+			timed = true;
 			choice = measure(question, &ns);
 			char line[sizeof(key) + TUNING_NAME_SIZE + 32];
 			_Static_assert(sizeof(line) <= MAXIMUM_LINE_BYTES, "a line has its room");
@@ -224,6 +226,8 @@ uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *ques
 	}
 	if (file >= 0)
 		close(file);
+	if (timed) // who polls for the lock must get it before our next question
+		nanosleep(&(struct timespec){.tv_nsec = 2 * LOCK_RETRY_NS}, NULL);
 	pthread_mutex_unlock(&tuning->lock);
 	return choice;
 }

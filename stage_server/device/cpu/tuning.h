@@ -26,7 +26,9 @@ struct tuning_question {
 	// programs of the machine wait.
 	bool (*run)(void *context, uint32_t candidate);
 	void *context;
+	const _Atomic(bool) *stopped; // ends the wait for others; NULL: never
 };
 
-// Any thread; waits while another thread or process is timing. An answer is below question->count.
+// Any thread; waits while another thread or process is timing, at most 30 s for a process: one that hangs must not hang all
+// others, which then take the first candidate, and say so. An answer is below question->count.
 uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *question);
