@@ -3,7 +3,7 @@
 #pragma once
 
 #include "common/schedule/schedule.h"
-#include "coordinator/run/stage_session.h"
+#include "coordinator/run/stage_events.h"
 
 // How well an event explains the job's end; the largest wins, the first among equals.
 enum blame {

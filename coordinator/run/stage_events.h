@@ -1,0 +1,26 @@
+// What the stages of a job say, in one queue. Any thread pushes; the job's takes.
+#pragma once
+
+#include <stdint.h>
+
+#include "common/base/buffer.h"
+#include "common/base/error.h"
+#include "penstock/v1/stage_server.pb-c.h"
+
+struct stage_event {
+	struct stage_event *next;
+	uint32_t stage;
+	Penstock__V1__SessionResponse *response; // owned; NULL: the stream is over, or what came was no response
+	struct buffer *payload; // of a SavedParameter; owned. stage_session_resume when it is dealt with
+	struct error error;     // why it is over
+};
+
+struct stage_events;
+
+struct stage_events *stage_events_create(void);         // NULL when memory is out
+void stage_events_destroy(struct stage_events *events); // takes NULL; when no session is left
+// Copies the event, and takes what it owns.
+void stage_events_push(struct stage_events *events, const struct stage_event *event);
+// Waits until an event or the time limit comes; NULL at the limit. Returns owned.
+struct stage_event *stage_events_take(struct stage_events *events, uint32_t limit_ms);
+void stage_event_free(struct stage_event *event); // takes NULL
