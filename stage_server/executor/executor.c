@@ -261,8 +261,8 @@ static void *executor_thread(void *argument)
 		free_order(order);
 	}
 	if (error.code != ERROR_NONE && !atomic_load(&executor->stopped))
-		executor->options.events->failed(executor->options.user, &error, atomic_load(&executor->step),
-						 executor->lost, executor->lost_neighbour);
+		executor->options.events->failed(executor->options.user, &error, executor->lost,
+						 executor->lost_neighbour);
 	executor->ops->program_destroy(executor->program);
 	executor->program = NULL;
 	executor->options.events->finished(executor->options.user, in_good_order);

@@ -39,7 +39,7 @@ struct executor_events {
 				uint64_t offset_bytes, uint64_t size_bytes);
 	void (*saved)(void *user, uint32_t parameters);
 	// The job is over. `lost` says that a neighbour is gone, which is somebody else's fault.
-	void (*failed)(void *user, const struct error *error, uint64_t step, bool lost, enum neighbour neighbour);
+	void (*failed)(void *user, const struct error *error, bool lost, enum neighbour neighbour);
 	// The last event: the program is freed. `in_good_order`: after executor_close, with all its work done.
 	void (*finished)(void *user, bool in_good_order);
 };

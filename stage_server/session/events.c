@@ -70,14 +70,10 @@ static void on_opened(void *user, uint64_t parameters)
 	post(&(struct session_event){.kind = EVENT_OPENED, .session = user, .number = parameters});
 }
 
-static void on_failed(void *user, const struct error *error, uint64_t step, bool lost, enum neighbour neighbour)
+static void on_failed(void *user, const struct error *error, bool lost, enum neighbour neighbour)
 {
-	post(&(struct session_event){.kind = EVENT_FAILED,
-				     .session = user,
-				     .error = *error,
-				     .number = step,
-				     .flag = lost,
-				     .neighbour = neighbour});
+	post(&(struct session_event){
+		.kind = EVENT_FAILED, .session = user, .error = *error, .flag = lost, .neighbour = neighbour});
 }
 
 static void on_finished(void *user, bool in_good_order)

@@ -83,7 +83,7 @@ struct session_event {
 	struct session *session;
 	Penstock__V1__SessionRequest *request; // owned
 	struct error error;
-	uint64_t number; // parameters, or the step
+	uint64_t number; // of parameters
 	bool flag;       // failed: lost a neighbour; finished: in good order; link lost: with an error
 	enum neighbour neighbour;
 };
