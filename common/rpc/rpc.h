@@ -41,7 +41,8 @@ enum rpc_status rpc_status_from_error(const struct error *error);
 // ERROR_UNREACHABLE for UNAVAILABLE and DEADLINE_EXCEEDED, ERROR_USAGE for INVALID_ARGUMENT, and so on.
 enum error_code rpc_status_to_error_code(enum rpc_status status);
 
-// The whole process, once each: grpc_init and the completion-queue threads, which all servers and clients share.
+// The whole process, once each: grpc_init and the completion-queue threads, which all servers and clients share. From here on
+// all threads allocate from one arena of the C library.
 bool rpc_start(uint32_t threads, struct error *error);
 void rpc_stop(void); // after every server is stopped and client destroyed; waits until every stream is over
 

@@ -1,6 +1,7 @@
 // grpc_init, the one completion queue, and the threads that empty it.
 #include "common/rpc/internal.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 static struct {
@@ -46,6 +47,9 @@ static void *runtime_loop(void *unused)
 
 bool rpc_start(uint32_t threads, struct error *error)
 {
+	// Messages of megabytes are allocated by one thread and freed by another. In an arena per thread each takes pages that are new
+	// to it; in one arena they are used again while still in the cache, and malloc_trim gives all that is free back.
+	mallopt(M_ARENA_MAX, 1);
 	grpc_init();
 	runtime.queue = grpc_completion_queue_create_for_next(NULL);
 	runtime.threads = calloc(threads, sizeof(*runtime.threads));

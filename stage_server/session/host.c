@@ -1,4 +1,5 @@
 // A daemon's sessions: the list, what they count together, and the beat.
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -43,6 +44,7 @@ void host_remove(struct session_host *host, struct session *session)
 		place = &(*place)->next;
 	*place = session->next;
 	metric_set(host->sessions_gauge, --host->count);
+	host->holds_freed_memory = true;
 }
 
 void host_count_error(struct session_host *host, enum error_code code)
@@ -70,6 +72,10 @@ void session_host_tick(struct session_host *host)
 	for (struct session *session = host->sessions; session != NULL; session = session->next)
 		session_tick(session, now_ns);
 	inbound_tick(host, now_ns);
+	if (!host->holds_freed_memory)
+		return;
+	host->holds_freed_memory = false;
+	malloc_trim(0); // not when the session ended: gRPC's threads let go of its last messages a little later
 }
 
 void session_host_drain(struct session_host *host)

@@ -1,7 +1,6 @@
 // The lease's life: a state machine on the loop's thread, fed by events (events.c) and the beat (session_tick).
 #include <ctype.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +39,6 @@ static void free_if_over(struct session *session)
 	rpc_stream_unref(session->stream);
 	pthread_mutex_destroy(&session->lock);
 	free(session);
-	malloc_trim(0); // a job's buffers are large, and the next job may be another daemon's
 }
 
 void session_end(struct session *session, const struct error *error, bool lost, enum neighbour neighbour)

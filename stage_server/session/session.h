@@ -29,7 +29,8 @@ void session_host_destroy(struct session_host *host); // takes NULL; when no ses
 void session_host_handle_session(struct rpc_stream *stream, void *user);
 void session_host_handle_exchange(struct rpc_stream *stream, void *user);
 
-void session_host_tick(struct session_host *host);           // once a second: heartbeats, silence, streams that linger
+void session_host_tick(
+	struct session_host *host); // once a second: heartbeats, silence, streams that linger, freed memory
 void session_host_drain(struct session_host *host);          // refuses new sessions and ends those that run
 bool session_host_is_empty(const struct session_host *host); // of sessions, and of streams from neighbours
 uint32_t session_host_count(const struct session_host *host);
