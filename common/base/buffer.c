@@ -12,6 +12,7 @@
 enum { BUFFER_ALIGNMENT = 64 };
 
 struct buffer_pool {
+	struct buffer_memory memory;
 	pthread_mutex_t mutex;
 	pthread_cond_t returned;
 	struct buffer *free_list;
@@ -21,15 +22,27 @@ struct buffer_pool {
 	bool destroyed; // the owner let go: the last buffer back, or the last waiter out, frees the pool
 };
 
-struct buffer *buffer_create(size_t size)
+static void *library_allocate(void *user, size_t bytes)
 {
-	if (size > SIZE_MAX - BUFFER_ALIGNMENT)
+	if (bytes > SIZE_MAX - BUFFER_ALIGNMENT)
 		return NULL; // the rounding below would wrap
+	size_t rounded = (bytes + BUFFER_ALIGNMENT - 1) / BUFFER_ALIGNMENT * BUFFER_ALIGNMENT;
+	return aligned_alloc(BUFFER_ALIGNMENT, rounded > 0 ? rounded : BUFFER_ALIGNMENT);
+}
+
+static void library_release(void *user, void *memory)
+{
+	free(memory);
+}
+
+const struct buffer_memory buffer_library_memory = {.allocate = library_allocate, .release = library_release};
+
+static struct buffer *create_in(const struct buffer_memory *memory, size_t size)
+{
 	struct buffer *buffer = calloc(1, sizeof(*buffer));
 	if (buffer == NULL)
 		return NULL;
-	size_t rounded = (size + BUFFER_ALIGNMENT - 1) / BUFFER_ALIGNMENT * BUFFER_ALIGNMENT;
-	buffer->data = aligned_alloc(BUFFER_ALIGNMENT, rounded > 0 ? rounded : BUFFER_ALIGNMENT);
+	buffer->data = memory->allocate(memory->user, size);
 	if (buffer->data == NULL) {
 		free(buffer);
 		return NULL;
@@ -39,15 +52,20 @@ struct buffer *buffer_create(size_t size)
 	return buffer;
 }
 
+struct buffer *buffer_create(size_t size)
+{
+	return create_in(&buffer_library_memory, size);
+}
+
 struct buffer *buffer_ref(struct buffer *buffer)
 {
 	atomic_fetch_add_explicit(&buffer->references, 1, memory_order_relaxed);
 	return buffer;
 }
 
-static void buffer_free(struct buffer *buffer)
+static void buffer_free(const struct buffer_memory *memory, struct buffer *buffer)
 {
-	free(buffer->data);
+	memory->release(memory->user, buffer->data);
 	free(buffer);
 }
 
@@ -61,7 +79,7 @@ static void pool_free(struct buffer_pool *pool)
 	while (pool->free_list != NULL) {
 		struct buffer *buffer = pool->free_list;
 		pool->free_list = buffer->next_free;
-		buffer_free(buffer);
+		buffer_free(&pool->memory, buffer);
 	}
 	pthread_cond_destroy(&pool->returned);
 	pthread_mutex_destroy(&pool->mutex);
@@ -74,7 +92,7 @@ void buffer_unref(struct buffer *buffer)
 		return;
 	struct buffer_pool *pool = buffer->pool;
 	if (pool == NULL) {
-		buffer_free(buffer);
+		buffer_free(&buffer_library_memory, buffer);
 		return;
 	}
 	pthread_mutex_lock(&pool->mutex);
@@ -88,20 +106,22 @@ void buffer_unref(struct buffer *buffer)
 		pool_free(pool);
 }
 
-struct buffer_pool *buffer_pool_create(size_t size, uint32_t count)
+struct buffer_pool *buffer_pool_create(size_t size, uint32_t count, const struct buffer_memory *memory)
 {
 	struct buffer_pool *pool = calloc(1, sizeof(*pool));
 	if (pool == NULL)
 		return NULL;
+	pool->memory = memory != NULL ? *memory : buffer_library_memory;
 	clock_condition_init(&pool->returned);
 	pthread_mutex_init(&pool->mutex, NULL);
 	for (uint32_t i = 0; i < count; i++) {
-		struct buffer *buffer = buffer_create(size);
+		struct buffer *buffer = create_in(&pool->memory, size);
 		if (buffer == NULL) {
 			pool_free(pool);
 			return NULL;
 		}
-		memset(buffer->data, 0, size);
+		if (!pool->memory.is_device)
+			memset(buffer->data, 0, size);
 		buffer->pool = pool;
 		buffer->next_free = pool->free_list;
 		pool->free_list = buffer;

@@ -6,6 +6,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Where a pool's bytes come from: memory that a device copies from quickly, say. Aligned to 64 bytes; NULL when it is out.
+// Any thread; valid until the pool is freed.
+struct buffer_memory {
+	void *(*allocate)(void *user, size_t bytes);
+	void (*release)(void *user, void *memory);
+	void *user;
+	bool is_device; // the host cannot touch it
+};
+
+extern const struct buffer_memory buffer_library_memory;
+
 struct buffer {
 	uint8_t *data; // aligned to 64 bytes
 	size_t size;
@@ -21,8 +32,9 @@ void buffer_unref(struct buffer *buffer); // takes NULL
 
 struct buffer_pool;
 
-// `count` buffers of `size` bytes, allocated at once and touched, so that taking one never fails for memory.
-struct buffer_pool *buffer_pool_create(size_t size, uint32_t count);
+// `count` buffers of `size` bytes, allocated at once and touched, so that taking one never fails for memory. `memory` NULL: the
+// C library's.
+struct buffer_pool *buffer_pool_create(size_t size, uint32_t count, const struct buffer_memory *memory);
 // Waits until the pool has a free buffer; NULL once buffer_pool_close was called. Returns owned.
 struct buffer *buffer_pool_take(struct buffer_pool *pool);
 // Waits no longer than `limit_ms` (0: not at all); NULL then, and when the pool is closed. Returns owned.

@@ -127,7 +127,7 @@ bool parameters_load(struct job *job, struct error *error)
 	if (job->options.load == NULL)
 		return true;
 	uint32_t *next = calloc(job->stages, sizeof(*next));
-	struct buffer_pool *pool = buffer_pool_create(PROTOCOL_PARAMETER_CHUNK_BYTES, LOAD_BUFFERS);
+	struct buffer_pool *pool = buffer_pool_create(PROTOCOL_PARAMETER_CHUNK_BYTES, LOAD_BUFFERS, NULL);
 	bool ok = next != NULL && pool != NULL ? load_all(job, next, pool, error)
 					       : error_set(error, ERROR_FAILED, "out of memory");
 	free(next);

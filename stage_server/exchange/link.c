@@ -1,74 +1,23 @@
-// See link.h. Chunk c of a tensor goes over connection c % connections; credits go over connection 0.
-#include "stage_server/exchange/link.h"
-
-#include <inttypes.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "common/rpc/protocol.h"
-
-// A tensor that waits for a credit.
-struct outgoing {
-	uint64_t step;
-	uint32_t micro_batch;
-	struct buffer *tensor;
-};
-
-struct connection {
-	struct link *link;
-	uint32_t index;
-	struct rpc_client *client; // of a dialled one
-	struct rpc_stream *stream;
-	bool stands;
-};
-
-struct link {
-	_Atomic(uint32_t) references;
-	struct link_options options;
-	uint32_t connections, chunk_bytes;
-	struct mailbox *mailbox;
-	struct buffer_pool *pool;
-
-	pthread_mutex_t lock; // the rest
-	struct connection connection[PROTOCOL_MAXIMUM_CONNECTIONS];
-	uint32_t standing;
-	uint32_t credits;         // tensors that the neighbour can still take
-	struct outgoing *waiting; // [send_depth], a ring
-	uint32_t waiting_first, waiting_count;
-	uint32_t open_streams;
-	bool closed; // no more events but `over`
-	bool reported_lost;
-};
+// See link.h: what is done by the kind of link.
+#include "stage_server/exchange/internal.h"
 
 uint64_t link_bytes(const struct link_options *options)
 {
-	return mailbox_bytes(&options->incoming) + options->send_depth * options->incoming.shape.bytes;
+	return options->send_depth * options->incoming.shape.bytes +
+	       (options->local ? 0 : mailbox_bytes(&options->incoming));
 }
 
 bool link_create(const struct link_options *options, struct link **ret_link, struct error *error)
 {
-	struct link *link = calloc(1, sizeof(*link));
-	if (link == NULL)
-		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a link");
-	link->references = 1;
-	link->options = *options;
-	link->connections = options->incoming.connections;
-	link->chunk_bytes = options->incoming.chunk_bytes;
-	pthread_mutex_init(&link->lock, NULL);
-	link->pool = buffer_pool_create(options->incoming.shape.bytes, options->send_depth);
-	link->waiting = calloc(options->send_depth, sizeof(*link->waiting));
-	if (link->pool == NULL || link->waiting == NULL) {
-		link_unref(link);
-		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for %u tensors of %" PRIu64 " bytes to send",
-				 options->send_depth, options->incoming.shape.bytes);
-	}
-	if (!mailbox_create(&options->incoming, &link->mailbox, error)) {
-		link_unref(link);
-		return false;
-	}
-	*ret_link = link;
-	return true;
+	return options->local ? local_link_create(options, ret_link, error)
+			      : stream_link_create(options, ret_link, error);
+}
+
+bool link_join(struct link *upstream, struct link *downstream, struct error *error)
+{
+	if (upstream == NULL || downstream == NULL || !upstream->options.local || !downstream->options.local)
+		return error_set(error, ERROR_PROTOCOL, "the two stages' plans do not both say that they are local");
+	return local_link_join(upstream, downstream, error);
 }
 
 void link_ref(struct link *link)
@@ -78,344 +27,31 @@ void link_ref(struct link *link)
 
 void link_unref(struct link *link)
 {
-	if (link == NULL || atomic_fetch_sub(&link->references, 1) != 1)
-		return;
-	for (uint32_t i = 0; i < link->waiting_count; i++)
-		buffer_unref(link->waiting[(link->waiting_first + i) % link->options.send_depth].tensor);
-	for (uint32_t i = 0; i < link->connections; i++) {
-		rpc_stream_unref(link->connection[i].stream);
-		rpc_client_destroy(link->connection[i].client);
-	}
-	mailbox_destroy(link->mailbox);
-	buffer_pool_destroy(link->pool);
-	free(link->waiting);
-	pthread_mutex_destroy(&link->lock);
-	free(link);
-}
-
-// Reports the loss, once, and wakes whoever waits for a tensor, or for a buffer that the neighbour will give no credit for.
-static void lose(struct link *link, const struct error *error)
-{
-	pthread_mutex_lock(&link->lock);
-	bool report = !link->closed && !link->reported_lost;
-	link->reported_lost = true;
-	// Under the lock, so that link_close returns after it: the user is valid until then.
-	if (report)
-		link->options.events->lost(link, error, link->options.user);
-	pthread_mutex_unlock(&link->lock);
-	mailbox_lose(link->mailbox);
-	buffer_pool_close(link->pool);
-}
-
-static void give_credits(struct link *link, uint32_t tensors)
-{
-	Penstock__V1__Credit credit = PENSTOCK__V1__CREDIT__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	credit.tensors = tensors;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CREDIT;
-	message.credit = &credit;
-	rpc_stream_send(link->connection[0].stream, &message.base, NULL, 0, 0);
-}
-
-// With the lock held, so that tensors leave in the order in which they came. Drops the reference.
-static void send_tensor(struct link *link, const struct outgoing *outgoing)
-{
-	const struct tensor_shape *shape = &link->options.incoming.shape;
-	Penstock__V1__TensorChunk chunk = PENSTOCK__V1__TENSOR_CHUNK__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK;
-	message.chunk = &chunk;
-	chunk.step = outgoing->step;
-	chunk.micro_batch = outgoing->micro_batch;
-	chunk.gradient = !link->options.incoming.gradient; // what goes out is what does not come in
-	chunk.dtype = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32;
-	chunk.n_shape = shape->rank;
-	chunk.shape = (uint32_t *)shape->dimensions;
-	uint64_t chunks = 0;
-	for (uint64_t offset = 0; offset < shape->bytes; offset += link->chunk_bytes, chunks++) {
-		uint64_t rest = shape->bytes - offset;
-		chunk.offset_bytes = offset;
-		rpc_stream_send(link->connection[chunks % link->connections].stream, &message.base, outgoing->tensor,
-				offset, rest < link->chunk_bytes ? rest : link->chunk_bytes);
-	}
-	buffer_unref(outgoing->tensor);
-	metric_add(link->options.counters.sent_bytes, shape->bytes);
-	metric_add(link->options.counters.sent_messages, chunks);
+	if (link != NULL && atomic_fetch_sub(&link->references, 1) == 1)
+		link->class->destroy(link);
 }
 
 struct buffer *link_take_buffer(struct link *link)
 {
-	return buffer_pool_take(link->pool);
+	return link->class->take_buffer(link);
 }
 
 void link_send(struct link *link, uint64_t step, uint32_t micro_batch, struct buffer *tensor)
 {
-	struct outgoing outgoing = {step, micro_batch, tensor};
-	pthread_mutex_lock(&link->lock);
-	if (link->closed) {
-		buffer_unref(tensor);
-	} else if (link->credits > 0) {
-		link->credits--;
-		send_tensor(link, &outgoing);
-	} else { // there is room: each waiting tensor holds one of the pool's send_depth buffers
-		link->waiting[(link->waiting_first + link->waiting_count++) % link->options.send_depth] = outgoing;
-	}
-	pthread_mutex_unlock(&link->lock);
+	link->class->send(link, step, micro_batch, tensor);
 }
 
-static bool take_credits(struct link *link, uint32_t tensors, struct error *error)
+enum mailbox_status link_receive(struct link *link, const void **ret_values)
 {
-	pthread_mutex_lock(&link->lock);
-	bool ok = tensors > 0 && tensors <= link->options.incoming.micro_batches &&
-		  link->credits + tensors <= link->options.incoming.micro_batches;
-	if (ok)
-		link->credits += tensors;
-	while (ok && !link->closed && link->credits > 0 && link->waiting_count > 0) {
-		struct outgoing outgoing = link->waiting[link->waiting_first];
-		link->waiting_first = (link->waiting_first + 1) % link->options.send_depth;
-		link->waiting_count--;
-		link->credits--;
-		send_tensor(link, &outgoing);
-	}
-	pthread_mutex_unlock(&link->lock);
-	return ok || error_set(error, ERROR_PROTOCOL, "a credit of %u tensors, more than a step's %u micro-batches",
-			       tensors, link->options.incoming.micro_batches);
-}
-
-enum mailbox_status link_receive(struct link *link, const float **ret_values)
-{
-	return mailbox_take(link->mailbox, ret_values);
+	return link->class->receive(link, ret_values);
 }
 
 void link_release(struct link *link)
 {
-	mailbox_release(link->mailbox);
-	give_credits(link, 1);
+	link->class->release(link);
 }
-
-// ---- What comes in
-
-static void send_accepted(struct rpc_stream *stream)
-{
-	Penstock__V1__ExchangeAccepted accepted = PENSTOCK__V1__EXCHANGE_ACCEPTED__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED;
-	message.accepted = &accepted;
-	rpc_stream_send(stream, &message.base, NULL, 0, 0);
-}
-
-// A connection is up on both sides. The last one makes the link ready and tells the neighbour how much it may send.
-// The order matters to both: the neighbour may answer an acceptance at once, and takes a credit only after it.
-static void connection_stands(struct link *link, uint32_t connection, bool accept)
-{
-	pthread_mutex_lock(&link->lock);
-	link->connection[connection].stands = true;
-	if (accept)
-		send_accepted(link->connection[connection].stream);
-	if (++link->standing == link->connections && !link->closed) {
-		give_credits(link, link->options.incoming.depth);
-		link->options.events->ready(link, link->options.user);
-	}
-	pthread_mutex_unlock(&link->lock);
-}
-
-static bool connection_is_up(struct link *link, uint32_t connection)
-{
-	pthread_mutex_lock(&link->lock);
-	bool stands = link->connection[connection].stands;
-	pthread_mutex_unlock(&link->lock);
-	return stands;
-}
-
-// We dialled it and have sent Open, which nobody has accepted yet.
-static bool waits_for_acceptance(struct link *link, uint32_t connection)
-{
-	pthread_mutex_lock(&link->lock);
-	const struct connection *c = &link->connection[connection];
-	bool waits = c->client != NULL && c->stream != NULL && !c->stands;
-	pthread_mutex_unlock(&link->lock);
-	return waits;
-}
-
-static bool handle_chunk(struct link *link, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
-			 const struct rpc_incoming *incoming, struct error *error)
-{
-	uint8_t *destination;
-	size_t size = rpc_incoming_payload_size(incoming);
-	if (!mailbox_begin_chunk(link->mailbox, connection, chunk, size, &destination, error))
-		return false;
-	rpc_incoming_copy_payload(incoming, destination);
-	metric_add(link->options.counters.received_bytes, size);
-	metric_add(link->options.counters.received_messages, 1);
-	mailbox_end_chunk(link->mailbox, connection);
-	return true;
-}
-
-static bool handle(struct link *link, uint32_t connection, const Penstock__V1__ExchangeMessage *message,
-		   const struct rpc_incoming *incoming, struct error *error)
-{
-	bool stands = connection_is_up(link, connection);
-	switch (message->body_case) {
-	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED:
-		if (!waits_for_acceptance(link, connection))
-			return error_set(error, ERROR_PROTOCOL, "an acceptance that nobody asked for");
-		connection_stands(link, connection, false);
-		return true;
-	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK:
-		if (!stands)
-			return error_set(error, ERROR_PROTOCOL, "a tensor before the link was accepted");
-		return handle_chunk(link, connection, message->chunk, incoming, error);
-	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CREDIT:
-		if (!stands)
-			return error_set(error, ERROR_PROTOCOL, "a credit before the link was accepted");
-		return take_credits(link, message->credit->tensors, error);
-	default:
-		return error_set(error, ERROR_PROTOCOL, "a message that has no place on a link that stands");
-	}
-}
-
-void link_handle_message(struct link *link, struct rpc_stream *stream, uint32_t connection,
-			 const struct rpc_incoming *incoming)
-{
-	struct error error;
-	Penstock__V1__ExchangeMessage *message = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
-		incoming, &penstock__v1__exchange_message__descriptor, &error);
-	bool ok = message != NULL && handle(link, connection, message, incoming, &error);
-	if (message != NULL)
-		penstock__v1__exchange_message__free_unpacked(message, NULL);
-	if (ok)
-		return;
-	error_wrap(&error, "from %s", rpc_stream_peer(stream));
-	rpc_stream_finish(stream, rpc_status_from_error(&error), error.message);
-	lose(link, &error);
-}
-
-static void stream_over(struct link *link)
-{
-	pthread_mutex_lock(&link->lock);
-	bool over = --link->open_streams == 0 && link->closed;
-	pthread_mutex_unlock(&link->lock);
-	if (over)
-		link->options.events->over(link, link->options.user);
-	link_unref(link); // the connection's
-}
-
-void link_handle_closed(struct link *link, uint32_t connection, enum rpc_status status, const char *detail)
-{
-	struct error error;
-	if (status == RPC_OK) {
-		lose(link, NULL);
-	} else {
-		error_set(&error, status == RPC_FAILED_PRECONDITION ? ERROR_VERSION : ERROR_UNREACHABLE, "%s (%s)",
-			  detail, rpc_status_name(status));
-		lose(link, &error);
-	}
-	stream_over(link);
-}
-
-// ---- Streams that we open
-
-static void dialled_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
-{
-	struct connection *connection = user;
-	link_handle_message(connection->link, stream, connection->index, incoming);
-}
-
-static void dialled_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
-{
-	struct connection *connection = user;
-	link_handle_closed(connection->link, connection->index, status, detail);
-}
-
-static bool dial_one(struct link *link, uint32_t index, const char *address, const uint8_t *token, struct error *error)
-{
-	static const struct rpc_stream_events events = {.message = dialled_message, .closed = dialled_closed};
-	struct connection *connection = &link->connection[index];
-	struct rpc_client_options options = {.keepalive_ms = PROTOCOL_KEEPALIVE_MS};
-	connection->link = link;
-	connection->index = index;
-	if (!rpc_client_create(address, &options, &connection->client, error))
-		return false;
-	link_ref(link);
-	pthread_mutex_lock(&link->lock);
-	link->open_streams++;
-	pthread_mutex_unlock(&link->lock);
-	// Events may come before the stream is stored; they use what they are handed.
-	struct rpc_stream *stream =
-		rpc_client_stream(connection->client, PROTOCOL_METHOD_EXCHANGE, 0, &events, connection);
-	if (stream == NULL) {
-		stream_over(link);
-		return error_set(error, ERROR_FAILED, "no memory for a stream to %s", address);
-	}
-	pthread_mutex_lock(&link->lock);
-	connection->stream = stream;
-	pthread_mutex_unlock(&link->lock);
-	Penstock__V1__ExchangeOpen open = PENSTOCK__V1__EXCHANGE_OPEN__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	open.protocol_version = PROTOCOL_VERSION;
-	open.link_token.data = (uint8_t *)token;
-	open.link_token.len = PROTOCOL_TOKEN_BYTES;
-	open.connection = index;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_OPEN;
-	message.open = &open;
-	rpc_stream_send(stream, &message.base, NULL, 0, 0);
-	return true;
-}
-
-bool link_dial(struct link *link, const char *address, const uint8_t *token, struct error *error)
-{
-	for (uint32_t i = 0; i < link->connections; i++)
-		if (!dial_one(link, i, address, token, error))
-			return false;
-	return true;
-}
-
-// ---- Streams that the previous stage opens
-
-bool link_adopt(struct link *link, struct rpc_stream *stream, uint32_t connection, struct error *error)
-{
-	pthread_mutex_lock(&link->lock);
-	bool taken = connection < link->connections && link->connection[connection].stream != NULL;
-	bool ok = connection < link->connections && !taken && !link->closed;
-	if (ok) {
-		rpc_stream_ref(stream);
-		link->connection[connection] = (struct connection){.link = link, .index = connection, .stream = stream};
-		link->open_streams++;
-	}
-	pthread_mutex_unlock(&link->lock);
-	if (!ok)
-		return error_set(error, ERROR_PROTOCOL,
-				 taken ? "connection %u stands already" : "there is no connection %u", connection);
-	link_ref(link); // until link_handle_closed
-	return true;
-}
-
-void link_accept(struct link *link, uint32_t connection)
-{
-	connection_stands(link, connection, true);
-}
-
-// ---- The end
 
 void link_close(struct link *link, bool in_good_order)
 {
-	pthread_mutex_lock(&link->lock);
-	bool over = !link->closed && link->open_streams == 0;
-	link->closed = true;
-	for (uint32_t i = 0; i < link->connections; i++) {
-		struct connection *connection = &link->connection[i];
-		if (connection->stream == NULL)
-			continue;
-		if (!in_good_order)
-			rpc_stream_cancel(connection->stream);
-		else if (connection->client != NULL)
-			rpc_stream_half_close(connection->stream);
-		else
-			rpc_stream_finish(connection->stream, RPC_OK, NULL);
-	}
-	pthread_mutex_unlock(&link->lock);
-	mailbox_close(link->mailbox);
-	buffer_pool_close(link->pool);
-	if (over)
-		link->options.events->over(link, link->options.user);
+	link->class->close(link, in_good_order);
 }

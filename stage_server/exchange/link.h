@@ -1,9 +1,11 @@
-// The way to one neighbouring stage: `connections` Exchange streams, over which tensors go out and come in, both held
-// back by credits. The upstream stage opens the streams (link_dial); the downstream one is given them (link_adopt) when
-// somebody shows its token.
+// The way to one neighbouring stage, over which tensors go out and come in. Two kinds: a stream link's tensors cross the network on
+// `connections` Exchange streams, both ways held back by credits (stream_link.c); the upstream stage opens the streams
+// (link_dial), the downstream one is given them (link_adopt) when somebody shows its token. A local link's are handed over to another
+// stage of this daemon, which reads them where the device wrote them (local_link.c).
 //
-// Threads: dial, adopt, accept and close from the session's; create, send, receive and release from the executor's; ref
-// and unref from any. Events run on gRPC's threads, or inside link_dial, link_accept and link_close.
+// Threads: dial, adopt, accept, join and close from the session's; create, take and receive from the executor's; send and release
+// from any, in order; ref and unref from any. Events run on gRPC's threads, on the neighbour's, or inside link_dial,
+// link_accept, link_join and link_close.
 #pragma once
 
 #include <stdatomic.h>
@@ -16,7 +18,7 @@
 struct link;
 
 struct link_events {
-	void (*ready)(struct link *link, void *user); // every connection stands
+	void (*ready)(struct link *link, void *user); // every connection stands, or it was joined
 	// Once, unless link_close came first: the neighbour is gone. `error` NULL: it left in good order.
 	void (*lost)(struct link *link, const struct error *error, void *user);
 	// Once, after link_close: its streams are over, too. The last event.
@@ -28,8 +30,11 @@ struct link_counters {
 };
 
 struct link_options {
-	struct mailbox_options incoming;
-	uint32_t send_depth; // tensors that may be on their way out at once
+	bool local;
+	struct mailbox_options incoming; // of a local link only the shape
+	uint32_t send_depth;             // tensors that may be on their way out at once
+	const struct buffer_memory
+		*memory; // of outgoing tensors; of a local link, the neighbour's device reads them, too
 	struct link_counters counters;
 	const struct link_events *events;
 	void *user; // valid until `over`
@@ -39,6 +44,11 @@ struct link_options {
 bool link_create(const struct link_options *options, struct link **ret_link, struct error *error);
 uint64_t link_bytes(const struct link_options *options); // what it allocates
 
+// Two local links of this daemon, of stages s and s + 1, become one way. ERROR_PROTOCOL where either is none, or joined already, or
+// their tensors' shapes differ.
+bool link_join(struct link *upstream, struct link *downstream, struct error *error);
+
+// The rest, to link_handle_closed, is of stream links. ERROR_PROTOCOL for a local one.
 // Opens the streams to the next stage's daemon; `token` has PROTOCOL_TOKEN_BYTES.
 bool link_dial(struct link *link, const char *address, const uint8_t *token, struct error *error);
 // Takes a stream that the previous stage opened as connection `connection`; ERROR_PROTOCOL when there is no such
@@ -55,8 +65,8 @@ void link_handle_closed(struct link *link, uint32_t connection, enum rpc_status 
 struct buffer *link_take_buffer(struct link *link);
 // Takes `tensor`. Sent when the neighbour has given a credit; never blocks.
 void link_send(struct link *link, uint64_t step, uint32_t micro_batch, struct buffer *tensor);
-enum mailbox_status link_receive(struct link *link, const float **ret_values);
-void link_release(struct link *link); // done with what link_receive gave
+enum mailbox_status link_receive(struct link *link, const void **ret_values);
+void link_release(struct link *link); // done with the first that link_receive gave and that was not released yet
 
 // The streams end (in good order, or cancelled), the executor's waits return, and `over` is the only event that still
 // comes. Does not block. May be called again, to cancel what does not end in good order.

@@ -21,13 +21,14 @@ struct mailbox {
 	uint32_t *order;
 	uint64_t chunks; // per tensor
 	uint64_t place_bytes;
+	struct buffer_memory memory;
 	uint8_t *places;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct expected *expected; // [connections]
 	uint64_t *missing;         // [depth] chunks
-	uint64_t released;         // numbers below it are done with
+	uint64_t taken, released;  // numbers below them were given out, and are done with
 	bool lost, closed;
 };
 
@@ -52,7 +53,8 @@ bool mailbox_create(const struct mailbox_options *options, struct mailbox **ret_
 	mailbox->order = calloc(options->micro_batches, sizeof(*mailbox->order));
 	mailbox->expected = calloc(options->connections, sizeof(*mailbox->expected));
 	mailbox->missing = calloc(options->depth, sizeof(*mailbox->missing));
-	mailbox->places = aligned_alloc(PLACE_ALIGNMENT, mailbox_bytes(options));
+	mailbox->memory = *options->memory;
+	mailbox->places = mailbox->memory.allocate(mailbox->memory.user, mailbox_bytes(options));
 	pthread_mutex_init(&mailbox->lock, NULL);
 	pthread_cond_init(&mailbox->changed, NULL);
 	if (mailbox->order == NULL || mailbox->expected == NULL || mailbox->missing == NULL ||
@@ -80,8 +82,19 @@ void mailbox_destroy(struct mailbox *mailbox)
 	free(mailbox->order);
 	free(mailbox->expected);
 	free(mailbox->missing);
-	free(mailbox->places);
+	if (mailbox->places != NULL)
+		mailbox->memory.release(mailbox->memory.user, mailbox->places);
 	free(mailbox);
+}
+
+Penstock__V1__DataType mailbox_wire_type(enum data_type type)
+{
+	static const Penstock__V1__DataType types[DATA_TYPE_COUNT] = {
+		[DATA_FLOAT32] = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32,
+		[DATA_BFLOAT16] = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_BFLOAT16,
+		[DATA_FLOAT16] = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT16,
+	};
+	return types[type];
 }
 
 static const char *shape_text(uint32_t rank, const uint32_t *dimensions, char into[96])
@@ -100,10 +113,11 @@ static bool check_tensor(const struct mailbox *mailbox, const Penstock__V1__Tens
 	if ((chunk->gradient != 0) != mailbox->options.gradient)
 		return error_set(error, ERROR_PROTOCOL, "%s came where %s was expected",
 				 chunk->gradient ? "a gradient" : "an activation", expected);
-	if (chunk->dtype != PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32)
+	if (chunk->dtype != mailbox_wire_type(shape->type))
 		return error_set(error, ERROR_PROTOCOL,
-				 "tensor of step %" PRIu64 ", micro-batch %u has dtype %d, expected float32",
-				 chunk->step, chunk->micro_batch, (int)chunk->dtype);
+				 "tensor of step %" PRIu64 ", micro-batch %u has dtype %d, expected %s (%d)",
+				 chunk->step, chunk->micro_batch, (int)chunk->dtype, data_type_name(shape->type),
+				 (int)mailbox_wire_type(shape->type));
 	if (chunk->n_shape == shape->rank &&
 	    memcmp(chunk->shape, shape->dimensions, shape->rank * sizeof(chunk->shape[0])) == 0)
 		return true;
@@ -172,17 +186,25 @@ void mailbox_end_chunk(struct mailbox *mailbox, uint32_t connection)
 	pthread_mutex_unlock(&mailbox->lock);
 }
 
-enum mailbox_status mailbox_take(struct mailbox *mailbox, const float **ret_values)
+// The next one to be taken, and not one that was given out already, a whole ring ago.
+static bool is_whole(const struct mailbox *mailbox, uint64_t place)
+{
+	return mailbox->taken < mailbox->released + mailbox->options.depth && mailbox->missing[place] == 0;
+}
+
+enum mailbox_status mailbox_take(struct mailbox *mailbox, const void **ret_values)
 {
 	pthread_mutex_lock(&mailbox->lock);
-	uint64_t place = mailbox->released % mailbox->options.depth;
-	while (mailbox->missing[place] > 0 && !mailbox->lost && !mailbox->closed)
+	uint64_t place = mailbox->taken % mailbox->options.depth;
+	while (!is_whole(mailbox, place) && !mailbox->lost && !mailbox->closed)
 		pthread_cond_wait(&mailbox->changed, &mailbox->lock);
-	enum mailbox_status status = mailbox->closed               ? MAILBOX_CLOSED
-				     : mailbox->missing[place] > 0 ? MAILBOX_LOST
-								   : MAILBOX_OK;
-	if (status == MAILBOX_OK)
-		*ret_values = (const float *)(mailbox->places + place * mailbox->place_bytes);
+	enum mailbox_status status = mailbox->closed             ? MAILBOX_CLOSED
+				     : !is_whole(mailbox, place) ? MAILBOX_LOST
+								 : MAILBOX_OK;
+	if (status == MAILBOX_OK) {
+		*ret_values = mailbox->places + place * mailbox->place_bytes;
+		mailbox->taken++;
+	}
 	pthread_mutex_unlock(&mailbox->lock);
 	return status;
 }
@@ -192,6 +214,7 @@ void mailbox_release(struct mailbox *mailbox)
 	pthread_mutex_lock(&mailbox->lock);
 	mailbox->missing[mailbox->released % mailbox->options.depth] = mailbox->chunks;
 	mailbox->released++;
+	pthread_cond_signal(&mailbox->changed); // a taker may wait for this very place
 	pthread_mutex_unlock(&mailbox->lock);
 }
 

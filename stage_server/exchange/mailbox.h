@@ -2,20 +2,24 @@
 // each is cut, so for every connection exactly one chunk is next; any other is refused with what was expected.
 // Not here: the network (link.h).
 //
-// Threads: chunks come on gRPC's threads, for one connection never two at once; take and release belong to the executor.
+// Threads: chunks come on gRPC's threads, for one connection never two at once; take belongs to the executor; release may come from
+// any, in the order of takes.
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/buffer.h"
 #include "common/base/error.h"
+#include "common/model/data_type.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
 // What crosses a boundary: the same both ways.
 struct tensor_shape {
 	uint32_t rank;          // 4: (N, C, H, W); 2: (N, F)
 	uint32_t dimensions[4]; // of the whole tensor
-	uint64_t bytes;         // float32
+	enum data_type type;
+	uint64_t bytes;
 };
 
 struct mailbox_options {
@@ -26,6 +30,7 @@ struct mailbox_options {
 	uint32_t chunk_bytes;
 	uint32_t micro_batches;
 	const uint32_t *order; // [micro_batches]: which micro-batch comes first, second, ... in a step; copied
+	const struct buffer_memory *memory; // of the ring; copied
 };
 
 enum mailbox_status {
@@ -35,6 +40,8 @@ enum mailbox_status {
 };
 
 struct mailbox;
+
+Penstock__V1__DataType mailbox_wire_type(enum data_type type);
 
 bool mailbox_create(const struct mailbox_options *options, struct mailbox **ret_mailbox, struct error *error);
 void mailbox_destroy(struct mailbox *mailbox);                 // takes NULL
@@ -46,8 +53,8 @@ bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Pen
 // The payload is there; at most one begin per connection may be open.
 void mailbox_end_chunk(struct mailbox *mailbox, uint32_t connection);
 
-// Waits for the next tensor in order; borrowed until mailbox_release.
-enum mailbox_status mailbox_take(struct mailbox *mailbox, const float **ret_values);
-void mailbox_release(struct mailbox *mailbox); // the place may be filled again: the sender's credit
+// Waits for the next tensor in order; borrowed until its mailbox_release.
+enum mailbox_status mailbox_take(struct mailbox *mailbox, const void **ret_values);
+void mailbox_release(struct mailbox *mailbox); // the first taken one's place may be filled again: the sender's credit
 void mailbox_lose(struct mailbox *mailbox);    // wakes the waiter when nothing whole is left for it
 void mailbox_close(struct mailbox *mailbox);   // wakes the waiter at once

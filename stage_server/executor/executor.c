@@ -1,5 +1,6 @@
 // The executor's thread and its queue of orders. See executor.h; what happens inside a step is in step.c.
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,17 +10,20 @@
 
 enum { SAVE_BUFFERS = 4 }; // chunks of a saved parameter that may be on their way at once
 
-static void link_options_of(const struct stage_plan *plan, enum neighbour side, uint32_t connections,
-			    uint32_t chunk_bytes, struct link_options *ret_options)
+static void link_options_of(const struct executor *executor, enum neighbour side, struct link_options *ret_options)
 {
+	const struct stage_plan *plan = executor->plan;
 	*ret_options = (struct link_options){
 		.incoming = {.shape = plan->boundary[side].shape,
 			     .gradient = side == NEIGHBOUR_NEXT,
 			     .depth = plan->boundary[side].receive_depth,
-			     .connections = connections,
-			     .chunk_bytes = chunk_bytes,
+			     .connections = executor->options.connections,
+			     .chunk_bytes = executor->options.chunk_bytes,
 			     .micro_batches = plan->micro_batches,
-			     .order = plan->boundary[side].order},
+			     .order = plan->boundary[side].order,
+			     .memory = executor->options.memory},
+		.local = plan->boundary[side].local,
+		.memory = plan->boundary[side].local ? executor->options.exchange_memory : executor->options.memory,
 		.send_depth = plan->boundary[side].send_depth,
 	};
 }
@@ -35,19 +39,18 @@ static struct batches_options batches_options_of(const struct stage_plan *plan)
 	};
 }
 
-// What the stage allocates beside the program: mailboxes, pools, queued data.
-static uint64_t exchange_bytes(const struct executor *executor)
+static struct exchange_use exchange_use_of(const struct executor *executor)
 {
 	const struct stage_plan *plan = executor->plan;
 	struct batches_options batches = batches_options_of(plan);
-	uint64_t bytes = batches_bytes(&batches);
+	struct exchange_use use = {.host_bytes = batches_bytes(&batches)};
 	for (int side = 0; side < NEIGHBOUR_COUNT; side++) {
 		struct link_options link;
-		link_options_of(plan, side, executor->options.connections, executor->options.chunk_bytes, &link);
+		link_options_of(executor, side, &link);
 		if (plan->boundary[side].exists)
-			bytes += link_bytes(&link);
+			*(link.local ? &use.handover_bytes : &use.host_bytes) += link_bytes(&link);
 	}
-	return bytes;
+	return use;
 }
 
 // ---- The thread
@@ -58,14 +61,16 @@ static bool create_links(struct executor *executor, struct error *error)
 		struct link_options options;
 		if (!executor->plan->boundary[side].exists)
 			continue;
-		link_options_of(executor->plan, side, executor->options.connections, executor->options.chunk_bytes,
-				&options);
+		link_options_of(executor, side, &options);
 		options.counters = executor->metrics.links[side];
 		options.events = executor->options.link_events;
 		options.user = executor->options.user;
 		if (!link_create(&options, &executor->links[side], error))
 			return error_wrap(error, "link to the %s stage",
 					  side == NEIGHBOUR_PREVIOUS ? "previous" : "next");
+		executor->transfers[side] = calloc(options.send_depth, sizeof(struct transfer));
+		if (executor->transfers[side] == NULL)
+			return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a link");
 	}
 	return true;
 }
@@ -100,18 +105,21 @@ static bool open_stage(struct executor *executor, uint64_t *ret_parameters, stru
 	struct memory_use use;
 	const struct stage_plan *plan = executor->plan;
 	stage_plan_program_spec(plan, &spec);
-	spec.beside_bytes = exchange_bytes(executor);
+	struct exchange_use exchange = exchange_use_of(executor);
+	spec.beside_bytes =
+		exchange.host_bytes + (executor->options.exchange_memory->is_device ? 0 : exchange.handover_bytes);
 	spec.stopped = &executor->stopped;
 	if (!executor->ops->program_plan_memory(executor->options.device, &spec, &use, error) ||
-	    !executor->options.events->reserve(executor->options.user, &use, spec.beside_bytes, error) ||
+	    !executor->options.events->reserve(executor->options.user, &use, &exchange, error) ||
 	    !executor->ops->program_create(executor->options.device, &spec, &executor->program, error) ||
-	    !create_links(executor, error) || !draw_parameters(executor, ret_parameters, error))
+	    !batches_allocate(executor->batches, executor->options.memory, error) || !create_links(executor, error) ||
+	    !draw_parameters(executor, ret_parameters, error))
 		return false;
 	uint32_t parameters = model_parameter_count(&plan->model);
-	if (stage_plan_is_last(plan))
-		executor->losses = calloc(plan->micro_batches, sizeof(*executor->losses));
+	executor->losses = calloc(plan->micro_batches, sizeof(*executor->losses));
+	executor->correct = calloc(plan->micro_batches, sizeof(*executor->correct));
 	executor->squares = calloc(parameters + 1, sizeof(*executor->squares));
-	return (executor->squares != NULL && (executor->losses != NULL || !stage_plan_is_last(plan))) ||
+	return (executor->squares != NULL && executor->losses != NULL && executor->correct != NULL) ||
 	       error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a step's results");
 }
 
@@ -168,7 +176,7 @@ static bool save(struct executor *executor, struct error *error)
 	const struct model *model = &executor->plan->model;
 	uint32_t first = model_first_parameter(model, executor->plan->first_layer);
 	uint32_t end = model_first_parameter(model, executor->plan->end_layer);
-	struct buffer_pool *pool = buffer_pool_create(PROTOCOL_PARAMETER_CHUNK_BYTES, SAVE_BUFFERS);
+	struct buffer_pool *pool = buffer_pool_create(PROTOCOL_PARAMETER_CHUNK_BYTES, SAVE_BUFFERS, NULL);
 	if (pool == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "save: no memory for %d chunks", SAVE_BUFFERS);
 	pthread_mutex_lock(&executor->lock);
@@ -280,6 +288,7 @@ bool executor_create(const struct executor_options *options, struct executor **r
 	executor->plan = options->plan;
 	executor->ops = options->ops;
 	executor->last = &executor->first;
+	executor->loss_scale = options->plan->initial_loss_scale;
 	pthread_mutex_init(&executor->lock, NULL);
 	pthread_cond_init(&executor->changed, NULL);
 	stage_metrics_init(&executor->metrics, options->metrics, options->plan->pipeline_stage);
@@ -316,7 +325,10 @@ void executor_destroy(struct executor *executor)
 		link_unref(executor->links[side]);
 	batches_destroy(executor->batches);
 	loader_destroy(executor->loader);
+	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
+		free(executor->transfers[side]);
 	free(executor->losses);
+	free(executor->correct);
 	free(executor->squares);
 	pthread_cond_destroy(&executor->changed);
 	pthread_mutex_destroy(&executor->lock);
@@ -398,13 +410,18 @@ bool executor_run_step(struct executor *executor, const struct step_order *order
 	return push_order(executor, &(struct order){.kind = ORDER_STEP, .step = *order}, error);
 }
 
-bool executor_set_gradient_scale(struct executor *executor, uint64_t step, float scale, struct error *error)
+bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const struct gradient_answer *answer,
+				 struct error *error)
 {
+	if (!isfinite(answer->scale) ||
+	    (executor->plan->loss_scaling && !(isfinite(answer->next_loss_scale) && answer->next_loss_scale > 0)))
+		return error_set(error, ERROR_PROTOCOL, "a gradient scale of %g, next loss scale %g",
+				 (double)answer->scale, (double)answer->next_loss_scale);
 	pthread_mutex_lock(&executor->lock);
-	bool ok = executor->scale_is_awaited && !executor->scale_is_set && step == atomic_load(&executor->step);
+	bool ok = executor->answer_is_awaited && !executor->answer_is_set && step == atomic_load(&executor->step);
 	if (ok) {
-		executor->scale = scale;
-		executor->scale_is_set = true;
+		executor->answer = *answer;
+		executor->answer_is_set = true;
 		pthread_cond_signal(&executor->changed);
 	}
 	pthread_mutex_unlock(&executor->lock);
@@ -412,22 +429,22 @@ bool executor_set_gradient_scale(struct executor *executor, uint64_t step, float
 	       error_set(error, ERROR_PROTOCOL, "a gradient scale for step %" PRIu64 ", which waits for none", step);
 }
 
-void executor_expect_scale(struct executor *executor)
+void executor_expect_answer(struct executor *executor)
 {
 	pthread_mutex_lock(&executor->lock);
-	executor->scale_is_awaited = true;
-	executor->scale_is_set = false;
+	executor->answer_is_awaited = true;
+	executor->answer_is_set = false;
 	pthread_mutex_unlock(&executor->lock);
 }
 
-bool executor_wait_for_scale(struct executor *executor, float *ret_scale)
+bool executor_wait_for_answer(struct executor *executor, struct gradient_answer *ret_answer)
 {
 	pthread_mutex_lock(&executor->lock);
-	while (!executor->scale_is_set && !atomic_load(&executor->stopped))
+	while (!executor->answer_is_set && !atomic_load(&executor->stopped))
 		pthread_cond_wait(&executor->changed, &executor->lock);
-	bool set = executor->scale_is_set;
-	*ret_scale = executor->scale;
-	executor->scale_is_awaited = executor->scale_is_set = false;
+	bool set = executor->answer_is_set;
+	*ret_answer = executor->answer;
+	executor->answer_is_awaited = executor->answer_is_set = false;
 	pthread_mutex_unlock(&executor->lock);
 	return set;
 }

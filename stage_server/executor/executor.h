@@ -16,19 +16,36 @@ struct step_order {
 	uint64_t first_sample;
 };
 
+// The coordinator's answer to a step's gradient norms.
+struct gradient_answer {
+	float scale; // of every gradient
+	bool skip;   // the optimizer's step
+	// With loss scaling:
+	float next_loss_scale;
+	float learning_rate; // in the place of the order's
+};
+
 struct step_report {
 	uint64_t step;
 	bool has_loss; // the last stage: the next two
 	double loss;   // mean over the step
 	uint32_t correct;
 	uint64_t step_ns, copy_ns, forward_ns, backward_ns, optimizer_ns;
+	uint64_t reduce_ns; // of optimizer_ns: the gradients' norms
 	uint64_t wait_ns[NEIGHBOUR_COUNT], wait_coordinator_ns;
 	uint64_t sent_bytes, received_bytes;
 };
 
+// What a stage allocates beside its program.
+struct exchange_use {
+	uint64_t host_bytes;     // mailboxes, pools, queued data
+	uint64_t handover_bytes; // tensors for stages of this daemon: exchange_allocate's memory
+};
+
 struct executor_events {
 	// What the stage will allocate is known: may it? Called before anything is allocated.
-	bool (*reserve)(void *user, const struct memory_use *use, uint64_t exchange_bytes, struct error *error);
+	bool (*reserve)(void *user, const struct memory_use *use, const struct exchange_use *exchange,
+			struct error *error);
 	// The program stands and its parameters are drawn; executor_link works from now on.
 	void (*opened)(void *user, uint64_t parameters);
 	void (*loaded)(void *user, const struct parameter *parameter); // executor_load takes the next one
@@ -48,6 +65,8 @@ struct executor_options {
 	struct stage_plan *plan; // borrowed until executor_destroy
 	const struct device_ops *ops;
 	struct device *device;
+	// Of what is exchanged with the device, and with stages of this daemon. Borrowed until executor_destroy, copied by pools.
+	const struct buffer_memory *memory, *exchange_memory;
 	uint32_t connections, chunk_bytes;
 	struct metrics *metrics;
 	const struct executor_events *events;
@@ -68,7 +87,8 @@ bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *ba
 			const struct rpc_incoming *incoming,
 			struct error *error); // one stream's callbacks only
 bool executor_run_step(struct executor *executor, const struct step_order *order, struct error *error);
-bool executor_set_gradient_scale(struct executor *executor, uint64_t step, float scale, struct error *error);
+bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const struct gradient_answer *answer,
+				 struct error *error);
 bool executor_save(struct executor *executor, struct error *error);
 void executor_close(struct executor *executor);    // finish what was ordered, then end
 void executor_stop(struct executor *executor);     // end at the next instruction; does not block

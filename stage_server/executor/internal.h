@@ -17,6 +17,14 @@ struct order {
 	float *values;      // load; owned
 };
 
+// A tensor that the device is copying out, to be sent when it is there.
+struct transfer {
+	struct link *link;
+	uint64_t step;
+	uint32_t micro_batch;
+	struct buffer *buffer;
+};
+
 struct executor {
 	struct executor_options options;
 	struct stage_plan *plan;
@@ -32,7 +40,12 @@ struct executor {
 	// The thread's own.
 	struct program *program;
 	struct step_report report;
-	float *losses;   // [micro_batches] on the last stage
+	float *losses;     // [micro_batches] on the last stage
+	uint32_t *correct; // [micro_batches] on the last stage
+	float loss_scale;
+	uint64_t applied_steps;                      // optimizer steps that were not skipped
+	struct transfer *transfers[NEIGHBOUR_COUNT]; // [send_depth]: on their way from the device to the link, a ring
+	uint64_t transfers_begun[NEIGHBOUR_COUNT];
 	double *squares; // [parameters]: sums of squares, when clipping
 	bool started;    // the thread
 	bool lost;       // a neighbour, and which
@@ -44,8 +57,8 @@ struct executor {
 	uint32_t queued_steps;
 	uint64_t next_step; // to be ordered
 	bool closing, load_is_waiting, save_is_waiting;
-	bool scale_is_set, scale_is_awaited;
-	float scale;
+	bool answer_is_set, answer_is_awaited;
+	struct gradient_answer answer;
 	struct buffer_pool *save_pool; // while saving, so that a stop can wake it
 };
 
@@ -59,6 +72,6 @@ enum step_result {
 };
 enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error);
 // Before the gradient norms are sent, so that the answer finds somebody.
-void executor_expect_scale(struct executor *executor);
+void executor_expect_answer(struct executor *executor);
 // Waits for the coordinator's answer to the gradient norms; false when stopped.
-bool executor_wait_for_scale(struct executor *executor, float *ret_scale);
+bool executor_wait_for_answer(struct executor *executor, struct gradient_answer *ret_answer);

@@ -125,6 +125,40 @@ static bool read_schedule(const Penstock__V1__StagePlan *message, struct stage_p
 				    error);
 }
 
+static bool read_type(Penstock__V1__DataType wire, enum data_type unspecified, const char *what,
+		      enum data_type *ret_type, struct error *error)
+{
+	switch (wire) {
+	case PENSTOCK__V1__DATA_TYPE__DATA_TYPE_UNSPECIFIED:
+		*ret_type = unspecified;
+		return true;
+	case PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32:
+		*ret_type = DATA_FLOAT32;
+		return true;
+	case PENSTOCK__V1__DATA_TYPE__DATA_TYPE_BFLOAT16:
+		*ret_type = DATA_BFLOAT16;
+		return true;
+	case PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT16:
+		*ret_type = DATA_FLOAT16;
+		return true;
+	default:
+		return error_set(error, ERROR_USAGE, "%s is %d, which is no floating-point type", what, (int)wire);
+	}
+}
+
+static bool read_precision(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+{
+	plan->allow_tf32 = message->allow_tf32;
+	plan->checkpoint_interval = message->checkpoint_interval;
+	plan->loss_scaling = message->loss_scaling;
+	plan->initial_loss_scale = message->loss_scaling ? message->initial_loss_scale : 1.0f;
+	if (plan->loss_scaling && !(isfinite(plan->initial_loss_scale) && plan->initial_loss_scale > 0))
+		return error_set(error, ERROR_USAGE, "initial_loss_scale is %g, must be above 0",
+				 (double)plan->initial_loss_scale);
+	return read_type(message->compute_type, DATA_FLOAT32, "compute_type", &plan->compute_type, error) &&
+	       read_type(message->boundary_type, plan->compute_type, "boundary_type", &plan->boundary_type, error);
+}
+
 static bool read_optimizer(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
 {
 	const Penstock__V1__Optimizer *optimizer = message->optimizer;
@@ -166,12 +200,13 @@ static struct tensor_shape shape_before(const struct stage_plan *plan, uint32_t 
 		if (plan->model.layers[i].kind == LAYER_FLATTEN)
 			tensor = (struct tensor_shape){.rank = 2,
 						       .dimensions = {plan->micro_batch_size, shape.channels}};
-	tensor.bytes = shape_count(shape) * plan->micro_batch_size * sizeof(float);
+	tensor.type = plan->boundary_type;
+	tensor.bytes = shape_count(shape) * plan->micro_batch_size * data_type_bytes(plan->boundary_type);
 	return tensor;
 }
 
-static bool read_boundary(struct stage_plan *plan, enum neighbour side, uint32_t receive_depth, uint32_t send_depth,
-			  struct error *error)
+static bool read_boundary(struct stage_plan *plan, enum neighbour side, bool local, uint32_t receive_depth,
+			  uint32_t send_depth, struct error *error)
 {
 	bool previous = side == NEIGHBOUR_PREVIOUS;
 	if (previous ? stage_plan_is_first(plan) : stage_plan_is_last(plan))
@@ -182,6 +217,7 @@ static bool read_boundary(struct stage_plan *plan, enum neighbour side, uint32_t
 		    error))
 		return false;
 	plan->boundary[side].exists = true;
+	plan->boundary[side].local = local;
 	plan->boundary[side].shape = shape_before(plan, previous ? plan->first_layer : plan->end_layer);
 	plan->boundary[side].receive_depth = receive_depth;
 	plan->boundary[side].send_depth = send_depth;
@@ -203,10 +239,11 @@ bool stage_plan_read(const Penstock__V1__StagePlan *message, struct stage_plan *
 	*plan = (struct stage_plan){.seed = message->seed, .gradient_clipping = message->gradient_clipping};
 	if (read_model(message->model, &plan->model, error) && read_place(message, plan, error) &&
 	    read_schedule(message, plan, error) && read_optimizer(message, plan, error) &&
-	    read_normalisation(message, plan, error) &&
-	    read_boundary(plan, NEIGHBOUR_PREVIOUS, message->receive_depth_from_previous,
+	    read_normalisation(message, plan, error) && read_precision(message, plan, error) &&
+	    read_boundary(plan, NEIGHBOUR_PREVIOUS, message->previous_is_local, message->receive_depth_from_previous,
 			  message->send_depth_to_previous, error) &&
-	    read_boundary(plan, NEIGHBOUR_NEXT, message->receive_depth_from_next, message->send_depth_to_next, error))
+	    read_boundary(plan, NEIGHBOUR_NEXT, message->next_is_local, message->receive_depth_from_next,
+			  message->send_depth_to_next, error))
 		return true;
 	stage_plan_fini(plan);
 	return error_wrap(error, "plan of stage %u", message->pipeline_stage);
@@ -234,7 +271,12 @@ void stage_plan_program_spec(const struct stage_plan *plan, struct program_spec 
 		.micro_batch_size = plan->micro_batch_size,
 		.micro_batches = plan->micro_batches,
 		.slots = plan->schedule.slots,
+		.marks = stage_plan_mark(plan, MARK_COUNT, 0),
 		.optimizer = plan->optimizer,
+		.compute_type = plan->compute_type,
+		.allow_tf32 = plan->allow_tf32,
+		.boundary_type = plan->boundary_type,
+		.checkpoint_interval = plan->checkpoint_interval,
 		.seed = plan->seed,
 		.training = true,
 		.raw_image_size = plan->raw_image_size,

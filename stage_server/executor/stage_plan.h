@@ -18,10 +18,16 @@ struct stage_plan {
 	struct optimizer optimizer;
 	uint64_t seed;
 	bool gradient_clipping;
+	enum data_type compute_type, boundary_type;
+	bool allow_tf32;
+	uint32_t checkpoint_interval;
+	bool loss_scaling;
+	float initial_loss_scale; // 1 without loss_scaling
 	uint32_t raw_image_size;
 	float mean[3], standard_deviation[3];
 	struct {
 		bool exists;
+		bool local; // held by this daemon
 		struct tensor_shape shape;
 		uint32_t receive_depth, send_depth;
 		uint32_t *order; // [micro_batches] as they are received; owned
@@ -39,6 +45,22 @@ static inline bool stage_plan_is_first(const struct stage_plan *plan)
 static inline bool stage_plan_is_last(const struct stage_plan *plan)
 {
 	return plan->pipeline_stage + 1 == plan->pipeline_size;
+}
+// Points in a step's work at which the device is asked for the time.
+enum mark {
+	MARK_FORWARD_BEGIN,
+	MARK_FORWARD_END,
+	MARK_BACKWARD_BEGIN,
+	MARK_BACKWARD_END,
+	MARK_OPTIMIZER_BEGIN,
+	MARK_OPTIMIZER_END,
+	MARK_COUNT
+};
+// The mark's number; those of the optimizer have one micro-batch, 0.
+static inline uint32_t stage_plan_mark(const struct stage_plan *plan, enum mark mark, uint32_t micro_batch)
+{
+	return mark < MARK_OPTIMIZER_BEGIN ? micro_batch * MARK_OPTIMIZER_BEGIN + mark
+					   : plan->micro_batches * MARK_OPTIMIZER_BEGIN + mark - MARK_OPTIMIZER_BEGIN;
 }
 uint64_t stage_plan_image_bytes(const struct stage_plan *plan);                             // of a micro-batch
 void stage_plan_program_spec(const struct stage_plan *plan, struct program_spec *ret_spec); // borrows the plan

@@ -15,17 +15,28 @@ static void count_time(uint64_t *sum, uint64_t begin)
 	*sum += clock_now_ns() - begin;
 }
 
+static void images_are_read(void *user, bool ok)
+{
+	batches_release(user, BATCH_IMAGES);
+}
+
+static void labels_are_read(void *user, bool ok)
+{
+	batches_release(user, BATCH_LABELS);
+}
+
 static enum step_result load_one(struct executor *executor, enum batch_kind kind, uint32_t slot, struct error *error)
 {
 	uint64_t begin = clock_now_ns();
-	struct buffer *data = batches_take(executor->batches, kind);
+	const uint8_t *data = batches_take(executor->batches, kind);
 	count_time(&executor->report.wait_coordinator_ns, begin);
 	if (data == NULL)
 		return STEP_STOPPED;
 	begin = clock_now_ns();
-	bool ok = kind == BATCH_IMAGES ? executor->ops->load_images(executor->program, slot, data->data, error)
-				       : executor->ops->load_labels(executor->program, slot, data->data, error);
-	buffer_unref(data);
+	struct device_completion read = {.call = kind == BATCH_IMAGES ? images_are_read : labels_are_read,
+					 .user = executor->batches};
+	bool ok = kind == BATCH_IMAGES ? executor->ops->load_images(executor->program, slot, data, read, error)
+				       : executor->ops->load_labels(executor->program, slot, data, read, error);
 	count_time(&executor->report.copy_ns, begin);
 	return ok ? STEP_DONE : STEP_FAILED;
 }
@@ -40,23 +51,23 @@ static enum step_result load_input(struct executor *executor, uint32_t slot, str
 	return result;
 }
 
+static bool mark(struct executor *executor, enum mark mark, uint32_t micro_batch, struct error *error)
+{
+	return executor->ops->mark(executor->program, stage_plan_mark(executor->plan, mark, micro_batch), error);
+}
+
 static enum step_result forward(struct executor *executor, uint32_t micro_batch, uint64_t first_sample,
 				struct error *error)
 {
 	const struct stage_plan *plan = executor->plan;
 	uint32_t slot = slot_of(executor, micro_batch);
-	uint64_t begin = clock_now_ns();
-	bool ok = true;
+	bool ok = mark(executor, MARK_FORWARD_BEGIN, micro_batch, error);
 	for (uint32_t layer = plan->first_layer; layer < plan->end_layer && ok; layer++)
 		ok = executor->ops->forward(executor->program, slot, layer,
 					    first_sample + (uint64_t)micro_batch * plan->micro_batch_size, error);
-	if (ok && stage_plan_is_last(plan)) {
-		uint32_t correct = 0;
-		ok = executor->ops->loss(executor->program, slot, &executor->losses[micro_batch], &correct, error);
-		executor->report.correct += correct;
-	}
-	ok = ok && executor->ops->synchronize(executor->program, error);
-	count_time(&executor->report.forward_ns, begin);
+	if (ok && stage_plan_is_last(plan))
+		ok = executor->ops->loss(executor->program, slot, micro_batch, error);
+	ok = ok && mark(executor, MARK_FORWARD_END, micro_batch, error);
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
@@ -64,19 +75,28 @@ static enum step_result backward(struct executor *executor, uint32_t micro_batch
 {
 	const struct stage_plan *plan = executor->plan;
 	uint32_t slot = slot_of(executor, micro_batch);
-	uint64_t begin = clock_now_ns();
-	bool ok = !stage_plan_is_last(plan) || executor->ops->loss_backward(executor->program, slot, error);
+	bool ok = mark(executor, MARK_BACKWARD_BEGIN, micro_batch, error) &&
+		  (!stage_plan_is_last(plan) ||
+		   executor->ops->loss_backward(executor->program, slot, executor->loss_scale, error));
 	for (uint32_t layer = plan->end_layer; layer-- > plan->first_layer && ok;)
 		ok = executor->ops->backward_weight(executor->program, slot, layer, error) &&
 		     executor->ops->backward_input(executor->program, slot, layer, error);
-	ok = ok && executor->ops->synchronize(executor->program, error);
-	count_time(&executor->report.backward_ns, begin);
+	ok = ok && mark(executor, MARK_BACKWARD_END, micro_batch, error);
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
 static enum step_result lost(enum neighbour side)
 {
 	return side == NEIGHBOUR_PREVIOUS ? STEP_LOST_PREVIOUS : STEP_LOST_NEXT;
+}
+
+static void tensor_is_out(void *user, bool ok)
+{
+	struct transfer *transfer = user;
+	if (ok)
+		link_send(transfer->link, transfer->step, transfer->micro_batch, transfer->buffer);
+	else // the device's next operation says why
+		buffer_unref(transfer->buffer);
 }
 
 static enum step_result send(struct executor *executor, enum neighbour side, uint64_t step, uint32_t micro_batch,
@@ -90,23 +110,31 @@ static enum step_result send(struct executor *executor, enum neighbour side, uin
 	if (buffer == NULL)
 		return atomic_load(&executor->stopped) ? STEP_STOPPED : lost(side);
 	begin = clock_now_ns();
+	// Transfers end in order and each holds one of the pool's buffers, so the ring's next place is free.
+	uint64_t number = executor->transfers_begun[side]++;
+	struct transfer *transfer = &executor->transfers[side][number % executor->plan->boundary[side].send_depth];
+	*transfer = (struct transfer){executor->links[side], step, micro_batch, buffer};
+	struct device_completion out = {.call = tensor_is_out, .user = transfer};
 	bool ok = side == NEIGHBOUR_NEXT
-			  ? executor->ops->read_output(executor->program, slot_of(executor, micro_batch),
-						       (float *)buffer->data, error)
-			  : executor->ops->read_input_gradient(executor->program, (float *)buffer->data, error);
-	if (ok)
-		link_send(executor->links[side], step, micro_batch, buffer);
-	else
+			  ? executor->ops->read_output(executor->program, slot_of(executor, micro_batch), buffer->data,
+						       out, error)
+			  : executor->ops->read_input_gradient(executor->program, buffer->data, out, error);
+	if (!ok)
 		buffer_unref(buffer);
 	count_time(&executor->report.copy_ns, begin);
 	executor->report.sent_bytes += executor->plan->boundary[side].shape.bytes;
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
+static void tensor_is_in(void *user, bool ok)
+{
+	link_release(user);
+}
+
 static enum step_result receive(struct executor *executor, enum neighbour side, uint32_t micro_batch,
 				struct error *error)
 {
-	const float *values = NULL;
+	const void *values = NULL;
 	uint64_t begin = clock_now_ns();
 	enum mailbox_status status = link_receive(executor->links[side], &values);
 	count_time(&executor->report.wait_ns[side], begin);
@@ -115,55 +143,60 @@ static enum step_result receive(struct executor *executor, enum neighbour side, 
 	if (status == MAILBOX_LOST)
 		return lost(side);
 	begin = clock_now_ns();
+	struct device_completion in = {.call = tensor_is_in, .user = executor->links[side]};
 	bool ok = side == NEIGHBOUR_PREVIOUS
-			  ? executor->ops->write_input(executor->program, slot_of(executor, micro_batch), values, error)
-			  : executor->ops->write_output_gradient(executor->program, values, error);
-	link_release(executor->links[side]);
+			  ? executor->ops->write_input(executor->program, slot_of(executor, micro_batch), values, in,
+						       error)
+			  : executor->ops->write_output_gradient(executor->program, values, in, error);
 	count_time(&executor->report.copy_ns, begin);
 	executor->report.received_bytes += executor->plan->boundary[side].shape.bytes;
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
-// The clipping norm is over all stages, so the coordinator computes it from every stage's sums.
-static enum step_result reduce_gradients(struct executor *executor, uint64_t step, float *ret_scale,
+// The clipping norm, and whether a gradient overflowed, is over all stages, so the coordinator judges from every stage's sums.
+static enum step_result reduce_gradients(struct executor *executor, uint64_t step, struct gradient_answer *ret_answer,
 					 struct error *error)
 {
 	const struct stage_plan *plan = executor->plan;
-	*ret_scale = 1.0f;
-	if (!plan->gradient_clipping)
+	if (!plan->gradient_clipping && !plan->loss_scaling)
 		return STEP_DONE;
 	uint64_t begin = clock_now_ns();
 	bool ok = executor->ops->gradient_squares(executor->program, executor->squares, error);
-	count_time(&executor->report.optimizer_ns, begin);
+	count_time(&executor->report.reduce_ns, begin);
 	if (!ok)
 		return STEP_FAILED;
 	uint32_t first = model_first_parameter(&plan->model, plan->first_layer);
-	executor_expect_scale(executor);
+	executor_expect_answer(executor);
 	executor->options.events->gradient_norms(executor->options.user, step, first, executor->squares,
 						 model_first_parameter(&plan->model, plan->end_layer) - first);
 	begin = clock_now_ns();
-	bool set = executor_wait_for_scale(executor, ret_scale);
+	bool set = executor_wait_for_answer(executor, ret_answer);
 	count_time(&executor->report.wait_coordinator_ns, begin);
 	return set ? STEP_DONE : STEP_STOPPED;
 }
 
-static enum step_result optimizer_step(struct executor *executor, const struct step_order *order, float scale,
-				       struct error *error)
+static enum step_result optimizer_step(struct executor *executor, const struct step_order *order,
+				       const struct gradient_answer *answer, struct error *error)
 {
-	struct optimizer_step step = {.step = order->step,
-				      .learning_rate = order->learning_rate,
+	bool scaling = executor->plan->loss_scaling;
+	struct optimizer_step step = {.step = executor->applied_steps,
+				      .learning_rate = scaling ? answer->learning_rate : order->learning_rate,
 				      .beta1 = order->beta1,
 				      .beta2 = order->beta2,
-				      .gradient_scale = scale};
-	uint64_t begin = clock_now_ns();
-	bool ok = executor->ops->optimizer_step(executor->program, &step, error) &&
-		  executor->ops->synchronize(executor->program, error);
-	count_time(&executor->report.optimizer_ns, begin);
+				      .gradient_scale = answer->scale};
+	if (scaling)
+		executor->loss_scale = answer->next_loss_scale;
+	bool ok = mark(executor, MARK_OPTIMIZER_BEGIN, 0, error);
+	if (!answer->skip) {
+		ok = ok && executor->ops->optimizer_step(executor->program, &step, error);
+		executor->applied_steps++;
+	}
+	ok = ok && mark(executor, MARK_OPTIMIZER_END, 0, error);
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
 static enum step_result run(struct executor *executor, const struct instruction *instruction,
-			    const struct step_order *order, float *scale, struct error *error)
+			    const struct step_order *order, struct gradient_answer *answer, struct error *error)
 {
 	uint32_t micro_batch = instruction->micro_batch;
 	switch (instruction->kind) {
@@ -182,9 +215,9 @@ static enum step_result run(struct executor *executor, const struct instruction 
 	case INSTRUCTION_RECV_GRADIENT:
 		return receive(executor, NEIGHBOUR_NEXT, micro_batch, error);
 	case INSTRUCTION_REDUCE_GRADIENTS:
-		return reduce_gradients(executor, order->step, scale, error);
+		return reduce_gradients(executor, order->step, answer, error);
 	case INSTRUCTION_OPTIMIZER_STEP:
-		return optimizer_step(executor, order, *scale, error);
+		return optimizer_step(executor, order, answer, error);
 	case INSTRUCTION_BACKWARD_INPUT:
 	case INSTRUCTION_BACKWARD_WEIGHT:
 		break; // stage_plan_read refused them
@@ -210,34 +243,65 @@ static void count_metrics(struct executor *executor)
 	metric_add(metrics->wait_coordinator, report->wait_coordinator_ns);
 }
 
+// What the device took for each kind of work, by its own clock.
+static bool sum_times(struct executor *executor, struct error *error)
+{
+	const struct stage_plan *plan = executor->plan;
+	struct step_report *report = &executor->report;
+	uint64_t *const sums[] = {&report->forward_ns, &report->backward_ns, &report->optimizer_ns};
+	for (uint32_t kind = 0; kind < 3; kind++)
+		for (uint32_t b = 0; b < (kind < 2 ? plan->micro_batches : 1); b++) {
+			uint64_t ns = 0;
+			if (!executor->ops->elapsed(executor->program, stage_plan_mark(plan, 2 * kind, b),
+						    stage_plan_mark(plan, 2 * kind + 1, b), &ns, error))
+				return false;
+			*sums[kind] += ns;
+		}
+	report->optimizer_ns += report->reduce_ns;
+	return true;
+}
+
+static bool sum_losses(struct executor *executor, struct error *error)
+{
+	uint32_t count = executor->plan->micro_batches;
+	if (!stage_plan_is_last(executor->plan))
+		return true;
+	if (!executor->ops->read_losses(executor->program, count, executor->losses, executor->correct, error))
+		return false;
+	double sum = 0.0; // in order, so that the bits do not depend on the schedule
+	for (uint32_t b = 0; b < count; b++) {
+		sum += executor->losses[b];
+		executor->report.correct += executor->correct[b];
+	}
+	executor->report.loss = sum / count;
+	executor->report.has_loss = true;
+	return true;
+}
+
 enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error)
 {
 	const struct stage_schedule *schedule = &executor->plan->schedule;
 	uint64_t waited = executor->report.wait_coordinator_ns; // for the order
 	uint64_t begin = clock_now_ns();
 	executor->report = (struct step_report){.step = order->step, .wait_coordinator_ns = waited};
-	float scale = 1.0f;
+	struct gradient_answer answer = {.scale = 1.0f};
 	if (!executor->ops->zero_gradients(executor->program, error))
 		return STEP_FAILED;
 	for (uint32_t i = 0; i < schedule->count; i++) {
 		const struct instruction *instruction = &schedule->instructions[i];
 		if (atomic_load(&executor->stopped))
 			return STEP_STOPPED;
-		enum step_result result = run(executor, instruction, order, &scale, error);
+		enum step_result result = run(executor, instruction, order, &answer, error);
 		if (result == STEP_FAILED)
 			error_wrap(error, "%s of micro-batch %u", instruction_name(instruction->kind),
 				   instruction->micro_batch);
 		if (result != STEP_DONE)
 			return result;
 	}
+	if (!executor->ops->synchronize(executor->program, error) || !sum_times(executor, error) ||
+	    !sum_losses(executor, error))
+		return STEP_FAILED;
 	count_time(&executor->report.step_ns, begin);
-	if (executor->losses != NULL) {
-		double sum = 0.0; // in order, so that the bits do not depend on the schedule
-		for (uint32_t b = 0; b < executor->plan->micro_batches; b++)
-			sum += executor->losses[b];
-		executor->report.loss = sum / executor->plan->micro_batches;
-		executor->report.has_loss = true;
-	}
 	count_metrics(executor);
 	return STEP_DONE;
 }

@@ -10,9 +10,9 @@
 #include <uv.h>
 
 #include "common/base/clock.h"
-#include "common/base/strings.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
+#include "stage_server/service/device_metrics.h"
 #include "stage_server/service/http.h"
 #include "stage_server/service/unary.h"
 #include "stage_server/session/session.h"
@@ -21,10 +21,6 @@ enum { TICK_MS = 1000, NETWORK_THREADS = 2, DRAIN_TICK_MS = 20, DRAIN_TIMEOUT_MS
 
 static const struct metric_family build_info = {"penstock_build_info", "What this daemon is; always 1.", METRIC_GAUGE,
 						1.0};
-static const struct metric_family memory_used = {"penstock_memory_used_bytes", "Device memory reserved by sessions.",
-						 METRIC_GAUGE, 1.0};
-static const struct metric_family memory_limit = {
-	"penstock_memory_limit_bytes", "Device memory that sessions may reserve together.", METRIC_GAUGE, 1.0};
 static const struct metric_family start_time = {"penstock_start_time_seconds", "When the daemon began, in Unix time.",
 						METRIC_GAUGE, 1.0};
 
@@ -32,11 +28,9 @@ struct daemon {
 	const struct daemon_options *options;
 	uv_loop_t loop;
 	struct event_queue *queue;
-	const struct device_ops *ops;
-	struct device *device;
-	struct ledger *ledger;
+	struct devices *devices;
 	struct metrics *metrics;
-	struct metric *memory_used;
+	struct device_metrics *device_metrics;
 	struct session_host *sessions;
 	struct unary *unary;
 	struct rpc_server *server;
@@ -52,7 +46,7 @@ struct daemon {
 static void refresh_metrics(void *user)
 {
 	struct daemon *daemon = user;
-	metric_set(daemon->memory_used, ledger_used_bytes(daemon->ledger));
+	device_metrics_refresh(daemon->device_metrics);
 }
 
 static bool is_ready(void *user)
@@ -61,16 +55,14 @@ static bool is_ready(void *user)
 	return !daemon->draining;
 }
 
-static void begin_metrics(struct daemon *daemon)
+static bool begin_metrics(struct daemon *daemon, struct error *error)
 {
 	char labels[160];
-	snprintf(labels, sizeof(labels), "version=\"%s\",protocol_version=\"%d\",device=\"%s\"", PENSTOCK_VERSION,
-		 PROTOCOL_VERSION, daemon->ops->name);
+	snprintf(labels, sizeof(labels), "version=\"%s\",protocol_version=\"%d\"", PENSTOCK_VERSION, PROTOCOL_VERSION);
 	metric_set(metrics_series(daemon->metrics, &build_info, labels), 1);
-	snprintf(labels, sizeof(labels), "device=\"%s\"", daemon->ops->name);
-	metric_set(metrics_series(daemon->metrics, &memory_limit, labels), ledger_limit_bytes(daemon->ledger));
 	metric_set(metrics_series(daemon->metrics, &start_time, ""), (uint64_t)time(NULL));
-	daemon->memory_used = metrics_series(daemon->metrics, &memory_used, labels);
+	daemon->device_metrics = device_metrics_create(daemon->devices, daemon->metrics);
+	return daemon->device_metrics != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
 
 // ---- The end
@@ -113,23 +105,15 @@ static void on_tick(uv_timer_t *timer)
 
 // ---- The beginning
 
-static bool open_device(struct daemon *daemon, struct error *error)
+static bool open_devices(struct daemon *daemon, struct error *error)
 {
-	struct device_options options = {.name = daemon->options->device,
-					 .threads = daemon->options->threads,
-					 .tuning_file = daemon->options->tuning_file};
-	struct device_info info;
-	char limit[32];
-	if (!device_find(options.name, &daemon->ops, error) || !daemon->ops->create(&options, &daemon->device, error))
-		return error_wrap(error, "--device");
-	daemon->ops->describe(daemon->device, &info);
-	uint64_t limit_bytes = daemon->options->memory_limit_bytes;
-	if (limit_bytes == 0 || limit_bytes > info.physical_bytes)
-		limit_bytes = info.physical_bytes;
-	daemon->ledger = ledger_create(limit_bytes);
-	log_info("device %s: %s, %u threads, memory limit %s", info.name, info.description, info.threads,
-		 strings_format_bytes(limit_bytes, limit, sizeof(limit)));
-	return daemon->ledger != NULL || error_set(error, ERROR_FAILED, "out of memory");
+	const struct daemon_options *options = daemon->options;
+	struct devices_options devices = {.count = options->device_count,
+					  .threads = options->threads,
+					  .memory_limit_bytes = options->memory_limit_bytes,
+					  .tuning_file = options->tuning_file};
+	memcpy(devices.names, options->devices, sizeof(devices.names));
+	return devices_open(&devices, &daemon->devices, error);
 }
 
 static bool open_loop(struct daemon *daemon, struct error *error)
@@ -150,17 +134,13 @@ static bool open_loop(struct daemon *daemon, struct error *error)
 static bool open_services(struct daemon *daemon, struct error *error)
 {
 	struct session_host_options sessions = {.queue = daemon->queue,
-						.ops = daemon->ops,
-						.device = daemon->device,
-						.ledger = daemon->ledger,
+						.devices = daemon->devices,
 						.metrics = daemon->metrics,
 						.maximum_sessions = daemon->options->maximum_sessions};
 	daemon->sessions = session_host_create(&sessions);
 	struct unary_options unary = {.queue = daemon->queue,
 				      .sessions = daemon->sessions,
-				      .ops = daemon->ops,
-				      .device = daemon->device,
-				      .ledger = daemon->ledger,
+				      .devices = daemon->devices,
 				      .maximum_sessions = daemon->options->maximum_sessions,
 				      .started_ns = clock_now_ns()};
 	daemon->unary = unary_create(&unary);
@@ -257,10 +237,9 @@ static void close_all(struct daemon *daemon)
 	event_queue_destroy(daemon->queue);
 	unary_destroy(daemon->unary);
 	session_host_destroy(daemon->sessions);
+	device_metrics_destroy(daemon->device_metrics);
 	metrics_destroy(daemon->metrics);
-	ledger_destroy(daemon->ledger);
-	if (daemon->ops != NULL)
-		daemon->ops->destroy(daemon->device);
+	devices_close(daemon->devices);
 }
 
 // gRPC's listener gives up when a connection finds no descriptor left, so as many as the system allows are allowed here.
@@ -281,10 +260,9 @@ bool daemon_run(const struct daemon_options *options, struct error *error)
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
-		  open_device(&daemon, error) && open_loop(&daemon, error) && open_services(&daemon, error) &&
-		  listen_for_calls(&daemon, error);
+		  open_devices(&daemon, error) && begin_metrics(&daemon, error) && open_loop(&daemon, error) &&
+		  open_services(&daemon, error) && listen_for_calls(&daemon, error);
 	if (ok) {
-		begin_metrics(&daemon);
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
 		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);
 		uv_timer_start(&daemon.tick, on_tick, TICK_MS, TICK_MS);

@@ -17,9 +17,12 @@ static const char help[] =
 	"  --listen ADDRESS          where coordinators and neighbours come to: HOST:PORT, [IPv6]:PORT or unix:/PATH;\n"
 	"                            port 0 takes a free one; may be given several times (default 127.0.0.1:7070)\n"
 	"  --metrics-listen ADDRESS  serves /metrics, /livez and /readyz over HTTP on HOST:PORT (default: nowhere)\n"
-	"  --device NAME             cpu (default)\n"
-	"  --threads N               threads that each stage computes with (default: as many as there are cores)\n"
-	"  --memory-limit SIZE       memory that all stages together may use, such as 16GiB (default: what the device "
+	"  --device NAME             cpu (default), or cuda:N, the GPU with that number; once for each slot that the "
+	"daemon\n"
+	"                            offers, and one device may be named several times\n"
+	"  --threads N               cpu: threads that each stage computes with (default: as many as there are cores)\n"
+	"  --memory-limit SIZE       memory that all stages of a device together may use, such as 16GiB (default: what "
+	"it "
 	"has)\n"
 	"  --max-sessions N          stages that may be held at once (default 16)\n"
 	"  --tuning-file PATH        where choices of kernels timed once per shape are kept\n"
@@ -82,7 +85,9 @@ static bool take(int code, struct daemon_options *options, struct error *error)
 		options->metrics_listen = optarg;
 		return true;
 	case OPTION_DEVICE:
-		options->device = optarg;
+		if (options->device_count == DEVICES_MAXIMUM)
+			return error_set(error, ERROR_USAGE, "--device: at most %d", DEVICES_MAXIMUM);
+		options->devices[options->device_count++] = optarg;
 		return true;
 	case OPTION_THREADS:
 		return parse_count("threads", 1024, &options->threads, error);
@@ -108,8 +113,7 @@ static bool take(int code, struct daemon_options *options, struct error *error)
 
 enum options_result options_parse(int argc, char **argv, struct daemon_options *ret_options, struct error *error)
 {
-	struct daemon_options options = {
-		.device = "cpu", .maximum_sessions = DEFAULT_MAXIMUM_SESSIONS, .log_level = LOG_LEVEL_INFO};
+	struct daemon_options options = {.maximum_sessions = DEFAULT_MAXIMUM_SESSIONS, .log_level = LOG_LEVEL_INFO};
 	int code;
 	opterr = 0;
 	optind = 1;
@@ -138,6 +142,8 @@ enum options_result options_parse(int argc, char **argv, struct daemon_options *
 	}
 	if (options.listen_count == 0)
 		options.listen[options.listen_count++] = "127.0.0.1:7070";
+	if (options.device_count == 0)
+		options.devices[options.device_count++] = "cpu";
 	*ret_options = options;
 	return OPTIONS_RUN;
 }

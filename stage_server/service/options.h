@@ -6,16 +6,18 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "stage_server/session/devices.h"
 
 enum { OPTIONS_MAXIMUM_ADDRESSES = 8 };
 
 struct daemon_options {
 	const char *listen[OPTIONS_MAXIMUM_ADDRESSES]; // as given
 	uint32_t listen_count;
-	const char *metrics_listen; // NULL: no scrape
-	const char *device;
+	const char *metrics_listen;           // NULL: no scrape
+	const char *devices[DEVICES_MAXIMUM]; // slots, in order
+	uint32_t device_count;
 	uint32_t threads;            // 0: as many as there are cores
-	uint64_t memory_limit_bytes; // 0: what the device has
+	uint64_t memory_limit_bytes; // of each device; 0: what it has
 	uint32_t maximum_sessions;
 	const char *ready_file;  // NULL: none
 	const char *tuning_file; // NULL: the user's cache folder

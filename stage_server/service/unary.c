@@ -58,26 +58,36 @@ static void add_stage(const struct session_summary *summary, void *user)
 	listing->pointers[listing->count++] = stage;
 }
 
+static void describe_device(const struct device_slot *slot, Penstock__V1__Device *ret_device)
+{
+	struct device_info info;
+	slot->ops->describe(slot->device, &info);
+	penstock__v1__device__init(ret_device);
+	ret_device->name = (char *)slot->name;
+	ret_device->threads = info.threads;
+	ret_device->memory_limit_bytes = ledger_limit_bytes(slot->ledger);
+	ret_device->memory_used_bytes = ledger_used_bytes(slot->ledger);
+}
+
 static void answer_describe(struct call *call)
 {
 	const struct unary_options *options = &call->unary->options;
 	Penstock__V1__DescribeResponse response = PENSTOCK__V1__DESCRIBE_RESPONSE__INIT;
-	Penstock__V1__Device device = PENSTOCK__V1__DEVICE__INIT, *devices[] = {&device};
-	struct device_info info;
+	Penstock__V1__Device devices[DEVICES_MAXIMUM], *pointers[DEVICES_MAXIMUM];
 	struct listing listing = {.capacity = options->maximum_sessions};
-	options->ops->describe(options->device, &info);
-	device.name = (char *)options->ops->name;
-	device.threads = info.threads;
-	device.memory_limit_bytes = ledger_limit_bytes(options->ledger);
-	device.memory_used_bytes = ledger_used_bytes(options->ledger);
+	uint32_t device_count = devices_count(options->devices);
+	for (uint32_t i = 0; i < device_count; i++) {
+		describe_device(devices_slot(options->devices, i), &devices[i]);
+		pointers[i] = &devices[i];
+	}
 	listing.stages = calloc(listing.capacity, sizeof(*listing.stages));
 	listing.pointers = calloc(listing.capacity, sizeof(*listing.pointers));
 	if (listing.stages != NULL && listing.pointers != NULL)
 		session_host_list(options->sessions, add_stage, &listing);
 	response.version = PENSTOCK_VERSION;
 	response.protocol_version = PROTOCOL_VERSION;
-	response.n_devices = 1;
-	response.devices = devices;
+	response.n_devices = device_count;
+	response.devices = pointers;
 	response.n_running = listing.count;
 	response.running = listing.pointers;
 	response.maximum_sessions = options->maximum_sessions;

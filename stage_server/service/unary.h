@@ -8,9 +8,7 @@
 struct unary_options {
 	struct event_queue *queue;
 	struct session_host *sessions;
-	const struct device_ops *ops;
-	struct device *device;
-	struct ledger *ledger;
+	const struct devices *devices;
 	uint32_t maximum_sessions;
 	uint64_t started_ns;
 };

@@ -53,14 +53,20 @@ static void on_link_over(struct link *link, void *user)
 
 const struct link_events session_link_events = {.ready = on_link_ready, .lost = on_link_lost, .over = on_link_over};
 
-static bool on_reserve(void *user, const struct memory_use *use, uint64_t exchange_bytes, struct error *error)
+static bool on_reserve(void *user, const struct memory_use *use, const struct exchange_use *exchange,
+		       struct error *error)
 {
 	struct session *session = user;
-	uint64_t bytes = memory_use_total(use) + exchange_bytes;
-	if (!ledger_reserve(session->host->options.ledger, bytes, error))
+	const struct device_slot *slot = session->slot;
+	uint64_t bytes = memory_use_total(use);
+	if (slot->shares_host_memory)
+		bytes += exchange->host_bytes;
+	if (slot->shares_host_memory || slot->exchange_memory.is_device)
+		bytes += exchange->handover_bytes;
+	if (!ledger_reserve(slot->ledger, bytes, error))
 		return false;
 	session->memory = *use;
-	atomic_store(&session->exchange_bytes, exchange_bytes);
+	atomic_store(&session->exchange_bytes, exchange->host_bytes + exchange->handover_bytes);
 	atomic_store(&session->reserved_bytes, bytes);
 	return true;
 }

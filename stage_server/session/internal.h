@@ -31,6 +31,7 @@ struct session {
 	uint8_t token[PROTOCOL_TOKEN_BYTES];
 	bool has_token;
 	char next_address[256];
+	const struct device_slot *slot; // from Open on
 
 	struct executor *executor; // loop's thread; links' events read it, which begin after `opened`
 	bool opened, stream_over, executor_over;

@@ -33,7 +33,8 @@ static void free_if_over(struct session *session)
 	struct session_host *host = session->host;
 	host_remove(host, session);
 	executor_destroy(session->executor);
-	ledger_release(host->options.ledger, atomic_load(&session->reserved_bytes));
+	if (session->slot != NULL)
+		ledger_release(session->slot->ledger, atomic_load(&session->reserved_bytes));
 	if (session->has_plan)
 		stage_plan_fini(&session->plan);
 	rpc_stream_unref(session->stream);
@@ -108,11 +109,14 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 	if (open->chunk_bytes < PROTOCOL_MINIMUM_CHUNK_BYTES || open->chunk_bytes > PROTOCOL_MAXIMUM_CHUNK_BYTES)
 		return error_set(error, ERROR_USAGE, "chunk_bytes is %u, must be from %d to %d", open->chunk_bytes,
 				 PROTOCOL_MINIMUM_CHUNK_BYTES, PROTOCOL_MAXIMUM_CHUNK_BYTES);
-	const char *device = open->plan->device;
-	const char *ours = session->host->options.ops->name;
-	if (device[0] != '\0' && strcmp(device, ours) != 0)
-		return error_set(error, ERROR_USAGE, "there is no device \"%.64s\" here; this daemon has %s", device,
-				 ours);
+	const struct devices *devices = session->host->options.devices;
+	if (open->plan->device_index >= devices_count(devices))
+		return error_set(error, ERROR_USAGE,
+				 "the plan wants device slot %u, this daemon has %u, numbered from 0: lower the host's "
+				 "slots= in "
+				 "the hostfile, or start penstockd with more --device options",
+				 open->plan->device_index, devices_count(devices));
+	session->slot = devices_slot(devices, open->plan->device_index);
 	memcpy(session->token, open->link_token.data, token_bytes);
 	session->has_token = token_bytes > 0;
 	return true;
@@ -127,8 +131,10 @@ static void handle_open(struct session *session, const Penstock__V1__Open *open)
 	}
 	struct executor_options options = {
 		.plan = &session->plan,
-		.ops = session->host->options.ops,
-		.device = session->host->options.device,
+		.ops = session->slot->ops,
+		.device = session->slot->device,
+		.memory = &session->slot->memory,
+		.exchange_memory = &session->slot->exchange_memory,
 		.connections = open->connections,
 		.chunk_bytes = open->chunk_bytes,
 		.metrics = session->host->options.metrics,
@@ -156,6 +162,24 @@ static void become_ready(struct session *session)
 	reply_ready(session);
 }
 
+// The next stage is another session of this daemon.
+static bool join_next(struct session *session, struct link *link, const uint8_t *token, struct error *error)
+{
+	struct session *next = host_find_token(session->host, token);
+	if (next == NULL)
+		return error_set(
+			error, ERROR_PROTOCOL,
+			"the plan says that the next stage is held by this daemon, which holds no stage of that token");
+	if (next->slot->ops != session->slot->ops)
+		return error_set(error, ERROR_USAGE,
+				 "stages %u and %u are on devices of two kinds, %s and %s, of one daemon, which cannot "
+				 "hand tensors over: "
+				 "start a daemon for each kind",
+				 session->plan.pipeline_stage, next->plan.pipeline_stage, session->slot->name,
+				 next->slot->name);
+	return link_join(link, link_of(next, NEIGHBOUR_PREVIOUS), error);
+}
+
 static void handle_connect(struct session *session, const Penstock__V1__Connect *connect)
 {
 	struct error error;
@@ -164,6 +188,13 @@ static void handle_connect(struct session *session, const Penstock__V1__Connect 
 		bool ok = connect->next_link_token.len == PROTOCOL_TOKEN_BYTES ||
 			  error_set(&error, ERROR_PROTOCOL, "the next stage's link token has %zu bytes, expected %d",
 				    connect->next_link_token.len, PROTOCOL_TOKEN_BYTES);
+		if (ok && session->plan.boundary[NEIGHBOUR_NEXT].local) {
+			if (join_next(session, next, connect->next_link_token.data, &error))
+				session->state = SESSION_LINKING;
+			else
+				end_with(session, &error);
+			return;
+		}
 		ok = ok && (strlen(connect->next_address) < sizeof(session->next_address) ||
 			    error_set(&error, ERROR_USAGE, "the next stage's address is too long"));
 		ok = ok && link_dial(next, connect->next_address, connect->next_link_token.data, &error);
@@ -189,8 +220,13 @@ static bool give_order(struct session *session, const Penstock__V1__SessionReque
 							      .first_sample = request->run_step->first_sample},
 					 error);
 	case PENSTOCK__V1__SESSION_REQUEST__BODY_GRADIENT_SCALE:
-		return executor_set_gradient_scale(session->executor, request->gradient_scale->step,
-						   request->gradient_scale->scale, error);
+		return executor_set_gradient_scale(
+			session->executor, request->gradient_scale->step,
+			&(struct gradient_answer){.scale = request->gradient_scale->scale,
+						  .skip = request->gradient_scale->skip,
+						  .next_loss_scale = request->gradient_scale->next_loss_scale,
+						  .learning_rate = request->gradient_scale->learning_rate},
+			error);
 	case PENSTOCK__V1__SESSION_REQUEST__BODY_SAVE:
 		return executor_save(session->executor, error);
 	default:

@@ -6,16 +6,13 @@
 
 #include "common/metrics/metrics.h"
 #include "common/rpc/rpc.h"
-#include "stage_server/device/device.h"
+#include "stage_server/session/devices.h"
 #include "stage_server/session/event_queue.h"
-#include "stage_server/session/ledger.h"
 
 // What all sessions of a daemon share; borrowed.
 struct session_host_options {
 	struct event_queue *queue;
-	const struct device_ops *ops;
-	struct device *device;
-	struct ledger *ledger;
+	const struct devices *devices;
 	struct metrics *metrics;
 	uint32_t maximum_sessions;
 };

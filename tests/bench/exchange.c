@@ -252,7 +252,7 @@ static int measure(const uint16_t port[2])
 			die(error.message);
 		streams[i] = rpc_client_stream(clients[i], PROTOCOL_METHOD_EXCHANGE, 0, &events, NULL);
 	}
-	struct buffer_pool *pool = buffer_pool_create(TENSOR_BYTES, DESTINATIONS);
+	struct buffer_pool *pool = buffer_pool_create(TENSOR_BYTES, DESTINATIONS, NULL);
 	struct buffer *raw = buffer_create(TENSOR_BYTES);
 	memset(raw->data, 1, raw->size);
 	double ours[MAXIMUM_ROUNDS], theirs[MAXIMUM_ROUNDS], ratios[MAXIMUM_ROUNDS];

@@ -4,6 +4,7 @@
 // one thread starts no team, so any number of daemons with one thread each never spin; see docs/internals/device.md for more.
 #include "stage_server/device/cpu/cpu.h"
 
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,9 +52,26 @@ static void cpu_describe(const struct device *device, struct device_info *ret_in
 	*ret_info = (struct device_info){
 		.name = "cpu",
 		.threads = device->threads,
+		.shares_host_memory = true,
 		.physical_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
 	};
 	snprintf(ret_info->description, sizeof(ret_info->description), "%s, %s", version, instructions);
+}
+
+// The system's own tools say it better.
+static void cpu_sample(const struct device *device, struct device_sample *ret_sample)
+{
+	*ret_sample = (struct device_sample){NAN, NAN, NAN, NAN, NAN};
+}
+
+static void *cpu_host_allocate(struct device *device, size_t bytes)
+{
+	return aligned_alloc(64, (bytes + 63) / 64 * 64);
+}
+
+static void cpu_host_free(struct device *device, void *memory)
+{
+	free(memory);
 }
 
 const struct device_ops cpu_device_ops = {
@@ -61,6 +79,11 @@ const struct device_ops cpu_device_ops = {
 	.create = cpu_create,
 	.destroy = cpu_destroy,
 	.describe = cpu_describe,
+	.sample = cpu_sample,
+	.host_allocate = cpu_host_allocate,
+	.host_free = cpu_host_free,
+	.exchange_allocate = cpu_host_allocate,
+	.exchange_free = cpu_host_free,
 	.program_plan_memory = cpu_program_plan_memory,
 	.program_create = cpu_program_create,
 	.program_destroy = cpu_program_destroy,
@@ -76,6 +99,7 @@ const struct device_ops cpu_device_ops = {
 	.read_input_gradient = cpu_read_input_gradient,
 	.forward = cpu_forward,
 	.loss = cpu_loss,
+	.read_losses = cpu_read_losses,
 	.loss_backward = cpu_loss_backward,
 	.backward_weight = cpu_backward_weight,
 	.backward_input = cpu_backward_input,
@@ -83,4 +107,6 @@ const struct device_ops cpu_device_ops = {
 	.gradient_squares = cpu_gradient_squares,
 	.optimizer_step = cpu_optimizer_step,
 	.synchronize = cpu_synchronize,
+	.mark = cpu_mark,
+	.elapsed = cpu_elapsed,
 };

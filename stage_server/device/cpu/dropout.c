@@ -135,6 +135,7 @@ static bool dropout_backward_input(struct program *program, struct layer_state *
 }
 
 const struct layer_class dropout_class = {
+	.in_place = true,
 	.prepare = dropout_prepare,
 	.place = dropout_place,
 	.forward = dropout_forward,

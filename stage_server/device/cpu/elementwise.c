@@ -26,6 +26,7 @@ static bool relu_backward_input(struct program *program, struct layer_state *sta
 }
 
 const struct layer_class relu_class = {
+	.in_place = true,
 	.place = relu_place,
 	.forward = relu_forward,
 	.backward_input = relu_backward_input,

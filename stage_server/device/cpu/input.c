@@ -71,14 +71,14 @@ static void resize_planes(void *context, uint64_t begin, uint64_t end)
 	}
 }
 
-bool cpu_load_images(struct program *program, uint32_t slot, const uint8_t *images, struct error *error)
+bool cpu_load_images(struct program *program, uint32_t slot, const uint8_t *images, struct device_completion completion,
+		     struct error *error)
 {
-	struct layer_state *first = &program->layers[0];
 	if (program->first_layer != 0 || slot >= program->slots)
 		return error_set(error, ERROR_FAILED, "load_images: slot %u of %u, first layer %u", slot,
 				 program->slots, program->first_layer);
 	omp_set_num_threads((int)program->device->threads);
-	void *input = program_pointer(program, &first->input.block, slot);
+	void *input = program_pointer(program, &program->input, slot);
 	struct resize resize = {
 		.images = images,
 		.values =
@@ -92,5 +92,6 @@ bool cpu_load_images(struct program *program, uint32_t slot, const uint8_t *imag
 	vector_for(program->device->threads, 3ull * program->n, 1, resize_planes, &resize);
 	if (program->input_import != NULL && !program_convert(program, program->input_import, resize.values, input, 0))
 		return error_set(error, ERROR_FAILED, "load_images failed in oneDNN");
+	device_complete(completion, true);
 	return true;
 }

@@ -20,7 +20,7 @@ bool loss_place(struct program *program, struct error *error)
 		if (bytes > program->plain_temporary_bytes)
 			program->plain_temporary_bytes = bytes;
 	}
-	return program_reserve(program, REGION_STASH, program->n, &program->labels, error) &&
+	return program_reserve(program, REGION_KEPT, program->n, &program->labels, error) &&
 	       program_reserve(program, REGION_WORKSPACE, program->n * 2 * sizeof(double), &program->losses, error);
 }
 
@@ -33,7 +33,8 @@ static bool enter(struct program *program, const char *operation, uint32_t slot,
 			 program->has_labels ? "" : " of a stage that does not end the model");
 }
 
-bool cpu_load_labels(struct program *program, uint32_t slot, const uint8_t *labels, struct error *error)
+bool cpu_load_labels(struct program *program, uint32_t slot, const uint8_t *labels, struct device_completion completion,
+		     struct error *error)
 {
 	if (!enter(program, "load_labels", slot, error))
 		return false;
@@ -42,6 +43,7 @@ bool cpu_load_labels(struct program *program, uint32_t slot, const uint8_t *labe
 			return error_set(error, ERROR_USAGE, "label %u of sample %u: the model has %llu classes",
 					 labels[i], i, (unsigned long long)class_count(program));
 	memcpy(program_pointer(program, &program->labels, slot), labels, program->n);
+	device_complete(completion, true);
 	return true;
 }
 
@@ -51,7 +53,7 @@ struct softmax {
 	float *gradient; // (n, classes), or NULL
 	double *losses;  // (n, 2): loss, and whether the largest logit is the label's
 	uint64_t classes;
-	double samples;
+	double scale; // of the gradient
 };
 
 static void softmax_rows(void *context, uint64_t begin, uint64_t end)
@@ -72,13 +74,15 @@ static void softmax_rows(void *context, uint64_t begin, uint64_t end)
 		}
 		float *dx = s->gradient + row * s->classes;
 		for (uint64_t c = 0; c < s->classes; c++)
-			dx[c] = (float)((exp(x[c] - maximum) / sum - (c == s->labels[row])) / s->samples);
+			dx[c] = (float)((exp(x[c] - maximum) / sum - (c == s->labels[row])) * s->scale);
 	}
 }
 
 // The logits, row-major.
 static const float *logits(struct program *program, uint32_t slot)
 {
+	if (!program_hold(program, slot, program_last_layer(program)))
+		return NULL;
 	const void *output = program_pointer(program, &program_last_layer(program)->output.block, slot);
 	if (program->output_export == NULL)
 		return output;
@@ -86,10 +90,13 @@ static const float *logits(struct program *program, uint32_t slot)
 	return program_convert(program, program->output_export, output, plain, 0) ? plain : NULL;
 }
 
-bool cpu_loss(struct program *program, uint32_t slot, float *ret_loss, uint32_t *ret_correct, struct error *error)
+bool cpu_loss(struct program *program, uint32_t slot, uint32_t micro_batch, struct error *error)
 {
 	if (!enter(program, "loss", slot, error))
 		return false;
+	if (micro_batch >= program->micro_batches)
+		return error_set(error, ERROR_FAILED, "loss: micro-batch %u of %u", micro_batch,
+				 program->micro_batches);
 	struct softmax softmax = {
 		.logits = logits(program, slot),
 		.labels = program_pointer(program, &program->labels, slot),
@@ -104,12 +111,25 @@ bool cpu_loss(struct program *program, uint32_t slot, float *ret_loss, uint32_t 
 		loss += softmax.losses[2 * i];
 		correct += softmax.losses[2 * i + 1];
 	}
-	*ret_loss = (float)(loss / program->n);
-	*ret_correct = (uint32_t)correct;
+	program->mean_losses[micro_batch] = (float)(loss / program->n);
+	program->correct[micro_batch] = (uint32_t)correct;
 	return true;
 }
 
-bool cpu_loss_backward(struct program *program, uint32_t slot, struct error *error)
+bool cpu_read_losses(struct program *program, uint32_t count, float *ret_losses, uint32_t *ret_correct,
+		     struct error *error)
+{
+	if (!enter(program, "read_losses", 0, error))
+		return false;
+	if (count > program->micro_batches)
+		return error_set(error, ERROR_FAILED, "read_losses: %u micro-batches of %u", count,
+				 program->micro_batches);
+	memcpy(ret_losses, program->mean_losses, count * sizeof(ret_losses[0]));
+	memcpy(ret_correct, program->correct, count * sizeof(ret_correct[0]));
+	return true;
+}
+
+bool cpu_loss_backward(struct program *program, uint32_t slot, float scale, struct error *error)
 {
 	if (!enter(program, "loss_backward", slot, error))
 		return false;
@@ -123,7 +143,7 @@ bool cpu_loss_backward(struct program *program, uint32_t slot, struct error *err
 		.gradient =
 			is_plain ? program_gradient(program) : program_pointer(program, &program->plain_temporary, 0),
 		.classes = class_count(program),
-		.samples = (double)program->n * program->micro_batches,
+		.scale = scale / ((double)program->n * program->micro_batches),
 	};
 	if (softmax.logits != NULL)
 		vector_for(program->device->threads, program->n, 8, softmax_rows, &softmax);

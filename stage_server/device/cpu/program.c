@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "stage_server/device/cpu/convolution_methods.h"
 #include "stage_server/device/cpu/cpu.h"
 #include "stage_server/device/cpu/memory.h"
@@ -26,8 +27,11 @@ bool program_reserve(struct program *program, enum region region, uint64_t bytes
 {
 	if (bytes > MAXIMUM_REGION_BYTES || program->region_bytes[region] > MAXIMUM_REGION_BYTES)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "the program needs more than 64 TiB");
-	*ret_block = (struct block){.region = region, .offset = program->region_bytes[region], .bytes = bytes};
-	program->region_bytes[region] += (bytes + BLOCK_ALIGNMENT - 1) / BLOCK_ALIGNMENT * BLOCK_ALIGNMENT;
+	uint64_t *cursor = region == REGION_STASH ? &program->stash_cursor : &program->region_bytes[region];
+	*ret_block = (struct block){.region = region, .offset = *cursor, .bytes = bytes};
+	*cursor += (bytes + BLOCK_ALIGNMENT - 1) / BLOCK_ALIGNMENT * BLOCK_ALIGNMENT;
+	if (*cursor > program->region_bytes[region])
+		program->region_bytes[region] = *cursor;
 	return true;
 }
 
@@ -97,6 +101,7 @@ static bool build_layers(struct program *program, struct error *error)
 		if (state->plain_input == NULL || state->plain_output == NULL)
 			return error_set(error, ERROR_OUT_OF_MEMORY, "layer %s: no layout for its tensors",
 					 state->layer->name);
+		state->heads_run = program->checkpoint_interval > 0 && i % program->checkpoint_interval == 0;
 		if (i == 0 || state->layer->kind != LAYER_RELU)
 			continue;
 		enum layer_kind before = state[-1].layer->kind;
@@ -106,36 +111,57 @@ static bool build_layers(struct program *program, struct error *error)
 	return true;
 }
 
+// Where the layer's input arrives. The head of a checkpointed run reads it from where it is kept, and its run's stash begins.
+static bool place_arriving(struct program *program, struct layer_state *state, struct error *error)
+{
+	bool is_first = state == &program->layers[0];
+	if (!is_first)
+		state->arriving = state[-1].output;
+	else
+		state->arriving.layout = state->wanted_input != NULL ? state->wanted_input : state->plain_input;
+	uint64_t bytes = layout_bytes(state->arriving.layout);
+	if (!state->heads_run)
+		return !is_first || program_reserve(program, REGION_STASH, bytes, &state->arriving.block, error);
+	program->stash_cursor = 0;
+	if (!program_reserve(program, REGION_KEPT, bytes, &state->kept, error))
+		return false;
+	state->arriving.block = state->kept;
+	return true;
+}
+
 // Forward: each layer's place, and a reorder where it wants its input otherwise than it comes.
 static bool match_activations(struct program *program, struct error *error)
 {
-	struct layer_state *first = &program->layers[0];
-	first->input.layout = first->wanted_input != NULL ? first->wanted_input : first->plain_input;
-	if (!program_reserve(program, REGION_STASH, layout_bytes(first->input.layout), &first->input.block, error) ||
-	    !program_reorder(program, first->plain_input, first->input.layout, &program->input_import, error))
-		return false;
 	for (uint32_t i = 0; i < program->layer_count; i++) {
 		struct layer_state *state = &program->layers[i];
-		if (i > 0) {
-			state->arriving = state->input = state[-1].output;
-			if (state->wanted_input != NULL) {
-				if (!program_reorder(program, state->arriving.layout, state->wanted_input,
-						     &state->input_reorder, error))
-					return error_wrap(error, "layer %s", state->layer->name);
-				state->input.layout = state->wanted_input;
-			}
-			if (state->input_reorder != NULL &&
-			    !program_reserve(program, REGION_STASH, layout_bytes(state->wanted_input),
-					     &state->input.block, error))
-				return false;
+		if (!place_arriving(program, state, error))
+			return false;
+		state->input = state->arriving;
+		if (i > 0 && state->wanted_input != NULL) {
+			if (!program_reorder(program, state->arriving.layout, state->wanted_input,
+					     &state->input_reorder, error))
+				return error_wrap(error, "layer %s", state->layer->name);
+			state->input.layout = state->wanted_input;
 		}
+		if (state->input_reorder != NULL &&
+		    !program_reserve(program, REGION_STASH, layout_bytes(state->wanted_input), &state->input.block,
+				     error))
+			return false;
 		if (state->class->place != NULL && !state->class->place(program, state, error))
 			return error_wrap(error, "layer %s", state->layer->name);
 		if (state->output.layout == NULL)
 			state->output.layout = state->given_output;
+		// What is kept must stay as it is: a layer that works in place gets a copy.
+		state->copies_input =
+			state->class->in_place && !state->done_before && state->output.block.region == REGION_KEPT;
+		if (state->copies_input &&
+		    !program_reserve(program, REGION_STASH, state->input.block.bytes, &state->output.block, error))
+			return false;
 	}
-	return program_reorder(program, program_last_layer(program)->output.layout,
-			       program_last_layer(program)->plain_output, &program->output_export, error);
+	struct layer_state *first = &program->layers[0], *last = program_last_layer(program);
+	program->input = first->heads_run ? first->kept : first->arriving.block;
+	return program_reorder(program, first->plain_input, first->arriving.layout, &program->input_import, error) &&
+	       program_reorder(program, last->output.layout, last->plain_output, &program->output_export, error);
 }
 
 static void need_gradient(struct program *program, const struct layout *layout)
@@ -180,6 +206,12 @@ static bool match_gradients(struct program *program, struct error *error)
 			       error);
 }
 
+static void need_plain_temporary(struct program *program, const struct layout *layout)
+{
+	if (layout_bytes(layout) > program->plain_temporary_bytes)
+		program->plain_temporary_bytes = layout_bytes(layout);
+}
+
 static bool build(struct program *program, struct error *error)
 {
 	if (!build_layers(program, error) || !parameters_prepare(program, error))
@@ -192,10 +224,12 @@ static bool build(struct program *program, struct error *error)
 	if (!match_activations(program, error) || (program->training && !match_gradients(program, error)) ||
 	    !parameters_place(program, error) || !loss_place(program, error))
 		return false;
-	// Images are resized in plain layout first where the first layer wants another.
-	if (program->first_layer == 0 && program->input_import != NULL &&
-	    layout_bytes(program->layers[0].plain_input) > program->plain_temporary_bytes)
-		program->plain_temporary_bytes = layout_bytes(program->layers[0].plain_input);
+	// Images are resized in plain layout first where the first layer wants another; what crosses a boundary is widened and
+	// narrowed in plain layout.
+	if (program->boundary_type != DATA_FLOAT32 || (program->first_layer == 0 && program->input_import != NULL))
+		need_plain_temporary(program, program->layers[0].plain_input);
+	if (program->boundary_type != DATA_FLOAT32)
+		need_plain_temporary(program, program_last_layer(program)->plain_output);
 	return program_reserve(program, REGION_WORKSPACE, program->gradient_bytes, &program->gradient[0], error) &&
 	       program_reserve(program, REGION_WORKSPACE, program->gradient_bytes, &program->gradient[1], error) &&
 	       program_reserve(program, REGION_WORKSPACE, program->weight_temporary_bytes, &program->weight_temporary,
@@ -217,6 +251,9 @@ static bool check_spec(const struct program_spec *spec, struct error *error)
 		return error_set(error, ERROR_USAGE,
 				 "micro-batch size %u, micro-batches %u and slots %u must each be within [1, 65536]",
 				 spec->micro_batch_size, spec->micro_batches, spec->slots);
+	if (spec->compute_type != DATA_FLOAT32)
+		return error_set(error, ERROR_USAGE, "the CPU device computes in float32, not in %s",
+				 data_type_name(spec->compute_type));
 	for (uint32_t i = 0; i < model->layer_count; i++) {
 		uint32_t kind = model->layers[i].kind;
 		if (kind >= sizeof(classes) / sizeof(classes[0]) || classes[kind] == NULL)
@@ -253,11 +290,24 @@ static bool program_describe(struct device *device, const struct program_spec *s
 	program->optimizer = spec->optimizer;
 	program->seed = spec->seed;
 	program->training = spec->training;
+	program->boundary_type = spec->boundary_type;
+	program->checkpoint_interval = spec->training ? spec->checkpoint_interval : 0;
+	program->held_slot = spec->slots; // none
 	program->raw_image_size = spec->raw_image_size;
 	program->stopped = spec->stopped;
 	memcpy(program->mean, spec->mean, sizeof(program->mean));
 	memcpy(program->standard_deviation, spec->standard_deviation, sizeof(program->standard_deviation));
 	program->has_labels = spec->end_layer == spec->model->layer_count;
+	program->mark_count = spec->marks;
+	program->first_sample = calloc(spec->slots, sizeof(program->first_sample[0]));
+	program->marks = calloc((size_t)spec->marks + 1, sizeof(program->marks[0]));
+	program->mean_losses = calloc(spec->micro_batches, sizeof(program->mean_losses[0]));
+	program->correct = calloc(spec->micro_batches, sizeof(program->correct[0]));
+	if (program->first_sample == NULL || program->marks == NULL || program->mean_losses == NULL ||
+	    program->correct == NULL) {
+		cpu_program_destroy(program);
+		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
+	}
 	// oneDNN shares work out by the number of threads that it finds when a kernel is made.
 	int threads_before = omp_get_max_threads();
 	omp_set_num_threads((int)device->threads);
@@ -276,7 +326,7 @@ static bool program_describe(struct device *device, const struct program_spec *s
 static uint64_t mapped_bytes(const struct program *program, enum region region)
 {
 	uint64_t bytes = program->region_bytes[region];
-	if (region == REGION_STASH)
+	if (region == REGION_KEPT || (region == REGION_STASH && program->checkpoint_interval == 0))
 		bytes *= program->slots;
 	return (bytes + MEMORY_PAGE_BYTES - 1) / MEMORY_PAGE_BYTES * MEMORY_PAGE_BYTES;
 }
@@ -287,7 +337,7 @@ void cpu_program_memory(const struct program *program, struct memory_use *ret_us
 		.parameter_bytes = mapped_bytes(program, REGION_PARAMETERS),
 		.gradient_bytes = mapped_bytes(program, REGION_GRADIENTS),
 		.optimizer_bytes = mapped_bytes(program, REGION_OPTIMIZER),
-		.stash_bytes = mapped_bytes(program, REGION_STASH),
+		.stash_bytes = mapped_bytes(program, REGION_STASH) + mapped_bytes(program, REGION_KEPT),
 		.workspace_bytes = mapped_bytes(program, REGION_WORKSPACE),
 	};
 }
@@ -369,6 +419,10 @@ void cpu_program_destroy(struct program *program)
 	for (uint32_t i = 0; program->layers != NULL && i < program->layer_count; i++)
 		layer_release(&program->layers[i]);
 	free(program->layers);
+	free(program->first_sample);
+	free(program->marks);
+	free(program->mean_losses);
+	free(program->correct);
 	free(program);
 }
 
@@ -401,18 +455,58 @@ static bool fault(const struct layer_state *state, const char *operation, struct
 			 layer_kind_name(state->layer->kind));
 }
 
+static bool forward_layer(struct program *program, struct layer_state *state, uint32_t slot, uint64_t first_sample)
+{
+	if (state->copies_input)
+		memcpy(program_pointer(program, &state->output.block, slot),
+		       program_pointer(program, &state->input.block, slot), state->input.block.bytes);
+	return (state->input_reorder == NULL ||
+		program_convert(program, state->input_reorder, program_pointer(program, &state->arriving.block, slot),
+				program_pointer(program, &state->input.block, slot), 0)) &&
+	       (state->class->forward == NULL || state->class->forward(program, state, slot, first_sample));
+}
+
+static uint32_t run_of(const struct program *program, const struct layer_state *state)
+{
+	return (uint32_t)(state - program->layers) / program->checkpoint_interval;
+}
+
+// From here on the stash is the slot's and the run's that `head` begins.
+static void begin_run(struct program *program, const struct layer_state *head, uint32_t slot)
+{
+	program->held_slot = slot;
+	program->held_run = run_of(program, head);
+}
+
+bool program_hold(struct program *program, uint32_t slot, struct layer_state *state)
+{
+	if (program->checkpoint_interval == 0 ||
+	    (program->held_slot == slot && program->held_run == run_of(program, state)))
+		return true;
+	struct layer_state *head = program->layers + run_of(program, state) * program->checkpoint_interval;
+	struct layer_state *end = program->layers + program->layer_count;
+	begin_run(program, head, slot);
+	for (struct layer_state *next = head; next < end && (next == head || !next->heads_run); next++)
+		if (!forward_layer(program, next, slot, program->first_sample[slot])) {
+			program->held_slot = program->slots;
+			return false;
+		}
+	return true;
+}
+
 bool cpu_forward(struct program *program, uint32_t slot, uint32_t layer, uint64_t first_sample, struct error *error)
 {
 	struct layer_state *state = find_layer(program, "forward", layer, error);
 	if (state == NULL || !enter(program, "forward", slot, false, error))
 		return false;
-	if (state->input_reorder != NULL &&
-	    !program_convert(program, state->input_reorder, program_pointer(program, &state->arriving.block, slot),
-			     program_pointer(program, &state->input.block, slot), 0))
-		return fault(state, "forward", error);
-	if (state->class->forward != NULL && !state->class->forward(program, state, slot, first_sample))
-		return fault(state, "forward", error);
-	return true;
+	program->first_sample[slot] = first_sample;
+	if (state->heads_run) {
+		if (state > program->layers) // before the stash becomes this run's
+			memcpy(program_pointer(program, &state->kept, slot),
+			       program_pointer(program, &state[-1].output.block, slot), state->kept.bytes);
+		begin_run(program, state, slot);
+	}
+	return forward_layer(program, state, slot, first_sample) || fault(state, "forward", error);
 }
 
 static bool reorder_gradient(struct program *program, struct kernel *kernel)
@@ -432,7 +526,7 @@ bool cpu_backward_weight(struct program *program, uint32_t slot, uint32_t layer,
 		return false;
 	if (state->class->backward_weight == NULL)
 		return true;
-	if (!reorder_gradient(program, state->reorder_for_weight) ||
+	if (!program_hold(program, slot, state) || !reorder_gradient(program, state->reorder_for_weight) ||
 	    !state->class->backward_weight(program, state, slot))
 		return fault(state, "backward_weight", error);
 	return true;
@@ -445,59 +539,31 @@ bool cpu_backward_input(struct program *program, uint32_t slot, uint32_t layer, 
 		return false;
 	if (state->is_first)
 		return true;
-	if (!reorder_gradient(program, state->reorder_for_input))
+	if (!program_hold(program, slot, state) || !reorder_gradient(program, state->reorder_for_input))
 		return fault(state, "backward_input", error);
 	if (state->class->backward_input != NULL && !state->class->backward_input(program, state, slot))
 		return fault(state, "backward_input", error);
 	return true;
 }
 
-// ---- boundaries
-
-bool cpu_write_input(struct program *program, uint32_t slot, const float *values, struct error *error)
-{
-	struct layer_state *first = &program->layers[0];
-	if (!enter(program, "write_input", slot, false, error))
-		return false;
-	return program_convert(program, program->input_import, values,
-			       program_pointer(program, &first->input.block, slot), layout_bytes(first->plain_input)) ||
-	       fault(first, "write_input", error);
-}
-
-bool cpu_read_output(struct program *program, uint32_t slot, float *ret_values, struct error *error)
-{
-	struct layer_state *last = program_last_layer(program);
-	if (!enter(program, "read_output", slot, false, error))
-		return false;
-	return program_convert(program, program->output_export, program_pointer(program, &last->output.block, slot),
-			       ret_values, layout_bytes(last->plain_output)) ||
-	       fault(last, "read_output", error);
-}
-
-bool cpu_write_output_gradient(struct program *program, const float *values, struct error *error)
-{
-	struct layer_state *last = program_last_layer(program);
-	if (!enter(program, "write_output_gradient", 0, true, error))
-		return false;
-	return program_convert(program, program->output_gradient_import, values, program_gradient(program),
-			       layout_bytes(last->plain_output)) ||
-	       fault(last, "write_output_gradient", error);
-}
-
-bool cpu_read_input_gradient(struct program *program, float *ret_values, struct error *error)
-{
-	struct layer_state *first = &program->layers[0];
-	if (!enter(program, "read_input_gradient", 0, true, error))
-		return false;
-	if (first->is_first)
-		return error_set(error, ERROR_FAILED, "read_input_gradient: the first stage has none");
-	return program_convert(program, program->input_gradient_export, program_gradient(program), ret_values,
-			       layout_bytes(first->plain_input)) ||
-	       fault(first, "read_input_gradient", error);
-}
-
 // Nothing runs behind the caller's back here.
 bool cpu_synchronize(struct program *program, struct error *error)
 {
+	return true;
+}
+
+bool cpu_mark(struct program *program, uint32_t mark, struct error *error)
+{
+	if (mark >= program->mark_count)
+		return error_set(error, ERROR_FAILED, "mark %u of %u", mark, program->mark_count);
+	program->marks[mark] = clock_now_ns();
+	return true;
+}
+
+bool cpu_elapsed(struct program *program, uint32_t from, uint32_t to, uint64_t *ret_ns, struct error *error)
+{
+	if (from >= program->mark_count || to >= program->mark_count)
+		return error_set(error, ERROR_FAILED, "elapsed: marks %u and %u of %u", from, to, program->mark_count);
+	*ret_ns = program->marks[to] - program->marks[from];
 	return true;
 }

@@ -24,9 +24,17 @@ struct device {
 // Alignment of every block; also a multiple of any vector, so that a loop over chunks never splits one.
 enum { BLOCK_ALIGNMENT = 128 };
 
-enum region { REGION_PARAMETERS, REGION_GRADIENTS, REGION_OPTIMIZER, REGION_STASH, REGION_WORKSPACE, REGION_COUNT };
+enum region {
+	REGION_PARAMETERS,
+	REGION_GRADIENTS,
+	REGION_OPTIMIZER,
+	REGION_STASH, // what the backward pass needs: a part per slot, or with checkpoints one part for all, a run's at a time
+	REGION_KEPT, // what stays in a slot whatever happens to the stash: labels, inputs of checkpointed runs; a part per slot
+	REGION_WORKSPACE,
+	REGION_COUNT,
+};
 
-// A place in a region; in the stash there is one per slot.
+// A place in a region.
 struct block {
 	enum region region;
 	uint64_t offset, bytes;
@@ -35,7 +43,7 @@ struct block {
 // A tensor between layers.
 struct value {
 	const struct layout *layout; // borrowed
-	struct block block;          // in the stash
+	struct block block;          // in the stash, or kept
 };
 
 // A layout in which a weight gradient may come, with what follows from it.
@@ -66,6 +74,7 @@ struct layer_state;
 // the layouts around it are known; `choose`, with the memory there and all of it zeros, settles what is chosen by timing,
 // in that memory and no other. What is reserved does not depend on the choice. A NULL operation does nothing.
 struct layer_class {
+	bool in_place; // forward overwrites its input
 	bool (*prepare)(struct program *program, struct layer_state *state, struct error *error);
 	bool (*place)(struct program *program, struct layer_state *state, struct error *error);
 	void (*choose)(struct program *program, struct layer_state *state);
@@ -91,6 +100,9 @@ struct layer_state {
 
 	// Set while layouts are matched.
 	struct value arriving, input, output; // arriving is input unless input_reorder
+	bool heads_run;                       // of checkpointed layers, and where that run's input is kept
+	struct block kept;
+	bool copies_input; // to its output, before it works there in place
 	struct kernel *input_reorder;
 	struct kernel *reorder_for_weight, *reorder_for_input; // of the gradient
 
@@ -116,6 +128,8 @@ struct program {
 	struct optimizer optimizer;
 	uint64_t seed;
 	bool training;
+	enum data_type boundary_type;
+	uint32_t checkpoint_interval;
 	uint32_t raw_image_size;
 	const _Atomic(bool) *stopped; // borrowed while the program is made
 	float mean[3], standard_deviation[3];
@@ -128,7 +142,8 @@ struct program {
 	struct kernel *input_import, *output_export; // NULL: no change
 	struct kernel *output_gradient_import, *input_gradient_export;
 
-	uint64_t region_bytes[REGION_COUNT]; // reserved; the stash: of one slot
+	uint64_t region_bytes[REGION_COUNT]; // reserved; of one part, where there are parts
+	uint64_t stash_cursor;               // where the next block of the stash goes: every run begins at 0
 	uint8_t *region[REGION_COUNT];       // NULL until allocated
 	size_t mapped_bytes[REGION_COUNT];
 
@@ -137,13 +152,23 @@ struct program {
 	struct block scratchpad, weight_temporary, plain_temporary, losses, squares;
 	// The largest so far:
 	uint64_t gradient_bytes, scratchpad_bytes, weight_temporary_bytes, plain_temporary_bytes;
-	struct block labels; // in the stash
+	struct block input; // what write_input and load_images fill
+	// With checkpoints: whose run of layers the stash holds, and what keys dropout when it is computed again.
+	uint32_t held_slot, held_run;
+	uint64_t *first_sample; // [slots]
+	uint64_t *marks;        // [mark_count], ns
+	uint32_t mark_count;
+	float *mean_losses;  // [micro_batches]
+	uint32_t *correct;   // [micro_batches]
+	struct block labels; // kept
 	bool has_labels;     // the program ends the model
 };
 
 static inline void *program_pointer(const struct program *program, const struct block *block, uint32_t slot)
 {
-	uint64_t base = block->region == REGION_STASH ? slot * program->region_bytes[REGION_STASH] : 0;
+	bool by_slot =
+		block->region == REGION_KEPT || (block->region == REGION_STASH && program->checkpoint_interval == 0);
+	uint64_t base = by_slot ? slot * program->region_bytes[block->region] : 0;
 	return program->region[block->region] + base + block->offset;
 }
 
@@ -154,14 +179,14 @@ bool cpu_program_create(struct device *device, const struct program_spec *spec, 
 			struct error *error);
 void cpu_program_destroy(struct program *program); // takes NULL, and half-built ones
 void cpu_program_memory(const struct program *program, struct memory_use *ret_use);
-bool cpu_write_input(struct program *program, uint32_t slot, const float *values, struct error *error);
-bool cpu_read_output(struct program *program, uint32_t slot, float *ret_values, struct error *error);
-bool cpu_write_output_gradient(struct program *program, const float *values, struct error *error);
-bool cpu_read_input_gradient(struct program *program, float *ret_values, struct error *error);
+// The layer's run is in the stash again, as its slot computed it.
+bool program_hold(struct program *program, uint32_t slot, struct layer_state *state);
 bool cpu_forward(struct program *program, uint32_t slot, uint32_t layer, uint64_t first_sample, struct error *error);
 bool cpu_backward_weight(struct program *program, uint32_t slot, uint32_t layer, struct error *error);
 bool cpu_backward_input(struct program *program, uint32_t slot, uint32_t layer, struct error *error);
 bool cpu_synchronize(struct program *program, struct error *error);
+bool cpu_mark(struct program *program, uint32_t mark, struct error *error);
+bool cpu_elapsed(struct program *program, uint32_t from, uint32_t to, uint64_t *ret_ns, struct error *error);
 bool program_reserve(struct program *program, enum region region, uint64_t bytes, struct block *ret_block,
 		     struct error *error);
 void program_need_scratchpad(struct program *program, uint64_t bytes);
@@ -193,6 +218,16 @@ static inline struct layer_state *program_last_layer(const struct program *progr
 	return &program->layers[program->layer_count - 1];
 }
 
+// boundary.c: everything is done when these return; the completion is called before.
+bool cpu_write_input(struct program *program, uint32_t slot, const void *values, struct device_completion completion,
+		     struct error *error);
+bool cpu_read_output(struct program *program, uint32_t slot, void *ret_values, struct device_completion completion,
+		     struct error *error);
+bool cpu_write_output_gradient(struct program *program, const void *values, struct device_completion completion,
+			       struct error *error);
+bool cpu_read_input_gradient(struct program *program, void *ret_values, struct device_completion completion,
+			     struct error *error);
+
 // parameters.c
 bool parameters_prepare(struct program *program, struct error *error); // descriptions and plain layouts
 bool parameters_place(struct program *program, struct error *error);
@@ -210,13 +245,17 @@ float *parameter_gradient_values(struct program *program, struct parameter_state
 bool cpu_optimizer_step(struct program *program, const struct optimizer_step *step, struct error *error);
 
 // input.c
-bool cpu_load_images(struct program *program, uint32_t slot, const uint8_t *images, struct error *error);
+bool cpu_load_images(struct program *program, uint32_t slot, const uint8_t *images, struct device_completion completion,
+		     struct error *error);
 
 // loss.c
 bool loss_place(struct program *program, struct error *error);
-bool cpu_load_labels(struct program *program, uint32_t slot, const uint8_t *labels, struct error *error);
-bool cpu_loss(struct program *program, uint32_t slot, float *ret_loss, uint32_t *ret_correct, struct error *error);
-bool cpu_loss_backward(struct program *program, uint32_t slot, struct error *error);
+bool cpu_load_labels(struct program *program, uint32_t slot, const uint8_t *labels, struct device_completion completion,
+		     struct error *error);
+bool cpu_loss(struct program *program, uint32_t slot, uint32_t micro_batch, struct error *error);
+bool cpu_read_losses(struct program *program, uint32_t count, float *ret_losses, uint32_t *ret_correct,
+		     struct error *error);
+bool cpu_loss_backward(struct program *program, uint32_t slot, float scale, struct error *error);
 
 extern const struct layer_class convolution_class, relu_class, max_pool_class, average_pool_class, flatten_class,
 	dropout_class, linear_class;

@@ -37,8 +37,8 @@ static bool run_step(struct bench *b, struct error *error)
 	const struct device_ops *ops = b->ops;
 	uint32_t correct;
 	uint64_t mark_ns = clock_now_ns();
-	if (!ops->zero_gradients(b->program, error) || !ops->load_images(b->program, 0, b->images, error) ||
-	    !ops->load_labels(b->program, 0, b->labels, error))
+	if (!ops->zero_gradients(b->program, error) || !ops->load_images(b->program, 0, b->images, (struct device_completion){0}, error) ||
+	    !ops->load_labels(b->program, 0, b->labels, (struct device_completion){0}, error))
 		return false;
 	b->load_ns += lap(&mark_ns);
 	for (uint32_t layer = 0; layer < b->model.layer_count; layer++) {
@@ -46,7 +46,8 @@ static bool run_step(struct bench *b, struct error *error)
 			return false;
 		b->forward_ns[layer] += lap(&mark_ns);
 	}
-	if (!ops->loss(b->program, 0, &b->loss, &correct, error) || !ops->loss_backward(b->program, 0, error))
+	if (!ops->loss(b->program, 0, 0, error) || !ops->read_losses(b->program, 1, &b->loss, &correct, error) ||
+	    !ops->loss_backward(b->program, 0, 1.0f, error))
 		return false;
 	b->loss_ns += lap(&mark_ns);
 	for (uint32_t layer = b->model.layer_count; layer-- > 0;) {

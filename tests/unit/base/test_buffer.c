@@ -33,7 +33,7 @@ static void create_size_that_wraps_gives_null(void **state)
 
 static void unref_last_reference_returns_to_the_pool(void **state)
 {
-	struct buffer_pool *pool = buffer_pool_create(100, 2);
+	struct buffer_pool *pool = buffer_pool_create(100, 2, NULL);
 	struct buffer *a = buffer_pool_take_within(pool, 0), *b = buffer_pool_take_within(pool, 0);
 	assert_non_null(a);
 	assert_non_null(b);
@@ -53,7 +53,7 @@ static void unref_last_reference_returns_to_the_pool(void **state)
 
 static void destroy_with_buffers_out_keeps_them_valid(void **state)
 {
-	struct buffer_pool *pool = buffer_pool_create(64, 3);
+	struct buffer_pool *pool = buffer_pool_create(64, 3, NULL);
 	struct buffer *a = buffer_pool_take(pool), *b = buffer_pool_take(pool);
 	buffer_pool_destroy(pool);
 	memset(a->data, 1, 64);
@@ -64,7 +64,7 @@ static void destroy_with_buffers_out_keeps_them_valid(void **state)
 
 static void close_pool_gives_no_more(void **state)
 {
-	struct buffer_pool *pool = buffer_pool_create(64, 2);
+	struct buffer_pool *pool = buffer_pool_create(64, 2, NULL);
 	buffer_pool_close(pool);
 	assert_null(buffer_pool_take_within(pool, 0));
 	assert_null(buffer_pool_take(pool));
@@ -96,7 +96,7 @@ static pthread_t start_taker(struct taker *taker)
 
 static void take_waits_until_one_comes_back(void **state)
 {
-	struct buffer_pool *pool = buffer_pool_create(64, 1);
+	struct buffer_pool *pool = buffer_pool_create(64, 1, NULL);
 	struct buffer *only = buffer_pool_take(pool);
 	struct taker taker = {.pool = pool};
 	pthread_t thread = start_taker(&taker);
@@ -109,7 +109,7 @@ static void take_waits_until_one_comes_back(void **state)
 
 static void close_wakes_every_waiter(void **state)
 {
-	struct buffer_pool *pool = buffer_pool_create(64, 1);
+	struct buffer_pool *pool = buffer_pool_create(64, 1, NULL);
 	struct buffer *only = buffer_pool_take(pool);
 	struct taker takers[3] = {{.pool = pool}, {.pool = pool}, {.pool = pool}};
 	pthread_t threads[3];
@@ -150,7 +150,7 @@ static void *work(void *argument)
 static void take_many_threads_never_share_a_buffer(void **state)
 {
 	enum { THREADS = 6 };
-	struct buffer_pool *pool = buffer_pool_create(128, 2);
+	struct buffer_pool *pool = buffer_pool_create(128, 2, NULL);
 	struct worker workers[THREADS];
 	pthread_t threads[THREADS];
 	for (int i = 0; i < THREADS; i++) {
@@ -174,7 +174,7 @@ static void *unref_one(void *argument)
 static void destroy_while_the_last_buffer_returns_frees_once(void **state)
 {
 	for (int round = 0; round < 300; round++) {
-		struct buffer_pool *pool = buffer_pool_create(64, 1);
+		struct buffer_pool *pool = buffer_pool_create(64, 1, NULL);
 		struct buffer *only = buffer_pool_take(pool);
 		pthread_t thread;
 		assert_int_equal(pthread_create(&thread, NULL, unref_one, only), 0);
@@ -188,7 +188,7 @@ static void destroy_while_the_last_buffer_returns_frees_once(void **state)
 static void destroy_with_a_waiter_inside_wakes_it(void **state)
 {
 	for (int round = 0; round < 100; round++) {
-		struct buffer_pool *pool = buffer_pool_create(64, 1);
+		struct buffer_pool *pool = buffer_pool_create(64, 1, NULL);
 		struct buffer *only = buffer_pool_take(pool);
 		struct taker taker = {.pool = pool};
 		pthread_t thread = start_taker(&taker);

@@ -159,6 +159,19 @@ void harness_forward(struct harness *harness, struct program *program, const str
 		harness_check(harness->ops->forward(program, slot, layer, first_sample, &error), error);
 }
 
+void harness_loss(const struct device_ops *ops, struct program *program, uint32_t slot, uint32_t micro_batch,
+		  float *ret_loss, uint32_t *ret_correct)
+{
+	struct error error = {0};
+	float losses[64];
+	uint32_t correct[64];
+	assert_true(micro_batch < 64);
+	harness_check(ops->loss(program, slot, micro_batch, &error), error);
+	harness_check(ops->read_losses(program, micro_batch + 1, losses, correct, &error), error);
+	*ret_loss = losses[micro_batch];
+	*ret_correct = correct[micro_batch];
+}
+
 void harness_backward(struct harness *harness, struct program *program, const struct program_spec *spec, uint32_t slot)
 {
 	struct error error = {0};

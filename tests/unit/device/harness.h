@@ -31,7 +31,13 @@ struct program *harness_program(struct harness *harness, const struct program_sp
 float harness_scale(const struct model *model, const struct parameter *parameter); // of a parameter's rule
 void harness_forward(struct harness *harness, struct program *program, const struct program_spec *spec, uint32_t slot,
 		     uint64_t first_sample);
+// The loss of the slot as that of `micro_batch`, and read back.
+void harness_loss(const struct device_ops *ops, struct program *program, uint32_t slot, uint32_t micro_batch,
+		  float *ret_loss, uint32_t *ret_correct);
 void harness_backward(struct harness *harness, struct program *program, const struct program_spec *spec, uint32_t slot);
+
+// The transfer is over when the operation returns.
+#define HARNESS_WAIT ((struct device_completion){0})
 
 float *harness_floats(uint64_t count);                                // zeroed, owned; never NULL
 float *harness_filled(const char *name, float scale, uint64_t count); // by rule

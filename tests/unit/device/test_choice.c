@@ -121,11 +121,11 @@ static void train(const struct device_ops *ops, struct device *device, const str
 			rule_fill_labels(name, N, model->classes, labels);
 			float loss;
 			uint32_t correct;
-			harness_check(ops->load_images(program, slot, images, &error), error);
-			harness_check(ops->load_labels(program, slot, labels, &error), error);
+			harness_check(ops->load_images(program, slot, images, HARNESS_WAIT, &error), error);
+			harness_check(ops->load_labels(program, slot, labels, HARNESS_WAIT, &error), error);
 			harness_forward(&harness, program, &spec, slot, 0);
-			harness_check(ops->loss(program, slot, &loss, &correct, &error), error);
-			harness_check(ops->loss_backward(program, slot, &error), error);
+			harness_loss(ops, program, slot, 0, &loss, &correct);
+			harness_check(ops->loss_backward(program, slot, 1.0f, &error), error);
 			harness_backward(&harness, program, &spec, slot);
 		}
 		float *gradient = ret->gradients;

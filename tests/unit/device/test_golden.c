@@ -103,17 +103,17 @@ static void step(struct run *r, uint64_t number)
 	snprintf(name, sizeof(name), "labels %d", (int)number);
 	rule_fill_labels(name, batch, CLASSES, labels);
 	harness_check(ops->zero_gradients(r->program, &error), error);
-	harness_check(ops->load_images(r->program, 0, images, &error), error);
-	harness_check(ops->load_labels(r->program, 0, labels, &error), error);
+	harness_check(ops->load_images(r->program, 0, images, HARNESS_WAIT, &error), error);
+	harness_check(ops->load_labels(r->program, 0, labels, HARNESS_WAIT, &error), error);
 	harness_forward(r->harness, r->program, &r->spec, 0, 0);
-	harness_check(ops->read_output(r->program, 0, logits, &error), error);
-	harness_check(ops->loss(r->program, 0, &loss, &correct, &error), error);
+	harness_check(ops->read_output(r->program, 0, logits, HARNESS_WAIT, &error), error);
+	harness_loss(ops, r->program, 0, 0, &loss, &correct);
 	if (number == 0) {
 		assert_equals_golden("logits", batch * CLASSES, logits,
 				     golden_tensor(r->file, "", "logits", batch * CLASSES), 1e-5);
 		assert_equals_golden("loss", 1, &loss, golden_tensor(r->file, "", "loss", 1), 1e-5);
 	}
-	harness_check(ops->loss_backward(r->program, 0, &error), error);
+	harness_check(ops->loss_backward(r->program, 0, 1.0f, &error), error);
 	harness_backward(r->harness, r->program, &r->spec, 0);
 }
 

@@ -20,9 +20,9 @@ struct layer_test {
 static double value_at(struct layer_test *t)
 {
 	struct error error = {0};
-	harness_check(t->harness->ops->write_input(t->program, 0, t->input, &error), error);
+	harness_check(t->harness->ops->write_input(t->program, 0, t->input, HARNESS_WAIT, &error), error);
 	harness_forward(t->harness, t->program, &t->spec, 0, 0);
-	harness_check(t->harness->ops->read_output(t->program, 0, t->output, &error), error);
+	harness_check(t->harness->ops->read_output(t->program, 0, t->output, HARNESS_WAIT, &error), error);
 	double sum = 0.0;
 	for (uint64_t i = 0; i < t->out_count; i++)
 		sum += (double)t->output[i] * t->direction[i];
@@ -81,11 +81,11 @@ static void check_layer(struct harness *harness, const struct model *model, uint
 	fill_input(&t, layer);
 	value_at(&t);
 	harness_check(ops->zero_gradients(t.program, &error), error);
-	harness_check(ops->write_output_gradient(t.program, t.direction, &error), error);
+	harness_check(ops->write_output_gradient(t.program, t.direction, HARNESS_WAIT, &error), error);
 	harness_backward(harness, t.program, &t.spec, 0);
 	if (index > 0) {
 		float *gradient = harness_floats(t.in_count);
-		harness_check(ops->read_input_gradient(t.program, gradient, &error), error);
+		harness_check(ops->read_input_gradient(t.program, gradient, HARNESS_WAIT, &error), error);
 		double largest = largest_of(t.in_count, gradient);
 		assert_true(largest > 0.0);
 		for (uint32_t s = 0; s < SAMPLES; s++) {
@@ -157,12 +157,12 @@ static void loss_backward_equals_slopes(void **state)
 	float *input = harness_filled("input", 1.0f, 4 * 37), bias[10], gradient[10], loss[2];
 	uint8_t labels[4] = {3, 1, 4, 1};
 	rule_fill("bias", 1.0f, 10, bias);
-	harness_check(ops->write_input(program, 0, input, &error), error);
-	harness_check(ops->load_labels(program, 0, labels, &error), error);
+	harness_check(ops->write_input(program, 0, input, HARNESS_WAIT, &error), error);
+	harness_check(ops->load_labels(program, 0, labels, HARNESS_WAIT, &error), error);
 	harness_check(ops->write_parameter(program, p, bias, &error), error);
 	harness_forward(harness, program, &spec, 0, 0);
 	harness_check(ops->zero_gradients(program, &error), error);
-	harness_check(ops->loss_backward(program, 0, &error), error);
+	harness_check(ops->loss_backward(program, 0, 1.0f, &error), error);
 	harness_backward(harness, program, &spec, 0);
 	harness_check(ops->read_gradient(program, p, gradient, &error), error);
 	for (int i = 0; i < 10; i++) {
@@ -171,7 +171,7 @@ static void loss_backward_equals_slopes(void **state)
 			bias[i] = kept + (side == 0 ? 1.0f : -1.0f) * (float)step;
 			harness_check(ops->write_parameter(program, p, bias, &error), error);
 			harness_forward(harness, program, &spec, 0, 0);
-			harness_check(ops->loss(program, 0, &loss[side], &correct, &error), error);
+			harness_loss(ops, program, 0, 0, &loss[side], &correct);
 			bias[i] = kept;
 		}
 		// `loss` is the micro-batch's mean; its gradient counts towards the mean over the step's micro-batches.

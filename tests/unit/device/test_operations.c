@@ -43,16 +43,16 @@ static void check_run(struct harness *harness, const struct model *model, uint32
 	reference_forward(&reference);
 	reference_backward(&reference);
 
-	harness_check(ops->write_input(program, 0, input, &error), error);
+	harness_check(ops->write_input(program, 0, input, HARNESS_WAIT, &error), error);
 	harness_forward(harness, program, &spec, 0, 0);
-	harness_check(ops->read_output(program, 0, output, &error), error);
+	harness_check(ops->read_output(program, 0, output, HARNESS_WAIT, &error), error);
 	snprintf(what, sizeof(what), "output of layers [%u, %u)", first, end);
 	harness_assert_close(what, out_count, output, reference.values[last], 1e-5);
 	harness_check(ops->zero_gradients(program, &error), error);
-	harness_check(ops->write_output_gradient(program, gradient, &error), error);
+	harness_check(ops->write_output_gradient(program, gradient, HARNESS_WAIT, &error), error);
 	harness_backward(harness, program, &spec, 0);
 	if (first > 0) {
-		harness_check(ops->read_input_gradient(program, input_gradient, &error), error);
+		harness_check(ops->read_input_gradient(program, input_gradient, HARNESS_WAIT, &error), error);
 		snprintf(what, sizeof(what), "input gradient of layers [%u, %u)", first, end);
 		harness_assert_close(what, in_count, input_gradient, reference.gradients[0], 1e-5);
 	}
@@ -113,7 +113,7 @@ static void backward_weight_second_micro_batch_adds(void **state)
 	uint32_t parameters = model_parameter_count(&model), correct;
 	float loss;
 	rule_fill_labels("labels", 2, 10, labels);
-	harness_check(ops->load_labels(program, 0, labels, &error), error);
+	harness_check(ops->load_labels(program, 0, labels, HARNESS_WAIT, &error), error);
 	for (uint32_t p = 0; p < parameters; p++) {
 		struct parameter parameter;
 		model_parameter(&model, p, &parameter);
@@ -124,10 +124,10 @@ static void backward_weight_second_micro_batch_adds(void **state)
 				if (part < 2 && batch != part)
 					continue;
 				rule_fill_bytes(batch == 0 ? "first" : "second", sizeof(images), images);
-				harness_check(ops->load_images(program, 0, images, &error), error);
+				harness_check(ops->load_images(program, 0, images, HARNESS_WAIT, &error), error);
 				harness_forward(harness, program, &spec, 0, 0);
-				harness_check(ops->loss(program, 0, &loss, &correct, &error), error);
-				harness_check(ops->loss_backward(program, 0, &error), error);
+				harness_loss(ops, program, 0, 0, &loss, &correct);
+				harness_check(ops->loss_backward(program, 0, 1.0f, &error), error);
 				harness_backward(harness, program, &spec, 0);
 			}
 			parts[part] = harness_floats(parameter.count);
@@ -166,15 +166,15 @@ static void forward_fused_relu_equals_separate_to_the_bit(void **state)
 			 out = 3 * shape_count(model.layers[layer].output);
 		float *input = harness_filled("input", 1.0f, in), *expected = harness_floats(out),
 		      *between = harness_floats(out), *output = harness_floats(out);
-		harness_check(ops->write_input(fused, 0, input, &error), error);
+		harness_check(ops->write_input(fused, 0, input, HARNESS_WAIT, &error), error);
 		harness_forward(harness, fused, &both, 0, 0);
-		harness_check(ops->read_output(fused, 0, output, &error), error);
-		harness_check(ops->write_input(before, 0, input, &error), error);
+		harness_check(ops->read_output(fused, 0, output, HARNESS_WAIT, &error), error);
+		harness_check(ops->write_input(before, 0, input, HARNESS_WAIT, &error), error);
 		harness_forward(harness, before, &one, 0, 0);
-		harness_check(ops->read_output(before, 0, between, &error), error);
-		harness_check(ops->write_input(after, 0, between, &error), error);
+		harness_check(ops->read_output(before, 0, between, HARNESS_WAIT, &error), error);
+		harness_check(ops->write_input(after, 0, between, HARNESS_WAIT, &error), error);
 		harness_forward(harness, after, &two, 0, 0);
-		harness_check(ops->read_output(after, 0, expected, &error), error);
+		harness_check(ops->read_output(after, 0, expected, HARNESS_WAIT, &error), error);
 		assert_memory_equal(output, expected, out * sizeof(float));
 		for (uint64_t i = 0; i < out; i++)
 			assert_true(output[i] >= 0.0f);
@@ -209,17 +209,17 @@ static void loss_and_gradient_equal_reference(void **state)
 		uint8_t labels[9];
 		uint32_t correct = 99, expected_correct = 0;
 		rule_fill_labels("loss", 9, 10, labels);
-		harness_check(ops->write_input(program, 0, input, &error), error);
-		harness_check(ops->load_labels(program, 0, labels, &error), error);
+		harness_check(ops->write_input(program, 0, input, HARNESS_WAIT, &error), error);
+		harness_check(ops->load_labels(program, 0, labels, HARNESS_WAIT, &error), error);
 		harness_forward(harness, program, &spec, 0, 0);
-		harness_check(ops->read_output(program, 0, logits, &error), error);
+		harness_check(ops->read_output(program, 0, logits, HARNESS_WAIT, &error), error);
 		widen(90, logits, reference.values[1]);
 		double expected = reference_loss(&reference, labels, 9 * 4, &expected_correct);
-		harness_check(ops->loss(program, 0, &loss, &correct, &error), error);
+		harness_loss(ops, program, 0, 0, &loss, &correct);
 		harness_assert_close("loss", 1, &loss, &expected, 1e-6);
 		assert_int_equal(correct, expected_correct);
 		harness_check(ops->zero_gradients(program, &error), error);
-		harness_check(ops->loss_backward(program, 0, &error), error);
+		harness_check(ops->loss_backward(program, 0, 1.0f, &error), error);
 		harness_backward(harness, program, &spec, 0);
 		float bias_gradient[10];
 		double expected_bias[10] = {0};
@@ -243,10 +243,11 @@ static void load_labels_label_too_large_is_refused(void **state)
 	harness_small_model(0.0f, &model);
 	struct program_spec spec = harness_spec(&model, model.layer_count - 1, model.layer_count, 3);
 	struct program *program = harness_program(harness, &spec);
-	assert_false(harness->ops->load_labels(program, 0, (uint8_t[]){9, 10, 0}, &error));
+	assert_false(harness->ops->load_labels(program, 0, (uint8_t[]){9, 10, 0}, HARNESS_WAIT, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
 	assert_non_null(strstr(error.message, "label 10 of sample 1"));
-	assert_false(harness->ops->load_labels(program, 1, (uint8_t[]){0, 0, 0}, &error)); // there is one slot
+	assert_false(
+		harness->ops->load_labels(program, 1, (uint8_t[]){0, 0, 0}, HARNESS_WAIT, &error)); // there is one slot
 	harness->ops->program_destroy(program);
 	harness_close(harness);
 }
@@ -271,9 +272,9 @@ static void load_images_sizes_equal_reference(void **state)
 		assert_true(images != NULL && expected != NULL);
 		rule_fill_bytes("images", bytes, images);
 		reference_images(images, 2, raws[i], sizes[i], spec.mean, spec.standard_deviation, expected);
-		harness_check(ops->load_images(program, 0, images, &error), error);
+		harness_check(ops->load_images(program, 0, images, HARNESS_WAIT, &error), error);
 		harness_forward(harness, program, &spec, 0, 0);
-		harness_check(ops->read_output(program, 0, values, &error), error);
+		harness_check(ops->read_output(program, 0, values, HARNESS_WAIT, &error), error);
 		harness_assert_close("images", count, values, expected, 1e-6);
 		free(images);
 		free(values);
@@ -294,15 +295,15 @@ static void drop_ones(struct harness *harness, const struct model *model, uint32
 	struct program *program = harness_program(harness, &spec);
 	for (uint64_t i = 0; i < n * DROPOUT_ELEMENTS; i++)
 		ret_values[i] = 1.0f;
-	harness_check(harness->ops->write_input(program, 0, ret_values, &error), error);
+	harness_check(harness->ops->write_input(program, 0, ret_values, HARNESS_WAIT, &error), error);
 	harness_forward(harness, program, &spec, 0, first_sample);
-	harness_check(harness->ops->read_output(program, 0, ret_values, &error), error);
+	harness_check(harness->ops->read_output(program, 0, ret_values, HARNESS_WAIT, &error), error);
 	// The gradient passes where the value did, scaled alike.
 	float *gradient = harness_filled("gradient", 1.0f, n * DROPOUT_ELEMENTS);
 	float *passed = harness_floats(n * DROPOUT_ELEMENTS);
-	harness_check(harness->ops->write_output_gradient(program, gradient, &error), error);
+	harness_check(harness->ops->write_output_gradient(program, gradient, HARNESS_WAIT, &error), error);
 	harness_backward(harness, program, &spec, 0);
-	harness_check(harness->ops->read_input_gradient(program, passed, &error), error);
+	harness_check(harness->ops->read_input_gradient(program, passed, HARNESS_WAIT, &error), error);
 	for (uint64_t i = 0; i < n * DROPOUT_ELEMENTS; i++)
 		assert_true(passed[i] == gradient[i] * ret_values[i]);
 	free(gradient);
@@ -354,9 +355,9 @@ static void dropout_without_training_is_the_identity(void **state)
 	struct program *program = harness_program(harness, &spec);
 	float *input = harness_filled("input", 1.0f, 2 * DROPOUT_ELEMENTS),
 	      *output = harness_floats(2 * DROPOUT_ELEMENTS);
-	harness_check(harness->ops->write_input(program, 0, input, &error), error);
+	harness_check(harness->ops->write_input(program, 0, input, HARNESS_WAIT, &error), error);
 	harness_forward(harness, program, &spec, 0, 0);
-	harness_check(harness->ops->read_output(program, 0, output, &error), error);
+	harness_check(harness->ops->read_output(program, 0, output, HARNESS_WAIT, &error), error);
 	assert_memory_equal(output, input, 2 * DROPOUT_ELEMENTS * sizeof(float));
 	assert_false(harness->ops->backward_weight(program, 0, DROPOUT_LAYER, &error));
 	free(input);
@@ -420,10 +421,10 @@ static void optimizer_step_three_steps_equal_reference(void **state)
 			char name[32];
 			snprintf(name, sizeof(name), "gradient %d", (int)step);
 			rule_fill(name, 1.0f, out, output);
-			harness_check(ops->write_input(program, 0, input, &error), error);
+			harness_check(ops->write_input(program, 0, input, HARNESS_WAIT, &error), error);
 			harness_forward(harness, program, &spec, 0, 0);
 			harness_check(ops->zero_gradients(program, &error), error);
-			harness_check(ops->write_output_gradient(program, output, &error), error);
+			harness_check(ops->write_output_gradient(program, output, HARNESS_WAIT, &error), error);
 			harness_backward(harness, program, &spec, 0);
 			float *gradients[4];
 			for (uint32_t p = 0; p < 4; p++) {
@@ -471,9 +472,9 @@ static void gradient_squares_equal_sums_over_gradients(void **state)
 	harness_check(ops->gradient_squares(program, squares, &error), error);
 	for (int p = 0; p < 4; p++)
 		assert_true(squares[p] == 0.0); // nothing was computed yet
-	harness_check(ops->write_input(program, 0, input, &error), error);
+	harness_check(ops->write_input(program, 0, input, HARNESS_WAIT, &error), error);
 	harness_forward(harness, program, &spec, 0, 0);
-	harness_check(ops->write_output_gradient(program, gradient, &error), error);
+	harness_check(ops->write_output_gradient(program, gradient, HARNESS_WAIT, &error), error);
 	harness_backward(harness, program, &spec, 0);
 	harness_check(ops->gradient_squares(program, squares, &error), error);
 	for (uint32_t p = 0; p < 4; p++) {

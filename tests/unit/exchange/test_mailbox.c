@@ -20,6 +20,7 @@ static struct mailbox *make(uint32_t depth, uint32_t connections)
 		.chunk_bytes = CHUNK,
 		.micro_batches = 3,
 		.order = order,
+		.memory = &buffer_library_memory,
 	};
 	struct mailbox *mailbox = NULL;
 	struct error error;
@@ -70,9 +71,9 @@ static void refuse(struct mailbox *mailbox, uint32_t connection, const Penstock_
 
 static void take(struct mailbox *mailbox, uint32_t micro_batch)
 {
-	const float *values = NULL;
+	const void *values = NULL;
 	assert_int_equal(mailbox_take(mailbox, &values), MAILBOX_OK);
-	const uint8_t *bytes = (const uint8_t *)values;
+	const uint8_t *bytes = values;
 	for (uint32_t index = 0; index < 5; index++)
 		for (size_t i = 0; i < size_of(index); i++)
 			assert_int_equal(bytes[(size_t)index * CHUNK + i], 16 * micro_batch + index);
@@ -170,7 +171,7 @@ static void mailbox_begin_chunk_on_a_connection_without_chunks_is_refused(void *
 
 static void *wait_for_tensor(void *mailbox)
 {
-	const float *values = NULL;
+	const void *values = NULL;
 	return (void *)(intptr_t)mailbox_take(mailbox, &values);
 }
 

@@ -14,6 +14,7 @@ static struct batches *make(void)
 	struct batches_options options = {
 		.bytes = {IMAGE_BYTES, LABELS}, .micro_batches = MICRO_BATCHES, .steps = STEPS, .classes = 10};
 	assert_true(batches_create(&options, &batches, NULL));
+	assert_true(batches_allocate(batches, &buffer_library_memory, NULL));
 	return batches;
 }
 
@@ -37,12 +38,10 @@ static void batches_in_order_are_taken_as_they_came(void **state)
 		memset(image, (int)n, sizeof(image));
 		assert_true(put(batches, BATCH_IMAGES, n / 3, n % 3, image, sizeof(image), &error));
 		assert_true(put(batches, BATCH_LABELS, n / 3, n % 3, labels, sizeof(labels), &error));
-		struct buffer *taken = batches_take(batches, BATCH_IMAGES);
-		assert_memory_equal(taken->data, image, sizeof(image));
-		buffer_unref(taken);
-		taken = batches_take(batches, BATCH_LABELS);
-		assert_memory_equal(taken->data, labels, sizeof(labels));
-		buffer_unref(taken);
+		assert_memory_equal(batches_take(batches, BATCH_IMAGES), image, sizeof(image));
+		batches_release(batches, BATCH_IMAGES);
+		assert_memory_equal(batches_take(batches, BATCH_LABELS), labels, sizeof(labels));
+		batches_release(batches, BATCH_LABELS);
 	}
 	batches_destroy(batches);
 }
@@ -93,6 +92,7 @@ static void batches_put_kind_that_the_stage_takes_not_is_refused(void **state)
 	struct batches *batches = NULL;
 	struct batches_options options = {.bytes = {0, LABELS}, .micro_batches = 1, .steps = 1, .classes = 10};
 	assert_true(batches_create(&options, &batches, NULL));
+	assert_true(batches_allocate(batches, &buffer_library_memory, NULL));
 	refuse(batches, BATCH_IMAGES, 0, 0, IMAGE_BYTES, "takes none");
 	batches_destroy(batches);
 }

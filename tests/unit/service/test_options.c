@@ -29,7 +29,7 @@ static void options_parse_nothing_gives_the_defaults(void **state)
 	assert_int_equal(parse(&options, &error, 0), OPTIONS_RUN);
 	assert_int_equal(options.listen_count, 1);
 	assert_string_equal(options.listen[0], "127.0.0.1:7070");
-	assert_string_equal(options.device, "cpu");
+	assert_string_equal(options.devices[0], "cpu");
 	assert_int_equal(options.memory_limit_bytes, 0);
 	assert_null(options.metrics_listen);
 }

@@ -1,0 +1,24 @@
+// What the two kinds of links share.
+#pragma once
+
+#include "stage_server/exchange/link.h"
+
+struct link_class {
+	struct buffer *(*take_buffer)(struct link *link);
+	void (*send)(struct link *link, uint64_t step, uint32_t micro_batch, struct buffer *tensor);
+	enum mailbox_status (*receive)(struct link *link, const void **ret_values);
+	void (*release)(struct link *link);
+	void (*close)(struct link *link, bool in_good_order);
+	void (*destroy)(struct link *link); // takes half-built ones
+};
+
+// The beginning of both kinds.
+struct link {
+	const struct link_class *class;
+	_Atomic(uint32_t) references;
+	struct link_options options;
+};
+
+bool stream_link_create(const struct link_options *options, struct link **ret_link, struct error *error);
+bool local_link_create(const struct link_options *options, struct link **ret_link, struct error *error);
+bool local_link_join(struct link *upstream, struct link *downstream, struct error *error);

@@ -1,0 +1,125 @@
+// See devices.h.
+#include "stage_server/session/devices.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/strings.h"
+
+struct devices {
+	struct device_slot slots[DEVICES_MAXIMUM];
+	uint32_t count;
+};
+
+static void *slot_allocate(void *user, size_t bytes)
+{
+	struct device_slot *slot = user;
+	return slot->ops->host_allocate(slot->device, bytes);
+}
+
+static void slot_release(void *user, void *memory)
+{
+	struct device_slot *slot = user;
+	slot->ops->host_free(slot->device, memory);
+}
+
+static void *slot_allocate_exchange(void *user, size_t bytes)
+{
+	struct device_slot *slot = user;
+	return slot->ops->exchange_allocate(slot->device, bytes);
+}
+
+static void slot_release_exchange(void *user, void *memory)
+{
+	struct device_slot *slot = user;
+	slot->ops->exchange_free(slot->device, memory);
+}
+
+static bool open_slot(struct devices *devices, const struct devices_options *options, const char *name,
+		      struct error *error)
+{
+	struct device_slot *slot = &devices->slots[devices->count];
+	struct device_options device = {.name = name, .threads = options->threads, .tuning_file = options->tuning_file};
+	struct device_info info;
+	if (!device_find(name, &slot->ops, error) || !slot->ops->create(&device, &slot->device, error))
+		return error_wrap(error, "--device");
+	slot->ops->describe(slot->device, &info);
+	for (uint32_t i = 0; i < devices->count; i++) {
+		if (strcmp(devices->slots[i].name, info.name) != 0)
+			continue;
+		slot->ops->destroy(slot->device);
+		*slot = devices->slots[i];
+		devices->count++;
+		log_info("device slot %u: %s once more", devices->count - 1, slot->name);
+		return true;
+	}
+	uint64_t limit_bytes = options->memory_limit_bytes;
+	if (limit_bytes == 0 || limit_bytes > info.physical_bytes)
+		limit_bytes = info.physical_bytes;
+	snprintf(slot->name, sizeof(slot->name), "%s", info.name);
+	slot->shares_host_memory = info.shares_host_memory;
+	slot->ledger = ledger_create(limit_bytes);
+	if (slot->ledger == NULL) {
+		slot->ops->destroy(slot->device);
+		return error_set(error, ERROR_FAILED, "out of memory");
+	}
+	slot->exchange_memory = (struct buffer_memory){.allocate = slot_allocate_exchange,
+						       .release = slot_release_exchange,
+						       .user = slot,
+						       .is_device = info.exchange_is_device};
+	slot->memory = (struct buffer_memory){.allocate = slot_allocate, .release = slot_release, .user = slot};
+	devices->count++;
+	char limit[32], threads[32] = "";
+	if (info.threads > 0)
+		snprintf(threads, sizeof(threads), "%u threads, ", info.threads);
+	log_info("device slot %u: %s: %s, %smemory limit %s", devices->count - 1, info.name, info.description, threads,
+		 strings_format_bytes(limit_bytes, limit, sizeof(limit)));
+	return true;
+}
+
+bool devices_open(const struct devices_options *options, struct devices **ret_devices, struct error *error)
+{
+	struct devices *devices = calloc(1, sizeof(*devices));
+	if (devices == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	for (uint32_t i = 0; i < options->count; i++)
+		if (!open_slot(devices, options, options->names[i], error)) {
+			devices_close(devices);
+			return false;
+		}
+	*ret_devices = devices;
+	return true;
+}
+
+void devices_close(struct devices *devices)
+{
+	if (devices == NULL)
+		return;
+	for (uint32_t i = 0; i < devices->count; i++) {
+		if (!devices_is_first(devices, i))
+			continue;
+		ledger_destroy(devices->slots[i].ledger);
+		devices->slots[i].ops->destroy(devices->slots[i].device);
+	}
+	free(devices);
+}
+
+uint32_t devices_count(const struct devices *devices)
+{
+	return devices->count;
+}
+
+const struct device_slot *devices_slot(const struct devices *devices, uint32_t index)
+{
+	return &devices->slots[index];
+}
+
+bool devices_is_first(const struct devices *devices, uint32_t index)
+{
+	for (uint32_t i = 0; i < index; i++)
+		if (devices->slots[i].device == devices->slots[index].device)
+			return false;
+	return true;
+}
