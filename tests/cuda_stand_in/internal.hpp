@@ -1,0 +1,51 @@
+// What the files of the stand-in share. See stand_in.h.
+//
+// ThreadSanitizer must see the order that CUDA promises and no other: a lock that both a stream's thread and its issuers take would
+// order their work by accident, and hide a wait that the device's code lacks. So issuers pass work on through a semaphore, which orders
+// one way only, and a stream's thread takes locks only to complete what somebody waits for: an event, or a whole stream.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cuda_runtime_api.h>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <semaphore.h>
+#include <stdint.h>
+#include <thread>
+
+#include "stand_in.hpp"
+
+// ---- errors (runtime.cpp)
+
+// What an API call returns: the fault if there was one, else `error`, which cudaGetLastError will repeat.
+cudaError_t answer(cudaError_t error);
+bool is_faulted();
+void fault(); // on a stream's thread
+// Counts an operation as issued. True: it is to fail.
+bool takes_fault();
+void count_allocation();
+
+// ---- streams (stream.cpp)
+
+// A point in a stream's work that others wait for.
+struct moment {
+	std::mutex mutex;
+	std::condition_variable changed;
+	bool is_past = false;
+	std::chrono::steady_clock::time_point time;
+
+	void complete();
+	void wait();
+	bool poll();
+};
+
+// Issues to a stream (NULL: the legacy default stream, which waits for blocking streams and they for it).
+void issue(cudaStream_t stream, std::function<void()> work);
+// The same for a launch, copy or fill: see stand_in_fail_after.
+cudaError_t issue_operation(cudaStream_t stream, std::function<void()> work);
+std::shared_ptr<moment> issue_moment(cudaStream_t stream);
+void wait_for_stream(cudaStream_t stream);
+void wait_for_device();

@@ -1,0 +1,235 @@
+// Errors, counters and the description of the stand-in's device. See stand_in.h.
+#include "internal.hpp"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- errors. Relaxed: these order nothing, see internal.hpp.
+
+static std::atomic<bool> faulted{false};
+static std::atomic<long> operations_left{0}; // 0: none is to fail
+static std::atomic<unsigned long> allocation_count{0};
+static thread_local cudaError_t last_error = cudaSuccess;
+
+bool is_faulted()
+{
+	return faulted.load(std::memory_order_relaxed);
+}
+
+void fault()
+{
+	faulted.store(true, std::memory_order_relaxed);
+}
+
+cudaError_t answer(cudaError_t error)
+{
+	if (is_faulted())
+		error = cudaErrorIllegalAddress;
+	if (error != cudaSuccess)
+		last_error = error;
+	return error;
+}
+
+bool takes_fault()
+{
+	long left = operations_left.load(std::memory_order_relaxed);
+	while (left > 0 && !operations_left.compare_exchange_weak(left, left - 1, std::memory_order_relaxed))
+		;
+	return left == 1;
+}
+
+void count_allocation()
+{
+	allocation_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+unsigned long stand_in_allocations(void)
+{
+	return allocation_count.load(std::memory_order_relaxed);
+}
+
+void stand_in_fail_after(long operations)
+{
+	operations_left.store(operations, std::memory_order_relaxed);
+}
+
+void stand_in_recover(void)
+{
+	operations_left.store(0, std::memory_order_relaxed);
+	faulted.store(false, std::memory_order_relaxed);
+	last_error = cudaSuccess;
+}
+
+void stand_in_set_error(cudaError_t error)
+{
+	answer(error);
+}
+
+cudaError_t cudaPeekAtLastError(void)
+{
+	return is_faulted() ? cudaErrorIllegalAddress : last_error;
+}
+
+cudaError_t cudaGetLastError(void)
+{
+	cudaError_t error = cudaPeekAtLastError();
+	last_error = cudaSuccess;
+	return error;
+}
+
+// The errors that the stand-in gives, in cudart's words.
+static const struct {
+	cudaError_t error;
+	const char *name, *text;
+} errors[] = {
+	{cudaSuccess, "cudaSuccess", "no error"},
+	{cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
+	{cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
+	{cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
+	{cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
+	{cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+	{cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
+	{cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
+	{cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
+	{cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
+};
+
+const char *cudaGetErrorName(cudaError_t error)
+{
+	for (const auto &each : errors)
+		if (each.error == error)
+			return each.name;
+	return "unrecognized error code";
+}
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+	for (const auto &each : errors)
+		if (each.error == error)
+			return each.text;
+	return "unrecognized error code";
+}
+
+// ---- the device
+
+static int number(const char *variable, int otherwise)
+{
+	const char *text = getenv(variable);
+	return text != NULL ? atoi(text) : otherwise;
+}
+
+static bool is_device(int device)
+{
+	return device == 0 && number("PENSTOCK_STAND_IN_DEVICES", 1) > 0;
+}
+
+static int capability()
+{
+	return number("PENSTOCK_STAND_IN_CAPABILITY", 80);
+}
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+	*count = is_device(0) ? 1 : 0;
+	return answer(*count > 0 ? cudaSuccess : cudaErrorNoDevice);
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+	return answer(is_device(device) ? cudaSuccess : cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaGetDevice(int *device)
+{
+	*device = 0;
+	return answer(is_device(0) ? cudaSuccess : cudaErrorNoDevice);
+}
+
+enum { PROCESSORS = 4, PROCESSOR_THREADS = 2048, BLOCK_THREADS_LIMIT = 1024, SHARED_BYTES = 48 * 1024 };
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
+{
+	if (!is_device(device))
+		return answer(cudaErrorInvalidDevice);
+	size_t free_bytes, total_bytes;
+	cudaMemGetInfo(&free_bytes, &total_bytes);
+	memset(properties, 0, sizeof(*properties));
+	snprintf(properties->name, sizeof(properties->name), "CPU as CUDA stand-in");
+	properties->totalGlobalMem = total_bytes;
+	properties->sharedMemPerBlock = SHARED_BYTES;
+	properties->warpSize = 32;
+	properties->maxThreadsPerBlock = BLOCK_THREADS_LIMIT;
+	properties->major = capability() / 10;
+	properties->minor = capability() % 10;
+	properties->multiProcessorCount = PROCESSORS;
+	properties->maxThreadsPerMultiProcessor = PROCESSOR_THREADS;
+	properties->unifiedAddressing = 1;
+	properties->asyncEngineCount = 2;
+	properties->concurrentKernels = 1;
+	return answer(cudaSuccess);
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device)
+{
+	if (!is_device(device))
+		return answer(cudaErrorInvalidDevice);
+	switch (attribute) {
+	case cudaDevAttrComputeCapabilityMajor:
+		*value = capability() / 10;
+		break;
+	case cudaDevAttrComputeCapabilityMinor:
+		*value = capability() % 10;
+		break;
+	case cudaDevAttrMultiProcessorCount:
+		*value = PROCESSORS;
+		break;
+	case cudaDevAttrMaxThreadsPerBlock:
+		*value = BLOCK_THREADS_LIMIT;
+		break;
+	case cudaDevAttrMaxThreadsPerMultiProcessor:
+		*value = PROCESSOR_THREADS;
+		break;
+	case cudaDevAttrMaxSharedMemoryPerBlock:
+		*value = SHARED_BYTES;
+		break;
+	case cudaDevAttrWarpSize:
+		*value = 32;
+		break;
+	case cudaDevAttrIntegrated:
+	case cudaDevAttrComputeMode:
+		*value = 0;
+		break;
+	case cudaDevAttrUnifiedAddressing:
+	case cudaDevAttrConcurrentKernels:
+		*value = 1;
+		break;
+	case cudaDevAttrAsyncEngineCount:
+		*value = 2;
+		break;
+	default: // loud: whoever asks for more adds it here
+		fprintf(stderr, "CUDA stand-in: cudaDeviceGetAttribute %d is not known here\n", (int)attribute);
+		return answer(cudaErrorInvalidValue);
+	}
+	return answer(cudaSuccess);
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device)
+{
+	if (!is_device(device))
+		return answer(cudaErrorInvalidDevice);
+	snprintf(text, (size_t)size, "0000:00:00.0");
+	return answer(cudaSuccess);
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+	*version = CUDART_VERSION;
+	return answer(cudaSuccess);
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+	*version = CUDART_VERSION;
+	return answer(cudaSuccess);
+}

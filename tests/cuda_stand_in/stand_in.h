@@ -1,0 +1,29 @@
+// A stand-in for the CUDA runtime, for tests on machines without a GPU: "device" memory is the host's, streams are threads, and
+// kernels run on the CPU, one thread of the grid at a time. It proves the logic of the device's code: order, waits, sizes, errors,
+// arithmetic. It does not prove that a GPU accepts that code, nor says anything of its speed.
+//
+// This part is for tests in C; stand_in.hpp is for stand-ins of the libraries beside it.
+//
+// Environment, read at each call that asks:
+//   PENSTOCK_STAND_IN_MEMORY      bytes of the device's memory; 8 GiB otherwise
+//   PENSTOCK_STAND_IN_CAPABILITY  compute capability, as 75; 80 otherwise
+//   PENSTOCK_STAND_IN_DEVICES     0: there is no device; 1 otherwise
+#pragma once
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// How many allocations (device and pinned memory, streams, events) were made so far: a step makes none. Any thread.
+unsigned long stand_in_allocations(void);
+
+// The operation (a launch, copy or fill) that is issued as the `operations`-th from now fails when its turn comes, as a kernel does that
+// touches what is not its own: it does nothing, nor does whatever comes after it, host functions included; and every call from
+// then on says cudaErrorIllegalAddress. 0: none fails.
+void stand_in_fail_after(long operations);
+// What no real runtime does: the fault is over and all streams work again. Only with nothing in flight.
+void stand_in_recover(void);
+
+#ifdef __cplusplus
+}
+#endif
