@@ -23,7 +23,8 @@
 // What an API call returns: the fault if there was one, else `error`, which cudaGetLastError will repeat.
 cudaError_t answer(cudaError_t error);
 bool is_faulted();
-void fault(); // on a stream's thread
+void set_in_host_function(bool is_in); // the calling thread: answer then says cudaErrorNotPermitted, and stderr why
+void fault();                          // on a stream's thread
 // Counts an operation as issued. True: it is to fail.
 bool takes_fault();
 void count_allocation();

@@ -11,6 +11,7 @@ static std::atomic<bool> faulted{false};
 static std::atomic<long> operations_left{0}; // 0: none is to fail
 static std::atomic<unsigned long> allocation_count{0};
 static thread_local cudaError_t last_error = cudaSuccess;
+static thread_local bool in_host_function = false;
 
 bool is_faulted()
 {
@@ -22,8 +23,17 @@ void fault()
 	faulted.store(true, std::memory_order_relaxed);
 }
 
+void set_in_host_function(bool is_in)
+{
+	in_host_function = is_in;
+}
+
 cudaError_t answer(cudaError_t error)
 {
+	if (in_host_function) {
+		fprintf(stderr, "CUDA stand-in: a host function made a CUDA call\n");
+		return cudaErrorNotPermitted;
+	}
 	if (is_faulted())
 		error = cudaErrorIllegalAddress;
 	if (error != cudaSuccess)
@@ -92,6 +102,7 @@ static const struct {
 	{cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
 	{cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
 	{cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
+	{cudaErrorNotPermitted, "cudaErrorNotPermitted", "operation not permitted"},
 	{cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
 };
 

@@ -261,14 +261,17 @@ cudaError_t cudaDeviceSynchronize(void)
 	return answer(cudaSuccess);
 }
 
-// As CUDA promises: after a fault the function is not called.
+// As CUDA promises: after a fault the function is not called, and from within it no CUDA call works.
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void *user)
 {
 	if (is_faulted())
 		return answer(cudaSuccess);
 	issue(stream, [=] {
-		if (!is_faulted())
-			function(user);
+		if (is_faulted())
+			return;
+		set_in_host_function(true);
+		function(user);
+		set_in_host_function(false);
 	});
 	return cudaSuccess;
 }

@@ -3,7 +3,7 @@
 
 // A tile is read along the columns and written along the rows, so that both sides are whole cache lines. Its rows are one longer
 // than they need be: a column then touches every bank of the shared memory once.
-enum { TILE = 32, TILE_ROWS = 8 };
+enum { TILE = 32, TILE_ROWS = 8, TILE_BLOCKS = 4096 }; // blocks: a few times what a GPU holds; they go round
 
 // (images, rows, columns) to (images, columns, rows).
 template <typename From, typename To>
@@ -35,7 +35,7 @@ static cudaError_t issue_transpose(cudaStream_t stream, uint32_t n, uint32_t row
 				   enum data_type from_type, const void *from, enum data_type to_type, void *to)
 {
 	uint64_t tiles = (uint64_t)n * ((rows + TILE - 1) / TILE) * ((columns + TILE - 1) / TILE);
-	struct launch_shape shape = {dim3((unsigned)blocks_for(tiles, 1, MAXIMUM_BLOCKS)), dim3(TILE, TILE_ROWS)};
+	struct launch_shape shape = {dim3((unsigned)blocks_for(tiles, 1, TILE_BLOCKS)), dim3(TILE, TILE_ROWS)};
 	return for_types(from_type, to_type, [&](auto from_element, auto to_element) {
 		using From = decltype(from_element);
 		using To = decltype(to_element);
