@@ -1,0 +1,210 @@
+// Convolutions with cuDNN: which graphs each pass has, which engines may compute them. See convolution_plans.h; graph.h is the
+// layer over cuDNN's descriptors.
+#include "stage_server/device/cuda/convolution_plans.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stage_server/device/cuda/graph.h"
+#include "stage_server/device/cuda/kernels/kernels.h"
+#include "stage_server/device/cuda/status.h"
+
+enum { UID_X = 1, UID_W, UID_Y, UID_BIAS, UID_PRODUCT, UID_SUM };
+
+// Of a forward pass the fused graph gets the first places, for as many as these; the heuristics' first choice is nearly always among
+// their first few, and each place costs its plan's building (a fused one is compiled on the spot).
+enum { MAXIMUM_FUSED = 4 };
+
+struct convolution_plans {
+	struct convolution_spec spec;
+	enum convolution_pass pass;
+	bool relu;
+	struct graph *fused; // NULL where there is none
+	struct graph *plain;
+	struct graph_plan plans[CONVOLUTION_MAXIMUM_PLANS];
+	uint32_t fused_count, count; // the fused ones come first
+};
+
+// ---- which engines
+
+// The same bits each time, and sums in float32 throughout: what no spec does without. Of float32 without TF32 the answer is to be
+// as good as float32's: cuDNN rounds float32's factors to TF32 (or less) in its tensor core engines and in those that convert
+// their inputs, whatever the convolution's compute type says (cuDNN Backend API, cudnnBackendNumericalNote_t), so these are
+// refused by their notes. So are Winograd's and FFT's: their transforms lose a few bits of a sum that is direct otherwise (Lavin
+// and Gray, Fast Algorithms for Convolutional Neural Networks, 2016, table 3), and errors of 1e-5 of the largest value are what
+// the tests of this device allow.
+static uint32_t refused_notes(const struct convolution_spec *spec)
+{
+	uint32_t notes = GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) |
+			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION);
+	if (spec->type == DATA_FLOAT32 && !spec->allow_tf32)
+		notes |= GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) |
+			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS) | GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_FFT) |
+			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD) |
+			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4) |
+			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6) |
+			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13);
+	return notes;
+}
+
+// ---- the graphs
+
+enum { X, W, Y, BIAS, PRODUCT, SUM }; // tensors of a graph, in the order in which they are added
+
+static bool add_data(struct graph *graph, const struct convolution_spec *spec, bool product_is_inner,
+		     struct error *error)
+{
+	const struct graph_tensor x = {UID_X, spec->type, {spec->n, spec->channels, spec->height, spec->width}, false};
+	const struct graph_tensor w = {UID_W,
+				       spec->type,
+				       {spec->output_channels, spec->channels, spec->kernel_size, spec->kernel_size},
+				       false};
+	const struct graph_tensor y = {
+		UID_Y, spec->type, {spec->n, spec->output_channels, spec->output_height, spec->output_width}, false};
+	if (!graph_add_tensor(graph, &x, error) || !graph_add_tensor(graph, &w, error) ||
+	    !graph_add_tensor(graph, &y, error))
+		return false;
+	if (!product_is_inner)
+		return true;
+	// What is between two operations stays in registers, and there in float32.
+	const struct graph_tensor bias = {UID_BIAS, DATA_FLOAT32, {1, spec->output_channels, 1, 1}, false};
+	struct graph_tensor product = y;
+	product.uid = UID_PRODUCT;
+	product.type = DATA_FLOAT32;
+	product.inner = true;
+	return graph_add_tensor(graph, &bias, error) && graph_add_tensor(graph, &product, error);
+}
+
+static bool describe_plain(struct graph *graph, const struct convolution_spec *spec, enum convolution_pass pass,
+			   struct error *error)
+{
+	static const enum graph_convolution convolutions[] = {
+		[CONVOLUTION_FORWARD] = GRAPH_CONVOLUTION_FORWARD,
+		[CONVOLUTION_BACKWARD_INPUT] = GRAPH_CONVOLUTION_BACKWARD_DATA,
+		[CONVOLUTION_BACKWARD_WEIGHT] = GRAPH_CONVOLUTION_BACKWARD_FILTER,
+	};
+	return add_data(graph, spec, false, error) &&
+	       graph_add_convolution(graph, convolutions[pass], spec->stride, spec->padding, X, W, Y, error);
+}
+
+// y = relu?(x * w + bias): the pattern that cuDNN's runtime fusion engines compile (Graph API, "Supported Graph Patterns").
+static bool describe_fused(struct graph *graph, const struct convolution_spec *spec, bool relu, struct error *error)
+{
+	if (!add_data(graph, spec, true, error) ||
+	    !graph_add_convolution(graph, GRAPH_CONVOLUTION_FORWARD, spec->stride, spec->padding, X, W, PRODUCT, error))
+		return false;
+	if (!relu)
+		return graph_add_sum(graph, PRODUCT, BIAS, Y, error);
+	const struct graph_tensor sum = {
+		UID_SUM, DATA_FLOAT32, {spec->n, spec->output_channels, spec->output_height, spec->output_width}, true};
+	return graph_add_tensor(graph, &sum, error) && graph_add_sum(graph, PRODUCT, BIAS, SUM, error) &&
+	       graph_add_relu(graph, SUM, Y, error);
+}
+
+// Adds the graph's plans to those that there are, up to `maximum` in all.
+static bool add_plans(struct convolution_plans *plans, struct graph *graph, cudnnHandle_t handle, uint64_t limit_bytes,
+		      uint32_t maximum, struct error *error)
+{
+	uint32_t count = 0;
+	if (!graph_finalize(graph, handle, error) ||
+	    !graph_make_plans(graph, handle, refused_notes(&plans->spec), limit_bytes, maximum - plans->count,
+			      &plans->plans[plans->count], &count, error))
+		return false;
+	plans->count += count;
+	return true;
+}
+
+static const char *pass_name(enum convolution_pass pass)
+{
+	return pass == CONVOLUTION_FORWARD          ? "forward"
+	       : pass == CONVOLUTION_BACKWARD_INPUT ? "backward input"
+						    : "backward weight";
+}
+
+static bool no_plan(const struct convolution_spec *spec, enum convolution_pass pass, struct error *error)
+{
+	return error_wrap(
+		error,
+		"cuDNN has no engine for the %s convolution of %s (%u, %u, %u, %u) with filter (%u, %u, %u, %u), "
+		"stride %u, padding %u",
+		pass_name(pass), data_type_name(spec->type), spec->n, spec->channels, spec->height, spec->width,
+		spec->output_channels, spec->channels, spec->kernel_size, spec->kernel_size, spec->stride,
+		spec->padding);
+}
+
+bool convolution_plans_create(cudnnHandle_t handle, const struct convolution_spec *spec, enum convolution_pass pass,
+			      bool relu, uint64_t limit_bytes, struct convolution_plans **ret_plans,
+			      struct error *error)
+{
+	struct convolution_plans *plans = calloc(1, sizeof(*plans));
+	if (plans == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for the plans of a convolution");
+	plans->spec = *spec;
+	plans->pass = pass;
+	plans->relu = relu;
+	// Where the whole forward pass has no engine, or none that may be asked, there is still the plain one.
+	struct error ignored;
+	if (pass == CONVOLUTION_FORWARD &&
+	    (!graph_create(&plans->fused, &ignored) || !describe_fused(plans->fused, spec, relu, &ignored) ||
+	     !add_plans(plans, plans->fused, handle, limit_bytes, MAXIMUM_FUSED, &ignored))) {
+		graph_destroy(plans->fused);
+		plans->fused = NULL;
+	}
+	plans->fused_count = plans->count;
+	struct error last = {.code = ERROR_NONE};
+	if ((!graph_create(&plans->plain, &last) || !describe_plain(plans->plain, spec, pass, &last) ||
+	     !add_plans(plans, plans->plain, handle, limit_bytes, CONVOLUTION_MAXIMUM_PLANS, &last)) &&
+	    plans->count == 0) {
+		convolution_plans_destroy(plans);
+		error_set(error, last.code, "%s", last.message);
+		return no_plan(spec, pass, error);
+	}
+	*ret_plans = plans;
+	return true;
+}
+
+void convolution_plans_destroy(struct convolution_plans *plans)
+{
+	if (plans == NULL)
+		return;
+	graph_destroy(plans->fused);
+	graph_destroy(plans->plain);
+	free(plans);
+}
+
+uint32_t convolution_plans_count(const struct convolution_plans *plans)
+{
+	return plans->count;
+}
+
+void convolution_plans_name(const struct convolution_plans *plans, uint32_t plan, char *into, size_t size)
+{
+	snprintf(into, size, "%s.%s", plan < plans->fused_count ? "fused" : "plain", plans->plans[plan].name);
+}
+
+uint64_t convolution_plans_workspace_bytes(const struct convolution_plans *plans)
+{
+	uint64_t bytes = 0;
+	for (uint32_t i = 0; i < plans->count; i++)
+		if (plans->plans[i].workspace_bytes > bytes)
+			bytes = plans->plans[i].workspace_bytes;
+	return bytes;
+}
+
+bool convolution_plans_run(const struct convolution_plans *plans, uint32_t plan, cudnnHandle_t handle,
+			   cudaStream_t stream, const struct convolution_tensors *tensors, void *workspace,
+			   struct error *error)
+{
+	const int64_t uids[] = {UID_X, UID_W, UID_Y, UID_BIAS};
+	void *const memory[] = {tensors->x, tensors->w, tensors->y, (void *)tensors->bias};
+	bool fused = plan < plans->fused_count;
+	if (!graph_run(&plans->plans[plan], handle, fused ? 4 : 3, uids, memory, workspace, error))
+		return false;
+	if (fused || plans->pass != CONVOLUTION_FORWARD)
+		return true;
+	const struct convolution_spec *spec = &plans->spec;
+	return cuda_ok(kernel_bias(stream, spec->type, (uint64_t)spec->n * spec->output_height * spec->output_width,
+				   spec->output_channels, tensors->bias, plans->relu, tensors->y),
+		       error, "add the bias of a convolution");
+}
