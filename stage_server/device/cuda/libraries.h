@@ -1,7 +1,8 @@
 // cuDNN, cuBLASLt and NVML are looked for when the daemon runs, so that one program serves machines with and without them.
 // libraries.c defines the functions that this device calls, under the vendors' own names, and passes each call on.
-// Looked for, in this order: $PENSTOCK_CUDA_LIBRARY_PATH, the loader's path, /usr/local/cuda/lib64 and targets/x86_64-linux/lib, and the
-// lib folders of NVIDIA's Python wheels (site-packages/nvidia/*/lib, of the Python in $VIRTUAL_ENV and of the system's).
+// Looked for in the folders of $PENSTOCK_CUDA_LIBRARY_PATH (as PATH has them) and nowhere else where that is set; else, in this order: the
+// loader's path, /usr/local/cuda/lib64 and targets/x86_64-linux/lib, and the lib folders of NVIDIA's Python wheels
+// (site-packages/nvidia/*/lib, of the Python in $VIRTUAL_ENV and of the system's). NVML is the driver's, and in the loader's path.
 #pragma once
 
 #include <stdbool.h>
