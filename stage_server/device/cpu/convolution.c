@@ -5,8 +5,8 @@
 
 #include "stage_server/device/cpu/convolution_methods.h"
 #include "stage_server/device/cpu/program.h"
-#include "stage_server/device/cpu/tuning.h"
 #include "stage_server/device/cpu/vector.h"
+#include "stage_server/device/tuning.h"
 
 // A trial of a pass has at most these operations, on as many of the samples: more of them would only repeat it. Where a
 // single sample has more nothing is timed. It runs in the program's own memory.

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "stage_server/device/cpu/program.h"
-#include "stage_server/device/cpu/tuning.h"
+#include "stage_server/device/tuning.h"
 
 static void cpu_destroy(struct device *device)
 {
@@ -29,14 +29,41 @@ static uint32_t available_cores(void)
 	return count > 0 ? (uint32_t)count : 1;
 }
 
+// "GenuineIntel-6-207": what kernels are fast depends on it.
+static void processor_name(char *into, size_t size)
+{
+	char vendor[32] = "", family[16] = "", model[16] = "", line[256];
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL && model[0] == '\0') {
+		sscanf(line, "vendor_id : %31s", vendor);
+		sscanf(line, "cpu family : %15s", family);
+		sscanf(line, "model : %15s", model);
+	}
+	if (file != NULL)
+		fclose(file);
+	snprintf(into, size, "%s-%s-%s", vendor, family, model);
+}
+
+// What a choice among kernels depends on besides the shape.
+static void machine_name(uint32_t threads, char *into, size_t size)
+{
+	char processor[72], library[32], instructions[16];
+	processor_name(processor, sizeof(processor));
+	onednn_version(library, sizeof(library));
+	onednn_instructions(instructions, sizeof(instructions));
+	snprintf(into, size, "%s/%s/%s/threads=%u", processor, library, instructions, threads);
+}
+
 static bool cpu_create(const struct device_options *options, struct device **ret_device, struct error *error)
 {
 	struct device *device = calloc(1, sizeof(*device));
 	if (device == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
 	device->threads = options->threads > 0 ? options->threads : available_cores();
+	char machine[160];
+	machine_name(device->threads, machine, sizeof(machine));
 	if (!onednn_create(&device->onednn, error) ||
-	    !tuning_create(options->tuning_file, device->threads, &device->tuning, error)) {
+	    !tuning_create(options->tuning_file, machine, &device->tuning, error)) {
 		cpu_destroy(device);
 		return error_wrap(error, "open device cpu");
 	}

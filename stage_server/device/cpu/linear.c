@@ -4,8 +4,8 @@
 
 #include "stage_server/device/cpu/matrix.h"
 #include "stage_server/device/cpu/program.h"
-#include "stage_server/device/cpu/tuning.h"
 #include "stage_server/device/cpu/vector.h"
+#include "stage_server/device/tuning.h"
 
 // How the forward pass and the input gradient are computed. The weight gradient is always an SGEMM: it writes the whole
 // matrix once, which is all that it costs.

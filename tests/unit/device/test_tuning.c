@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
-#include "stage_server/device/cpu/tuning.h"
+#include "stage_server/device/tuning.h"
 
 struct fixture {
 	char folder[64], file[128];
@@ -56,7 +56,9 @@ static struct tuning *open_tuning(const char *file, uint32_t threads)
 {
 	struct error error = {0};
 	struct tuning *tuning = NULL;
-	if (!tuning_create(file, threads, &tuning, &error))
+	char machine[64];
+	snprintf(machine, sizeof(machine), "a machine/threads=%u", threads);
+	if (!tuning_create(file, machine, &tuning, &error))
 		fail_msg("%s", error.message);
 	return tuning;
 }

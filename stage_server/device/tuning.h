@@ -14,8 +14,9 @@ struct tuning;
 
 enum { TUNING_MAXIMUM_CANDIDATES = 8, TUNING_NAME_SIZE = 64, TUNING_KEY_SIZE = 160 };
 
-// `file` NULL: penstock/tuning in $XDG_CACHE_HOME, ~/.cache or /var/cache. Choices depend on `threads`, too.
-bool tuning_create(const char *file, uint32_t threads, struct tuning **ret_tuning, struct error *error);
+// `file` NULL: penstock/tuning in $XDG_CACHE_HOME, ~/.cache or /var/cache. `machine` begins every key: what choices depend on
+// besides the question, as processor, library and threads; below 160 characters, white space becomes '-'.
+bool tuning_create(const char *file, const char *machine, struct tuning **ret_tuning, struct error *error);
 void tuning_destroy(struct tuning *tuning); // takes NULL
 
 struct tuning_question {

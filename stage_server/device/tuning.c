@@ -1,6 +1,6 @@
 // See tuning.h. The file is text, a line a choice: key, candidate's name, its nanoseconds. Lines are only ever added,
 // under an exclusive lock (flock) that is held while timing, so two processes never disturb each other's measurements.
-#include "stage_server/device/cpu/tuning.h"
+#include "stage_server/device/tuning.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,6 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "stage_server/device/cpu/onednn.h"
 
 enum { MAXIMUM_FILE_BYTES = 4 << 20, MAXIMUM_LINE_BYTES = 512, ROUNDS = 5 };
 
@@ -26,24 +25,9 @@ enum { MAXIMUM_FILE_BYTES = 4 << 20, MAXIMUM_LINE_BYTES = 512, ROUNDS = 5 };
 
 struct tuning {
 	char *path;           // NULL: nothing is remembered
-	char machine[160];    // begins every key: processor, library, threads
+	char machine[160];    // begins every key
 	pthread_mutex_t lock; // of the process; the file's lock is of its descriptor
 };
-
-// "GenuineIntel-6-207": what kernels are fast depends on it.
-static void processor_name(char *into, size_t size)
-{
-	char vendor[32] = "", family[16] = "", model[16] = "", line[256];
-	FILE *file = fopen("/proc/cpuinfo", "re");
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL && model[0] == '\0') {
-		sscanf(line, "vendor_id : %31s", vendor);
-		sscanf(line, "cpu family : %15s", family);
-		sscanf(line, "model : %15s", model);
-	}
-	if (file != NULL)
-		fclose(file);
-	snprintf(into, size, "%s-%s-%s", vendor, family, model);
-}
 
 // Makes the folders above the last slash.
 static bool make_folders(char *path)
@@ -83,18 +67,13 @@ static char *default_path(void)
 	return NULL;
 }
 
-bool tuning_create(const char *file, uint32_t threads, struct tuning **ret_tuning, struct error *error)
+bool tuning_create(const char *file, const char *machine, struct tuning **ret_tuning, struct error *error)
 {
 	struct tuning *tuning = calloc(1, sizeof(*tuning));
 	if (tuning == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
 	pthread_mutex_init(&tuning->lock, NULL);
-	char processor[72], library[32], instructions[16];
-	processor_name(processor, sizeof(processor));
-	onednn_version(library, sizeof(library));
-	onednn_instructions(instructions, sizeof(instructions));
-	snprintf(tuning->machine, sizeof(tuning->machine), "%s/%s/%s/threads=%u", processor, library, instructions,
-		 threads);
+	snprintf(tuning->machine, sizeof(tuning->machine), "%s", machine);
 	for (char *c = tuning->machine; *c != '\0'; c++)
 		*c = *c == ' ' || *c == '\t' ? '-' : *c;
 	tuning->path = file != NULL ? strdup(file) : default_path();
