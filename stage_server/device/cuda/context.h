@@ -1,0 +1,17 @@
+// The GPU's context, which all programs of this process on that GPU share. A kernel that faults (an illegal address, say) spoils it
+// for all of them: each later call of CUDA fails. Once nobody uses it any more it is torn down, and the next user gets a new
+// one, so that a fault ends the jobs of one GPU and not the daemon.
+//
+// Any thread.
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/base/error.h"
+
+enum { CONTEXT_MAXIMUM_GPUS = 64 };
+
+// Makes the GPU the calling thread's and counts a user: a program, or a block of pinned memory. ERROR_FAILED while a spoiled
+// context still has users, or cannot be replaced.
+bool context_acquire(int gpu, struct error *error);
+void context_release(int gpu);

@@ -1,0 +1,276 @@
+// Parameters, their gradients and the optimizer. All of them are float32 and lie at the same places in their regions, with gaps of
+// zeros between them that stay zero, so that one kernel steps over everything.
+#include <stdlib.h>
+
+#include "stage_server/device/cuda/kernels/kernels.h"
+#include "stage_server/device/cuda/program.h"
+#include "stage_server/device/cuda/status.h"
+
+static void describe(struct program *program, uint32_t i)
+{
+	struct parameter_state *parameter = &program->parameters[i];
+	struct parameter *description = &parameter->description;
+	model_parameter(&program->model, program->first_parameter + i, description);
+	parameter->place = program->floats;
+	parameter->gradient_is_zero = true;
+	program->floats += (description->count + PARAMETER_ALIGNMENT - 1) / PARAMETER_ALIGNMENT * PARAMETER_ALIGNMENT;
+	if (description->rank == 4) {
+		parameter->filters = description->dimensions[0];
+		parameter->channels = description->dimensions[1];
+		parameter->positions = description->dimensions[2] * description->dimensions[3];
+		cuda_need_weight_temporary(program, description->count * sizeof(float));
+	}
+	cuda_need_scratch(program, kernel_squares_scratch(description->count));
+	struct layer_state *layer = &program->layers[description->layer - program->first_layer];
+	if (description->is_bias)
+		layer->bias = parameter;
+	else
+		layer->weight = parameter;
+}
+
+static bool place(struct program *program, struct error *error)
+{
+	uint64_t bytes = program->floats * sizeof(float);
+	if (!cuda_reserve(program, REGION_PARAMETERS, bytes, &program->values, error))
+		return false;
+	if (program->type != DATA_FLOAT32 &&
+	    !cuda_reserve(program, REGION_PARAMETERS, program->floats * data_type_bytes(program->type), &program->copy,
+			  error))
+		return false;
+	if (!program->training)
+		return true;
+	for (uint32_t s = 0; s < optimizer_state_tensors(program->optimizer.kind); s++)
+		if (!cuda_reserve(program, REGION_OPTIMIZER, bytes, &program->state[s], error))
+			return false;
+	return cuda_reserve(program, REGION_GRADIENTS, bytes, &program->gradients, error) &&
+	       cuda_reserve(program, REGION_WORKSPACE, program->parameter_count * sizeof(double), &program->squares,
+			    error);
+}
+
+bool cuda_parameters_prepare(struct program *program, struct error *error)
+{
+	program->first_parameter = model_first_parameter(&program->model, program->first_layer);
+	program->parameter_count =
+		model_first_parameter(&program->model, program->end_layer) - program->first_parameter;
+	program->momentum_is_unset = true;
+	if (program->parameter_count == 0)
+		return true;
+	program->parameters = calloc(program->parameter_count, sizeof(program->parameters[0]));
+	if (program->parameters == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < program->parameter_count; i++)
+		describe(program, i);
+	return place(program, error);
+}
+
+bool cuda_parameters_pad(struct program *program, struct parameter_state *weight, uint32_t channels,
+			 struct error *error)
+{
+	weight->padded_channels = channels;
+	if (channels == weight->channels)
+		return true;
+	uint64_t count = (uint64_t)weight->filters * weight->positions * channels;
+	return cuda_reserve(program, REGION_PARAMETERS, count * data_type_bytes(program->type), &weight->padded, error);
+}
+
+// ---- where they are
+
+static float *in_floats(const struct program *program, const struct block *block,
+			const struct parameter_state *parameter)
+{
+	return (float *)program_pointer(program, block, 0) + parameter->place;
+}
+
+float *cuda_parameter_values(const struct program *program, const struct parameter_state *parameter)
+{
+	return in_floats(program, &program->values, parameter);
+}
+
+float *cuda_parameter_gradient(const struct program *program, const struct parameter_state *parameter)
+{
+	return in_floats(program, &program->gradients, parameter);
+}
+
+static void *copy_of(const struct program *program, const struct parameter_state *parameter)
+{
+	uint8_t *copy = program_pointer(program, &program->copy, 0);
+	return copy + parameter->place * data_type_bytes(program->type);
+}
+
+void *cuda_parameter_weights(const struct program *program, const struct parameter_state *weight)
+{
+	if (weight->padded.bytes > 0)
+		return program_pointer(program, &weight->padded, 0);
+	return program->type == DATA_FLOAT32 ? cuda_parameter_values(program, weight) : copy_of(program, weight);
+}
+
+// ---- in and out
+
+static struct parameter_state *find(struct program *program, uint32_t index, struct error *error)
+{
+	if (index >= program->first_parameter && index - program->first_parameter < program->parameter_count)
+		return &program->parameters[index - program->first_parameter];
+	error_set(error, ERROR_FAILED, "parameter %u is not of this stage, [%u, %u)", index, program->first_parameter,
+		  program->first_parameter + program->parameter_count);
+	return NULL;
+}
+
+static bool pad(struct program *program, const struct parameter_state *parameter)
+{
+	return parameter->padded.bytes == 0 ||
+	       cuda_ok(kernel_pad_rows(program->compute, (uint64_t)parameter->filters * parameter->positions,
+				       parameter->channels, parameter->padded_channels,
+				       cuda_parameter_values(program, parameter), program->type,
+				       program_pointer(program, &parameter->padded, 0)),
+		       &program->fault, "pad the weights");
+}
+
+static bool write_values(struct program *program, const struct parameter_state *parameter, const float *values)
+{
+	struct error *error = &program->fault;
+	uint64_t count = parameter->description.count;
+	bool is_convolution = parameter->positions > 0;
+	float *to = cuda_parameter_values(program, parameter);
+	float *plain = is_convolution ? program_pointer(program, &program->weight_temporary, 0) : to;
+	if (!cuda_ok(cudaMemcpyAsync(plain, values, count * sizeof(float), cudaMemcpyHostToDevice, program->compute),
+		     error, "copy to the GPU"))
+		return false;
+	if (is_convolution &&
+	    !cuda_ok(kernel_to_channels_last(program->compute, parameter->filters, parameter->channels,
+					     parameter->positions, DATA_FLOAT32, plain, DATA_FLOAT32, to),
+		     error, "change the layout"))
+		return false;
+	if (program->type != DATA_FLOAT32 && !cuda_ok(kernel_convert(program->compute, count, DATA_FLOAT32, to,
+								     program->type, copy_of(program, parameter)),
+						      error, "change the type"))
+		return false;
+	return pad(program, parameter) && cuda_ok(cudaStreamSynchronize(program->compute), error, "wait for the GPU");
+}
+
+static bool read_floats(struct program *program, const struct parameter_state *parameter, const float *from,
+			float *ret_values)
+{
+	struct error *error = &program->fault;
+	if (parameter->positions > 0) {
+		float *plain = program_pointer(program, &program->weight_temporary, 0);
+		if (!cuda_ok(kernel_to_channels_first(program->compute, parameter->filters, parameter->channels,
+						      parameter->positions, DATA_FLOAT32, from, DATA_FLOAT32, plain),
+			     error, "change the layout"))
+			return false;
+		from = plain;
+	}
+	return cuda_ok(cudaMemcpyAsync(ret_values, from, parameter->description.count * sizeof(float),
+				       cudaMemcpyDeviceToHost, program->compute),
+		       error, "copy from the GPU") &&
+	       cuda_ok(cudaStreamSynchronize(program->compute), error, "wait for the GPU");
+}
+
+bool cuda_write_parameter(struct program *program, uint32_t index, const float *values, struct error *error)
+{
+	struct parameter_state *parameter = find(program, index, error);
+	if (parameter == NULL || !cuda_enter(program, "write_parameter", 0, false, error))
+		return false;
+	return cuda_leave(program, write_values(program, parameter, values), error, "write_parameter of %s",
+			  parameter->description.name);
+}
+
+bool cuda_read_parameter(struct program *program, uint32_t index, float *ret_values, struct error *error)
+{
+	struct parameter_state *parameter = find(program, index, error);
+	if (parameter == NULL || !cuda_enter(program, "read_parameter", 0, false, error))
+		return false;
+	bool ok = read_floats(program, parameter, cuda_parameter_values(program, parameter), ret_values);
+	return cuda_leave(program, ok, error, "read_parameter of %s", parameter->description.name);
+}
+
+// ---- gradients
+
+// Lazy: the next backward pass overwrites.
+bool cuda_zero_gradients(struct program *program, struct error *error)
+{
+	if (!cuda_enter(program, "zero_gradients", 0, true, error))
+		return false;
+	for (uint32_t i = 0; i < program->parameter_count; i++)
+		program->parameters[i].gradient_is_zero = true;
+	return true;
+}
+
+// Makes zeros of what is to be zero. The next pass overwrites it none the less, so that looking changes no bit.
+static bool fill_gradient(struct program *program, const struct parameter_state *parameter)
+{
+	return !parameter->gradient_is_zero ||
+	       cuda_ok(cudaMemsetAsync(cuda_parameter_gradient(program, parameter), 0,
+				       parameter->description.count * sizeof(float), program->compute),
+		       &program->fault, "zero a gradient");
+}
+
+bool cuda_read_gradient(struct program *program, uint32_t index, float *ret_values, struct error *error)
+{
+	struct parameter_state *parameter = find(program, index, error);
+	if (parameter == NULL || !cuda_enter(program, "read_gradient", 0, true, error))
+		return false;
+	bool ok = fill_gradient(program, parameter) &&
+		  read_floats(program, parameter, cuda_parameter_gradient(program, parameter), ret_values);
+	return cuda_leave(program, ok, error, "read_gradient of %s", parameter->description.name);
+}
+
+static bool sum_squares(struct program *program, double *ret_squares)
+{
+	struct error *error = &program->fault;
+	double *sums = program_pointer(program, &program->squares, 0);
+	void *scratch = program_pointer(program, &program->scratch, 0);
+	for (uint32_t i = 0; i < program->parameter_count; i++) {
+		const struct parameter_state *parameter = &program->parameters[i];
+		if (!fill_gradient(program, parameter) ||
+		    !cuda_ok(kernel_squares(program->compute, parameter->description.count,
+					    cuda_parameter_gradient(program, parameter), sums + i, scratch),
+			     error, "square the gradient of %s", parameter->description.name))
+			return false;
+	}
+	return program->parameter_count == 0 ||
+	       (cuda_ok(cudaMemcpyAsync(ret_squares, sums, program->parameter_count * sizeof(double),
+					cudaMemcpyDeviceToHost, program->compute),
+			error, "copy from the GPU") &&
+		cuda_ok(cudaStreamSynchronize(program->compute), error, "wait for the GPU"));
+}
+
+bool cuda_gradient_squares(struct program *program, double *ret_squares, struct error *error)
+{
+	return cuda_enter(program, "gradient_squares", 0, true, error) &&
+	       cuda_leave(program, sum_squares(program, ret_squares), error, "gradient_squares");
+}
+
+// ---- the optimizer
+
+static float *state_of(const struct program *program, uint32_t s)
+{
+	return program->state[s].bytes > 0 ? program_pointer(program, &program->state[s], 0) : NULL;
+}
+
+static bool issue_step(struct program *program, const struct optimizer_step *step)
+{
+	for (uint32_t i = 0; i < program->parameter_count; i++)
+		if (!fill_gradient(program, &program->parameters[i]))
+			return false;
+	if (program->floats == 0)
+		return true;
+	void *copy = program->copy.bytes > 0 ? program_pointer(program, &program->copy, 0) : NULL;
+	if (!cuda_ok(kernel_optimizer_step(program->compute, &program->optimizer, step, program->momentum_is_unset,
+					   program->floats, program_pointer(program, &program->values, 0),
+					   program_pointer(program, &program->gradients, 0), state_of(program, 0),
+					   state_of(program, 1), program->type, copy),
+		     &program->fault, "step"))
+		return false;
+	if (step->beta1 != 0.0f)
+		program->momentum_is_unset = false;
+	for (uint32_t i = 0; i < program->parameter_count; i++)
+		if (!pad(program, &program->parameters[i]))
+			return false;
+	return true;
+}
+
+bool cuda_optimizer_step(struct program *program, const struct optimizer_step *step, struct error *error)
+{
+	return cuda_enter(program, "optimizer_step", 0, true, error) &&
+	       cuda_leave(program, issue_step(program, step), error, "optimizer_step");
+}

@@ -1,0 +1,321 @@
+// Programs: from a run of layers to plans and places in memory. All of it is planned first, allocated then, and settled by timing last;
+// nothing is allocated and no plan, handle or event made after that.
+#include "stage_server/device/cuda/program.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "stage_server/device/cuda/context.h"
+#include "stage_server/device/cuda/status.h"
+
+static const struct layer_class *const classes[] = {
+	[LAYER_CONVOLUTION] = &cuda_convolution_class, [LAYER_RELU] = &cuda_relu_class,
+	[LAYER_MAX_POOL] = &cuda_max_pool_class,       [LAYER_ADAPTIVE_AVERAGE_POOL] = &cuda_average_pool_class,
+	[LAYER_FLATTEN] = &cuda_flatten_class,         [LAYER_DROPOUT] = &cuda_dropout_class,
+	[LAYER_LINEAR] = &cuda_linear_class,
+};
+
+static bool is_stopped(const struct program *program)
+{
+	return program->stopped != NULL && *program->stopped;
+}
+
+// ---- the specification
+
+static bool check_images(const struct program_spec *spec, struct error *error)
+{
+	if (spec->raw_image_size < 1 || spec->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
+		return error_set(error, ERROR_USAGE, "images of size %u: must be within [1, %d]", spec->raw_image_size,
+				 MODEL_MAXIMUM_IMAGE_SIZE);
+	for (int i = 0; i < 3; i++)
+		if (!(spec->standard_deviation[i] > 0.0f))
+			return error_set(error, ERROR_USAGE, "the standard deviation of channel %d must be above 0", i);
+	return true;
+}
+
+static bool check_types(const struct device *device, const struct program_spec *spec, struct error *error)
+{
+	if ((unsigned)spec->compute_type >= DATA_TYPE_COUNT || (unsigned)spec->boundary_type >= DATA_TYPE_COUNT)
+		return error_set(error, ERROR_USAGE, "types %u and %u: there are %d", (unsigned)spec->compute_type,
+				 (unsigned)spec->boundary_type, DATA_TYPE_COUNT);
+	if (spec->compute_type == DATA_BFLOAT16 && device->capability < 80)
+		return error_set(error, ERROR_USAGE,
+				 "GPU %d (%s) does not compute in bfloat16; float16 and float32 it does", device->gpu,
+				 device->description);
+	return true;
+}
+
+static bool check_spec(const struct device *device, const struct program_spec *spec, struct error *error)
+{
+	const struct model *model = spec->model;
+	if (model->layer_count > MODEL_MAXIMUM_LAYERS || spec->first_layer >= spec->end_layer ||
+	    spec->end_layer > model->layer_count)
+		return error_set(error, ERROR_USAGE, "a stage of layers [%u, %u) of a model of %u", spec->first_layer,
+				 spec->end_layer, model->layer_count);
+	if (spec->micro_batch_size < 1 || spec->micro_batch_size > MODEL_MAXIMUM_MICRO_BATCH_SIZE ||
+	    spec->micro_batches < 1 || spec->micro_batches > 65536 || spec->slots < 1 || spec->slots > 65536)
+		return error_set(error, ERROR_USAGE,
+				 "micro-batch size %u, micro-batches %u and slots %u must each be within [1, 65536]",
+				 spec->micro_batch_size, spec->micro_batches, spec->slots);
+	for (uint32_t i = 0; i < model->layer_count; i++) {
+		uint32_t kind = model->layers[i].kind;
+		if (kind >= sizeof(classes) / sizeof(classes[0]) || classes[kind] == NULL)
+			return error_set(error, ERROR_USAGE, "layer %u is of unknown kind %u", i, kind);
+	}
+	struct shape output = model->layers[spec->end_layer - 1].output;
+	if (spec->end_layer == model->layer_count && output.height * output.width != 1)
+		return error_set(error, ERROR_USAGE, "the model ends in images of %u x %u, not in one value a class",
+				 output.height, output.width);
+	return check_types(device, spec, error) && (spec->first_layer > 0 || check_images(spec, error));
+}
+
+// ---- building
+
+static bool build_layers(struct program *program, struct error *error)
+{
+	program->layers = calloc(program->layer_count, sizeof(program->layers[0]));
+	if (program->layers == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < program->layer_count; i++) {
+		struct layer_state *state = &program->layers[i];
+		state->index = program->first_layer + i;
+		state->layer = &program->model.layers[state->index];
+		state->class = classes[state->layer->kind];
+		state->is_first = state->index == 0;
+		if (i == 0 || state->layer->kind != LAYER_RELU)
+			continue;
+		enum layer_kind before = state[-1].layer->kind;
+		state->done_before = before == LAYER_CONVOLUTION || before == LAYER_LINEAR;
+		state[-1].relu_follows = state->done_before;
+	}
+	return true;
+}
+
+// Channels of images that a convolution reads: as many as fill 16 bytes, where the tensor cores compute it.
+static uint32_t image_channels(const struct program *program)
+{
+	if (program->type != DATA_FLOAT32)
+		return 8;
+	return program->allow_tf32 ? 4 : 3;
+}
+
+static bool place_input(struct program *program, struct error *error)
+{
+	struct layer_state *first = &program->layers[0];
+	struct shape shape = first->layer->input;
+	first->input = (struct value){.positions = shape.height * shape.width, .channels = shape.channels};
+	if (first->is_first && first->layer->kind == LAYER_CONVOLUTION && image_channels(program) > shape.channels)
+		first->input.channels = image_channels(program);
+	return cuda_reserve(program, REGION_STASH, value_bytes(program, &first->input), &first->input.block, error);
+}
+
+static void need_gradient(struct program *program, const struct value *value)
+{
+	if (value_bytes(program, value) > program->gradient_bytes)
+		program->gradient_bytes = value_bytes(program, value);
+}
+
+// What lies inside a run begins where the run before it began.
+static void begin_run(struct program *program, struct layer_state *state)
+{
+	uint64_t *bytes = &program->region_bytes[REGION_SHARED];
+	if (*bytes > program->shared_most)
+		program->shared_most = *bytes;
+	*bytes = 0;
+	state->input.is_saved = program->training && program->inner_region == REGION_SHARED;
+}
+
+static bool prepare_layers(struct program *program, struct error *error)
+{
+	for (uint32_t i = 0; i < program->layer_count; i++) {
+		struct layer_state *state = &program->layers[i];
+		if (i > 0)
+			state->input = state[-1].output;
+		state->input.is_saved = false;
+		if (i == program->runs[state->run].begin)
+			begin_run(program, state);
+		if (!state->class->prepare(program, state, error))
+			return error_wrap(error, "layer %s", state->layer->name);
+		if (program->training)
+			need_gradient(program, &state->output);
+		if (program->training && !state->is_first)
+			need_gradient(program, &state->input);
+		if (is_stopped(program))
+			return error_set(error, ERROR_CANCELLED, "stopped");
+	}
+	if (program->shared_most > program->region_bytes[REGION_SHARED])
+		program->region_bytes[REGION_SHARED] = program->shared_most;
+	return true;
+}
+
+static bool build(struct program *program, uint32_t checkpoint_interval, struct error *error)
+{
+	return build_layers(program, error) && cuda_checkpoint_prepare(program, checkpoint_interval, error) &&
+	       cuda_parameters_prepare(program, error) && place_input(program, error) &&
+	       prepare_layers(program, error) && cuda_loss_plan(program, error) &&
+	       cuda_transfers_plan(program, error) &&
+	       cuda_reserve(program, REGION_WORKSPACE, program->gradient_bytes, &program->gradient[0], error) &&
+	       cuda_reserve(program, REGION_WORKSPACE, program->gradient_bytes, &program->gradient[1], error) &&
+	       cuda_reserve(program, REGION_WORKSPACE, program->weight_temporary_bytes, &program->weight_temporary,
+			    error) &&
+	       cuda_reserve(program, REGION_WORKSPACE, program->scratch_bytes, &program->scratch, error);
+}
+
+static struct program *program_of(struct device *device, const struct program_spec *spec)
+{
+	struct program *program = calloc(1, sizeof(*program));
+	if (program == NULL)
+		return NULL;
+	program->device = device;
+	program->model = *spec->model;
+	program->first_layer = spec->first_layer;
+	program->end_layer = spec->end_layer;
+	program->layer_count = spec->end_layer - spec->first_layer;
+	program->n = spec->micro_batch_size;
+	program->micro_batches = spec->micro_batches;
+	program->slots = spec->slots;
+	program->mark_count = spec->marks;
+	program->optimizer = spec->optimizer;
+	program->type = spec->compute_type;
+	program->boundary_type = spec->boundary_type;
+	program->allow_tf32 = spec->allow_tf32 && spec->compute_type == DATA_FLOAT32;
+	program->seed = spec->seed;
+	program->training = spec->training;
+	program->has_labels = spec->end_layer == spec->model->layer_count;
+	program->raw_image_size = spec->raw_image_size;
+	program->stopped = spec->stopped;
+	memcpy(program->mean, spec->mean, sizeof(program->mean));
+	memcpy(program->standard_deviation, spec->standard_deviation, sizeof(program->standard_deviation));
+	return program;
+}
+
+// Everything but the memory, the streams and the events.
+static bool program_describe(struct device *device, const struct program_spec *spec, struct program **ret_program,
+			     struct error *error)
+{
+	if (!check_spec(device, spec, error))
+		return false;
+	struct program *program = program_of(device, spec);
+	if (program == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
+	program->has_context = context_acquire(device->gpu, error);
+	if (!program->has_context || !cublas_ok(cublasLtCreate(&program->cublas), error, "create a cuBLASLt handle") ||
+	    !cudnn_ok(cudnnCreate(&program->cudnn), error, "create a cuDNN handle") ||
+	    !build(program, spec->checkpoint_interval, error)) {
+		cuda_program_destroy(program);
+		return false;
+	}
+	*ret_program = program;
+	return true;
+}
+
+bool cuda_program_plan_memory(struct device *device, const struct program_spec *spec, struct memory_use *ret_use,
+			      struct error *error)
+{
+	struct program *program = NULL;
+	if (!program_describe(device, spec, &program, error))
+		return false;
+	cuda_program_memory(program, ret_use);
+	cuda_program_destroy(program);
+	return true;
+}
+
+// ---- creating
+
+static bool create_streams(struct program *program, struct error *error)
+{
+	cudaStream_t *streams[] = {&program->compute, &program->copy_in, &program->copy_out};
+	for (int i = 0; i < 3; i++)
+		if (!cuda_ok(cudaStreamCreateWithFlags(streams[i], cudaStreamNonBlocking), error, "create a stream"))
+			return false;
+	return cudnn_ok(cudnnSetStream(program->cudnn, program->compute), error, "give cuDNN its stream");
+}
+
+static bool create_marks(struct program *program, struct error *error)
+{
+	if (program->mark_count == 0)
+		return true;
+	program->marks = calloc(program->mark_count, sizeof(program->marks[0]));
+	if (program->marks == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < program->mark_count; i++)
+		if (!cuda_ok(cudaEventCreate(&program->marks[i]), error, "create an event"))
+			return false;
+	return true;
+}
+
+// A candidate that failed was passed over; a GPU that failed shows here.
+static bool choose(struct program *program, struct error *error)
+{
+	for (uint32_t i = 0; i < program->layer_count; i++) {
+		if (program->layers[i].class->choose != NULL)
+			program->layers[i].class->choose(program, &program->layers[i]);
+		if (is_stopped(program))
+			return error_set(error, ERROR_CANCELLED, "stopped");
+	}
+	return cuda_ok(cudaStreamSynchronize(program->compute), error, "time kernels");
+}
+
+bool cuda_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
+			 struct error *error)
+{
+	struct program *program = NULL;
+	if (!program_describe(device, spec, &program, error))
+		return false;
+	if (!create_streams(program, error) || !cuda_allocate(program, error) || !create_marks(program, error) ||
+	    !cuda_transfers_create(program, error) || !choose(program, error)) {
+		cuda_program_destroy(program);
+		return false;
+	}
+	program->stopped = NULL;
+	*ret_program = program;
+	return true;
+}
+
+static void release_layer(struct layer_state *state)
+{
+	for (int i = 0; i < 3; i++)
+		convolution_plans_destroy(state->plans[i]);
+	for (int i = 0; i < PASS_COUNT; i++)
+		matmul_destroy(state->products[i]);
+}
+
+static void destroy_streams(struct program *program)
+{
+	cudaStream_t streams[] = {program->copy_in, program->compute, program->copy_out};
+	for (int i = 0; i < 3; i++)
+		if (streams[i] != NULL)
+			cuda_ok(cudaStreamSynchronize(streams[i]), NULL, "wait for a stream");
+	cuda_transfers_destroy(program);
+	for (uint32_t i = 0; program->marks != NULL && i < program->mark_count; i++)
+		if (program->marks[i] != NULL)
+			cuda_ok(cudaEventDestroy(program->marks[i]), NULL, "destroy an event");
+	free(program->marks);
+	for (int i = 0; i < 3; i++)
+		if (streams[i] != NULL)
+			cuda_ok(cudaStreamDestroy(streams[i]), NULL, "destroy a stream");
+}
+
+void cuda_program_destroy(struct program *program)
+{
+	if (program == NULL)
+		return;
+	if (program->has_context) {
+		cuda_ok(cudaSetDevice(program->device->gpu), NULL, "use GPU %d", program->device->gpu);
+		destroy_streams(program);
+		cuda_release(program);
+	}
+	for (uint32_t i = 0; program->layers != NULL && i < program->layer_count; i++)
+		release_layer(&program->layers[i]);
+	if (program->cudnn != NULL)
+		cudnn_ok(cudnnDestroy(program->cudnn), NULL, "destroy a cuDNN handle");
+	if (program->cublas != NULL)
+		cublas_ok(cublasLtDestroy(program->cublas), NULL, "destroy a cuBLASLt handle");
+	if (program->has_context)
+		context_release(program->device->gpu);
+	free(program->layers);
+	free(program->parameters);
+	free(program->runs);
+	free(program->first_samples);
+	free(program);
+}
