@@ -4,9 +4,15 @@
 #include <string.h>
 
 #include "stage_server/device/cpu/cpu.h"
+#ifdef PENSTOCK_CUDA
+#include "stage_server/device/cuda/cuda.h"
+#endif
 
 const struct device_ops *const device_table[] = {
 	&cpu_device_ops,
+#ifdef PENSTOCK_CUDA
+	&cuda_device_ops,
+#endif
 	NULL,
 };
 
