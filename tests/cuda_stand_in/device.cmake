@@ -3,6 +3,7 @@
 # where PENSTOCK_CUDA_MISSING names none, or nvcc alone.
 #
 # The C files are those of the real device, all but libraries.c.
+find_package(OpenMP REQUIRED COMPONENTS C)
 add_library(device_on_stand_in STATIC
   ${PROJECT_SOURCE_DIR}/stage_server/device/device.c
   $<TARGET_OBJECTS:device_objects>
