@@ -151,6 +151,13 @@ cudaError_t cudaSetDevice(int device)
 	return answer(is_device(device) ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
+// Only the fault is over: what is still allocated stays so, as whoever calls this has freed it before.
+cudaError_t cudaDeviceReset(void)
+{
+	stand_in_recover();
+	return cudaSuccess;
+}
+
 cudaError_t cudaGetDevice(int *device)
 {
 	*device = 0;
