@@ -37,6 +37,13 @@ const char job_arguments_help[] =
 	"                            any two give the third (default: micro-batches of 32, 4 of them)\n"
 	"  --optimizer NAME          SGD, Adam or AdamW (default SGD)\n"
 	"  --lr X, --momentum X, --weight-decay X\n"
+	"  --precision NAME          fp32 (default), tf32, bf16 or fp16; parameters are fp32 in any case\n"
+	"  --communication-data-type NAME\n"
+	"                            of what crosses between stages: fp32, bf16 or fp16 (default: the precision's)\n"
+	"  --activation-checkpoint-interval N\n"
+	"                            keep the input of every N layers alone, and compute the rest again (default 0: "
+	"keep\n"
+	"                            all)\n"
 	"\n"
 	"Pipeline:\n"
 	"  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
@@ -69,6 +76,9 @@ enum option_code {
 	OPTION_LR,
 	OPTION_MOMENTUM,
 	OPTION_WEIGHT_DECAY,
+	OPTION_PRECISION,
+	OPTION_COMMUNICATION_DATA_TYPE,
+	OPTION_CHECKPOINT_INTERVAL,
 	OPTION_LOCAL,
 	OPTION_PARTITION_METHOD,
 	OPTION_SPLIT,
@@ -100,6 +110,9 @@ static const struct option known[] = {
 	{"lr", required_argument, NULL, OPTION_LR},
 	{"momentum", required_argument, NULL, OPTION_MOMENTUM},
 	{"weight-decay", required_argument, NULL, OPTION_WEIGHT_DECAY},
+	{"precision", required_argument, NULL, OPTION_PRECISION},
+	{"communication-data-type", required_argument, NULL, OPTION_COMMUNICATION_DATA_TYPE},
+	{"activation-checkpoint-interval", required_argument, NULL, OPTION_CHECKPOINT_INTERVAL},
 	{"hostfile", required_argument, NULL, 'H'},
 	{"local", required_argument, NULL, OPTION_LOCAL},
 	{"pipeline-size", required_argument, NULL, 'p'},
@@ -162,6 +175,15 @@ static bool take_optimizer(struct deepspeed_overrides *overrides, struct error *
 			 optarg);
 }
 
+static bool take_checkpoint_interval(struct deepspeed_overrides *overrides, struct error *error)
+{
+	uint32_t interval = 0;
+	if (!take_integer(OPTION_CHECKPOINT_INTERVAL, 0, DEEPSPEED_MAXIMUM_CHECKPOINT_INTERVAL, &interval, error))
+		return false;
+	overrides->checkpoint_interval = interval;
+	return true;
+}
+
 static bool take_chunk_size(struct job_arguments *arguments, struct error *error)
 {
 	uint64_t bytes;
@@ -210,6 +232,10 @@ static const char **string_place(int code, struct job_arguments *arguments)
 		return &arguments->schedule;
 	case OPTION_JSON:
 		return &arguments->json;
+	case OPTION_PRECISION:
+		return &arguments->overrides.precision;
+	case OPTION_COMMUNICATION_DATA_TYPE:
+		return &arguments->overrides.communication_type;
 	default:
 		return NULL;
 	}
@@ -250,6 +276,8 @@ static bool take(int code, struct job_arguments *arguments, struct error *error)
 		return take_number(code, 0.0, 1e9, &arguments->overrides.momentum, error);
 	case OPTION_WEIGHT_DECAY:
 		return take_number(code, 0.0, 1e9, &arguments->overrides.weight_decay, error);
+	case OPTION_CHECKPOINT_INTERVAL:
+		return take_checkpoint_interval(&arguments->overrides, error);
 	case OPTION_LOCAL:
 		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &arguments->local, error);
 	case 'p':

@@ -104,7 +104,8 @@ static bool read_top_level(struct json_keys *top, struct deepspeed_config *confi
 	    !json_keys_count(top, "steps_per_print", 1, MAXIMUM_STEPS, &config->steps_per_print, error) ||
 	    !json_keys_boolean(top, "wall_clock_breakdown", &config->wall_clock_breakdown, error) ||
 	    !deepspeed_optimizer_read(top, config, &learning_rate, error) ||
-	    !deepspeed_scheduler_read(top, learning_rate, config, error))
+	    !deepspeed_scheduler_read(top, learning_rate, config, error) ||
+	    !deepspeed_precision_read(top, config, error) || !deepspeed_pipeline_read(top, config, error))
 		return false;
 	json_keys_list_unknown(top, config->unknown_keys, sizeof(config->unknown_keys));
 	return true;
@@ -126,6 +127,7 @@ bool deepspeed_config_read(const char *path, const struct deepspeed_overrides *o
 		.schedule = {.kind = LEARNING_RATE_CONSTANT},
 		.gradient_clipping = 1.0,
 		.steps_per_print = 10,
+		.compute_type = DATA_FLOAT32,
 	};
 	struct json_keys top = {0};
 	bool ok = deepspeed_overrides_apply(overrides, root, error) &&

@@ -6,8 +6,21 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "common/model/data_type.h"
 #include "common/model/optimizer.h"
 #include "coordinator/config/learning_rate.h"
+
+enum { DEEPSPEED_MAXIMUM_CHECKPOINT_INTERVAL = 65536 };
+
+// How gradients are kept within float16's range: the loss is multiplied by a scale, and what comes of it is divided by it.
+struct loss_scaling {
+	bool dynamic; // false: `scale` throughout, and nothing below counts
+	double scale; // of the first step
+	double minimum;
+	uint32_t window;             // after so many steps without an overflow the scale doubles
+	uint32_t hysteresis;         // it is halved at the so-manieth overflow
+	bool consecutive_hysteresis; // a step without overflow begins that count anew
+};
 
 struct deepspeed_config {
 	// 0: not given. deepspeed_config_resolve_batch fills all three.
@@ -18,17 +31,24 @@ struct deepspeed_config {
 	double gradient_clipping; // of the global norm; 1.0, as DeepSpeed's; 0: off
 	uint32_t steps_per_print; // 10
 	bool wall_clock_breakdown;
+	enum data_type compute_type, communication_type; // the second: of what crosses a boundary
+	bool allow_tf32;                                 // with float32; products may be rounded to TF32
+	struct loss_scaling loss_scaling;                // of float16
+	uint32_t checkpoint_interval;                    // layers between kept activations; 0: all are kept
 	char unknown_keys[512]; // "zero_optimization, fp16.enabled": for one warning; "" when none
 };
 
 // What the command line says in the place of the file's keys: each means what its key in the file means, and everything
-// that is derived from the key is derived from it. 0, NULL and NAN: not given.
+// that is derived from the key is derived from it. 0, NULL, NAN and -1: not given.
 struct deepspeed_overrides {
 	// Any two give the third, whatever the file says of it; of one and two others in the file, the micro-batch
 	// stays and the train batch follows, or gradient_accumulation_steps where the train batch is the one.
 	uint32_t train_batch_size, micro_batch_size, gradient_accumulation_steps;
 	const char *optimizer; // a name that optimizer_parse knows
 	double learning_rate, momentum, weight_decay;
+	const char *precision;          // "fp32", "tf32", "bf16", "fp16", in any case
+	const char *communication_type; // a name that data_type_parse knows
+	int64_t checkpoint_interval;
 };
 
 void deepspeed_overrides_init(struct deepspeed_overrides *ret_overrides); // nothing is given

@@ -35,14 +35,6 @@ static bool read_sgd(struct json_keys *params, struct deepspeed_config *config, 
 	return true;
 }
 
-// Settings that change nothing at the value they have here need no warning.
-static void ignore_where(struct json_keys *params, const char *name, bool value)
-{
-	const json_t *member = json_object_get(params->object, name);
-	if (json_is_boolean(member) && json_is_true(member) == value)
-		json_keys_ignore(params, name);
-}
-
 static bool read_adam(struct json_keys *params, enum optimizer_kind kind, struct deepspeed_config *config,
 		      double *learning_rate, struct error *error)
 {
@@ -60,8 +52,8 @@ static bool read_adam(struct json_keys *params, enum optimizer_kind kind, struct
 	    !json_keys_number(params, "eps", 0, largest, &epsilon, error) ||
 	    !json_keys_number(params, "weight_decay", 0, largest, &weight_decay, error))
 		return false;
-	ignore_where(params, "bias_correction", true);
-	ignore_where(params, "amsgrad", false);
+	json_keys_ignore_where(params, "bias_correction", true);
+	json_keys_ignore_where(params, "amsgrad", false);
 	config->optimizer = (struct optimizer){
 		.kind = decoupled ? OPTIMIZER_ADAMW : OPTIMIZER_ADAM, // without decay the two are one
 		.weight_decay = (float)weight_decay,

@@ -1,7 +1,7 @@
 // The command line over ds_config.json: an option is put into the place of its key before anything is read, so that
 // the option means what the key means, and whatever follows from the key follows from the option.
 #include <math.h>
-#include <string.h>
+#include <strings.h>
 
 #include "coordinator/config/deepspeed_sections.h"
 
@@ -10,7 +10,8 @@ enum { DEFAULT_MICRO_BATCH_SIZE = 32, DEFAULT_MICRO_BATCHES = 4 };
 
 void deepspeed_overrides_init(struct deepspeed_overrides *ret_overrides)
 {
-	*ret_overrides = (struct deepspeed_overrides){.learning_rate = NAN, .momentum = NAN, .weight_decay = NAN};
+	*ret_overrides = (struct deepspeed_overrides){
+		.learning_rate = NAN, .momentum = NAN, .weight_decay = NAN, .checkpoint_interval = -1};
 }
 
 static bool has(const json_t *object, const char *name)
@@ -103,11 +104,61 @@ static bool apply_optimizer(json_t *root, const struct deepspeed_overrides *over
 	return true;
 }
 
+// "section": {"name": value}. False when memory is out.
+static bool put_boolean(json_t *root, const char *section, const char *name, bool value)
+{
+	json_t *object;
+	return open_object(root, section, &object) && (object == NULL || put(object, name, json_boolean(value)));
+}
+
+// "penstock.tf32" belongs to float32: a 16-bit precision leaves it as it is.
+static bool apply_precision(json_t *root, const char *name, struct error *error)
+{
+	bool tf32 = strcasecmp(name, "tf32") == 0, fp32 = tf32 || strcasecmp(name, "fp32") == 0;
+	bool fp16 = strcasecmp(name, "fp16") == 0, bf16 = strcasecmp(name, "bf16") == 0;
+	if (!fp32 && !fp16 && !bf16)
+		return error_set(error, ERROR_USAGE,
+				 "--precision: there is no \"%.40s\"; there are fp32, tf32, bf16 and fp16", name);
+	const char *section = !has(root, "bf16") && has(root, "bfloat16") ? "bfloat16" : "bf16";
+	if (!put_boolean(root, "fp16", "enabled", fp16) || !put_boolean(root, section, "enabled", bf16) ||
+	    (fp32 && !put_boolean(root, "penstock", "tf32", tf32)))
+		return refuse_memory(error);
+	return true;
+}
+
+static bool apply_types(json_t *root, const struct deepspeed_overrides *overrides, struct error *error)
+{
+	enum data_type type;
+	const char *name = overrides->communication_type;
+	if (overrides->precision != NULL && !apply_precision(root, overrides->precision, error))
+		return false;
+	if (name != NULL && !data_type_parse(name, &type))
+		return error_set(error, ERROR_USAGE,
+				 "--communication-data-type: there is no \"%.40s\"; there are fp32, bf16 and fp16",
+				 name);
+	if (name != NULL && !put(root, "communication_data_type", json_string(name)))
+		return refuse_memory(error);
+	return true;
+}
+
+static bool apply_pipeline(json_t *root, const struct deepspeed_overrides *overrides, struct error *error)
+{
+	json_t *section;
+	if (overrides->checkpoint_interval < 0)
+		return true;
+	if (!open_object(root, "pipeline", &section) ||
+	    (section != NULL &&
+	     !put(section, "activation_checkpoint_interval", json_integer(overrides->checkpoint_interval))))
+		return refuse_memory(error);
+	return true;
+}
+
 bool deepspeed_overrides_apply(const struct deepspeed_overrides *overrides, json_t *root, struct error *error)
 {
 	if (!apply_batch(root, overrides))
 		return refuse_memory(error);
-	return apply_optimizer(root, overrides, error);
+	return apply_optimizer(root, overrides, error) && apply_types(root, overrides, error) &&
+	       apply_pipeline(root, overrides, error);
 }
 
 json_t *deepspeed_overrides_base(const struct deepspeed_overrides *overrides)

@@ -1,4 +1,4 @@
-// The two sections of ds_config.json with parameters of their own, and what may be put over the file. Private to this
+// The sections of ds_config.json with parameters of their own, and what may be put over the file. Private to this
 // folder.
 #pragma once
 
@@ -14,6 +14,10 @@ bool deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *co
 // After the optimizer: some defaults depend on it.
 bool deepspeed_scheduler_read(struct json_keys *top, double learning_rate, struct deepspeed_config *config,
 			      struct error *error);
+// fp16, bf16, communication_data_type, penstock.tf32.
+bool deepspeed_precision_read(struct json_keys *top, struct deepspeed_config *config, struct error *error);
+// pipeline.activation_checkpoint_interval.
+bool deepspeed_pipeline_read(struct json_keys *top, struct deepspeed_config *config, struct error *error);
 
 // Puts what is given into the place of the file's keys, before anything is read from them.
 bool deepspeed_overrides_apply(const struct deepspeed_overrides *overrides, json_t *root, struct error *error);

@@ -26,6 +26,13 @@ void json_keys_ignore(struct json_keys *keys, const char *name)
 	json_object_set_new(keys->asked, name, json_true());
 }
 
+void json_keys_ignore_where(struct json_keys *keys, const char *name, bool value)
+{
+	const json_t *member = json_object_get(keys->object, name);
+	if (json_is_boolean(member) && json_is_true(member) == value)
+		json_keys_ignore(keys, name);
+}
+
 // The member, noted as asked for; NULL where it is absent or null.
 static const json_t *take(struct json_keys *keys, const char *name)
 {

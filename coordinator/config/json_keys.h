@@ -39,6 +39,8 @@ bool json_keys_pair(struct json_keys *keys, const char *name, double minimum, do
 
 bool json_keys_has(const struct json_keys *keys, const char *name); // absent and null are false
 void json_keys_ignore(struct json_keys *keys, const char *name);    // as if it had been asked for
+// Where it is the boolean `value`: what it then asks for is what there is.
+void json_keys_ignore_where(struct json_keys *keys, const char *name, bool value);
 
 // Appends "prefix.name, prefix.name" of the members that nobody asked for; "and N more" where they do not
 // fit. One that is null is as absent. A member that is an object is named whole; one with "enabled": false is left out, for it asks for

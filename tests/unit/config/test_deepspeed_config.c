@@ -43,6 +43,10 @@ static void read_empty_object_gives_the_defaults(void **state)
 	assert_true(config.gradient_clipping == 1.0);
 	assert_int_equal(config.steps_per_print, 10);
 	assert_false(config.wall_clock_breakdown);
+	assert_int_equal(config.compute_type, DATA_FLOAT32);
+	assert_int_equal(config.communication_type, DATA_FLOAT32);
+	assert_false(config.allow_tf32);
+	assert_int_equal(config.checkpoint_interval, 0);
 	assert_string_equal(config.unknown_keys, "");
 }
 
@@ -169,17 +173,93 @@ static void read_one_cycle_takes_all_parameters(void **state)
 	assert_false(s->cycle_momentum); // DeepSpeed cycles no SGD's momentum
 }
 
+static void read_fp16_takes_deepspeeds_settings(void **state)
+{
+	struct deepspeed_config config = read_text("{\"fp16\": {\"enabled\": true}}");
+	assert_int_equal(config.compute_type, DATA_FLOAT16);
+	assert_int_equal(config.communication_type, DATA_FLOAT16);
+	const struct loss_scaling *s = &config.loss_scaling;
+	assert_true(s->dynamic && s->scale == 65536 && s->minimum == 1 && !s->consecutive_hysteresis);
+	assert_int_equal(s->window, 1000);
+	assert_int_equal(s->hysteresis, 2);
+	config = read_text("{\"fp16\": {\"enabled\": true, \"auto_cast\": false, \"loss_scale\": 0,"
+			   " \"initial_scale_power\": 32, \"loss_scale_window\": 500, \"hysteresis\": 4,"
+			   " \"consecutive_hysteresis\": true, \"min_loss_scale\": 8,"
+			   " \"fp16_master_weights_and_grads\": false}, \"bf16\": {\"enabled\": false}}");
+	assert_true(s->dynamic && s->scale == 4294967296.0 && s->minimum == 8 && s->consecutive_hysteresis);
+	assert_int_equal(s->window, 500);
+	assert_int_equal(s->hysteresis, 4);
+	assert_string_equal(config.unknown_keys, "");
+	config = read_text("{\"fp16\": {\"enabled\": true, \"loss_scale\": 128, \"min_loss_scale\": 1024}}");
+	assert_true(!s->dynamic && s->scale == 128);
+	config = read_text("{\"fp16\": {\"enabled\": true, \"loss_scale\": 0.25}}");
+	assert_true(!s->dynamic && s->scale == 0.25);
+	// What is not there changes nothing, and is said.
+	config = read_text("{\"fp16\": {\"enabled\": true, \"auto_cast\": true, \"typo\": 1}}");
+	assert_string_equal(config.unknown_keys, "fp16.auto_cast, fp16.typo");
+	config = read_text("{\"fp16\": {\"enabled\": false, \"auto_cast\": true, \"loss_scale\": \"what\"}}");
+	assert_int_equal(config.compute_type, DATA_FLOAT32);
+	assert_string_equal(config.unknown_keys, "");
+}
+
+static void read_other_precisions_are_taken(void **state)
+{
+	static const struct {
+		const char *text;
+		enum data_type compute, communication;
+		bool tf32;
+		const char *unknown;
+	} cases[] = {
+		{"{\"bf16\": {\"enabled\": true}}", DATA_BFLOAT16, DATA_BFLOAT16, false, ""},
+		{"{\"bfloat16\": {\"enabled\": true}}", DATA_BFLOAT16, DATA_BFLOAT16, false, ""},
+		{"{\"bfloat16\": {\"enabled\": true}, \"bf16\": null}", DATA_BFLOAT16, DATA_BFLOAT16, false, ""},
+		{"{\"bfloat16\": {\"enabled\": true}, \"bf16\": {}}", DATA_FLOAT32, DATA_FLOAT32, false,
+		 "bfloat16.enabled"},
+		{"{\"bf16\": {\"enabled\": true, \"check_grad_overflow\": false, \"immediate_grad_update\": true}}",
+		 DATA_BFLOAT16, DATA_BFLOAT16, false, "bf16.immediate_grad_update"},
+		{"{\"bf16\": {\"enabled\": true}, \"communication_data_type\": \"fp32\"}", DATA_BFLOAT16, DATA_FLOAT32,
+		 false, ""},
+		{"{\"communication_data_type\": \"bfp16\"}", DATA_FLOAT32, DATA_BFLOAT16, false, ""},
+		{"{\"communication_data_type\": \"BF16\"}", DATA_FLOAT32, DATA_BFLOAT16, false, ""},
+		{"{\"communication_data_type\": \"fp16\"}", DATA_FLOAT32, DATA_FLOAT16, false, ""},
+		{"{\"communication_data_type\": null}", DATA_FLOAT32, DATA_FLOAT32, false, ""},
+		{"{\"penstock\": {\"tf32\": true}}", DATA_FLOAT32, DATA_FLOAT32, true, ""},
+		{"{\"penstock\": {\"tf32\": false, \"tf33\": true}}", DATA_FLOAT32, DATA_FLOAT32, false,
+		 "penstock.tf33"},
+		{"{\"penstock\": {\"tf32\": true}, \"bf16\": {\"enabled\": true}}", DATA_BFLOAT16, DATA_BFLOAT16, false,
+		 ""},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct deepspeed_config config = read_text(cases[i].text);
+		if (config.compute_type != cases[i].compute || config.communication_type != cases[i].communication ||
+		    config.allow_tf32 != cases[i].tf32)
+			fail_msg("%s: %s, %s, %d", cases[i].text, data_type_name(config.compute_type),
+				 data_type_name(config.communication_type), config.allow_tf32);
+		assert_string_equal(config.unknown_keys, cases[i].unknown);
+	}
+}
+
+static void read_pipeline_takes_the_checkpoint_interval(void **state)
+{
+	struct deepspeed_config config = read_text("{\"pipeline\": {\"activation_checkpoint_interval\": 3,"
+						   " \"stages\": 2}}");
+	assert_int_equal(config.checkpoint_interval, 3);
+	assert_string_equal(config.unknown_keys, "pipeline.stages");
+	assert_int_equal(read_text("{\"pipeline\": {\"activation_checkpoint_interval\": 0}}").checkpoint_interval, 0);
+	assert_int_equal(read_text("{\"pipeline\": null}").checkpoint_interval, 0);
+}
+
 static void read_unknown_keys_are_collected(void **state)
 {
 	struct deepspeed_config config = read_text(
 		"{\"zero_optimization\": {\"stage\": 2, \"offload\": {\"a\": 1}}, \"fp16\": {\"enabled\": false},"
-		" \"bf16\": {\"enabled\": true}, \"train_batch\": 4,"
+		" \"amp\": {\"enabled\": true}, \"train_batch\": 4,"
 		" \"optimizer\": {\"type\": \"Adam\", \"legacy_fusion\": true,"
 		" \"params\": {\"foo\": 1, \"amsgrad\": true, \"bias_correction\": true}},"
 		" \"scheduler\": {\"type\": \"WarmupLR\", \"params\": {\"cycle_min_lr\": 1}}}");
 	assert_string_equal(config.unknown_keys,
 			    "optimizer.legacy_fusion, optimizer.params.foo, optimizer.params.amsgrad, "
-			    "scheduler.params.cycle_min_lr, zero_optimization, bf16.enabled, train_batch");
+			    "scheduler.params.cycle_min_lr, zero_optimization, amp.enabled, train_batch");
 }
 
 static void read_many_unknown_keys_are_counted(void **state)
@@ -207,6 +287,8 @@ static void read_many_unknown_keys_are_counted(void **state)
 	assert_string_equal(config.unknown_keys, "?[2J");
 }
 
+#define FP16(settings) "{\"fp16\": {\"enabled\": true, " settings "}}"
+
 static void read_wrong_value_is_refused_with_its_name(void **state)
 {
 	static const struct {
@@ -227,6 +309,40 @@ static void read_wrong_value_is_refused_with_its_name(void **state)
 		{"{\"gradient_clipping\": \"auto\"}", "write a number of at least 0"},
 		{"{\"steps_per_print\": 0}", "steps_per_print is 0; expected"},
 		{"{\"wall_clock_breakdown\": 1}", "wall_clock_breakdown is 1; expected true or false"},
+		{"{\"fp16\": true}", "fp16 is true; expected an object"},
+		{"{\"fp16\": {\"enabled\": \"auto\"}}", "fp16.enabled is \"auto\""},
+		{"{\"fp16\": {\"enabled\": 1}}", "fp16.enabled is 1; expected true or false"},
+		{FP16("\"loss_scale\": -1"), "fp16.loss_scale is -1; expected a number from 0 to"},
+		{FP16("\"loss_scale\": \"0\""), "fp16.loss_scale is a string"},
+		{FP16("\"loss_scale\": true"), "fp16.loss_scale is true"},
+		{FP16("\"loss_scale\": 1e30"), "fp16.loss_scale is 1e+30; expected"},
+		{FP16("\"loss_scale\": 1e-30"),
+		 "fp16.loss_scale is 1e-30; expected 0, for a dynamic scale, or at least"},
+		{FP16("\"initial_scale_power\": 65"),
+		 "fp16.initial_scale_power is 65; expected a whole number from 0 to 64"},
+		{FP16("\"initial_scale_power\": -1"), "fp16.initial_scale_power is -1; expected"},
+		{FP16("\"loss_scale_window\": 0"), "fp16.loss_scale_window is 0; expected"},
+		{FP16("\"hysteresis\": 0"), "fp16.hysteresis is 0; expected"},
+		{FP16("\"consecutive_hysteresis\": 2"), "fp16.consecutive_hysteresis is 2; expected true or false"},
+		{FP16("\"min_loss_scale\": 0.25"), "fp16.min_loss_scale is 0.25; expected a whole number"},
+		{FP16("\"min_loss_scale\": 32, \"initial_scale_power\": 4"),
+		 "fp16.min_loss_scale is 32, more than the first scale, 2 to the power fp16.initial_scale_power, 4"},
+		{"{\"fp16\": {\"enabled\": true}, \"bf16\": {\"enabled\": true}}",
+		 "fp16.enabled and bf16.enabled are both true"},
+		{"{\"fp16\": {\"enabled\": true}, \"bfloat16\": {\"enabled\": true}}",
+		 "fp16.enabled and bfloat16.enabled are both true"},
+		{"{\"bf16\": {\"enabled\": \"yes\"}}", "bf16.enabled is a string; expected true or false"},
+		{"{\"communication_data_type\": \"int8\"}",
+		 "communication_data_type \"int8\" is unknown; there are fp32, bf16 and fp16"},
+		{"{\"communication_data_type\": \"\"}", "communication_data_type \"\" is unknown"},
+		{"{\"communication_data_type\": 16}", "communication_data_type is 16; expected a string"},
+		{"{\"penstock\": {\"tf32\": \"on\"}}", "penstock.tf32 is a string; expected true or false"},
+		{"{\"penstock\": []}", "penstock is a list; expected an object"},
+		{"{\"pipeline\": 3}", "pipeline is 3; expected an object"},
+		{"{\"pipeline\": {\"activation_checkpoint_interval\": -1}}",
+		 "pipeline.activation_checkpoint_interval is -1; expected a whole number from 0 to"},
+		{"{\"pipeline\": {\"activation_checkpoint_interval\": 1.5}}",
+		 "pipeline.activation_checkpoint_interval is 1.5"},
 		{"{\"optimizer\": \"Adam\"}", "optimizer is a string; expected an object"},
 		{"{\"optimizer\": {}}", "optimizer.type is missing"},
 		{"{\"optimizer\": {\"type\": 4}}", "optimizer.type is 4; expected a string"},
@@ -339,6 +455,8 @@ static struct deepspeed_overrides with_nan(struct deepspeed_overrides overrides)
 	for (size_t i = 0; i < 3; i++)
 		if (*numbers[i] == 0)
 			*numbers[i] = NAN;
+	if (overrides.checkpoint_interval == 0)
+		overrides.checkpoint_interval = -1;
 	return overrides;
 }
 
@@ -348,13 +466,18 @@ static void describe(const struct deepspeed_config *config, char *into, size_t s
 	const struct learning_rate_schedule *s = &config->schedule;
 	snprintf(into, size,
 		 "batch %u %u %u, %s decay %a dampening %a nesterov %d eps %a, lr %a, betas %a %a, schedule %d: "
-		 "%a %a %u %d %u, %a %a %d %a %a, clipping %a, print %u %d",
+		 "%a %a %u %d %u, %a %a %d %a %a, clipping %a, print %u %d, types %d %d tf32 %d, scale %d %a %a %u %u "
+		 "%d, interval %u",
 		 config->train_batch_size, config->micro_batch_size, config->gradient_accumulation_steps,
 		 optimizer_name(config->optimizer.kind), config->optimizer.weight_decay, config->optimizer.dampening,
 		 config->optimizer.nesterov, config->optimizer.epsilon, config->learning_rate, config->beta1,
 		 config->beta2, s->kind, s->warmup_min_lr, s->warmup_max_lr, s->warmup_num_steps, s->warmup_linear,
 		 s->total_num_steps, s->cycle_min_lr, s->cycle_max_lr, s->cycle_momentum, s->cycle_min_mom,
-		 s->cycle_max_mom, config->gradient_clipping, config->steps_per_print, config->wall_clock_breakdown);
+		 s->cycle_max_mom, config->gradient_clipping, config->steps_per_print, config->wall_clock_breakdown,
+		 config->compute_type, config->communication_type, config->allow_tf32, config->loss_scaling.dynamic,
+		 config->loss_scaling.scale, config->loss_scaling.minimum, config->loss_scaling.window,
+		 config->loss_scaling.hysteresis, config->loss_scaling.consecutive_hysteresis,
+		 config->checkpoint_interval);
 }
 
 static struct deepspeed_config read_over(const char *text, struct deepspeed_overrides overrides)
@@ -412,6 +535,28 @@ static void overrides_mean_what_the_key_means(void **state)
 		 ADAM("SGD", "\"lr\": 2")},
 		{"{\"optimizer\": {\"params\": {\"lr\": 3}}}", {.optimizer = "SGD"}, ADAM("SGD", "\"lr\": 3")},
 		{ADAM("Lamb", "\"lr\": 3"), {.optimizer = "SGD"}, ADAM("SGD", "\"lr\": 3")},
+		// One precision stands for all keys that choose it; how float16 is scaled stays the file's.
+		{"{\"bf16\": {\"enabled\": true}, \"fp16\": {\"hysteresis\": 5}}",
+		 {.precision = "fp16"},
+		 FP16("\"hysteresis\": 5")},
+		{FP16("\"hysteresis\": 5"), {.precision = "BF16"}, "{\"bf16\": {\"enabled\": true}}"},
+		{"{\"bfloat16\": {\"enabled\": true}}", {.precision = "fp32"}, "{}"},
+		{"{\"bfloat16\": {\"enabled\": false}}", {.precision = "bf16"}, "{\"bf16\": {\"enabled\": true}}"},
+		{FP16("\"hysteresis\": 5"), {.precision = "tf32"}, "{\"penstock\": {\"tf32\": true}}"},
+		{"{\"penstock\": {\"tf32\": true}}", {.precision = "fp32"}, "{}"},
+		{"{\"communication_data_type\": \"fp32\"}",
+		 {.precision = "bf16"},
+		 "{\"bf16\": {\"enabled\": true}, \"communication_data_type\": \"fp32\"}"},
+		{"{\"bf16\": {\"enabled\": true}, \"communication_data_type\": \"fp32\"}",
+		 {.communication_type = "bfp16"},
+		 "{\"bf16\": {\"enabled\": true}}"},
+		{"{\"pipeline\": {\"activation_checkpoint_interval\": 7}}",
+		 {.checkpoint_interval = 2},
+		 "{\"pipeline\": {\"activation_checkpoint_interval\": 2}}"},
+		{"{}", {.checkpoint_interval = 2}, "{\"pipeline\": {\"activation_checkpoint_interval\": 2}}"},
+		{NULL,
+		 {.precision = "fp16", .train_batch_size = 8},
+		 "{\"gradient_clipping\": 0, \"train_batch_size\": 8, \"fp16\": {\"enabled\": true}}"},
 		// Without a file: PyTorch's optimizers.
 		{NULL,
 		 {.optimizer = "Adam", .weight_decay = 0.1},
@@ -453,9 +598,11 @@ static void overrides_that_are_zero_count(void **state)
 	struct deepspeed_overrides overrides = {.learning_rate = 0, .momentum = 0, .weight_decay = 0};
 	struct deepspeed_config config;
 	struct error error = {0};
-	write_test_file(ADAM("SGD", "\"lr\": 1, \"momentum\": 0.5, \"weight_decay\": 0.1"));
+	write_test_file("{\"optimizer\": {\"type\": \"SGD\", \"params\": {\"lr\": 1, \"momentum\": 0.5,"
+			" \"weight_decay\": 0.1}}, \"pipeline\": {\"activation_checkpoint_interval\": 4}}");
 	assert_true(deepspeed_config_read(test_path, &overrides, &config, &error));
 	assert_true(config.learning_rate == 0 && config.beta1 == 0 && config.optimizer.weight_decay == 0);
+	assert_int_equal(config.checkpoint_interval, 0);
 }
 
 static void overrides_of_batch_sizes_follow_the_rule(void **state)
@@ -509,6 +656,13 @@ static void overrides_do_not_mend_what_is_wrong_in_the_file(void **state)
 		{ADAM("Lamb", ""), {.learning_rate = 1}, "optimizer.type \"Lamb\" is unknown"},
 		{"{\"optimizer\": {}}", {.learning_rate = 1}, "optimizer.type is missing"},
 		{"{\"optimizer\": {\"type\": \"SGD\", \"params\": 4}}", {.learning_rate = 1}, "optimizer.params is 4"},
+		{"{\"fp16\": 16}", {.precision = "fp16"}, "fp16 is 16; expected an object"},
+		{"{\"pipeline\": true}", {.checkpoint_interval = 1}, "pipeline is true; expected an object"},
+		{FP16("\"hysteresis\": 0"), {.precision = "fp16"}, "fp16.hysteresis is 0"},
+		{"{}", {.precision = "fp8"}, "--precision: there is no \"fp8\"; there are fp32, tf32, bf16 and fp16"},
+		{"{}",
+		 {.communication_type = "tf32"},
+		 "--communication-data-type: there is no \"tf32\"; there are fp32, bf16 and fp16"},
 		{ADAM("Adam", ""), {.momentum = 0.9}, "--momentum is SGD's; the optimizer is Adam"},
 		{ADAM("SGD", ""),
 		 {.optimizer = "AdamW", .momentum = 0.9},
@@ -593,6 +747,9 @@ int main(void)
 		cmocka_unit_test(read_adam_modes_choose_the_weight_decay),
 		cmocka_unit_test(read_warmup_takes_all_parameters),
 		cmocka_unit_test(read_one_cycle_takes_all_parameters),
+		cmocka_unit_test(read_fp16_takes_deepspeeds_settings),
+		cmocka_unit_test(read_other_precisions_are_taken),
+		cmocka_unit_test(read_pipeline_takes_the_checkpoint_interval),
 		cmocka_unit_test(read_unknown_keys_are_collected),
 		cmocka_unit_test(read_many_unknown_keys_are_counted),
 		cmocka_unit_test(read_wrong_value_is_refused_with_its_name),
