@@ -18,22 +18,21 @@ static bool read_nodes(struct job_setup *setup, const struct job_arguments *argu
 {
 	if (arguments->hostfile != NULL && arguments->local > 0)
 		return error_set(error, ERROR_USAGE, "--hostfile and --local exclude each other");
-	uint64_t slots = arguments->local;
+	uint32_t slots = arguments->local;
 	if (arguments->hostfile != NULL) {
 		if (!hostfile_read(arguments->hostfile, &setup->hostfile, error))
 			return false;
-		for (uint32_t i = 0; i < setup->hostfile.count; i++)
-			slots += setup->hostfile.hosts[i].slots;
+		slots = hostfile_slots(&setup->hostfile);
 	}
 	setup->pipeline_size = arguments->pipeline_size;
 	if (setup->pipeline_size == 0) // planning needs no nodes
 		setup->pipeline_size = slots == 0                        ? 1
-				       : slots < SCHEDULE_MAXIMUM_STAGES ? (uint32_t)slots
+				       : slots < SCHEDULE_MAXIMUM_STAGES ? slots
 									 : SCHEDULE_MAXIMUM_STAGES;
 	if (slots > 0 && setup->pipeline_size > slots)
-		return error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %llu slots", setup->pipeline_size,
-				 arguments->hostfile != NULL ? arguments->hostfile : "--local",
-				 (unsigned long long)slots);
+		return error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %u slots, and a stage needs one",
+				 setup->pipeline_size, arguments->hostfile != NULL ? arguments->hostfile : "--local",
+				 slots);
 	return true;
 }
 
@@ -58,6 +57,11 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 		.micro_batches = config->gradient_accumulation_steps,
 		.optimizer = config->optimizer,
 		.gradient_clipping = config->gradient_clipping > 0.0,
+		.compute_type = config->compute_type,
+		.boundary_type = config->communication_type,
+		.allow_tf32 = config->allow_tf32,
+		.initial_loss_scale = (float)config->loss_scaling.scale,
+		.checkpoint_interval = config->checkpoint_interval,
 		.seed = arguments->seed,
 		.raw_image_size = CIFAR10_IMAGE_SIZE,
 		// ImageNet's, as torchvision's own networks are trained with

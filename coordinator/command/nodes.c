@@ -13,13 +13,14 @@
 
 enum { DEADLINE_MS = 5000, NETWORK_THREADS = 1, TEXT_SIZE = 100 };
 
-static const char usage[] =
-	"Usage: penstock nodes -H HOSTFILE\n"
-	"Asks each daemon what it is and what it does.\n"
-	"\n"
-	"  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
-	"\n"
-	"Exit code 4 when a daemon cannot be reached, 1 when one speaks another protocol version.\n";
+static const char usage[] = "Usage: penstock nodes -H HOSTFILE\n"
+			    "Asks each daemon what it is and what it does.\n"
+			    "\n"
+			    "  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
+			    "\n"
+			    "Exit code 4 when a daemon cannot be reached, 2 when one has fewer devices than the file "
+			    "gives it slots, 1 when\n"
+			    "one speaks another protocol version.\n";
 
 static bool describe(const char *address, Penstock__V1__DescribeResponse **ret_response, struct error *error)
 {
@@ -35,17 +36,24 @@ static bool describe(const char *address, Penstock__V1__DescribeResponse **ret_r
 }
 
 // The texts are the daemon's, whatever it may be: they are cut, and cannot steer the terminal.
+static void print_device(unsigned index, const Penstock__V1__Device *device)
+{
+	char used[32], limit[32], name[TEXT_SIZE];
+	printf("  device %u, %s: ", index, strings_printable(device->name, name, sizeof(name)));
+	if (device->threads > 0)
+		printf("%u threads, ", device->threads);
+	printf("%s of %s in use\n", strings_format_bytes(device->memory_used_bytes, used, sizeof(used)),
+	       strings_format_bytes(device->memory_limit_bytes, limit, sizeof(limit)));
+}
+
 static void print_node(const char *address, const Penstock__V1__DescribeResponse *node)
 {
-	char used[32], limit[32], memory[32], name[TEXT_SIZE], model[TEXT_SIZE];
+	char memory[32], name[TEXT_SIZE], model[TEXT_SIZE];
 	printf("%s: penstockd %s, protocol %u, up %" PRIu64 " s, %zu of %u sessions\n", address,
 	       strings_printable(node->version, name, sizeof(name)), node->protocol_version, node->uptime_seconds,
 	       node->n_running, node->maximum_sessions);
 	for (size_t i = 0; i < node->n_devices; i++)
-		printf("  device %s: %u threads, %s of %s in use\n",
-		       strings_printable(node->devices[i]->name, name, sizeof(name)), node->devices[i]->threads,
-		       strings_format_bytes(node->devices[i]->memory_used_bytes, used, sizeof(used)),
-		       strings_format_bytes(node->devices[i]->memory_limit_bytes, limit, sizeof(limit)));
+		print_device((unsigned)i, node->devices[i]);
 	for (size_t i = 0; i < node->n_running; i++)
 		printf("  job %s: %s, stage %u, step %" PRIu64 ", %s\n",
 		       strings_printable(node->running[i]->job, name, sizeof(name)),
@@ -54,16 +62,28 @@ static void print_node(const char *address, const Penstock__V1__DescribeResponse
 		       strings_format_bytes(node->running[i]->memory_bytes, memory, sizeof(memory)));
 }
 
-static bool ask(const char *address, struct error *error)
+static bool check_node(const struct host *host, const Penstock__V1__DescribeResponse *node, struct error *error)
 {
+	if (node->protocol_version != PROTOCOL_VERSION)
+		return error_set(error, ERROR_VERSION,
+				 "%s: speaks protocol version %u, this is version %d: install the same release",
+				 host->address, node->protocol_version, PROTOCOL_VERSION);
+	return host->slots <= node->n_devices ||
+	       error_set(error, ERROR_USAGE,
+			 "%s: has %zu devices, the hostfile has slots=%u: a slot is a device, so write slots=%zu, or "
+			 "start "
+			 "the daemon with a --device for each",
+			 host->address, node->n_devices, host->slots, node->n_devices);
+}
+
+static bool ask(const struct host *host, struct error *error)
+{
+	const char *address = host->address;
 	Penstock__V1__DescribeResponse *node;
 	if (!describe(address, &node, error))
 		return error_wrap(error, error->code == ERROR_UNREACHABLE ? "%s cannot be reached" : "%s", address);
 	print_node(address, node);
-	bool ok = node->protocol_version == PROTOCOL_VERSION ||
-		  error_set(error, ERROR_VERSION,
-			    "%s: speaks protocol version %u, this is version %d: install the same release", address,
-			    node->protocol_version, PROTOCOL_VERSION);
+	bool ok = check_node(host, node, error);
 	penstock__v1__describe_response__free_unpacked(node, NULL);
 	return ok;
 }
@@ -102,7 +122,7 @@ int command_nodes(int argc, char **argv)
 		return command_fail(&error);
 	int exit_code = 0;
 	for (uint32_t i = 0; i < hostfile.count; i++)
-		if (!ask(hostfile.hosts[i].address, &error)) { // and goes on: the others are of interest, too
+		if (!ask(&hostfile.hosts[i], &error)) { // and goes on: the others are of interest, too
 			int code = command_fail(&error);
 			if (code > exit_code) // a node that is not there outweighs one that is of no use
 				exit_code = code;

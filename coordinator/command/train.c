@@ -28,6 +28,7 @@ struct train {
 	struct job_setup setup;
 	struct local_daemons *local;
 	const char **addresses; // [pipeline_size]
+	uint32_t *devices;      // [pipeline_size]
 	struct cifar10 dataset;
 	struct sampler *sampler;
 	struct safetensors *load;
@@ -62,13 +63,14 @@ static bool read_parameters(struct train *train, struct error *error)
 	return job_check_load(train->setup.plan, train->load, error) || error_wrap(error, "--load %s", arguments->load);
 }
 
-// Stage s goes to the s-th slot, in the hostfile's order.
+// Stage s goes to the s-th slot, in the hostfile's order; a host's slots are its daemon's devices.
 static bool place_stages(struct train *train, struct error *error)
 {
 	const struct job_arguments *arguments = &train->arguments;
 	const struct job_setup *setup = &train->setup;
 	train->addresses = calloc(setup->pipeline_size, sizeof(*train->addresses));
-	if (train->addresses == NULL)
+	train->devices = calloc(setup->pipeline_size, sizeof(*train->devices));
+	if (train->addresses == NULL || train->devices == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
 	if (arguments->local > 0) {
 		struct local_options options = {.count = arguments->local,
@@ -87,10 +89,8 @@ static bool place_stages(struct train *train, struct error *error)
 		return error_set(error, ERROR_USAGE,
 				 "--threads and --memory-limit are for the daemons that --local starts; others were "
 				 "started with theirs");
-	uint32_t stage = 0;
-	for (uint32_t i = 0; i < setup->hostfile.count; i++)
-		for (uint32_t slot = 0; slot < setup->hostfile.hosts[i].slots && stage < setup->pipeline_size; slot++)
-			train->addresses[stage++] = setup->hostfile.hosts[i].address;
+	for (uint32_t stage = 0; stage < setup->pipeline_size; stage++)
+		train->addresses[stage] = hostfile_slot(&setup->hostfile, stage, &train->devices[stage])->address;
 	return true;
 }
 
@@ -100,6 +100,7 @@ static bool open_report(struct train *train, struct error *error)
 	const struct job_setup *setup = &train->setup;
 	struct report_options options = {.plan = setup->plan,
 					 .addresses = train->addresses,
+					 .devices = train->devices,
 					 .steps = arguments->steps,
 					 .train_batch_size = setup->config.train_batch_size,
 					 .steps_per_print = setup->config.steps_per_print,
@@ -139,6 +140,7 @@ static bool run(struct train *train, struct error *error)
 	struct job_options options = {.name = name,
 				      .plan = setup->plan,
 				      .addresses = train->addresses,
+				      .devices = train->devices,
 				      .config = &setup->config,
 				      .dataset = &train->dataset,
 				      .sampler = train->sampler,
@@ -166,6 +168,7 @@ static bool close_all(struct train *train, struct error *error)
 	sampler_destroy(train->sampler);
 	cifar10_fini(&train->dataset);
 	free(train->addresses);
+	free(train->devices);
 	job_setup_fini(&train->setup);
 	return ok;
 }

@@ -131,7 +131,7 @@ static bool parse_line(char *line, struct place place, struct host *ret_host, st
 	char *slots = next_word(NULL, &rest);
 	if (slots == NULL)
 		return error_set(error, ERROR_USAGE,
-				 "%s:%u: \"%.80s\" has no slots: write how many stages it may hold, as in "
+				 "%s:%u: \"%.80s\" has no slots: write how many devices may be used, as in "
 				 "\"%.80s slots=1\"",
 				 place.path, place.line, address, address);
 	if (!parse_slots(slots, place, &ret_host->slots, error))
@@ -228,6 +228,23 @@ bool hostfile_read(const char *path, struct hostfile *ret_hostfile, struct error
 	}
 	*ret_hostfile = hosts;
 	return true;
+}
+
+uint32_t hostfile_slots(const struct hostfile *hostfile)
+{
+	uint32_t slots = 0; // at most HOSTFILE_MAXIMUM_HOSTS times MAXIMUM_SLOTS
+	for (uint32_t i = 0; i < hostfile->count; i++)
+		slots += hostfile->hosts[i].slots;
+	return slots;
+}
+
+const struct host *hostfile_slot(const struct hostfile *hostfile, uint32_t index, uint32_t *ret_slot)
+{
+	const struct host *host = hostfile->hosts;
+	while (index >= host->slots)
+		index -= host++->slots;
+	*ret_slot = index;
+	return host;
 }
 
 void hostfile_fini(struct hostfile *hostfile)

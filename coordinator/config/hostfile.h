@@ -10,7 +10,7 @@ enum { HOSTFILE_MAXIMUM_HOSTS = 1024, HOSTFILE_DEFAULT_PORT = 7070 };
 
 struct host {
 	char address[256]; // as rpc_client_create takes it, with its port
-	uint32_t slots;    // from 1
+	uint32_t slots;    // from 1; slot i is the daemon's device i
 };
 
 struct hostfile {
@@ -20,4 +20,8 @@ struct hostfile {
 
 // Errors name file and line: slots=0, a host twice, no "slots=", an unknown key, an empty file.
 bool hostfile_read(const char *path, struct hostfile *ret_hostfile, struct error *error);
+uint32_t hostfile_slots(const struct hostfile *hostfile); // of all hosts
+// The slot that is number `index` of them all, host after host: which host, and which of its slots. `index` is below
+// hostfile_slots.
+const struct host *hostfile_slot(const struct hostfile *hostfile, uint32_t index, uint32_t *ret_slot);
 void hostfile_fini(struct hostfile *hostfile);

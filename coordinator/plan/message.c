@@ -19,6 +19,28 @@ static void fill_layer(const struct layer *layer, Penstock__V1__Layer *message)
 	message->initializer = layer->initializer;
 }
 
+static Penstock__V1__DataType wire_type(enum data_type type)
+{
+	switch (type) {
+	case DATA_BFLOAT16:
+		return PENSTOCK__V1__DATA_TYPE__DATA_TYPE_BFLOAT16;
+	case DATA_FLOAT16:
+		return PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT16;
+	default:
+		return PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32;
+	}
+}
+
+static void fill_precision(const struct plan_options *options, Penstock__V1__StagePlan *message)
+{
+	message->compute_type = wire_type(options->compute_type);
+	message->boundary_type = wire_type(options->boundary_type);
+	message->allow_tf32 = options->allow_tf32;
+	message->checkpoint_interval = options->checkpoint_interval;
+	message->loss_scaling = options->compute_type == DATA_FLOAT16;
+	message->initial_loss_scale = message->loss_scaling ? options->initial_loss_scale : 0.0f;
+}
+
 static void fill_place(const struct plan *plan, uint32_t s, Penstock__V1__StagePlan *message)
 {
 	const struct plan_options *options = &plan->options;
@@ -56,7 +78,7 @@ static Penstock__V1__StagePlan *own(const Penstock__V1__StagePlan *borrowing)
 	return owning;
 }
 
-Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage)
+Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage, uint32_t device)
 {
 	const struct stage_schedule *schedule = &plan->schedule->stage[stage];
 	const struct plan_options *options = &plan->options;
@@ -81,10 +103,12 @@ Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t re
 	message.model = &model;
 	message.optimizer = &optimizer;
 	message.replica = replica;
+	message.device_index = device;
 	message.n_mean = message.n_standard_deviation = 3;
 	message.mean = (float *)options->mean;
 	message.standard_deviation = (float *)options->standard_deviation;
 	fill_place(plan, stage, &message);
+	fill_precision(options, &message);
 	Penstock__V1__Instruction *instructions = calloc(schedule->count, sizeof(*instructions));
 	Penstock__V1__Instruction **pointers = calloc(schedule->count, sizeof(*pointers));
 	Penstock__V1__StagePlan *owned = NULL;

@@ -7,7 +7,8 @@
 // What crosses the boundary before `layer`, for one micro-batch.
 static uint64_t boundary_bytes(const struct plan *plan, uint32_t layer)
 {
-	return shape_count(plan->model.layers[layer].input) * plan->options.micro_batch_size * sizeof(float);
+	return shape_count(plan->model.layers[layer].input) * plan->options.micro_batch_size *
+	       data_type_bytes(plan->options.boundary_type);
 }
 
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage)
@@ -23,25 +24,60 @@ uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next)
 	return plan->schedule->stage[to_next ? stage : stage - 1].slots;
 }
 
+struct stash {          // elements of one sample
+	uint64_t kept;  // of each micro-batch that is alive
+	uint64_t again; // with checkpoints: computed again for the one that goes backward
+};
+
+// Computed in place, or only another name for the same values.
+static bool shares(const struct layer *layer)
+{
+	return layer->kind == LAYER_RELU || layer->kind == LAYER_FLATTEN || layer->kind == LAYER_DROPOUT;
+}
+
+// Without checkpoints the input and every output are kept. With them, of each run of `interval` layers only the input is,
+// which is the output of the run before, and the largest run's other outputs have one place for all.
+static struct stash stash_of(const struct plan *plan, const struct plan_stage *stage)
+{
+	struct stash stash = {0};
+	const struct layer *layers = plan->model.layers;
+	uint32_t interval = plan->options.checkpoint_interval > 0 ? plan->options.checkpoint_interval
+								  : stage->end_layer - stage->first_layer;
+	for (uint32_t first = stage->first_layer; first < stage->end_layer; first += interval) {
+		uint32_t end = stage->end_layer - first > interval ? first + interval : stage->end_layer;
+		uint64_t outputs = 0;
+		for (uint32_t i = first; i < end; i++)
+			outputs += shares(&layers[i]) ? 0 : shape_count(layers[i].output);
+		if (end < stage->end_layer && outputs > 0)
+			outputs -= shape_count(layers[end - 1].output); // the next run's input
+		stash.kept += shape_count(layers[first].input);
+		stash.again = outputs > stash.again ? outputs : stash.again;
+	}
+	if (plan->options.checkpoint_interval == 0) {
+		stash.kept += stash.again;
+		stash.again = 0;
+	}
+	return stash;
+}
+
 // The memory is an estimate from the shapes alone: a device pads, shares and fuses, and says itself what it
 // needs.
 static void fill_memory(struct plan *plan, uint32_t s)
 {
 	struct plan_stage *stage = &plan->stages[s];
-	uint64_t n = plan->options.micro_batch_size, largest = 0,
-		 stash = shape_count(plan->model.layers[stage->first_layer].input);
+	const struct plan_options *options = &plan->options;
+	uint64_t n = options->micro_batch_size, element = data_type_bytes(options->compute_type), largest = 0;
 	for (uint32_t i = stage->first_layer; i < stage->end_layer; i++) {
-		const struct layer *layer = &plan->model.layers[i];
-		uint64_t output = shape_count(layer->output);
-		// Computed in place, or only another name for the same values.
-		bool shares = layer->kind == LAYER_RELU || layer->kind == LAYER_FLATTEN || layer->kind == LAYER_DROPOUT;
-		stash += shares ? 0 : output;
+		uint64_t output = shape_count(plan->model.layers[i].output);
 		largest = output > largest ? output : largest;
 	}
-	stage->parameter_bytes = stage->gradient_bytes = stage->parameters * sizeof(float);
-	stage->optimizer_bytes = stage->parameter_bytes * optimizer_state_tensors(plan->options.optimizer.kind);
-	stage->stash_bytes = stash * n * sizeof(float) * plan->schedule->stage[s].slots;
-	stage->workspace_bytes = 2 * largest * n * sizeof(float);
+	struct stash stash = stash_of(plan, stage);
+	uint64_t copy = options->compute_type != DATA_FLOAT32 ? element : 0; // of each parameter, to compute with
+	stage->parameter_bytes = stage->parameters * (sizeof(float) + copy);
+	stage->gradient_bytes = stage->parameters * sizeof(float);
+	stage->optimizer_bytes = stage->gradient_bytes * optimizer_state_tensors(options->optimizer.kind);
+	stage->stash_bytes = (stash.kept * plan->schedule->stage[s].slots + stash.again) * n * element;
+	stage->workspace_bytes = 2 * largest * n * element;
 	stage->exchange_bytes = 0;
 	if (s > 0)
 		stage->exchange_bytes +=
@@ -105,6 +141,9 @@ static bool check_options(const struct plan_options *options, struct error *erro
 	if (options->raw_image_size < 1 || options->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
 		return error_set(error, ERROR_USAGE, "images of %u x %u pixels in the dataset: from 1 to %d are taken",
 				 options->raw_image_size, options->raw_image_size, MODEL_MAXIMUM_IMAGE_SIZE);
+	if (options->compute_type == DATA_FLOAT16 && !(options->initial_loss_scale > 0))
+		return error_set(error, ERROR_USAGE, "a loss scale of %g: must be over 0",
+				 (double)options->initial_loss_scale);
 	return options->data_parallel_size == 1 ||
 	       error_set(error, ERROR_USAGE, "data parallel size %u: one replica is trained",
 			 options->data_parallel_size);
@@ -119,6 +158,8 @@ bool plan_create(const struct model *model, const struct plan_options *options, 
 	plan->model = *model;
 	plan->options = *options;
 	plan->options.partition_method = plan->options.schedule = plan->options.split = NULL;
+	if (plan->options.checkpoint_interval > model->layer_count)
+		plan->options.checkpoint_interval = model->layer_count;
 	if (!check_options(options, error) || !copy_strings(plan, options, error) || !fill(plan, error)) {
 		plan_destroy(plan);
 		return false;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/model/data_type.h"
 #include "common/model/model.h"
 #include "common/model/optimizer.h"
 #include "common/schedule/schedule.h"
@@ -21,6 +22,11 @@ struct plan_options {
 	uint32_t micro_batch_size, micro_batches;
 	struct optimizer optimizer;
 	bool gradient_clipping;
+	enum data_type compute_type;  // of activations and their gradients; float16 means loss scaling
+	enum data_type boundary_type; // of what crosses a boundary
+	bool allow_tf32;
+	float initial_loss_scale;     // with float16
+	uint32_t checkpoint_interval; // layers between kept activations, at most those of the model; 0: all are kept
 	uint64_t seed;
 	uint32_t raw_image_size;
 	float mean[3], standard_deviation[3];
@@ -31,13 +37,15 @@ struct plan_stage { // of every replica
 	uint64_t parameters;                // elements
 	uint64_t flops;                     // per sample, forward and backward
 	uint64_t input_bytes, output_bytes; // per micro-batch across each boundary; 0 at the ends
+	// parameter_bytes with the copies in 16 bits, stash_bytes with what is computed again for one micro-batch.
 	uint64_t parameter_bytes, gradient_bytes, optimizer_bytes, stash_bytes, workspace_bytes, exchange_bytes;
 	uint64_t memory_bytes; // their sum: an estimate, the daemon counts exactly
 };
 
 struct plan {
 	struct model model;
-	struct plan_options options; // strings are copied and owned by the plan
+	struct plan_options
+		options; // strings are copied and owned by the plan; the interval is cut to the model's layers
 	struct schedule *schedule;
 	struct plan_stage stages[SCHEDULE_MAXIMUM_STAGES];
 	double ideal_bubble; // (p - 1) / (m + p - 1) of equal stages
@@ -51,6 +59,7 @@ void plan_destroy(struct plan *plan); // takes NULL
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage);
 uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next);
 void plan_print(const struct plan *plan, FILE *out); // the table for people
-// A new StagePlan for the wire; `replica` is below data_parallel_size. Returns owned: plan_free_message.
-Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage);
+// A new StagePlan for the wire; `replica` is below data_parallel_size, `device` the index in the daemon's list. Returns owned:
+// plan_free_message.
+Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage, uint32_t device);
 void plan_free_message(Penstock__V1__StagePlan *message);

@@ -17,6 +17,17 @@ static void print_stage(const struct plan *plan, uint32_t s, uint64_t all_flops,
 		stage->output_bytes > 0 ? strings_format_bytes(stage->output_bytes, boundary, sizeof(boundary)) : "-");
 }
 
+static void print_precision(const struct plan_options *options, FILE *out)
+{
+	fprintf(out, "computed in %s%s, sent in %s", data_type_name(options->compute_type),
+		options->allow_tf32 ? " with products in TF32" : "", data_type_name(options->boundary_type));
+	if (options->compute_type == DATA_FLOAT16)
+		fprintf(out, ", loss scale %g at first", (double)options->initial_loss_scale);
+	if (options->checkpoint_interval > 0)
+		fprintf(out, ", activations kept every %u layers", options->checkpoint_interval);
+	fputs("\n\n", out);
+}
+
 void plan_print(const struct plan *plan, FILE *out)
 {
 	const struct plan_options *options = &plan->options;
@@ -27,9 +38,10 @@ void plan_print(const struct plan *plan, FILE *out)
 	}
 	fprintf(out, "%s at image size %u: %u layers, %" PRIu64 " parameters, %.2f GFLOPs per sample and step\n",
 		plan->model.name, plan->model.image_size, plan->model.layer_count, parameters, (double)flops * 1e-9);
-	fprintf(out, "pipeline size %u, schedule %s, %u micro-batches of %u, cut by %s\n\n", options->pipeline_size,
+	fprintf(out, "pipeline size %u, schedule %s, %u micro-batches of %u, cut by %s\n", options->pipeline_size,
 		options->schedule, options->micro_batches, options->micro_batch_size,
 		options->split != NULL ? options->split : options->partition_method);
+	print_precision(options, out);
 	fprintf(out, "%5s  %-5s  %-30s %12s %8s %6s %6s %11s %11s\n", "stage", "layer", "from .. to", "parameters",
 		"GFLOPs", "share", "alive", "memory", "sends");
 	for (uint32_t s = 0; s < options->pipeline_size; s++)

@@ -38,19 +38,23 @@ void json_plan(struct report *report)
 	for (uint32_t s = 0; s < report->stages; s++) {
 		const struct plan_stage *stage = &plan->stages[s];
 		json_array_append_new(
-			stages, json_pack("{s:i, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I}", "replica", 0,
-					  "pipeline_stage", (int)s, "address", report->options.addresses[s],
-					  "first_layer", (int)stage->first_layer, "end_layer", (int)stage->end_layer,
-					  "parameters", (json_int_t)stage->parameters, "flops_per_sample",
-					  (json_int_t)stage->flops, "memory_bytes", (json_int_t)stage->memory_bytes,
-					  "output_bytes", (json_int_t)stage->output_bytes));
+			stages,
+			json_pack("{s:i, s:i, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "replica", 0, "pipeline_stage",
+				  (int)s, "address", report->options.addresses[s], "device_index",
+				  (int)report->options.devices[s], "first_layer", (int)stage->first_layer, "end_layer",
+				  (int)stage->end_layer, "parameters", (json_int_t)stage->parameters,
+				  "flops_per_sample", (json_int_t)stage->flops, "memory_bytes",
+				  (json_int_t)stage->memory_bytes, "output_bytes", (json_int_t)stage->output_bytes));
 	}
-	write_line(report, json_pack("{s:s, s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:o}", "type", "plan",
-				     "model", plan->model.name, "image_size", (int)plan->model.image_size,
-				     "pipeline_size", (int)report->stages, "schedule", plan->options.schedule,
-				     "micro_batches", (int)plan->options.micro_batches, "micro_batch_size",
-				     (int)plan->options.micro_batch_size, "train_batch_size",
+	write_line(report, json_pack("{s:s, s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:s, s:s, s:b, s:i, s:f, s:f, s:o}",
+				     "type", "plan", "model", plan->model.name, "image_size",
+				     (int)plan->model.image_size, "pipeline_size", (int)report->stages, "schedule",
+				     plan->options.schedule, "micro_batches", (int)plan->options.micro_batches,
+				     "micro_batch_size", (int)plan->options.micro_batch_size, "train_batch_size",
 				     (int)report->options.train_batch_size, "steps", (int)report->options.steps,
+				     "compute_type", data_type_name(plan->options.compute_type), "boundary_type",
+				     data_type_name(plan->options.boundary_type), "tf32", plan->options.allow_tf32,
+				     "activation_checkpoint_interval", (int)plan->options.checkpoint_interval,
 				     "ideal_bubble", plan->ideal_bubble, "balance", plan->balance, "stages", stages));
 }
 

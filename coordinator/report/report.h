@@ -15,6 +15,7 @@ enum { REPORT_WARM_UP_STEPS = 2 }; // not part of the throughput, where there ar
 struct report_options {
 	const struct plan *plan;
 	const char *const *addresses; // [pipeline_size]
+	const uint32_t *devices;      // [pipeline_size]
 	uint64_t steps;
 	uint32_t train_batch_size;
 	uint32_t steps_per_print;  // 0: never

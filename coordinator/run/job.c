@@ -112,7 +112,7 @@ static bool open_stage(struct job *job, uint32_t s, struct error *error)
 	open.job = (char *)job->options.name;
 	open.connections = job->options.connections;
 	open.chunk_bytes = job->options.chunk_bytes;
-	open.plan = plan_stage_message(job->plan, 0, s);
+	open.plan = plan_stage_message(job->plan, 0, s, job->options.devices[s]);
 	if (open.plan == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
 	if (s > 0) {

@@ -39,6 +39,7 @@ struct job_options {
 	const char *name; // for people
 	const struct plan *plan;
 	const char *const *addresses; // [pipeline_size]
+	const uint32_t *devices;      // [pipeline_size]; index in the daemon's list
 	const struct deepspeed_config *config;
 	const struct cifar10 *dataset;
 	struct sampler *sampler;

@@ -97,7 +97,7 @@ class Train(harness.TestCase):
         daemon = self.start_daemons(1)[0]
         nodes = self.penstock("nodes", "-H", self.hostfile([daemon])).out
         self.assertIn(daemon.address, nodes)
-        self.assertIn("device cpu: 1 threads", nodes)
+        self.assertIn("device 0, cpu: 1 threads", nodes)
 
     def test_local_leaves_nothing_behind(self):
         with tempfile.TemporaryDirectory(prefix="pt-") as folder, unittest.mock.patch.dict(os.environ, XDG_RUNTIME_DIR=folder):

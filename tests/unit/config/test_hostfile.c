@@ -36,6 +36,25 @@ static void read_good_lines_gives_addresses_and_slots(void **state)
 	hostfile_fini(&hosts);
 }
 
+static void slot_goes_through_hosts_in_order(void **state)
+{
+	write_test_file("a slots=2\nb slots=1\nc slots=3\n");
+	struct hostfile hosts;
+	struct error error = {0};
+	assert_true(hostfile_read(test_path, &hosts, &error));
+	static const struct {
+		const char *address;
+		uint32_t slot;
+	} expected[] = {{"a:7070", 0}, {"a:7070", 1}, {"b:7070", 0}, {"c:7070", 0}, {"c:7070", 1}, {"c:7070", 2}};
+	assert_int_equal(hostfile_slots(&hosts), 6);
+	for (uint32_t i = 0; i < 6; i++) {
+		uint32_t slot = 77;
+		assert_string_equal(hostfile_slot(&hosts, i, &slot)->address, expected[i].address);
+		assert_int_equal(slot, expected[i].slot);
+	}
+	hostfile_fini(&hosts);
+}
+
 static void assert_refused(const char *text, const char *expected)
 {
 	write_test_file(text);
@@ -144,6 +163,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(read_good_lines_gives_addresses_and_slots),
+		cmocka_unit_test(slot_goes_through_hosts_in_order),
 		cmocka_unit_test(read_bad_line_is_refused_with_its_number),
 		cmocka_unit_test(read_long_or_binary_line_is_refused),
 		cmocka_unit_test(read_most_hosts_and_one_more),

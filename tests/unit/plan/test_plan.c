@@ -100,6 +100,73 @@ static void create_boundaries_and_memory_are_what_the_shapes_say(void **state)
 	plan_destroy(plan);
 }
 
+static void create_16_bits_halve_activations_and_add_a_copy_of_parameters(void **state)
+{
+	static const enum data_type types[] = {DATA_BFLOAT16, DATA_FLOAT16};
+	struct model model = alexnet();
+	struct plan_options options = options_of("1f1b", 2, 4, 8);
+	struct plan *whole = create(&model, &options);
+	for (int i = 0; i < 2; i++) {
+		options.compute_type = options.boundary_type = types[i];
+		options.initial_loss_scale = 65536;
+		struct plan *half = create(&model, &options);
+		for (int s = 0; s < 2; s++) {
+			const struct plan_stage *a = &whole->stages[s], *b = &half->stages[s];
+			assert_int_equal(b->parameter_bytes, a->parameters * (4 + 2));
+			assert_int_equal(b->gradient_bytes, a->parameters * 4);
+			assert_int_equal(b->optimizer_bytes, a->parameters * 2 * 4); // Adam
+			assert_int_equal(2 * b->stash_bytes, a->stash_bytes);
+			assert_int_equal(2 * b->workspace_bytes, a->workspace_bytes);
+			assert_int_equal(2 * b->exchange_bytes, a->exchange_bytes);
+			assert_int_equal(2 * b->output_bytes, a->output_bytes);
+			assert_int_equal(b->memory_bytes, b->parameter_bytes + b->gradient_bytes + b->optimizer_bytes +
+								  b->stash_bytes + b->workspace_bytes +
+								  b->exchange_bytes);
+		}
+		plan_destroy(half);
+	}
+	// The boundary alone.
+	options.compute_type = DATA_FLOAT32;
+	struct plan *narrow = create(&model, &options);
+	for (int s = 0; s < 2; s++) {
+		assert_int_equal(narrow->stages[s].stash_bytes, whole->stages[s].stash_bytes);
+		assert_int_equal(narrow->stages[s].parameter_bytes, whole->stages[s].parameter_bytes);
+		assert_int_equal(2 * narrow->stages[s].exchange_bytes, whole->stages[s].exchange_bytes);
+	}
+	plan_destroy(narrow);
+	plan_destroy(whole);
+}
+
+// AlexNet at 64, elements per sample, summed by hand: (64, 15, 15) after the first convolution, (64, 7, 7) after its pool,
+// then (192, 7, 7), (192, 3, 3), (384, 3, 3), two of (256, 3, 3), (256, 1, 1), (256, 6, 6), 4096, 4096, 10.
+static void create_checkpoints_keep_the_inputs_of_runs(void **state)
+{
+	enum { IMAGE = 3 * 64 * 64, C1 = 64 * 15 * 15, P1 = 64 * 7 * 7, C2 = 192 * 7 * 7, P2 = 192 * 3 * 3 };
+	enum { C3 = 384 * 3 * 3, C4 = 256 * 3 * 3, P5 = 256, A = 256 * 6 * 6, L1 = 4096, L2 = 4096, L3 = 10 };
+	static const struct {
+		uint32_t interval;
+		uint64_t kept, again;
+	} cases[] = {
+		{0, IMAGE + C1 + P1 + C2 + P2 + C3 + C4 + C4 + P5 + A + L1 + L2 + L3, 0},
+		{22, IMAGE, C1 + P1 + C2 + P2 + C3 + C4 + C4 + P5 + A + L1 + L2 + L3},
+		{1000, IMAGE, C1 + P1 + C2 + P2 + C3 + C4 + C4 + P5 + A + L1 + L2 + L3},
+		{3, IMAGE + P1 + P2 + C4 + C4 + A + L1 + L2, C1}, // each convolution, its ReLU and its pool, at first
+		{6, IMAGE + P2 + C4 + L1, C1 + P1 + C2},
+	};
+	struct model model = alexnet();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct plan_options options = options_of("gpipe", 1, 5, 7);
+		options.checkpoint_interval = cases[i].interval;
+		struct plan *plan = create(&model, &options);
+		uint64_t expected = (cases[i].kept * plan->schedule->stage[0].slots + cases[i].again) * 5 * 4;
+		if (plan->stages[0].stash_bytes != expected)
+			fail_msg("interval %u: %lu, not %lu", cases[i].interval,
+				 (unsigned long)plan->stages[0].stash_bytes, (unsigned long)expected);
+		assert_int_equal(plan->options.checkpoint_interval, cases[i].interval < 22 ? cases[i].interval : 22);
+		plan_destroy(plan);
+	}
+}
+
 static void create_1f1b_keeps_fewer_activations_than_gpipe(void **state)
 {
 	struct model model = alexnet();
@@ -132,8 +199,8 @@ static void create_bad_options_are_refused(void **state)
 {
 	struct model model = alexnet();
 	const struct plan_options good = options_of("1f1b", 2, 4, 4);
-	struct plan_options bad[8];
-	for (int i = 0; i < 8; i++)
+	struct plan_options bad[9];
+	for (int i = 0; i < 9; i++)
 		bad[i] = good;
 	bad[0].schedule = "2f2b";
 	bad[1].partition_method = "guess";
@@ -143,7 +210,8 @@ static void create_bad_options_are_refused(void **state)
 	bad[5].micro_batch_size = MODEL_MAXIMUM_MICRO_BATCH_SIZE + 1;
 	bad[6].micro_batches = 0;
 	bad[7].raw_image_size = 0;
-	for (int i = 0; i < 8; i++) {
+	bad[8].compute_type = DATA_FLOAT16; // without a loss scale
+	for (int i = 0; i < 9; i++) {
 		struct plan *plan = NULL;
 		struct error error = {0};
 		assert_false(plan_create(&model, &bad[i], &plan, &error));
@@ -159,11 +227,12 @@ static void stage_message_holds_what_the_daemon_needs(void **state)
 	struct plan_options options = options_of("1f1b", 3, 4, 8);
 	struct plan *plan = create(&model, &options);
 	for (uint32_t s = 0; s < 3; s++) {
-		Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, s);
+		Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, s, s % 2);
 		assert_non_null(message);
 		assert_int_equal(message->pipeline_stage, s);
 		assert_int_equal(message->pipeline_size, 3);
 		assert_int_equal(message->data_parallel_size, 1);
+		assert_int_equal(message->device_index, s % 2);
 		assert_int_equal(message->first_layer, plan->stages[s].first_layer);
 		assert_int_equal(message->end_layer, plan->stages[s].end_layer);
 		assert_int_equal(message->slots, 3 - s);
@@ -197,7 +266,7 @@ static void stage_message_carries_the_whole_model(void **state)
 	struct model model = alexnet();
 	struct plan_options options = options_of("gpipe", 2, 4, 2);
 	struct plan *plan = create(&model, &options);
-	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, 1);
+	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, 1, 0);
 	struct model rebuilt = {.image_size = message->model->image_size,
 				.classes = message->model->classes,
 				.layer_count = (uint32_t)message->model->n_layers};
@@ -226,6 +295,64 @@ static void stage_message_carries_the_whole_model(void **state)
 	plan_destroy(plan);
 }
 
+static void stage_message_carries_types_and_checkpoints(void **state)
+{
+	struct model model = alexnet();
+	struct plan_options options = options_of("1f1b", 2, 4, 8);
+	struct plan *plan = create(&model, &options);
+	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, 1, 3);
+	assert_int_equal(message->device_index, 3);
+	assert_int_equal(message->compute_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32);
+	assert_int_equal(message->boundary_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32);
+	assert_false(message->allow_tf32 || message->loss_scaling);
+	assert_int_equal(message->checkpoint_interval, 0);
+	plan_free_message(message);
+	plan_destroy(plan);
+	options.compute_type = DATA_FLOAT16;
+	options.boundary_type = DATA_BFLOAT16;
+	options.initial_loss_scale = 1024;
+	options.allow_tf32 = true;
+	options.checkpoint_interval = 5;
+	plan = create(&model, &options);
+	message = plan_stage_message(plan, 0, 0, 0);
+	assert_int_equal(message->compute_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT16);
+	assert_int_equal(message->boundary_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_BFLOAT16);
+	assert_true(message->allow_tf32 && message->loss_scaling && message->initial_loss_scale == 1024);
+	assert_int_equal(message->checkpoint_interval, 5);
+	plan_free_message(message);
+	plan_destroy(plan);
+}
+
+static void assert_prints(const struct plan_options *options, const char *expected)
+{
+	struct model model = alexnet();
+	struct plan *plan = create(&model, options);
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	plan_print(plan, out);
+	fclose(out);
+	if (strstr(text, expected) == NULL)
+		fail_msg("\"%s\" is not in:\n%s", expected, text);
+	free(text);
+	plan_destroy(plan);
+}
+
+static void print_says_what_is_computed_in(void **state)
+{
+	struct plan_options options = options_of("1f1b", 3, 4, 8);
+	assert_prints(&options, "computed in float32, sent in float32\n");
+	options.allow_tf32 = true;
+	options.boundary_type = DATA_BFLOAT16;
+	options.checkpoint_interval = 4;
+	assert_prints(&options,
+		      "computed in float32 with products in TF32, sent in bfloat16, activations kept every 4 layers\n");
+	options = options_of("1f1b", 3, 4, 8);
+	options.compute_type = options.boundary_type = DATA_FLOAT16;
+	options.initial_loss_scale = 65536;
+	assert_prints(&options, "computed in float16, sent in float16, loss scale 65536 at first\n");
+}
+
 static void print_names_every_stage(void **state)
 {
 	struct model model = alexnet();
@@ -252,11 +379,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(create_stages_sum_to_the_model),
 		cmocka_unit_test(create_boundaries_and_memory_are_what_the_shapes_say),
+		cmocka_unit_test(create_16_bits_halve_activations_and_add_a_copy_of_parameters),
+		cmocka_unit_test(create_checkpoints_keep_the_inputs_of_runs),
 		cmocka_unit_test(create_1f1b_keeps_fewer_activations_than_gpipe),
 		cmocka_unit_test(create_strings_are_copied),
 		cmocka_unit_test(create_bad_options_are_refused),
 		cmocka_unit_test(stage_message_holds_what_the_daemon_needs),
 		cmocka_unit_test(stage_message_carries_the_whole_model),
+		cmocka_unit_test(stage_message_carries_types_and_checkpoints),
+		cmocka_unit_test(print_says_what_is_computed_in),
 		cmocka_unit_test(print_names_every_stage),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
