@@ -22,7 +22,7 @@ static void print_precision(const struct plan_options *options, FILE *out)
 	fprintf(out, "computed in %s%s, sent in %s", data_type_name(options->compute_type),
 		options->allow_tf32 ? " with products in TF32" : "", data_type_name(options->boundary_type));
 	if (options->compute_type == DATA_FLOAT16)
-		fprintf(out, ", loss scale %g at first", (double)options->initial_loss_scale);
+		fprintf(out, ", loss scale %.10g at first", (double)options->initial_loss_scale);
 	if (options->checkpoint_interval > 0)
 		fprintf(out, ", activations kept every %u layers", options->checkpoint_interval);
 	fputs("\n\n", out);

@@ -24,6 +24,8 @@ struct report {
 	uint64_t window_steps;
 	uint64_t shown_ns; // when progress was last shown
 	double first_loss, last_loss, last_accuracy;
+	uint64_t skipped_steps;
+	double last_loss_scale; // of the step after the last; 0: the loss is not scaled
 };
 
 double totals_busy(const struct stage_totals *totals);
@@ -34,6 +36,7 @@ double report_bubble(const struct report *report, uint32_t stage);
 
 // lines.c
 void lines_progress(struct report *report, const struct job_step *step);
+void lines_warn_stuck(struct report *report, const struct job_step *step); // skipped, and the loss scale cannot fall
 void lines_print(struct report *report, const struct job_step *step);
 void lines_table(const struct report *report);
 

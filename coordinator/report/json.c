@@ -77,12 +77,17 @@ void json_step(struct report *report, const struct job_step *step)
 	json_t *stages = json_array();
 	for (uint32_t s = 0; s < report->stages; s++)
 		json_array_append_new(stages, stage_step(&step->stages[s]));
-	write_line(report,
-		   json_pack("{s:s, s:I, s:o, s:f, s:o, s:o, s:f, s:o, s:o}", "type", "step", "step",
-			     (json_int_t)step->step, "loss", number(step->loss), "accuracy",
-			     step_accuracy(report, step), "learning_rate", number(step->learning_rate), "gradient_norm",
-			     number(step->gradient_norm), "step_seconds", step->seconds, "samples_per_second",
-			     number(report->options.train_batch_size / step->seconds), "stages", stages));
+	json_t *object =
+		json_pack("{s:s, s:I, s:o, s:f, s:o, s:o, s:f, s:o, s:o}", "type", "step", "step",
+			  (json_int_t)step->step, "loss", number(step->loss), "accuracy", step_accuracy(report, step),
+			  "learning_rate", number(step->learning_rate), "gradient_norm", number(step->gradient_norm),
+			  "step_seconds", step->seconds, "samples_per_second",
+			  number(report->options.train_batch_size / step->seconds), "stages", stages);
+	if (step->loss_scale > 0.0 && object != NULL) { // float16
+		json_object_set_new(object, "loss_scale", json_real(step->loss_scale));
+		json_object_set_new(object, "skipped", json_boolean(step->skipped));
+	}
+	write_line(report, object);
 }
 
 static json_t *stage_summary(const struct report *report, uint32_t s)
@@ -112,6 +117,10 @@ void json_summary(struct report *report, const struct error *error)
 			  (int)report->warm_up_steps, "measured_steps", (json_int_t)report->measured_steps,
 			  "measured_seconds", report->measured_seconds, "samples_per_second", report_throughput(report),
 			  "loss", number(report->last_loss), "accuracy", report->last_accuracy, "stages", stages);
+	if (report->last_loss_scale > 0.0 && summary != NULL) { // float16
+		json_object_set_new(summary, "loss_scale", json_real(report->last_loss_scale));
+		json_object_set_new(summary, "skipped_steps", json_integer((json_int_t)report->skipped_steps));
+	}
 	if (error != NULL && summary != NULL)
 		json_object_set_new(summary, "error", json_string(error->message));
 	write_line(report, summary);

@@ -3,8 +3,10 @@
 #include <inttypes.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/strings.h"
 #include "coordinator/report/internal.h"
+#include "coordinator/run/loss_scaler.h"
 
 enum { TERMINAL_INTERVAL_MS = 100, PLAIN_INTERVAL_MS = 1000 };
 
@@ -13,7 +15,7 @@ void lines_progress(struct report *report, const struct job_step *step)
 	uint64_t now = clock_now_ns();
 	bool last = report->steps_done == report->options.steps;
 	uint64_t interval_ms = report->is_terminal ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
-	if (!last && report->steps_done > 1 && (now - report->shown_ns) / 1000000 < interval_ms)
+	if (!last && !step->skipped && report->steps_done > 1 && (now - report->shown_ns) / 1000000 < interval_ms)
 		return;
 	report->shown_ns = now;
 	double rate = report_throughput(report);
@@ -21,17 +23,30 @@ void lines_progress(struct report *report, const struct job_step *step)
 		rate = report->options.train_batch_size / step->seconds;
 	double left = (double)(report->options.steps - report->steps_done) * report->options.train_batch_size / rate;
 	uint64_t seconds = (uint64_t)(left + 0.5);
-	char line[160];
+	char line[240], skipped[80] = "";
+	if (step->skipped)
+		snprintf(skipped, sizeof(skipped), "  skipped: overflow at loss scale %.10g, next %.10g",
+			 step->loss_scale, step->next_loss_scale);
 	snprintf(line, sizeof(line),
 		 "step %" PRIu64 "/%" PRIu64 "  loss %.4f  accuracy %.1f%%  %.1f samples/s  %" PRIu64 ":%02" PRIu64
-		 " left",
+		 " left%s",
 		 report->steps_done, report->options.steps, step->loss, 100.0 * step_accuracy(report, step), rate,
-		 seconds / 60, seconds % 60);
+		 seconds / 60, seconds % 60, skipped);
 	if (report->is_terminal)
 		fprintf(stderr, "\r\033[K%s", line);
 	else
 		fprintf(stderr, "%s\n", line);
 	fflush(stderr);
+}
+
+void lines_warn_stuck(struct report *report, const struct job_step *step)
+{
+	if (report->is_terminal)
+		fputs("\r\033[K", stderr);
+	log_warning("step %" PRIu64
+		    " was skipped: a gradient overflowed, and the loss scale, %.10g, cannot fall; after %d such "
+		    "steps in a row the job ends",
+		    step->step, step->loss_scale, LOSS_SCALER_PATIENCE);
 }
 
 // The line that DeepSpeed's engine prints, in its words; the times are means since the one before.
@@ -91,6 +106,9 @@ void lines_table(const struct report *report)
 	       report->steps_done, report->all_seconds, report_throughput(report), report->measured_steps,
 	       report->warm_up_steps);
 	printf("loss %.4f at the first step, %.4f at the last\n", report->first_loss, report->last_loss);
+	if (report->last_loss_scale > 0.0)
+		printf("%" PRIu64 " steps skipped because a gradient overflowed; the loss scale came to %.10g\n",
+		       report->skipped_steps, report->last_loss_scale);
 	printf("\nms per step\n%5s  %-5s %12s %9s %9s %9s %7s %9s %9s %9s %10s %10s %7s\n", "stage", "layer",
 	       "parameters", "forward", "backward", "optimizer", "copy", "wait prev", "wait next", "wait coor", "sent",
 	       "received", "bubble");

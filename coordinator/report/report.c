@@ -113,6 +113,8 @@ void report_step(struct report *report, const struct job_step *step)
 	report->window_steps++;
 	report->last_loss = step->loss;
 	report->last_accuracy = step_accuracy(report, step);
+	report->last_loss_scale = step->next_loss_scale;
+	report->skipped_steps += step->skipped;
 	if (step->step >= report->warm_up_steps) {
 		report->measured_steps++;
 		report->measured_seconds += step->seconds;
@@ -121,6 +123,8 @@ void report_step(struct report *report, const struct job_step *step)
 	}
 	json_step(report, step);
 	lines_progress(report, step);
+	if (step->stuck == 1)
+		lines_warn_stuck(report, step);
 	if (report->options.steps_per_print > 0 && report->steps_done % report->options.steps_per_print == 0)
 		lines_print(report, step);
 }

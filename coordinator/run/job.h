@@ -24,7 +24,10 @@ struct job_step {
 	double loss;      // mean over the step's samples
 	uint32_t correct; // samples whose largest score is their label
 	double learning_rate;
-	double gradient_norm;                // over all stages, before clipping; 0 without clipping
+	double gradient_norm;                // over all stages, before clipping; 0 without clipping and loss scaling
+	double loss_scale, next_loss_scale;  // with float16; 0 otherwise
+	bool skipped;                        // with float16: a gradient overflowed, and nothing was changed
+	uint32_t stuck;                      // steps skipped in a row up to this one with a scale that cannot fall
 	double seconds;                      // since the step before was done
 	const struct job_stage_step *stages; // [pipeline_size]
 };

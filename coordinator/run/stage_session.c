@@ -185,12 +185,9 @@ void stage_session_batch(struct stage_session *session, Penstock__V1__Batch__Kin
 	buffer_unref(data);
 }
 
-void stage_session_gradient_scale(struct stage_session *session, uint64_t step, float scale)
+void stage_session_gradient_scale(struct stage_session *session, const Penstock__V1__GradientScale *scale)
 {
-	Penstock__V1__GradientScale message = PENSTOCK__V1__GRADIENT_SCALE__INIT;
-	message.step = step;
-	message.scale = scale;
-	SEND(session, GRADIENT_SCALE, gradient_scale, &message, NULL, 0);
+	SEND(session, GRADIENT_SCALE, gradient_scale, (Penstock__V1__GradientScale *)scale, NULL, 0);
 }
 
 void stage_session_save(struct stage_session *session)

@@ -41,7 +41,7 @@ void stage_session_run_step(struct stage_session *session, const Penstock__V1__R
 // Takes `data`.
 void stage_session_batch(struct stage_session *session, Penstock__V1__Batch__Kind kind, uint64_t step,
 			 uint32_t micro_batch, struct buffer *data);
-void stage_session_gradient_scale(struct stage_session *session, uint64_t step, float scale);
+void stage_session_gradient_scale(struct stage_session *session, const Penstock__V1__GradientScale *scale);
 void stage_session_save(struct stage_session *session);
 void stage_session_close(struct stage_session *session);
 void stage_session_heartbeat(struct stage_session *session);

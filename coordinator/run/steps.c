@@ -1,10 +1,12 @@
 // The steps: orders and data go out ahead, reports and gradient norms come in.
-#include <math.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "coordinator/run/gradient_scale.h"
 #include "coordinator/run/internal.h"
+#include "coordinator/run/loss_scaler.h"
 
 // A step under way; there are JOB_STEPS_AHEAD of them.
 struct flight {
@@ -17,10 +19,13 @@ struct flight {
 struct steps {
 	struct job *job;
 	struct flight flight[JOB_STEPS_AHEAD];
-	uint64_t ordered, done;
-	uint64_t *indices; // [train_batch_size] of the dataset
-	double *squares;   // [parameters]
-	uint64_t last_ns;  // when the step before was done
+	uint64_t ordered, scaled, done; // steps; the second: whose gradients' scale was sent
+	uint64_t skipped;               // of those that are done
+	uint64_t *indices;              // [train_batch_size] of the dataset
+	double *squares;                // [parameters]
+	uint64_t last_ns;               // when the step before was done
+	bool loss_scaling;
+	struct loss_scaler scaler;
 };
 
 static struct buffer *gather_images(const struct steps *steps, uint32_t micro_batch)
@@ -45,14 +50,22 @@ static struct buffer *gather_labels(const struct steps *steps, uint32_t micro_ba
 	return labels;
 }
 
+// A skipped step does not advance the schedule: `step` counts those that were applied.
+static struct learning_rate_value rate_at(const struct steps *steps, uint64_t step)
+{
+	const struct deepspeed_config *config = steps->job->options.config;
+	return learning_rate_at(&config->schedule, step, config->learning_rate, config->beta1);
+}
+
 static bool order_step(struct steps *steps, struct error *error)
 {
 	struct job *job = steps->job;
 	const struct deepspeed_config *config = job->options.config;
 	uint64_t step = steps->ordered++;
 	struct flight *flight = &steps->flight[step % JOB_STEPS_AHEAD];
-	struct learning_rate_value rate =
-		learning_rate_at(&config->schedule, step, config->learning_rate, config->beta1);
+	// Whether the step before will be skipped is not known yet. The rate is sent once more when it is; beta1, which
+	// OneCycle moves, may be a step ahead then.
+	struct learning_rate_value rate = rate_at(steps, step - steps->skipped);
 	flight->reports = flight->norms = 0;
 	flight->result = (struct job_step){.step = step, .learning_rate = rate.learning_rate, .stages = flight->stages};
 	Penstock__V1__RunStep order = PENSTOCK__V1__RUN_STEP__INIT;
@@ -91,6 +104,7 @@ static void finish_step(struct steps *steps)
 	uint64_t now = clock_now_ns();
 	flight->result.seconds = (double)(now - steps->last_ns) * 1e-9;
 	steps->last_ns = now;
+	steps->skipped += flight->result.skipped;
 	job->step = ++steps->done;
 	job->options.events->step(job->options.user, &flight->result);
 }
@@ -130,27 +144,67 @@ static bool take_report(struct steps *steps, uint32_t stage, const Penstock__V1_
 	return true;
 }
 
-// Clips by the global norm as torch.nn.utils.clip_grad_norm_: scale = min(1, limit / (norm + 1e-6)). The squares are
-// summed in the order of the model's parameters, so that the cut does not show in the bits.
+// The step is skipped, or not; the next one gets its loss scale.
+static void scale_loss(struct steps *steps, struct job_step *result, bool overflow,
+		       Penstock__V1__GradientScale *message)
+{
+	uint64_t applied = steps->scaler.steps - steps->scaler.skipped;
+	result->learning_rate = rate_at(steps, applied).learning_rate;
+	result->loss_scale = steps->scaler.scale;
+	loss_scaler_update(&steps->scaler, overflow);
+	result->next_loss_scale = steps->scaler.scale;
+	result->skipped = overflow;
+	result->stuck = steps->scaler.stuck;
+	message->skip = overflow;
+	message->next_loss_scale = (float)steps->scaler.scale;
+	message->learning_rate = (float)result->learning_rate;
+	if (overflow)
+		message->scale = 0.0f; // of no meaning
+}
+
+static bool refuse_hopeless(const struct steps *steps, struct error *error)
+{
+	const struct loss_scaler *scaler = &steps->scaler;
+	if (!scaler->settings.dynamic)
+		return error_set(error, ERROR_FAILED,
+				 "step %" PRIu64
+				 ": gradients overflowed in %u steps in a row with the fixed loss scale of "
+				 "%.10g: make fp16.loss_scale smaller, or 0, which lets it move; or train with bf16",
+				 steps->scaled, scaler->stuck, scaler->scale);
+	return error_set(
+		error, ERROR_FAILED,
+		"step %" PRIu64 ": gradients overflowed in %u steps in a row with the loss scale at its minimum of "
+		"%.10g: training diverged, or does not fit float16; try a lower learning rate, gradient_clipping, "
+		"or bf16",
+		steps->scaled, scaler->stuck, scaler->scale);
+}
+
 static bool take_norms(struct steps *steps, uint32_t stage, const Penstock__V1__GradientNorms *norms,
 		       struct error *error)
 {
 	struct job *job = steps->job;
 	struct flight *flight = flight_of(steps, norms->step);
 	uint32_t parameters = model_parameter_count(&job->plan->model);
-	if (flight == NULL || norms->first_parameter > parameters ||
+	if (flight == NULL || norms->step != steps->scaled || norms->first_parameter > parameters ||
 	    norms->n_squares > parameters - norms->first_parameter)
 		return refuse(steps, stage, "gradient norms of a step or of parameters that there are not", error);
 	memcpy(steps->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
 	if (++flight->norms < job->stages)
 		return true;
-	double sum = 0.0;
-	for (uint32_t i = 0; i < parameters; i++)
-		sum += steps->squares[i];
-	double norm = sqrt(sum), scale = job->options.config->gradient_clipping / (norm + 1e-6);
-	flight->result.gradient_norm = norm;
+	struct gradient_scale scale =
+		gradient_scale_of(steps->squares, parameters, steps->loss_scaling ? steps->scaler.scale : 1.0,
+				  job->options.config->gradient_clipping);
+	Penstock__V1__GradientScale message = PENSTOCK__V1__GRADIENT_SCALE__INIT;
+	message.step = norms->step;
+	message.scale = (float)scale.scale;
+	flight->result.gradient_norm = scale.norm;
+	if (steps->loss_scaling)
+		scale_loss(steps, &flight->result, scale.overflow, &message);
+	if (steps->scaler.stuck >= LOSS_SCALER_PATIENCE)
+		return refuse_hopeless(steps, error);
 	for (uint32_t s = 0; s < job->stages; s++)
-		stage_session_gradient_scale(job->sessions[s], norms->step, scale < 1.0 ? (float)scale : 1.0f);
+		stage_session_gradient_scale(job->sessions[s], &message);
+	steps->scaled++;
 	return true;
 }
 
@@ -189,7 +243,9 @@ static bool run(struct steps *steps, struct error *error)
 
 bool steps_run(struct job *job, struct error *error)
 {
-	struct steps steps = {.job = job};
+	struct steps steps = {.job = job, .loss_scaling = job->plan->options.compute_type == DATA_FLOAT16};
+	if (steps.loss_scaling)
+		loss_scaler_init(&steps.scaler, &job->options.config->loss_scaling);
 	bool ok = true;
 	for (int i = 0; i < JOB_STEPS_AHEAD; i++) {
 		steps.flight[i].stages = calloc(job->stages, sizeof(struct job_stage_step));
