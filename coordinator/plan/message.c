@@ -41,7 +41,18 @@ static void fill_precision(const struct plan_options *options, Penstock__V1__Sta
 	message->initial_loss_scale = message->loss_scaling ? options->initial_loss_scale : 0.0f;
 }
 
-static void fill_place(const struct plan *plan, uint32_t s, Penstock__V1__StagePlan *message)
+// What may be on its way to a neighbour at once. One in the same daemon reads tensors where they are, so what may be unread there
+// counts, too.
+static uint32_t send_depth(const struct plan *plan, uint32_t s, bool to_next, bool is_local)
+{
+	uint32_t depth = plan_send_depth(plan, s, to_next);
+	if (is_local)
+		depth += plan_receive_depth(plan, to_next ? s + 1 : s - 1);
+	return depth < plan->options.micro_batches ? depth : plan->options.micro_batches;
+}
+
+static void fill_place(const struct plan *plan, uint32_t s, const struct plan_place *place,
+		       Penstock__V1__StagePlan *message)
 {
 	const struct plan_options *options = &plan->options;
 	message->first_layer = plan->stages[s].first_layer;
@@ -57,11 +68,13 @@ static void fill_place(const struct plan *plan, uint32_t s, Penstock__V1__StageP
 	message->raw_image_size = options->raw_image_size;
 	if (s > 0) {
 		message->receive_depth_from_previous = plan_receive_depth(plan, s);
-		message->send_depth_to_previous = plan_send_depth(plan, s, false);
+		message->send_depth_to_previous = send_depth(plan, s, false, place->previous_is_local);
+		message->previous_is_local = place->previous_is_local;
 	}
 	if (s + 1 < options->pipeline_size) {
 		message->receive_depth_from_next = plan_receive_depth(plan, s);
-		message->send_depth_to_next = plan_send_depth(plan, s, true);
+		message->send_depth_to_next = send_depth(plan, s, true, place->next_is_local);
+		message->next_is_local = place->next_is_local;
 	}
 }
 
@@ -78,7 +91,8 @@ static Penstock__V1__StagePlan *own(const Penstock__V1__StagePlan *borrowing)
 	return owning;
 }
 
-Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage, uint32_t device)
+Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage,
+					    const struct plan_place *place)
 {
 	const struct stage_schedule *schedule = &plan->schedule->stage[stage];
 	const struct plan_options *options = &plan->options;
@@ -103,11 +117,11 @@ Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t re
 	message.model = &model;
 	message.optimizer = &optimizer;
 	message.replica = replica;
-	message.device_index = device;
+	message.device_index = place->device;
 	message.n_mean = message.n_standard_deviation = 3;
 	message.mean = (float *)options->mean;
 	message.standard_deviation = (float *)options->standard_deviation;
-	fill_place(plan, stage, &message);
+	fill_place(plan, stage, place, &message);
 	fill_precision(options, &message);
 	Penstock__V1__Instruction *instructions = calloc(schedule->count, sizeof(*instructions));
 	Penstock__V1__Instruction **pointers = calloc(schedule->count, sizeof(*pointers));

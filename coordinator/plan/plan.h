@@ -52,6 +52,12 @@ struct plan {
 	double balance;      // mean stage FLOPs over the largest
 };
 
+// Where a stage is held.
+struct plan_place {
+	uint32_t device;                       // of the daemon's device slots
+	bool previous_is_local, next_is_local; // the neighbouring stage is held by the same daemon
+};
+
 bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
 		 struct error *error);
 void plan_destroy(struct plan *plan); // takes NULL
@@ -61,5 +67,6 @@ uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next);
 void plan_print(const struct plan *plan, FILE *out); // the table for people
 // A new StagePlan for the wire; `replica` is below data_parallel_size, `device` the index in the daemon's list. Returns owned:
 // plan_free_message.
-Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage, uint32_t device);
+Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage,
+					    const struct plan_place *place);
 void plan_free_message(Penstock__V1__StagePlan *message);

@@ -99,6 +99,11 @@ bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase w
 
 // ---- The line
 
+static bool same_daemon(const struct job *job, uint32_t a, uint32_t b)
+{
+	return strcmp(job->options.addresses[a], job->options.addresses[b]) == 0;
+}
+
 static bool open_stage(struct job *job, uint32_t s, struct error *error)
 {
 	struct stage_session_options options = {
@@ -112,7 +117,11 @@ static bool open_stage(struct job *job, uint32_t s, struct error *error)
 	open.job = (char *)job->options.name;
 	open.connections = job->options.connections;
 	open.chunk_bytes = job->options.chunk_bytes;
-	open.plan = plan_stage_message(job->plan, 0, s, job->options.devices[s]);
+	struct plan_place place = {.device = job->options.devices[s],
+				   .previous_is_local = s > 0 && same_daemon(job, s - 1, s),
+				   .next_is_local =
+					   s + 1 < job->plan->options.pipeline_size && same_daemon(job, s, s + 1)};
+	open.plan = plan_stage_message(job->plan, 0, s, &place);
 	if (open.plan == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
 	if (s > 0) {

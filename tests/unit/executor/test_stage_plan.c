@@ -27,7 +27,7 @@ static Penstock__V1__StagePlan *message_of(uint32_t stage, uint32_t stages)
 	};
 	assert_true(model_create("alexnet", 64, 10, 0.25f, &model, &error));
 	assert_true(plan_create(&model, &options, &plan, &error));
-	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, stage);
+	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, stage, &(struct plan_place){0});
 	plan_destroy(plan);
 	assert_non_null(message);
 	return message;

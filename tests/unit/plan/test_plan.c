@@ -227,7 +227,8 @@ static void stage_message_holds_what_the_daemon_needs(void **state)
 	struct plan_options options = options_of("1f1b", 3, 4, 8);
 	struct plan *plan = create(&model, &options);
 	for (uint32_t s = 0; s < 3; s++) {
-		Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, s, s % 2);
+		Penstock__V1__StagePlan *message =
+			plan_stage_message(plan, 0, s, &(struct plan_place){.device = s % 2});
 		assert_non_null(message);
 		assert_int_equal(message->pipeline_stage, s);
 		assert_int_equal(message->pipeline_size, 3);
@@ -266,7 +267,7 @@ static void stage_message_carries_the_whole_model(void **state)
 	struct model model = alexnet();
 	struct plan_options options = options_of("gpipe", 2, 4, 2);
 	struct plan *plan = create(&model, &options);
-	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, 1, 0);
+	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, 1, &(struct plan_place){.device = 0});
 	struct model rebuilt = {.image_size = message->model->image_size,
 				.classes = message->model->classes,
 				.layer_count = (uint32_t)message->model->n_layers};
@@ -300,7 +301,7 @@ static void stage_message_carries_types_and_checkpoints(void **state)
 	struct model model = alexnet();
 	struct plan_options options = options_of("1f1b", 2, 4, 8);
 	struct plan *plan = create(&model, &options);
-	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, 1, 3);
+	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, 1, &(struct plan_place){.device = 3});
 	assert_int_equal(message->device_index, 3);
 	assert_int_equal(message->compute_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32);
 	assert_int_equal(message->boundary_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32);
@@ -314,7 +315,7 @@ static void stage_message_carries_types_and_checkpoints(void **state)
 	options.allow_tf32 = true;
 	options.checkpoint_interval = 5;
 	plan = create(&model, &options);
-	message = plan_stage_message(plan, 0, 0, 0);
+	message = plan_stage_message(plan, 0, 0, &(struct plan_place){.device = 0});
 	assert_int_equal(message->compute_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT16);
 	assert_int_equal(message->boundary_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_BFLOAT16);
 	assert_true(message->allow_tf32 && message->loss_scaling && message->initial_loss_scale == 1024);
