@@ -144,10 +144,10 @@ class TestCase(unittest.TestCase):
         self.daemons += started
         return started
 
-    def hostfile(self, daemons):
+    def hostfile(self, daemons, slots=1):
         path = os.path.join(self.folder, f"hostfile-{len(os.listdir(self.folder))}")
         with open(path, "w") as file:
-            file.writelines(f"{daemon.address} slots=1\n" for daemon in daemons)
+            file.writelines(f"{daemon.address} slots={slots}\n" for daemon in daemons)
         return path
 
     def path(self, name):
