@@ -2,6 +2,7 @@
 //
 // Everything here and in *.cu is compiled with -fmad=false. The kernels are bound by memory, so multiply-adds would gain nothing; and
 // without them an expression rounds where the CPU device (built with -ffp-contract=off) and PyTorch's single-tensor optimizers round.
+// For the same reason never with -use_fast_math, -ftz=true, -prec-div=false or -prec-sqrt=false.
 //
 // The same sources run without a GPU: with PENSTOCK_CUDA_STAND_IN, g++ compiles them and tests/cuda_stand_in runs the grid.
 #pragma once
