@@ -1,8 +1,11 @@
 // Products of matrices with cuBLASLt. See matmul.h.
 //
-// cuBLASLt's matrices are column-major here, which all its epilogues and algorithms know: a row-major (m, n) is a column-major
-// (n, m), so C = A B becomes C' = B' A', and our B is its first operand. Its bias is added along the rows of its result, which
-// are our columns: bias[n]. (cuBLAS Library, cublasLtMatmul() and cublasLtEpilogue_t.)
+// cuBLASLt's matrices are column-major here, which all its algorithms know: a row-major (m, n) is a column-major (n, m), so C = A B
+// becomes C' = B' A', and our B is its first operand (cuBLAS Library, cublasLtMatmul()).
+//
+// Bias and ReLU are a pass of the device's own kernels, and no epilogue of cuBLASLt's: that takes a bias of the result's own type
+// (CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE), where ours is float32 whatever the result is, aligned as its fastest algorithms want it;
+// and what is no number must get through the ReLU. The pass is over C alone, which is small beside what A and B cost.
 #include "stage_server/device/cuda/matmul.h"
 
 #include <stdio.h>
@@ -28,9 +31,6 @@ struct algorithm {
 struct matmul {
 	cublasLtHandle_t handle;
 	struct matmul_spec spec;
-	// Bias and ReLU by a pass of kernel_bias. cuBLASLt's epilogue takes a bias of the result's own type alone
-	// (CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE), and ours is float32 whatever the result is.
-	bool bias_after;
 	cublasLtMatmulDesc_t operation;
 	cublasLtMatrixLayout_t first, second, result; // B, A, C
 	struct algorithm algorithms[MATMUL_MAXIMUM_ALGORITHMS];
@@ -59,24 +59,6 @@ static bool set(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t n
 			 "set attribute %d of a product", name);
 }
 
-// The heuristics take the bias's alignment from its pointer, which is not read then: any address that is aligned as promised.
-static bool describe_epilogue(struct matmul *matmul, struct error *error)
-{
-	const struct matmul_spec *spec = &matmul->spec;
-	bool bias = spec->bias && !matmul->bias_after, relu = spec->relu && !matmul->bias_after;
-	cublasLtEpilogue_t epilogue = bias && relu ? CUBLASLT_EPILOGUE_RELU_BIAS
-				      : bias       ? CUBLASLT_EPILOGUE_BIAS
-				      : relu       ? CUBLASLT_EPILOGUE_RELU
-						   : CUBLASLT_EPILOGUE_DEFAULT;
-	int32_t bias_type = CUDA_R_32F;
-	const void *anywhere = (const void *)(uintptr_t)ALIGNMENT;
-	if (!set(matmul->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue), error))
-		return false;
-	return !bias ||
-	       (set(matmul->operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias_type, sizeof(bias_type), error) &&
-		set(matmul->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &anywhere, sizeof(anywhere), error));
-}
-
 static bool describe(struct matmul *matmul, struct error *error)
 {
 	const struct matmul_spec *spec = &matmul->spec;
@@ -87,8 +69,7 @@ static bool describe(struct matmul *matmul, struct error *error)
 						tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
 		       error, "describe a product") ||
 	    !set(matmul->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof(first), error) ||
-	    !set(matmul->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof(second), error) ||
-	    !describe_epilogue(matmul, error))
+	    !set(matmul->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof(second), error))
 		return false;
 	return describe_operand(&matmul->first, spec->type, spec->transpose_b ? spec->n : spec->k,
 				spec->transpose_b ? spec->k : spec->n, error) &&
@@ -208,7 +189,6 @@ bool matmul_create(cublasLtHandle_t handle, const struct matmul_spec *spec, uint
 		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a product");
 	matmul->handle = handle;
 	matmul->spec = *spec;
-	matmul->bias_after = spec->bias && spec->output_type != DATA_FLOAT32;
 	if (!describe(matmul, error) || !find_algorithms(matmul, limit_bytes, error)) {
 		matmul_destroy(matmul);
 		return error_wrap(error,
@@ -267,11 +247,8 @@ bool matmul_run(const struct matmul *matmul, uint32_t algorithm, cudaStream_t st
 {
 	const struct matmul_spec *spec = &matmul->spec;
 	const struct algorithm *chosen = &matmul->algorithms[algorithm];
-	bool epilogue_bias = spec->bias && !matmul->bias_after;
-	if (!is_aligned(a) || !is_aligned(b) || !is_aligned(c) || (epilogue_bias && !is_aligned(bias)))
+	if (!is_aligned(a) || !is_aligned(b) || !is_aligned(c))
 		return error_set(error, ERROR_FAILED, "a matrix of a product is not aligned to %d bytes", ALIGNMENT);
-	if (epilogue_bias && !set(matmul->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof(bias), error))
-		return false;
 	const float alpha = 1.0f, beta = spec->add ? 1.0f : 0.0f; // 0: what C held is not read
 	if (!cublas_ok(cublasLtMatmul(matmul->handle, matmul->operation, &alpha, b, matmul->first, a, matmul->second,
 				      &beta, c, matmul->result, c, matmul->result, &chosen->algorithm, workspace,
@@ -279,8 +256,9 @@ bool matmul_run(const struct matmul *matmul, uint32_t algorithm, cudaStream_t st
 		       error, "multiply (%u, %u) = (%u, %u) (%u, %u)", spec->m, spec->n, spec->m, spec->k, spec->k,
 		       spec->n))
 		return false;
-	if (!matmul->bias_after)
-		return true;
-	return cuda_ok(kernel_bias(stream, spec->output_type, spec->m, spec->n, bias, spec->relu, c), error,
-		       "add the bias of a product");
+	if (spec->bias)
+		return cuda_ok(kernel_bias(stream, spec->output_type, spec->m, spec->n, bias, spec->relu, c), error,
+			       "add the bias of a product");
+	return !spec->relu || cuda_ok(kernel_relu(stream, spec->output_type, (uint64_t)spec->m * spec->n, c), error,
+				      "cut a product below 0");
 }
