@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "stage_server/device/cuda/graph.h"
 #include "stage_server/device/cuda/kernels/kernels.h"
@@ -52,28 +51,28 @@ static uint32_t refused_notes(const struct convolution_spec *spec)
 
 enum { X, W, Y, BIAS, PRODUCT, SUM }; // tensors of a graph, in the order in which they are added
 
-static bool add_data(struct graph *graph, const struct convolution_spec *spec, bool product_is_inner,
-		     struct error *error)
+// Of the data's memory, bytes: cuDNN's engines load whole vectors. The bias is one parameter among others, and lies as they do.
+enum { ALIGNMENT = 16, BIAS_ALIGNMENT = sizeof(float) };
+
+static struct graph_tensor output_tensor(const struct convolution_spec *spec, int64_t uid, enum data_type type,
+					 bool inner)
 {
-	const struct graph_tensor x = {UID_X, spec->type, {spec->n, spec->channels, spec->height, spec->width}, false};
+	return (struct graph_tensor){
+		uid, type, {spec->n, spec->output_channels, spec->output_height, spec->output_width}, ALIGNMENT, inner};
+}
+
+static bool add_data(struct graph *graph, const struct convolution_spec *spec, struct error *error)
+{
+	const struct graph_tensor x = {
+		UID_X, spec->type, {spec->n, spec->channels, spec->height, spec->width}, ALIGNMENT, false};
 	const struct graph_tensor w = {UID_W,
 				       spec->type,
 				       {spec->output_channels, spec->channels, spec->kernel_size, spec->kernel_size},
+				       ALIGNMENT,
 				       false};
-	const struct graph_tensor y = {
-		UID_Y, spec->type, {spec->n, spec->output_channels, spec->output_height, spec->output_width}, false};
-	if (!graph_add_tensor(graph, &x, error) || !graph_add_tensor(graph, &w, error) ||
-	    !graph_add_tensor(graph, &y, error))
-		return false;
-	if (!product_is_inner)
-		return true;
-	// What is between two operations stays in registers, and there in float32.
-	const struct graph_tensor bias = {UID_BIAS, DATA_FLOAT32, {1, spec->output_channels, 1, 1}, false};
-	struct graph_tensor product = y;
-	product.uid = UID_PRODUCT;
-	product.type = DATA_FLOAT32;
-	product.inner = true;
-	return graph_add_tensor(graph, &bias, error) && graph_add_tensor(graph, &product, error);
+	const struct graph_tensor y = output_tensor(spec, UID_Y, spec->type, false);
+	return graph_add_tensor(graph, &x, error) && graph_add_tensor(graph, &w, error) &&
+	       graph_add_tensor(graph, &y, error);
 }
 
 static bool describe_plain(struct graph *graph, const struct convolution_spec *spec, enum convolution_pass pass,
@@ -84,20 +83,24 @@ static bool describe_plain(struct graph *graph, const struct convolution_spec *s
 		[CONVOLUTION_BACKWARD_INPUT] = GRAPH_CONVOLUTION_BACKWARD_DATA,
 		[CONVOLUTION_BACKWARD_WEIGHT] = GRAPH_CONVOLUTION_BACKWARD_FILTER,
 	};
-	return add_data(graph, spec, false, error) &&
+	return add_data(graph, spec, error) &&
 	       graph_add_convolution(graph, convolutions[pass], spec->stride, spec->padding, X, W, Y, error);
 }
 
-// y = relu?(x * w + bias): the pattern that cuDNN's runtime fusion engines compile (Graph API, "Supported Graph Patterns").
+// y = relu?(x * w + bias): the pattern that cuDNN's runtime fusion engines compile (Graph API, "Supported Graph Patterns"). What is
+// between two operations stays in registers, and there in float32.
 static bool describe_fused(struct graph *graph, const struct convolution_spec *spec, bool relu, struct error *error)
 {
-	if (!add_data(graph, spec, true, error) ||
+	const struct graph_tensor bias = {
+		UID_BIAS, DATA_FLOAT32, {1, spec->output_channels, 1, 1}, BIAS_ALIGNMENT, false};
+	const struct graph_tensor product = output_tensor(spec, UID_PRODUCT, DATA_FLOAT32, true);
+	const struct graph_tensor sum = output_tensor(spec, UID_SUM, DATA_FLOAT32, true);
+	if (!add_data(graph, spec, error) || !graph_add_tensor(graph, &bias, error) ||
+	    !graph_add_tensor(graph, &product, error) ||
 	    !graph_add_convolution(graph, GRAPH_CONVOLUTION_FORWARD, spec->stride, spec->padding, X, W, PRODUCT, error))
 		return false;
 	if (!relu)
 		return graph_add_sum(graph, PRODUCT, BIAS, Y, error);
-	const struct graph_tensor sum = {
-		UID_SUM, DATA_FLOAT32, {spec->n, spec->output_channels, spec->output_height, spec->output_width}, true};
 	return graph_add_tensor(graph, &sum, error) && graph_add_sum(graph, PRODUCT, BIAS, SUM, error) &&
 	       graph_add_relu(graph, SUM, Y, error);
 }
@@ -192,6 +195,11 @@ uint64_t convolution_plans_workspace_bytes(const struct convolution_plans *plans
 	return bytes;
 }
 
+static bool is_aligned(const void *memory)
+{
+	return (uintptr_t)memory % ALIGNMENT == 0;
+}
+
 bool convolution_plans_run(const struct convolution_plans *plans, uint32_t plan, cudnnHandle_t handle,
 			   cudaStream_t stream, const struct convolution_tensors *tensors, void *workspace,
 			   struct error *error)
@@ -199,6 +207,9 @@ bool convolution_plans_run(const struct convolution_plans *plans, uint32_t plan,
 	const int64_t uids[] = {UID_X, UID_W, UID_Y, UID_BIAS};
 	void *const memory[] = {tensors->x, tensors->w, tensors->y, (void *)tensors->bias};
 	bool fused = plan < plans->fused_count;
+	if (!is_aligned(tensors->x) || !is_aligned(tensors->w) || !is_aligned(tensors->y))
+		return error_set(error, ERROR_FAILED, "a tensor of a convolution is not aligned to %d bytes",
+				 ALIGNMENT);
 	if (!graph_run(&plans->plans[plan], handle, fused ? 4 : 3, uids, memory, workspace, error))
 		return false;
 	if (fused || plans->pass != CONVOLUTION_FORWARD)

@@ -124,7 +124,7 @@ bool graph_add_tensor(struct graph *graph, const struct graph_tensor *tensor, st
 	    !set(*made, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, dimensions, error) ||
 	    !set(*made, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides, error) ||
 	    !set_integer(*made, CUDNN_ATTR_TENSOR_UNIQUE_ID, tensor->uid, error) ||
-	    !set_integer(*made, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, GRAPH_TENSOR_ALIGNMENT, error) ||
+	    !set_integer(*made, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, tensor->alignment, error) ||
 	    !set(*made, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &tensor->inner, error) ||
 	    !finalize(*made, error, "tensor")) {
 		destroy(made);
@@ -216,6 +216,19 @@ bool graph_add_convolution(struct graph *graph, enum graph_convolution convoluti
 	return true;
 }
 
+// CUDNN_BACKEND_POINTWISE_DESCRIPTOR. Of a ReLU, the slope below the lower clip is 0, and the clips are 0 and infinity, where nothing
+// else is set. What is no number stays so, as elsewhere in this device: it must reach the loss. (The attribute is deprecated in
+// cuDNN 9, which takes it, and names nothing in its place.)
+static bool describe_pointwise(descriptor into, cudnnPointwiseMode_t mode, struct error *error)
+{
+	const cudnnNanPropagation_t propagation = CUDNN_PROPAGATE_NAN;
+	return set(into, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode, error) &&
+	       set_data_type(into, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT, error) &&
+	       (mode != CUDNN_POINTWISE_RELU_FWD ||
+		set(into, CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_TYPE_NAN_PROPOGATION, 1, &propagation, error)) &&
+	       finalize(into, error, "pointwise operation");
+}
+
 // `b` NULL: an operation of one operand.
 static bool add_pointwise(struct graph *graph, cudnnPointwiseMode_t mode, descriptor x, descriptor b, descriptor y,
 			  struct error *error)
@@ -224,10 +237,7 @@ static bool add_pointwise(struct graph *graph, cudnnPointwiseMode_t mode, descri
 		return false;
 	descriptor *detail = &graph->details[graph->operation_count];
 	descriptor *operation = &graph->operations[graph->operation_count];
-	if (!create(CUDNN_BACKEND_POINTWISE_DESCRIPTOR, detail, error) ||
-	    !set(*detail, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode, error) ||
-	    !set_data_type(*detail, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT, error) ||
-	    !finalize(*detail, error, "pointwise operation") ||
+	if (!create(CUDNN_BACKEND_POINTWISE_DESCRIPTOR, detail, error) || !describe_pointwise(*detail, mode, error) ||
 	    !create(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, operation, error) ||
 	    !set_descriptor(*operation, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, *detail, error) ||
 	    !set_descriptor(*operation, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x, error) ||
@@ -245,7 +255,6 @@ bool graph_add_sum(struct graph *graph, uint32_t x, uint32_t b, uint32_t y, stru
 			     error);
 }
 
-// The slope below the lower clip is 0 and the clips are 0 and infinity where nothing else is set: ReLU.
 bool graph_add_relu(struct graph *graph, uint32_t x, uint32_t y, struct error *error)
 {
 	return add_pointwise(graph, CUDNN_POINTWISE_RELU_FWD, graph->tensors[x], NULL, graph->tensors[y], error);
@@ -483,10 +492,6 @@ bool graph_make_plans(struct graph *graph, cudnnHandle_t handle, uint32_t refuse
 bool graph_run(const struct graph_plan *plan, cudnnHandle_t handle, uint32_t count, const int64_t *uids,
 	       void *const *memory, void *workspace, struct error *error)
 {
-	for (uint32_t i = 0; i < count; i++)
-		if ((uintptr_t)memory[i] % GRAPH_TENSOR_ALIGNMENT != 0)
-			return error_set(error, ERROR_FAILED, "%s: tensor %" PRId64 " is not aligned to %d bytes",
-					 plan->name, uids[i], GRAPH_TENSOR_ALIGNMENT);
 	descriptor pack = NULL;
 	bool ok = create(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack, error) &&
 		  set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, memory, error) &&

@@ -24,10 +24,9 @@ struct graph_tensor {
 	int64_t uid; // by which graph_run is given its memory
 	enum data_type type;
 	uint32_t dimensions[4];
-	bool inner; // between two operations, never in memory ("virtual")
+	uint32_t alignment; // of its memory, bytes: what is not aligned so is a fault on the device
+	bool inner;         // between two operations, never in memory ("virtual")
 };
-
-enum { GRAPH_TENSOR_ALIGNMENT = 16 }; // of every pointer that graph_run is given, in bytes
 
 bool graph_create(struct graph **ret_graph, struct error *error);
 void graph_destroy(struct graph *graph); // takes NULL
@@ -43,7 +42,7 @@ enum graph_convolution {
 // Cross-correlation, as all of deep learning has it; products are added up in float32.
 bool graph_add_convolution(struct graph *graph, enum graph_convolution convolution, uint32_t stride, uint32_t padding,
 			   uint32_t x, uint32_t w, uint32_t y, struct error *error);
-// y = x + b, where b's dimensions are x's or 1; y = what of x is above 0. In float32.
+// y = x + b, where b's dimensions are x's or 1; y = what of x is above 0, or is no number. In float32.
 bool graph_add_sum(struct graph *graph, uint32_t x, uint32_t b, uint32_t y, struct error *error);
 bool graph_add_relu(struct graph *graph, uint32_t x, uint32_t y, struct error *error);
 
