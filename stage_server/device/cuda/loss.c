@@ -19,7 +19,8 @@ static bool enter(struct program *program, const char *operation, uint32_t slot,
 		  struct error *error)
 {
 	if (!program->has_labels)
-		return error_set(error, ERROR_FAILED, "%s: the stage does not end the model", operation);
+		return error_set(error, ERROR_FAILED, "%s: the stage does not end the model in one value a class",
+				 operation);
 	return cuda_enter(program, operation, slot, needs_training, error);
 }
 

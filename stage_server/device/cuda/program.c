@@ -62,10 +62,6 @@ static bool check_spec(const struct device *device, const struct program_spec *s
 		if (kind >= sizeof(classes) / sizeof(classes[0]) || classes[kind] == NULL)
 			return error_set(error, ERROR_USAGE, "layer %u is of unknown kind %u", i, kind);
 	}
-	struct shape output = model->layers[spec->end_layer - 1].output;
-	if (spec->end_layer == model->layer_count && output.height * output.width != 1)
-		return error_set(error, ERROR_USAGE, "the model ends in images of %u x %u, not in one value a class",
-				 output.height, output.width);
 	return check_types(device, spec, error) && (spec->first_layer > 0 || check_images(spec, error));
 }
 
@@ -181,7 +177,8 @@ static struct program *program_of(struct device *device, const struct program_sp
 	program->allow_tf32 = spec->allow_tf32 && spec->compute_type == DATA_FLOAT32;
 	program->seed = spec->seed;
 	program->training = spec->training;
-	program->has_labels = spec->end_layer == spec->model->layer_count;
+	struct shape output = spec->model->layers[spec->end_layer - 1].output;
+	program->has_labels = spec->end_layer == spec->model->layer_count && output.height * output.width == 1;
 	program->raw_image_size = spec->raw_image_size;
 	program->stopped = spec->stopped;
 	memcpy(program->mean, spec->mean, sizeof(program->mean));

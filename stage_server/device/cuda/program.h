@@ -142,7 +142,7 @@ struct program {
 	bool allow_tf32;
 	uint64_t seed;
 	bool training;
-	bool has_labels; // the program ends the model
+	bool has_labels; // the program ends the model, and in one value a class
 	uint32_t raw_image_size;
 	float mean[3], standard_deviation[3];
 	const _Atomic(bool) *stopped; // borrowed while the program is made

@@ -228,7 +228,8 @@ bool cuda_load_labels(struct program *program, uint32_t slot, const uint8_t *lab
 		      struct device_completion completion, struct error *error)
 {
 	if (!program->has_labels)
-		return error_set(error, ERROR_FAILED, "load_labels: the stage does not end the model");
+		return error_set(error, ERROR_FAILED,
+				 "load_labels: the stage does not end the model in one value a class");
 	if (!cuda_enter(program, "load_labels", slot, false, error))
 		return false;
 	uint64_t classes = shape_count(output_shape(program));
