@@ -1,0 +1,339 @@
+// What is the CUDA device's own, on the stand-in for CUDA: nothing allocated in a step, faults that end one program and no more,
+// memory that is not there, 16-bit types, completions that come on another thread.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "stage_server/device/cuda/cuda.h"
+#include "tests/cuda_stand_in/stand_in.h"
+#include "tests/unit/device/harness.h"
+#include "tests/unit/device/rule.h"
+
+enum { N = 4, SLOTS = 2, MICRO_BATCHES = 4, RAW = 32 };
+
+static const struct device_ops *const ops = &cuda_device_ops;
+
+// What a completion was called with.
+struct calls {
+	atomic_int good, bad;
+};
+
+static void count_call(void *user, bool ok)
+{
+	struct calls *calls = user;
+	atomic_fetch_add(ok ? &calls->good : &calls->bad, 1);
+}
+
+struct job {
+	struct harness *harness;
+	struct model model;
+	struct program_spec spec;
+	struct program *program;
+	struct calls calls;
+	int issued; // operations with a completion that returned true
+	uint8_t images[N * 3 * RAW * RAW], labels[N];
+	float output[N * 10];
+};
+
+static struct job *job_open(enum data_type type, uint32_t checkpoint_interval)
+{
+	struct job *job = calloc(1, sizeof(*job));
+	assert_non_null(job);
+	job->harness = harness_open(ops, 1);
+	harness_small_model(0.5f, &job->model);
+	job->spec = harness_spec(&job->model, 0, job->model.layer_count, N);
+	job->spec.slots = SLOTS;
+	job->spec.micro_batches = MICRO_BATCHES;
+	job->spec.marks = 2;
+	job->spec.compute_type = type;
+	job->spec.checkpoint_interval = checkpoint_interval;
+	job->program = harness_program(job->harness, &job->spec);
+	return job;
+}
+
+static void job_close(struct job *job)
+{
+	ops->program_destroy(job->program);
+	harness_close(job->harness);
+	free(job);
+}
+
+static bool issued(struct job *job, bool ok)
+{
+	job->issued += ok;
+	return ok;
+}
+
+static bool forward(struct job *job, uint32_t number, struct error *error)
+{
+	struct device_completion completion = {count_call, &job->calls};
+	uint32_t slot = number % SLOTS;
+	char name[32];
+	snprintf(name, sizeof(name), "micro-batch %u", number);
+	rule_fill_bytes(name, sizeof(job->images), job->images);
+	rule_fill_labels(name, N, 10, job->labels);
+	if (!issued(job, ops->load_images(job->program, slot, job->images, completion, error)) ||
+	    !issued(job, ops->load_labels(job->program, slot, job->labels, completion, error)))
+		return false;
+	for (uint32_t l = 0; l < job->model.layer_count; l++)
+		if (!ops->forward(job->program, slot, l, (uint64_t)number * N, error))
+			return false;
+	return issued(job, ops->read_output(job->program, slot, job->output, completion, error)) &&
+	       ops->loss(job->program, slot, number, error) &&
+	       ops->synchronize(job->program, error); // the host's memory is used again
+}
+
+static bool backward(struct job *job, uint32_t number, struct error *error)
+{
+	uint32_t slot = number % SLOTS;
+	if (!ops->loss_backward(job->program, slot, 1.0f, error))
+		return false;
+	for (uint32_t l = job->model.layer_count; l-- > 0;)
+		if (!ops->backward_weight(job->program, slot, l, error) ||
+		    !ops->backward_input(job->program, slot, l, error))
+			return false;
+	return true;
+}
+
+// Two micro-batches go forward, then both go backward: the second is not the one whose activations are still there.
+static bool step(struct job *job, struct error *error)
+{
+	struct optimizer_step settings = {.learning_rate = 0.05f, .beta1 = 0.9f, .gradient_scale = 1.0f};
+	if (!ops->zero_gradients(job->program, error) || !ops->mark(job->program, 0, error))
+		return false;
+	for (uint32_t begin = 0; begin < MICRO_BATCHES; begin += SLOTS)
+		for (uint32_t i = 0; i < 2 * SLOTS; i++)
+			if (i < SLOTS ? !forward(job, begin + i, error) : !backward(job, begin + i - SLOTS, error))
+				return false;
+	return ops->optimizer_step(job->program, &settings, error) && ops->mark(job->program, 1, error) &&
+	       ops->synchronize(job->program, error);
+}
+
+static uint64_t parameter_count(const struct job *job)
+{
+	uint64_t count = 0;
+	for (uint32_t l = 0; l < job->model.layer_count; l++)
+		count += layer_parameter_count(&job->model.layers[l]);
+	return count;
+}
+
+// Of all parameters, owned.
+static float *parameters(struct job *job)
+{
+	struct error error = {0};
+	float *values = harness_floats(parameter_count(job)), *next = values;
+	for (uint32_t p = 0; p < model_parameter_count(&job->model); p++) {
+		struct parameter parameter;
+		model_parameter(&job->model, p, &parameter);
+		harness_check(ops->read_parameter(job->program, p, next, &error), error);
+		next += parameter.count;
+	}
+	return values;
+}
+
+static void steps_allocate_nothing(void **state)
+{
+	struct job *job = job_open(DATA_BFLOAT16, 3);
+	struct error error = {0};
+	unsigned long before = stand_in_allocations();
+	for (int i = 0; i < 2; i++)
+		harness_check(step(job, &error), error);
+	assert_int_equal(stand_in_allocations(), before);
+	uint64_t ns = 0;
+	harness_check(ops->elapsed(job->program, 0, 1, &ns, &error), error);
+	assert_true(ns > 0);
+	assert_false(ops->elapsed(job->program, 0, 2, &ns, &error));
+	job_close(job);
+}
+
+static void steps_any_checkpoint_interval_in_bfloat16_gives_the_same_bits(void **state)
+{
+	float *expected = NULL;
+	for (uint32_t interval = 0; interval <= 18; interval++) {
+		struct job *job = job_open(DATA_BFLOAT16, interval);
+		struct error error = {0};
+		harness_check(step(job, &error), error);
+		float *values = parameters(job);
+		if (expected == NULL)
+			expected = values;
+		assert_memory_equal(values, expected, parameter_count(job) * sizeof(float));
+		if (values != expected)
+			free(values);
+		job_close(job);
+	}
+	free(expected);
+}
+
+// Padded images and weights, 16-bit copies and gradients: close to float32, and not the same.
+static void steps_other_types_stay_close_to_float32(void **state)
+{
+	struct job *plain = job_open(DATA_FLOAT32, 0);
+	struct error error = {0};
+	harness_check(step(plain, &error), error);
+	float losses[MICRO_BATCHES], *expected = parameters(plain);
+	uint32_t correct[MICRO_BATCHES];
+	harness_check(ops->read_losses(plain->program, MICRO_BATCHES, losses, correct, &error), error);
+	for (enum data_type type = DATA_FLOAT32; type < DATA_TYPE_COUNT; type++) { // the first as TF32
+		struct job *job = job_open(type, 0);
+		ops->program_destroy(job->program);
+		job->spec.allow_tf32 = true;
+		job->program = harness_program(job->harness, &job->spec);
+		harness_check(step(job, &error), error);
+		float other[MICRO_BATCHES], *values = parameters(job);
+		harness_check(ops->read_losses(job->program, MICRO_BATCHES, other, correct, &error), error);
+		double wanted[MICRO_BATCHES];
+		for (int i = 0; i < MICRO_BATCHES; i++)
+			wanted[i] = losses[i];
+		harness_assert_close("losses", MICRO_BATCHES, other, wanted, type == DATA_BFLOAT16 ? 3e-2 : 5e-3);
+		double largest = 0.0;
+		for (uint64_t i = 0; i < parameter_count(job); i++) {
+			double difference = (double)values[i] - expected[i];
+			largest = difference > largest ? difference : -difference > largest ? -difference : largest;
+		}
+		assert_true(largest < 2e-2);
+		assert_true(type == DATA_FLOAT32 || largest > 0.0);
+		free(values);
+		job_close(job);
+	}
+	free(expected);
+	job_close(plain);
+}
+
+// Images as floats, which no stage gets: a sample at a time through small buffers, and padded.
+static void write_input_of_the_first_stage_is_padded(void **state)
+{
+	struct harness *harness = harness_open(ops, 1);
+	struct model model;
+	struct error error = {0};
+	harness_small_model(0.0f, &model);
+	uint64_t in = N * shape_count(model.layers[0].input), out = N * shape_count(model.layers[0].output);
+	float *input = harness_filled("input", 1.0f, in), *outputs[2] = {harness_floats(out), harness_floats(out)};
+	for (int i = 0; i < 2; i++) {
+		struct program_spec spec = harness_spec(&model, 0, 1, N);
+		spec.raw_image_size = 8;
+		spec.compute_type = i == 0 ? DATA_FLOAT32 : DATA_FLOAT16;
+		struct program *program = harness_program(harness, &spec);
+		struct device_completion wait = {0};
+		harness_check(ops->write_input(program, 0, input, wait, &error), error);
+		harness_check(ops->forward(program, 0, 0, 0, &error), error);
+		harness_check(ops->read_output(program, 0, outputs[i], wait, &error), error);
+		ops->program_destroy(program);
+	}
+	double *expected = calloc(out, sizeof(*expected));
+	assert_non_null(expected);
+	for (uint64_t i = 0; i < out; i++)
+		expected[i] = outputs[0][i];
+	harness_assert_close("output in float16", out, outputs[1], expected, 5e-3);
+	free(expected);
+	free(input);
+	free(outputs[0]);
+	free(outputs[1]);
+	harness_close(harness);
+}
+
+static void destroy_calls_every_completion(void **state)
+{
+	struct job *job = job_open(DATA_FLOAT32, 0);
+	struct error error = {0};
+	struct device_completion completion = {count_call, &job->calls};
+	for (int i = 0; i < 600; i++) // more than are under way at once
+		harness_check(ops->load_labels(job->program, 0, job->labels, completion, &error), error);
+	ops->program_destroy(job->program);
+	job->program = NULL;
+	assert_int_equal(job->calls.good, 600);
+	assert_int_equal(job->calls.bad, 0);
+	job_close(job);
+}
+
+// Wherever in a step the fault comes: it is told, each completion is called once, and the next program serves.
+static void fault_ends_the_program_and_nothing_else(void **state)
+{
+	for (long when = 1; when < 400; when += 37) {
+		struct job *job = job_open(DATA_FLOAT16, 4);
+		struct error error = {0}, again = {0};
+		stand_in_fail_after(when);
+		assert_false(step(job, &error));
+		assert_int_equal(error.code, ERROR_FAILED);
+		assert_non_null(strstr(error.message, "cudaErrorIllegalAddress"));
+		assert_false(ops->forward(job->program, 0, 0, 0, &again));
+		assert_non_null(strstr(again.message, "failed before"));
+		struct program *other = NULL;
+		assert_false(ops->program_create(job->harness->device, &job->spec, &other, &again));
+		assert_null(other);
+		ops->program_destroy(job->program);
+		assert_int_equal(job->calls.good + job->calls.bad, job->issued);
+		job->program = harness_program(job->harness, &job->spec);
+		harness_check(step(job, &error), error);
+		job_close(job);
+	}
+}
+
+static void program_create_without_memory_gives_all_back(void **state)
+{
+	struct job *job = job_open(DATA_FLOAT32, 0);
+	struct error error = {0};
+	struct device_sample before, after;
+	ops->sample(job->harness->device, &before);
+	char bytes[32];
+	snprintf(bytes, sizeof(bytes), "%.0f", before.memory_used_bytes + 100000);
+	setenv("PENSTOCK_STAND_IN_MEMORY", bytes, 1);
+	struct program *program = NULL;
+	assert_false(ops->program_create(job->harness->device, &job->spec, &program, &error));
+	unsetenv("PENSTOCK_STAND_IN_MEMORY");
+	assert_int_equal(error.code, ERROR_OUT_OF_MEMORY);
+	assert_non_null(strstr(error.message, "GiB are free"));
+	assert_null(program);
+	ops->sample(job->harness->device, &after);
+	assert_true(before.memory_used_bytes == after.memory_used_bytes);
+	harness_check(step(job, &error), error);
+	job_close(job);
+}
+
+static void create_gpu_that_is_not_there_says_what_is(void **state)
+{
+	struct device_options options = {.name = "cuda:7"};
+	struct device *device = NULL;
+	struct error error = {0};
+	assert_false(ops->create(&options, &device, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_non_null(strstr(error.message, "cuda:0"));
+	assert_null(device);
+}
+
+static void bfloat16_on_an_old_gpu_is_refused(void **state)
+{
+	setenv("PENSTOCK_STAND_IN_CAPABILITY", "75", 1);
+	struct harness *harness = harness_open(ops, 1);
+	struct model model;
+	struct error error = {0};
+	harness_small_model(0.0f, &model);
+	struct program_spec spec = harness_spec(&model, 0, model.layer_count, N);
+	spec.compute_type = DATA_BFLOAT16;
+	struct memory_use use;
+	assert_false(ops->program_plan_memory(harness->device, &spec, &use, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	unsetenv("PENSTOCK_STAND_IN_CAPABILITY");
+	harness_close(harness);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(steps_allocate_nothing),
+		cmocka_unit_test(steps_any_checkpoint_interval_in_bfloat16_gives_the_same_bits),
+		cmocka_unit_test(steps_other_types_stay_close_to_float32),
+		cmocka_unit_test(write_input_of_the_first_stage_is_padded),
+		cmocka_unit_test(destroy_calls_every_completion),
+		cmocka_unit_test(fault_ends_the_program_and_nothing_else),
+		cmocka_unit_test(program_create_without_memory_gives_all_back),
+		cmocka_unit_test(create_gpu_that_is_not_there_says_what_is),
+		cmocka_unit_test(bfloat16_on_an_old_gpu_is_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
