@@ -2,7 +2,7 @@
 #pragma once
 
 enum {
-	PROTOCOL_VERSION = 1,              // a daemon refuses a coordinator or a neighbour of another one
+	PROTOCOL_VERSION = 2,              // a daemon refuses a coordinator or a neighbour of another one
 	PROTOCOL_HEARTBEAT_MS = 2000,      // how often each end of a Session speaks
 	PROTOCOL_TIMEOUT_MS = 8000,        // silence after which the other end counts as lost
 	PROTOCOL_MAXIMUM_QUEUED_STEPS = 4, // RunStep orders that a stage may hold at once

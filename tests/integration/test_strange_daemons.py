@@ -29,7 +29,7 @@ class StrangeDaemons(harness.TestCase):
     def test_daemon_of_another_version_is_named(self):
         def session(requests, over):
             next(requests)
-            yield pb.SessionResponse(failed=pb.Failed(code=6, message="the coordinator speaks protocol version 1, this daemon version 2"))
+            yield pb.SessionResponse(failed=pb.Failed(code=6, message="the coordinator speaks protocol version 2, this daemon version 3"))
 
         self.refuse(1, "this daemon version 2", self.strange(session=session))
 
@@ -37,7 +37,7 @@ class StrangeDaemons(harness.TestCase):
         other = self.strange(describe=lambda request, context: pb.DescribeResponse(version="9.9.9", protocol_version=99))
         gone = self.start_daemons(1)[0]
         gone.stop()
-        words = f"{other.address}: speaks protocol version 99, this is version 1: install the same release"
+        words = f"{other.address}: speaks protocol version 99, this is version 2: install the same release"
         self.assertRegex(self.penstock("nodes", "-H", self.hostfile([other]), code=1).error, words)
         run = self.penstock("nodes", "-H", self.hostfile([gone, other]), code=4)  # the node that is not there outweighs it
         self.assertRegex(run.error, f"{gone.address}.*cannot be reached")
@@ -48,7 +48,7 @@ class StrangeDaemons(harness.TestCase):
             next(requests)
             yield pb.SessionResponse(failed=pb.Failed(code=1, message=EVIL))
 
-        node = pb.DescribeResponse(version=EVIL, protocol_version=1, devices=[pb.Device(name=EVIL)],
+        node = pb.DescribeResponse(version=EVIL, protocol_version=2, devices=[pb.Device(name=EVIL)],
                                    running=[pb.RunningStage(job=EVIL, model=EVIL)])
         daemon = self.strange(session=session, describe=lambda request, context: node)
         run = self.penstock("nodes", "-H", self.hostfile([daemon]))
