@@ -32,6 +32,7 @@ static void count_call(void *user, bool ok)
 
 struct job {
 	struct harness *harness;
+	bool has_own_harness;
 	struct model model;
 	struct program_spec spec;
 	struct program *program;
@@ -41,11 +42,13 @@ struct job {
 	float output[N * 10];
 };
 
-static struct job *job_open(enum data_type type, uint32_t checkpoint_interval)
+// In a harness of its own if there is none yet. Jobs that are to agree to the bit share one, and so the file of choices.
+static struct job *job_open(struct harness *harness, enum data_type type, uint32_t checkpoint_interval)
 {
 	struct job *job = calloc(1, sizeof(*job));
 	assert_non_null(job);
-	job->harness = harness_open(ops, 1);
+	job->harness = harness != NULL ? harness : harness_open(ops, 1);
+	job->has_own_harness = harness == NULL;
 	harness_small_model(0.5f, &job->model);
 	job->spec = harness_spec(&job->model, 0, job->model.layer_count, N);
 	job->spec.slots = SLOTS;
@@ -60,7 +63,8 @@ static struct job *job_open(enum data_type type, uint32_t checkpoint_interval)
 static void job_close(struct job *job)
 {
 	ops->program_destroy(job->program);
-	harness_close(job->harness);
+	if (job->has_own_harness)
+		harness_close(job->harness);
 	free(job);
 }
 
@@ -139,7 +143,7 @@ static float *parameters(struct job *job)
 
 static void steps_allocate_nothing(void **state)
 {
-	struct job *job = job_open(DATA_BFLOAT16, 3);
+	struct job *job = job_open(NULL, DATA_BFLOAT16, 3);
 	struct error error = {0};
 	unsigned long before = stand_in_allocations();
 	for (int i = 0; i < 2; i++)
@@ -154,9 +158,10 @@ static void steps_allocate_nothing(void **state)
 
 static void steps_any_checkpoint_interval_in_bfloat16_gives_the_same_bits(void **state)
 {
+	struct harness *harness = harness_open(ops, 1);
 	float *expected = NULL;
 	for (uint32_t interval = 0; interval <= 18; interval++) {
-		struct job *job = job_open(DATA_BFLOAT16, interval);
+		struct job *job = job_open(harness, DATA_BFLOAT16, interval);
 		struct error error = {0};
 		harness_check(step(job, &error), error);
 		float *values = parameters(job);
@@ -168,19 +173,20 @@ static void steps_any_checkpoint_interval_in_bfloat16_gives_the_same_bits(void *
 		job_close(job);
 	}
 	free(expected);
+	harness_close(harness);
 }
 
 // Padded images and weights, 16-bit copies and gradients: close to float32, and not the same.
 static void steps_other_types_stay_close_to_float32(void **state)
 {
-	struct job *plain = job_open(DATA_FLOAT32, 0);
+	struct job *plain = job_open(NULL, DATA_FLOAT32, 0);
 	struct error error = {0};
 	harness_check(step(plain, &error), error);
 	float losses[MICRO_BATCHES], *expected = parameters(plain);
 	uint32_t correct[MICRO_BATCHES];
 	harness_check(ops->read_losses(plain->program, MICRO_BATCHES, losses, correct, &error), error);
 	for (enum data_type type = DATA_FLOAT32; type < DATA_TYPE_COUNT; type++) { // the first as TF32
-		struct job *job = job_open(type, 0);
+		struct job *job = job_open(NULL, type, 0);
 		ops->program_destroy(job->program);
 		job->spec.allow_tf32 = true;
 		job->program = harness_program(job->harness, &job->spec);
@@ -239,7 +245,7 @@ static void write_input_of_the_first_stage_is_padded(void **state)
 
 static void destroy_calls_every_completion(void **state)
 {
-	struct job *job = job_open(DATA_FLOAT32, 0);
+	struct job *job = job_open(NULL, DATA_FLOAT32, 0);
 	struct error error = {0};
 	struct device_completion completion = {count_call, &job->calls};
 	for (int i = 0; i < 600; i++) // more than are under way at once
@@ -255,7 +261,7 @@ static void destroy_calls_every_completion(void **state)
 static void fault_ends_the_program_and_nothing_else(void **state)
 {
 	for (long when = 1; when < 400; when += 37) {
-		struct job *job = job_open(DATA_FLOAT16, 4);
+		struct job *job = job_open(NULL, DATA_FLOAT16, 4);
 		struct error error = {0}, again = {0};
 		stand_in_fail_after(when);
 		assert_false(step(job, &error));
@@ -276,7 +282,7 @@ static void fault_ends_the_program_and_nothing_else(void **state)
 
 static void program_create_without_memory_gives_all_back(void **state)
 {
-	struct job *job = job_open(DATA_FLOAT32, 0);
+	struct job *job = job_open(NULL, DATA_FLOAT32, 0);
 	struct error error = {0};
 	struct device_sample before, after;
 	ops->sample(job->harness->device, &before);
