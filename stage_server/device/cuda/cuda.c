@@ -89,7 +89,7 @@ static bool create(const struct device_options *options, struct device **ret_dev
 
 static void describe(const struct device *device, struct device_info *ret_info)
 {
-	*ret_info = (struct device_info){.physical_bytes = device->physical_bytes};
+	*ret_info = (struct device_info){.physical_bytes = device->physical_bytes, .exchange_is_device = true};
 	snprintf(ret_info->name, sizeof(ret_info->name), "cuda:%d", device->gpu);
 	snprintf(ret_info->description, sizeof(ret_info->description), "%s", device->description);
 }
@@ -128,6 +128,27 @@ static void host_free(struct device *device, void *memory)
 	context_release(device->gpu);
 }
 
+// The GPU's own: a stage's output is read by the next one where it was written, also by one on another GPU of the process.
+static void *exchange_allocate(struct device *device, size_t bytes)
+{
+	void *memory = NULL;
+	if (!context_acquire(device->gpu, NULL))
+		return NULL;
+	if (cuda_ok(cudaMalloc(&memory, bytes), NULL, "allocate memory for tensors between stages"))
+		return memory;
+	context_release(device->gpu);
+	return NULL;
+}
+
+static void exchange_free(struct device *device, void *memory)
+{
+	if (memory == NULL)
+		return;
+	cuda_ok(cudaSetDevice(device->gpu), NULL, "use the GPU");
+	cuda_ok(cudaFree(memory), NULL, "free memory for tensors between stages");
+	context_release(device->gpu);
+}
+
 const struct device_ops cuda_device_ops = {
 	.name = "cuda",
 	.create = create,
@@ -136,6 +157,8 @@ const struct device_ops cuda_device_ops = {
 	.sample = sample,
 	.host_allocate = host_allocate,
 	.host_free = host_free,
+	.exchange_allocate = exchange_allocate,
+	.exchange_free = exchange_free,
 	.program_plan_memory = cuda_program_plan_memory,
 	.program_create = cuda_program_create,
 	.program_destroy = cuda_program_destroy,

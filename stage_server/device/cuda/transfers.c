@@ -105,7 +105,7 @@ static bool wait_for(cudaStream_t stream, cudaEvent_t event, struct error *error
 	return cuda_ok(cudaStreamWaitEvent(stream, event, 0), error, "wait for an event");
 }
 
-// From the host into the next landing buffer; what is issued on compute afterwards finds it there.
+// From the host, or from what another stage of this process wrote, into the next landing buffer; what is issued on compute afterwards finds it there.
 static bool land(struct program *program, const void *from, uint64_t bytes, struct station **ret_station)
 {
 	struct error *error = &program->fault;
@@ -113,8 +113,8 @@ static bool land(struct program *program, const void *from, uint64_t bytes, stru
 	program->landing_next = 1 - program->landing_next;
 	*ret_station = station;
 	return wait_for(program->copy_in, station->free, error) &&
-	       cuda_ok(cudaMemcpyAsync(program_pointer(program, &station->block, 0), from, bytes,
-				       cudaMemcpyHostToDevice, program->copy_in),
+	       cuda_ok(cudaMemcpyAsync(program_pointer(program, &station->block, 0), from, bytes, cudaMemcpyDefault,
+				       program->copy_in),
 		       error, "copy to the GPU") &&
 	       record(station->full, program->copy_in, error) && wait_for(program->compute, station->full, error);
 }
@@ -311,7 +311,7 @@ static bool depart(struct program *program, struct shape shape, const void *from
 	void *buffer = program_pointer(program, &station->block, 0);
 	return wait_for(program->compute, station->free, error) && export_values(program, shape, from, buffer) &&
 	       record(station->full, program->compute, error) && wait_for(program->copy_out, station->full, error) &&
-	       cuda_ok(cudaMemcpyAsync(to, buffer, boundary_bytes(program, program->n, shape), cudaMemcpyDeviceToHost,
+	       cuda_ok(cudaMemcpyAsync(to, buffer, boundary_bytes(program, program->n, shape), cudaMemcpyDefault,
 				       program->copy_out),
 		       error, "copy from the GPU") &&
 	       record(station->free, program->copy_out, error);
