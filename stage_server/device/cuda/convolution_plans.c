@@ -11,9 +11,9 @@
 
 enum { UID_X = 1, UID_W, UID_Y, UID_BIAS, UID_PRODUCT, UID_SUM };
 
-// Of a forward pass the fused graph gets the first places, for as many as these; the heuristics' first choice is nearly always among
-// their first few, and each place costs its plan's building (a fused one is compiled on the spot).
-enum { MAXIMUM_FUSED = 4 };
+// Of a forward pass the fused graph gets the first places, up to this many: the heuristics' best choice is nearly always among
+// their first, and 16-bit ones are compiled on the spot, which takes a few tenths of a second each.
+enum { MAXIMUM_FUSED = 3 };
 
 struct convolution_plans {
 	struct convolution_spec spec;

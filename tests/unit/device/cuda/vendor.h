@@ -44,7 +44,9 @@ static inline void vendor_upload(struct vendor_tensor *tensor)
 	assert_non_null(narrow);
 	data_type_narrow(tensor->type, tensor->count, tensor->values, narrow);
 	data_type_widen(tensor->type, tensor->count, narrow, tensor->values);
+	// The copy may still be under way when cudaMemcpy returns, and the test's stream does not wait for the default one.
 	vendor_check(cudaMemcpy(tensor->memory, narrow, bytes, cudaMemcpyHostToDevice));
+	vendor_check(cudaDeviceSynchronize());
 	free(narrow);
 }
 
