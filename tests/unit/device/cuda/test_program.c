@@ -260,7 +260,7 @@ static void destroy_calls_every_completion(void **state)
 // Wherever in a step the fault comes: it is told, each completion is called once, and the next program serves.
 static void fault_ends_the_program_and_nothing_else(void **state)
 {
-	for (long when = 1; when < 400; when += 37) {
+	for (long when = 1; when < 300; when += 37) {
 		struct job *job = job_open(NULL, DATA_FLOAT16, 4);
 		struct error error = {0}, again = {0};
 		stand_in_fail_after(when);
