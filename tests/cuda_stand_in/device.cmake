@@ -1,6 +1,5 @@
 # device_on_stand_in: the library `device` with the CUDA device in its table, on the stand-in for CUDA (target cuda_stand_in), for
-# the suite that every device passes. Needs the vendor's headers: include it where PENSTOCK_CUDA_INCLUDES has them, which is
-# where PENSTOCK_CUDA_MISSING names none, or nvcc alone.
+# the suite that every device passes.
 #
 # The C files are those of the real device, all but libraries.c.
 find_package(OpenMP REQUIRED COMPONENTS C)
@@ -22,6 +21,7 @@ function(penstock_device_test_on_stand_in file)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${target} PRIVATE PENSTOCK_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(${target} PRIVATE device_harness_on_stand_in PkgConfig::CMOCKA)
+  set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
   add_test(NAME unit.device_on_stand_in.${file} COMMAND ${target})
   set_tests_properties(unit.device_on_stand_in.${file} PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()
