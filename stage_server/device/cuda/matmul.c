@@ -124,9 +124,12 @@ static bool is_allowed(const struct matmul *matmul, const cublasLtMatmulAlgo_t *
 		return true;
 	if ((flags & CUBLASLT_NUMERICAL_IMPL_FLAGS_ACCUMULATOR_16F) != 0)
 		return false;
-	bool rounds = (flags & (CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_16F | CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_16BF |
-				CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_TF32)) != 0;
-	return matmul->spec.type != DATA_FLOAT32 || matmul->spec.allow_tf32 || !rounds;
+	if (matmul->spec.type != DATA_FLOAT32)
+		return true;
+	uint64_t narrow = CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_16F | CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_16BF;
+	if (!matmul->spec.allow_tf32)
+		narrow |= CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_TF32;
+	return (flags & narrow) == 0;
 }
 
 static void name_algorithm(struct algorithm *into)
