@@ -1,6 +1,6 @@
 // What the tests of cuDNN's and cuBLASLt's callers share: tensors on the device, made of numbers that a key draws, poison, and how
 // far a result may be from the truth. They run against the real libraries on a GPU and against stand-ins without one, so of CUDA
-// they use cudaMalloc, cudaMemcpy and streams alone.
+// they use memory, copies and streams alone.
 #pragma once
 
 #include "tests/unit/cmocka_all.h"
@@ -27,6 +27,14 @@ static inline void vendor_check(cudaError_t status)
 {
 	if (status != cudaSuccess)
 		fail_msg("%s", cudaGetErrorString(status));
+}
+
+// bfloat16 came with compute capability 8.0; cuDNN has no engine for it before.
+static inline bool vendor_has(enum data_type type)
+{
+	int major = 0;
+	vendor_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
+	return type != DATA_BFLOAT16 || major >= 8;
 }
 
 // An integer's bits mixed (the finalizer of MurmurHash3): enough of a random number for a test, the same everywhere.
