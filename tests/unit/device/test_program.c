@@ -200,7 +200,9 @@ static void steps_any_checkpoint_interval_gives_the_same_bits(void **state)
 	harness_small_model(0.5f, &model);
 	struct result all, checkpointed;
 	train(harness, &model, NULL, 0, MICRO_BATCHES, &all);
-	for (uint32_t interval = 1; interval <= model.layer_count + 1; interval++) {
+	static const uint32_t intervals[] = {1, 2, 3, 5, 7, 11, 16, 18};
+	for (uint32_t i = 0; i < 8; i++) {
+		uint32_t interval = intervals[i];
 		train_with(harness, &model, NULL, 0, MICRO_BATCHES, interval, DATA_FLOAT32, &checkpointed);
 		assert_same_bits(&all, &checkpointed, "checkpoint interval", interval);
 		free(checkpointed.parameters);
@@ -454,7 +456,7 @@ static void device_find_names(void **state)
 	struct harness *harness = harness_open(own, 2);
 	struct device_info info = {0};
 	own->describe(harness->device, &info);
-	assert_in_range(info.threads, 1, 2);
+	assert_in_range(info.threads, strcmp(own->name, "cpu") == 0 ? 1 : 0, 2);
 	assert_true(info.physical_bytes > 1 << 20 && info.description[0] != '\0');
 	harness_close(harness);
 }
