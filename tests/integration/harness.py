@@ -36,11 +36,11 @@ def wait_until(condition, seconds, what):
 class Daemon:
     """One penstockd. Its log is in `log`."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, program=PENSTOCKD):
         self.folder = tempfile.mkdtemp(dir=folder)
         self.log_path = os.path.join(self.folder, "log")
         ready = os.path.join(self.folder, "ready")
-        command = [PENSTOCKD, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--ready-file", ready]
+        command = [program, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--ready-file", ready]
         with open(self.log_path, "w") as log:
             self.process = subprocess.Popen(command + ["--threads", "1", *options], stderr=log)
         wait_until(lambda: os.path.exists(ready) or self.process.poll() is not None, 30, "a daemon's start")
@@ -67,7 +67,7 @@ class Daemon:
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
 
     def used_bytes(self):
-        return self.metrics()['penstock_memory_used_bytes{device="cpu"}']
+        return sum(value for name, value in self.metrics().items() if name.startswith("penstock_memory_used_bytes"))
 
     def wait_until_free(self, seconds):
         wait_until(lambda: self.used_bytes() == 0, seconds, f"memory of {self.address} is free")
@@ -139,8 +139,8 @@ class TestCase(unittest.TestCase):
             if not getattr(daemon, "may_end", False):
                 self.assertEqual(code, 0, f"daemon {daemon.address} ended badly:\n{daemon.log[-4000:]}")
 
-    def start_daemons(self, count, *options):
-        started = [Daemon(self.folder, *options) for _ in range(count)]
+    def start_daemons(self, count, *options, program=PENSTOCKD):
+        started = [Daemon(self.folder, *options, program=program) for _ in range(count)]
         self.daemons += started
         return started
 
