@@ -159,9 +159,10 @@ static void steps_allocate_nothing(void **state)
 static void steps_any_checkpoint_interval_in_bfloat16_gives_the_same_bits(void **state)
 {
 	struct harness *harness = harness_open(ops, 1);
+	static const uint32_t intervals[] = {0, 1, 2, 3, 4, 5, 7, 16, 100}; // of 17 layers
 	float *expected = NULL;
-	for (uint32_t interval = 0; interval <= 18; interval++) {
-		struct job *job = job_open(harness, DATA_BFLOAT16, interval);
+	for (size_t i = 0; i < sizeof(intervals) / sizeof(intervals[0]); i++) {
+		struct job *job = job_open(harness, DATA_BFLOAT16, intervals[i]);
 		struct error error = {0};
 		harness_check(step(job, &error), error);
 		float *values = parameters(job);
@@ -260,7 +261,7 @@ static void destroy_calls_every_completion(void **state)
 // Wherever in a step the fault comes: it is told, each completion is called once, and the next program serves.
 static void fault_ends_the_program_and_nothing_else(void **state)
 {
-	for (long when = 1; when < 300; when += 37) {
+	for (long when = 1; when < 300; when += 73) {
 		struct job *job = job_open(NULL, DATA_FLOAT16, 4);
 		struct error error = {0}, again = {0};
 		stand_in_fail_after(when);
