@@ -1,10 +1,14 @@
 """What the scripts here and beside this folder share with PyTorch on their side: torchvision's AlexNet and VGG, written
 out so that torchvision need not be installed (parameters carry its names), the rule that fills tensors the same way as
-tests/unit/device/rule.c, and the initial parameters that penstock itself draws. Needs torch and numpy."""
+tests/unit/device/rule.c, and the initial parameters that penstock itself draws. Needs torch; the rule needs numpy."""
 
-import numpy as np
 import torch
 from torch import nn
+
+try:
+    import numpy as np
+except ImportError:
+    np = None
 
 
 def alexnet(classes, dropout=0.5):

@@ -166,7 +166,9 @@ static void train(const struct device_ops *ops, const struct golden *golden)
 	struct error error = {0};
 	struct run r = {.golden = golden, .harness = harness_open(ops, 2)};
 	char path[512];
-	snprintf(path, sizeof(path), "%s/tests/golden/%s.safetensors", PENSTOCK_SOURCE_DIR, golden->name);
+	const char *source = getenv("PENSTOCK_SOURCE"); // of a bundle, which is unpacked somewhere else
+	snprintf(path, sizeof(path), "%s/tests/golden/%s.safetensors", source != NULL ? source : PENSTOCK_SOURCE_DIR,
+		 golden->name);
 	harness_check(safetensors_open(path, &r.file, &error), error);
 	harness_check(model_create(golden->model, golden->image_size, CLASSES, 0.0f, &r.model, &error), error);
 	r.spec = harness_spec(&r.model, 0, r.model.layer_count, golden->batch);

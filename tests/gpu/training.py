@@ -1,0 +1,159 @@
+"""Training on the GPU: loss curves and parameters beside the CPU device's and PyTorch's, the same bits however the model is cut, and
+16-bit runs that learn."""
+
+import array
+import json
+import math
+import os
+import struct
+import subprocess
+
+import checks
+
+STEPS, MICRO_BATCH, MICRO_BATCHES = 5, 4, 4
+# As in tests/integration/test_pytorch.py.
+SETTINGS = {"alexnet": (64, {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}),
+            "vgg16": (32, {"lr": 0.001, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4})}
+SAMPLES = 20000  # elements of a parameter that are compared
+
+
+def parameters(path):
+    """{name: float32 elements, at most SAMPLES spread over the tensor} of a safetensors file."""
+    with open(path, "rb") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        header, found = json.loads(file.read(size)), {}
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            assert entry["dtype"] == "F32", f"{name} is {entry['dtype']}"
+            begin, end = entry["data_offsets"]
+            file.seek(8 + size + begin)
+            values = array.array("f", file.read(end - begin))
+            found[name] = values[::max(1, len(values) // SAMPLES)]
+    return found
+
+
+def distance(ours, theirs, initial):
+    """The largest over all parameters: |ours - theirs| by |theirs|, and by how far theirs moved from `initial`."""
+    def norm(values):
+        return math.sqrt(math.fsum(value * value for value in values))
+
+    of_value, of_change = (0.0, ""), (0.0, "")
+    assert ours.keys() == theirs.keys() == initial.keys(), "they have other parameters"
+    for name, expected in theirs.items():
+        assert ours[name] != initial[name], f"{name} did not move"
+        error = norm(a - b for a, b in zip(ours[name], expected))
+        change = norm(a - b for a, b in zip(expected, initial[name]))
+        of_value = max(of_value, (error / norm(expected), name))
+        of_change = max(of_change, (error / change if change else math.inf, name))
+    return of_value, of_change
+
+
+def torch_train(context, model, seed, files):
+    if not context.machine["torch"]:
+        return None
+    size, settings = SETTINGS[model]
+    job = dict(model=model, image_size=size, seed=seed, dataset=context.dataset(), steps=STEPS, micro_batch=MICRO_BATCH,
+               micro_batches=MICRO_BATCHES, sgd=settings, gpu=context.machine["torch_sees_gpu"] and context.on_gpu, **files)
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_train.py")
+    done = subprocess.run([context.machine["python"], script, json.dumps(job)], stdout=subprocess.PIPE, text=True,
+                          timeout=max(5, context.seconds_left()))
+    assert done.returncode == 0, f"PyTorch's side ended with {done.returncode}"
+    return json.loads(done.stdout.splitlines()[-1])["losses"]
+
+
+def same_curve(ours, theirs, tolerance):
+    return max(abs(a - b) / abs(b) for a, b in zip(ours, theirs)) <= tolerance and len(ours) == len(theirs)
+
+
+# One unit whose input is zero but for rounding may pass its gradient on here and not there, which moves all that is below it: rare, and not
+# the same for another draw of the weights. An error would be there for each. So one draw of three must agree closely, and every draw by
+# the change that the steps made, which is what sees an optimizer that is wrong.
+def curve(model):
+    size, settings = SETTINGS[model]
+
+    def check(context):
+        config = context.write_json("config.json", {
+            "train_micro_batch_size_per_gpu": MICRO_BATCH, "gradient_accumulation_steps": MICRO_BATCHES, "gradient_clipping": 0,
+            "optimizer": {"type": "SGD", "params": settings}})
+        hostfile = context.hostfile(context.daemon())
+        said = []
+        for seed in 1, 2, 3:
+            files = {name: context.path(f"{name}.safetensors") for name in ("initial", "torch", "cpu", "gpu")}
+            common = ["--model", model, "--dataset", context.dataset(), "--image-size", size, "--deepspeed-config", config,
+                      "--no-shuffle", "--dropout", 0, "--precision", "fp32"]
+            expected = {"PyTorch": torch_train(context, model, seed, {k: files[k] for k in ("initial", "torch")})}
+            if expected["PyTorch"] is None:
+                del expected["PyTorch"]
+                context.penstock("train", *common, "--seed", seed, "--local", 1, "--steps", 1, "--lr", 0, "--momentum", 0,
+                                 "--save", files["initial"])
+            losses = {}
+            for name, where in (("cpu", ["--local", 1]), ("gpu", ["-H", hostfile])):
+                steps = context.train(*common, *where, "--steps", STEPS, "--load", files["initial"], "--save", files[name])
+                losses[name] = [step["loss"] for step in steps]
+            expected["the CPU device"] = losses["cpu"]
+            context.write(figure="loss curve", model=model, seed=seed, gpu=losses["gpu"], **{k.split()[-1]: v for k, v in expected.items()})
+            ours, initial = parameters(files["gpu"]), parameters(files["initial"])
+            close = True
+            for name, theirs in expected.items():
+                file = files["torch" if name == "PyTorch" else "cpu"]
+                of_value, of_change = distance(ours, parameters(file), initial)
+                said.append(f"{name}, seed {seed}: parameters {of_value[0]:.1e}, their change {of_change[0]:.1e} ({of_change[1]})")
+                assert of_change[0] < 0.005, said[-1]
+                close = close and of_value[0] < 1e-4 and same_curve(losses["gpu"], theirs, 1e-4)
+            if close:
+                return "; ".join(said)
+        raise AssertionError("not within 1e-4 for any of three draws: " + "; ".join(said))
+
+    return check
+
+
+def same_bits(model, precision, steps):
+    """Pipeline sizes 1, 2 and 4 over the slots of one daemon, and 2 over gRPC."""
+    def check(context):
+        one = context.hostfile(context.daemon(4))
+        two = context.hostfile(context.daemon(), context.daemon())
+        size = SETTINGS[model][0]
+        common = ["--model", model, "--dataset", context.dataset(), "--image-size", size, "--micro-batch-size", 4,
+                  "--gradient-accumulation-steps", 4, "--lr", 0.01, "--momentum", 0.9, "--steps", steps, "--precision", precision]
+        curves = {}
+        for name, where in (("1", ["-H", one, "-p", 1]), ("2", ["-H", one, "-p", 2]), ("4", ["-H", one, "-p", 4]),
+                            ("2 over gRPC", ["-H", two, "-p", 2])):
+            curves[name] = [step["loss"] for step in context.train(*common, *where)]
+        reference = curves["1"]
+        assert len(reference) == steps and None not in reference, reference
+        assert len(set(reference)) == steps, f"nothing moved: {reference}"
+        for name, losses in curves.items():
+            assert losses == reference, f"pipeline size {name}: {losses}; 1: {reference}"
+
+    return check
+
+
+def learns(precision):
+    def check(context):
+        hostfile = context.hostfile(context.daemon(2))
+        steps = context.train("--model", "alexnet", "--dataset", context.dataset(), "--image-size", 63, "--optimizer", "Adam",
+                              "--lr", 2e-4, "--micro-batch-size", 8, "--gradient-accumulation-steps", 4, "--steps", 280,
+                              "-H", hostfile, "-p", 2, "--precision", precision)
+        losses = [step["loss"] for step in steps]
+        assert len(losses) == 280, f"{len(losses)} steps"
+        # A step that float16's loss scaling skips still has a loss.
+        assert None not in losses, f"step {losses.index(None)} has no finite loss"
+        first, last = sum(losses[:20]) / 20, sum(losses[-20:]) / 20
+        context.write(figure="learning", precision=precision, first=first, last=last)
+        assert last < first / 2, f"mean loss of 20 steps: {first:.4f} at first, {last:.4f} at last"
+        return f"mean loss of 20 steps: {first:.4f} at first, {last:.4f} at last"
+
+    return check
+
+
+checks.run(
+    checks.context(),
+    ("AlexNet, fp32, bit for bit at pipeline sizes 1, 2, 4 and over gRPC", same_bits("alexnet", "fp32", 4)),
+    ("AlexNet, fp32, beside the CPU device and PyTorch", curve("alexnet")),
+    ("bf16 learns", learns("bf16")),
+    ("fp16 learns", learns("fp16")),
+    ("VGG-16, fp32, bit for bit at pipeline sizes 1, 2, 4 and over gRPC", same_bits("vgg16", "fp32", 3)),
+    ("VGG-16, fp32, beside the CPU device and PyTorch", curve("vgg16")),
+    ("AlexNet, bf16, bit for bit at pipeline sizes 1, 2, 4 and over gRPC", same_bits("alexnet", "bf16", 4)),
+)
