@@ -79,7 +79,9 @@ if [ "$tests" = yes ]; then
 		fi
 	done
 	[ $found = yes ] || fail "--with-tests: $build has no tests; configure with -DPENSTOCK_TESTS=ON"
+	mkdir -p "$root/tests/integration"
 	cp tests/gpu/*.py tests/gpu/run.sh "$root/tests/gpu/"
+	cp tests/integration/harness.py "$root/tests/integration/"
 	cp tests/golden/networks.py tests/golden/*.safetensors "$root/tests/golden/"
 	cp tests/bench/single_stage/*.py "$root/tests/bench/single_stage/"
 fi

@@ -64,12 +64,12 @@ class Context:
 
     # ---- daemons and jobs
 
-    def daemon(self, slots=1, *options):
+    def daemon(self, slots=1, *options, program=harness.PENSTOCKD):
         """On the device under test. Daemons share a file of kernel choices, which the same bits need."""
         devices = [word for _ in range(slots) for word in ("--device", self.device)]
         tuning = ["--tuning-file", os.environ["PENSTOCK_TUNING_FILE"]]
         threads = ["--threads", str(max(1, os.cpu_count() // 4))]
-        daemon = harness.Daemon(self.folder, *threads, *devices, *tuning, *options)
+        daemon = harness.Daemon(self.folder, *threads, *devices, *tuning, *options, program=program)
         daemon.slots = slots
         self.daemons.append(daemon)
         return daemon
@@ -87,7 +87,10 @@ class Context:
 
     def penstock(self, *arguments, code=0, seconds=60):
         run = self.begin(*arguments).finish(min(seconds, max(5, self.seconds_left())))
-        assert run.code == code, f"exit code {run.code}, expected {code}: penstock {' '.join(map(str, arguments))}\n{run.out[-500:]}{run.error[-1500:]}"
+        if run.code != code:
+            said = (run.error.strip().splitlines() or ["nothing was said"])[-1]
+            words = " ".join(map(str, arguments))
+            raise AssertionError(f"exit code {run.code}, expected {code}: {said}\npenstock {words}\n{run.error[-1500:]}")
         return run
 
     def train(self, *arguments, name="steps.json", **how):

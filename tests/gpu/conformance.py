@@ -13,27 +13,33 @@ SECONDS = 60
 RESULT = re.compile(r"^\[\s*(OK|FAILED|SKIPPED)\s*\] (\w+): (.*)$")
 
 
+def complaints(said):
+    """What each failed case said, in order: its last words before cmocka's line."""
+    found, last = [], ""
+    for line in said.splitlines():
+        if line.startswith("[  ERROR   ]"):
+            found.append(last or line)
+            last = ""
+        elif line.startswith("ERROR: "):
+            last = line[len("ERROR: "):]
+    return found
+
+
 def run_program(context, program):
     """{case: (status, detail)} of the device, and what was wrong with the program as a whole."""
     try:
-        done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
                               timeout=min(SECONDS, max(5, context.seconds_left())))
-        text, wrong = done.stdout, f"exit code {done.returncode}" if done.returncode else None
+        out, said, wrong = done.stdout, done.stderr, f"exit code {done.returncode}" if done.returncode else None
     except subprocess.TimeoutExpired as expired:
-        text, wrong = (expired.stdout or b"").decode(errors="replace"), "not done in time"
-    cases, said = {}, []
-    kind = context.device.split(":")[0]
-    for line in text.splitlines():
-        match = RESULT.match(line)
-        if not match:
-            said.append(line)
-            continue
-        # The summary names the failed ones again, without what they said.
-        if match[2] == kind and match[3] not in cases:
-            complaint = next((s for s in reversed(said) if "[ RUN" not in s and s.strip()), "")
-            cases[match[3]] = (match[1], complaint if match[1] == "FAILED" else "")
-        said = []
-    return cases, wrong, text
+        out, said = ((stream or b"").decode(errors="replace") for stream in (expired.stdout, expired.stderr))
+        wrong = "not done in time"
+    cases, failures = {}, iter(complaints(said))
+    for match in filter(None, map(RESULT.match, out.splitlines())):
+        detail = next(failures, "") if match[1] == "FAILED" else ""
+        if match[2] == context.device.split(":")[0]:
+            cases[match[3]] = (match[1], detail)
+    return cases, wrong, said
 
 
 def main():
@@ -42,14 +48,14 @@ def main():
     total = 0
     for program in programs:
         name = os.path.basename(program)
-        cases, wrong, text = run_program(context, program)
+        cases, wrong, said = run_program(context, program)
         total += len(cases)
         statuses = {"OK": "passed", "FAILED": "failed", "SKIPPED": "skipped"}
         for case, (status, detail) in cases.items():
             context.record(f"{name[len('test.device.'):]}: {case}", statuses[status], detail)
         if wrong:
             context.record(name, "failed", wrong)
-            print(text[-3000:], flush=True)
+            print(said[-3000:], flush=True)
         elif not cases:
             context.record(name, "passed", "of no device in particular")
     if total == 0:

@@ -9,7 +9,6 @@ import stat
 import checks
 import harness
 
-PENSTOCKD = harness.PENSTOCKD
 SUMMARY = re.compile(r"(ERROR|RACECHECK) SUMMARY: (\d+) (error|hazard)")
 
 
@@ -39,16 +38,12 @@ def is_clean(tool):
         report, wrapper = context.path(f"{tool}.log"), context.path(f"{tool}.sh")
         with open(wrapper, "w") as file:
             file.write(f'#!/bin/sh\nexec "{sanitizer}" --tool {tool} --target-processes all --error-exitcode 99 --log-file "{report}" '
-                       f'"{PENSTOCKD}" "$@"\n')
+                       f'"{harness.PENSTOCKD}" "$@"\n')
         os.chmod(wrapper, stat.S_IRWXU)
-        harness.PENSTOCKD = wrapper
-        try:
-            daemon = context.daemon(2)
-            steps = context.train("--dataset", context.dataset(), "--image-size", 63, "--micro-batch-size", 2,
-                                  "--gradient-accumulation-steps", 2, "--steps", 2, "-H", context.hostfile(daemon), "-p", 2,
-                                  "--precision", "bf16", seconds=120)
-        finally:
-            harness.PENSTOCKD = PENSTOCKD
+        daemon = context.daemon(2, program=wrapper)
+        steps = context.train("--dataset", context.dataset(), "--image-size", 63, "--micro-batch-size", 2,
+                              "--gradient-accumulation-steps", 2, "--steps", 2, "-H", context.hostfile(daemon), "-p", 2,
+                              "--precision", "bf16", seconds=120)
         assert len(steps) == 2
         # The daemon itself, so that the tool sees its end and reports.
         context.daemons.remove(daemon)
