@@ -1,5 +1,6 @@
-"""What ends a job must not end the daemon, and must leave nothing on the GPU: a plan that does not fit, memory that another process took, a
-coordinator that was killed. After each, the same daemon trains the next job."""
+"""Memory, and what ends a job. What a job uses is what was reserved for it. A plan that does not fit, memory that another process took, a
+coordinator or a neighbour that was killed end the job, not the daemon, and leave nothing on the GPU: after each, the same daemon trains the
+next job."""
 
 import os
 import signal
@@ -63,6 +64,36 @@ def taken_memory(context):
     return f"exit code {run.code}: {run.error.strip().splitlines()[-1]}"
 
 
+def agrees(context):
+    """By what the driver says: the daemon's own context and kernels are there after a first job and not counted."""
+    daemon = context.daemon()
+    job = ["train", "--model", "vgg16", "--dataset", context.dataset(), "--image-size", 224, "--micro-batch-size", 8,
+           "--gradient-accumulation-steps", 2, "-H", context.hostfile(daemon)]
+
+    def in_use():
+        values = [value for name, value in daemon.metrics().items() if name.startswith("penstock_device_memory_used_bytes")]
+        if not context.on_gpu or not values:
+            raise checks.Skip("the daemon does not say how much of the device's memory is in use (NVML)")
+        return values[0]
+
+    in_use()
+    context.penstock(*job, "--steps", 2)
+    free(context, daemon)
+    before, path = in_use(), context.path("memory.json")
+    run = context.begin(*job, "--steps", 100000, "--json", path)
+    harness.wait_until(lambda: os.path.exists(path) and sum(line["type"] == "step" for line in whole_lines(path)) >= 2, 60, "two steps")
+    reserved, used = daemon.used_bytes(), in_use() - before
+    run.process.send_signal(signal.SIGINT)
+    run.finish(30)
+    free(context, daemon)
+    detail = f"reserved {reserved / 2**20:.0f} MiB, used {used / 2**20:.0f} MiB"
+    context.write(figure="memory", model="vgg16", reserved_bytes=reserved, used_bytes=used)
+    assert abs(used - reserved) <= 0.05 * reserved, detail
+    left = in_use() - before
+    assert left < 64 << 20, f"{left / 2**20:.0f} MiB more are in use after the job than before it"
+    return detail
+
+
 def killed_coordinator(context):
     daemon = context.daemon(2)
     path = context.path("killed.json")
@@ -106,6 +137,7 @@ def killed_neighbour(context):
 
 checks.run(
     checks.context(),
+    ("memory in use is what was reserved, to 5 %", agrees),
     ("a job that does not fit is refused with exit code 3 before the first step", does_not_fit),
     ("memory that another process took ends the job, not the daemon", taken_memory),
     ("a coordinator's SIGKILL frees the GPU", killed_coordinator),

@@ -26,9 +26,9 @@ PEAKS = [
 LIBRARIES = ["libcudnn.so.9", "libcublasLt.so.13"]
 
 
-def peak(gpu):
+def peak(name):
     for pattern, values in PEAKS:
-        if re.search(pattern, gpu):
+        if re.search(pattern, name):
             return dict(values, fp16=values["bf16"])
     return None
 
@@ -73,36 +73,47 @@ def wheels_of_torch():
     return found.split("\n") if found else []
 
 
-def nvidia_smi(index):
-    text = output(["nvidia-smi", "-i", str(index), "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"])
-    return [word.strip() for word in text.split(",")] if text.count(",") == 2 else None
+def driver_version():
+    text = output(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
+    if text:
+        return text.splitlines()[0].strip()
+    try:
+        with open("/proc/driver/nvidia/version") as file:
+            return re.search(r"Kernel Module\D*([\d.]+)", file.read())[1]
+    except (OSError, TypeError):
+        return "unknown"
 
 
-def driver_says(index):
-    """Name and memory by the driver's library, where nvidia-smi is not: containers often have just the one."""
+def gpu(index):
+    """Name and memory, by the driver's library: it numbers GPUs as the programs under test do, whatever CUDA_VISIBLE_DEVICES says."""
+    device, name, size = ctypes.c_int(), ctypes.create_string_buffer(128), ctypes.c_size_t()
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
-        device, name, size, version = ctypes.c_int(), ctypes.create_string_buffer(128), ctypes.c_size_t(), ctypes.c_int()
-        if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), index) or cuda.cuDeviceGetName(name, 128, device):
-            return None
-        cuda.cuDeviceTotalMem_v2(ctypes.byref(size), device)
-        cuda.cuDriverGetVersion(ctypes.byref(version))
+        if (cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), index) or cuda.cuDeviceGetName(name, 128, device)
+                or cuda.cuDeviceTotalMem_v2(ctypes.byref(size), device)):
+            return "unknown", "unknown"
     except (OSError, AttributeError):
-        return None
-    return [name.value.decode(), f"unknown (CUDA {version.value // 1000}.{version.value % 1000 // 10})", f"{size.value >> 20} MiB"]
+        return "unknown", "unknown"
+    return name.value.decode(), f"{size.value >> 20} MiB"
+
+
+def hide_others(index):
+    """So that "cuda" and "cuda:0" are the one that is tested, for every program."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index] if visible else str(index)
 
 
 def describe(device):
     """Everything above, and `lines` that say it to people. `library_path` is what the daemon must be told: "" when it needs nothing."""
     index = int(device.split(":")[1]) if ":" in device else 0
     on_gpu = device.startswith("cuda")
-    gpu = (nvidia_smi(index) or driver_says(index) or ["unknown", "unknown", "unknown"]) if on_gpu else [device, "none", "unknown"]
-    folders = {name: where(name) for name in LIBRARIES} if on_gpu else {}
+    name, memory = gpu(index) if on_gpu else (device, "unknown")
+    folders = {library: where(library) for library in LIBRARIES} if on_gpu else {}
     library_path = ""
     if None in folders.values() and not os.environ.get("PENSTOCK_CUDA_LIBRARY_PATH"):
         beside_torch = wheels_of_torch()
-        for name in folders:
-            folders[name] = folders[name] or next((f for f in beside_torch if os.path.exists(os.path.join(f, name))), None)
+        for library in folders:
+            folders[library] = folders[library] or next((f for f in beside_torch if os.path.exists(os.path.join(f, library))), None)
         # One that the loader finds need not be beside the others, and what is named here is all that is looked at.
         if None not in folders.values():
             library_path = ":".join([*beside_torch, *(folder for folder in folders.values() if folder.startswith("/"))])
@@ -110,11 +121,12 @@ def describe(device):
     sanitizer = shutil.which("compute-sanitizer") or next(
         (path for path in ["/usr/local/cuda/bin/compute-sanitizer", "/usr/local/cuda/compute-sanitizer/compute-sanitizer"]
          + glob.glob("/usr/local/cuda-13*/bin/compute-sanitizer") if os.path.exists(path)), None)
-    here = {"gpu": gpu[0], "driver": gpu[1], "memory": gpu[2], "libraries": folders, "library_path": library_path, "python": python(),
+    here = {"gpu": name, "driver": driver_version() if on_gpu else "none", "memory": memory, "libraries": folders,
+            "library_path": library_path, "python": python(),
             "torch": torch[0] if torch else None, "torch_sees_gpu": torch[1:] == ["True"], "compute_sanitizer": sanitizer,
-            "peak": peak(gpu[0]), "cores": os.cpu_count()}
+            "peak": peak(name), "cores": os.cpu_count()}
     here["lines"] = [f"GPU                {here['gpu']}, {here['memory']}", f"driver             {here['driver']}"]
-    here["lines"] += [f"{name:18} {folder or 'not found: see docs/gpu.md'}" for name, folder in folders.items()]
+    here["lines"] += [f"{library:18} {folder or 'not found: see docs/gpu.md'}" for library, folder in folders.items()]
     if library_path:
         here["lines"].append(f"                   (told to the daemon in PENSTOCK_CUDA_LIBRARY_PATH: {python()} has them)")
     here["lines"].append(f"PyTorch            {here['torch'] or 'none: nothing is compared to it'}"

@@ -22,7 +22,7 @@ SECONDS = 470  # for all of it
 PARTS = {
     "conformance": (30, 80),
     "training": (60, 120),
-    "faults": (25, 50),
+    "faults": (25, 60),
     "sanitizer": (30, 60),
     "pipeline": (30, 60),
     "throughput": (100, 240),
@@ -125,6 +125,9 @@ def main():
     here = machine.describe(options.device)
     for line in here["lines"]:
         print(line, flush=True)
+    if options.device.startswith("cuda"):
+        machine.hide_others(int(options.device.partition(":")[2] or 0))
+        options.device = "cuda:0"
     if here["library_path"]:
         os.environ["PENSTOCK_CUDA_LIBRARY_PATH"] = here["library_path"]
     source = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
