@@ -6,7 +6,7 @@
 // issue. Memory of the host that an operation reads or writes is the device's until the operation's completion.
 //
 // Threads: a program belongs to one executor thread, which makes every call on it. create, describe, sample, host_allocate,
-// host_free, program_plan_memory and destroy: any thread.
+// host_free and destroy: any thread.
 #pragma once
 
 #include <stdbool.h>
@@ -70,7 +70,7 @@ struct program_spec {
 		// from first_layer; the backward pass computes the rest again
 	uint64_t seed;                // of dropout
 	bool training;                // false: forward only, no gradients
-	const _Atomic(bool) *stopped; // looked at while program_create takes its time; NULL: never
+	const _Atomic(bool) *stopped; // looked at while create and allocate take their time; NULL: never
 	uint64_t beside_bytes;        // of the host's memory, that the caller will allocate beside the program
 	// Of the first stage's images (uint8, N x 3 x raw x raw), resized bilinearly (align_corners false, no antialias: as
 	// torch.nn.functional.interpolate) to image_size, divided by 255, then (x - mean) / standard_deviation.
@@ -111,11 +111,12 @@ struct device_ops {
 	void *(*exchange_allocate)(struct device *device, size_t bytes);
 	void (*exchange_free)(struct device *device, void *memory);
 
-	// What program_create would allocate, without allocating it.
-	bool (*program_plan_memory)(struct device *device, const struct program_spec *spec, struct memory_use *ret_use,
-				    struct error *error);
+	// Plans a program: everything but its memory, and program_memory says how much that will be.
 	bool (*program_create)(struct device *device, const struct program_spec *spec, struct program **ret_program,
 			       struct error *error);
+	// Allocates it, all zeros, and chooses kernels by timing them there. Once, before any operation below. ERROR_OUT_OF_MEMORY
+	// with the numbers; what was allocated is given back by program_destroy.
+	bool (*program_allocate)(struct program *program, struct error *error);
 	void (*program_destroy)(struct program *program); // takes NULL; every completion was called when it returns
 	void (*program_memory)(const struct program *program, struct memory_use *ret_use);
 

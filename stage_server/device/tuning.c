@@ -16,7 +16,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 
-enum { MAXIMUM_FILE_BYTES = 4 << 20, MAXIMUM_LINE_BYTES = 512, ROUNDS = 5 };
+enum { MAXIMUM_FILE_BYTES = 4 << 20, MAXIMUM_LINE_BYTES = 640, ROUNDS = 5 };
 
 // Rounds end when a question has taken this long: what takes longer is disturbed less.
 #define ENOUGH_NS       500000000ull
@@ -101,16 +101,25 @@ void tuning_destroy(struct tuning *tuning)
 	free(tuning);
 }
 
-// The candidate that the file names for the key, or `count`. The last line about a key counts. False: the file cannot be
-// read as a whole, or has no room for another line that would be.
-static bool look_up(int file, const char *key, const struct tuning_question *question, uint32_t *ret_found)
+static uint32_t index_of(const char *name, uint32_t count, const char *const *names)
+{
+	uint32_t i = 0;
+	while (i < count && strcmp(names[i], name) != 0)
+		i++;
+	return i;
+}
+
+// The name that the file has for the key, of those in `names` (any where `names` is NULL); "" where there is none. The last line
+// about a key counts. False: the file cannot be read as a whole, or has no room for another line that would be.
+static bool look_up(int file, const char *key, uint32_t count, const char *const *names,
+		    char ret_name[TUNING_NAME_SIZE])
 {
 	struct stat status;
 	if (fstat(file, &status) != 0 || status.st_size > MAXIMUM_FILE_BYTES - MAXIMUM_LINE_BYTES)
 		return false;
 	char *text = malloc((size_t)status.st_size + 1);
 	ssize_t length = text != NULL ? pread(file, text, (size_t)status.st_size, 0) : -1;
-	uint32_t found = question->count;
+	ret_name[0] = '\0';
 	if (length > 0) {
 		text[length] = '\0';
 		size_t key_length = strlen(key);
@@ -118,16 +127,13 @@ static bool look_up(int file, const char *key, const struct tuning_question *que
 		for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
 			if (strncmp(line, key, key_length) != 0 || line[key_length] != '\t')
 				continue;
-			const char *name = line + key_length + 1;
-			size_t name_length = strcspn(name, "\t");
-			for (uint32_t i = 0; i < question->count; i++)
-				if (strlen(question->names[i]) == name_length &&
-				    strncmp(name, question->names[i], name_length) == 0)
-					found = i;
+			char *name = line + key_length + 1;
+			name[strcspn(name, "\t")] = '\0';
+			if (strlen(name) < TUNING_NAME_SIZE && (names == NULL || index_of(name, count, names) < count))
+				strcpy(ret_name, name);
 		}
 	}
 	free(text);
-	*ret_found = found;
 	return length == status.st_size;
 }
 
@@ -180,13 +186,15 @@ uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *ques
 {
 	if (question->count <= 1 || tuning->path == NULL)
 		return 0;
-	char key[sizeof(tuning->machine) + TUNING_KEY_SIZE];
+	char key[sizeof(tuning->machine) + TUNING_KEY_SIZE], name[TUNING_NAME_SIZE];
 	snprintf(key, sizeof(key), "%s/%s", tuning->machine, question->key);
 	pthread_mutex_lock(&tuning->lock);
 	uint32_t choice = 0;
 	bool timed = false;
 	int file = open_file(tuning->path);
-	if (file >= 0 && lock_file(tuning, file, question->stopped) && look_up(file, key, question, &choice)) {
+	if (file >= 0 && lock_file(tuning, file, question->stopped) &&
+	    look_up(file, key, question->count, question->names, name)) {
+		choice = index_of(name, question->count, question->names);
 		bool writable = (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
 		if (choice == question->count && writable) {
 			uint64_t ns = 0;
@@ -209,4 +217,15 @@ uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *ques
 		nanosleep(&(struct timespec){.tv_nsec = 2 * LOCK_RETRY_NS}, NULL);
 	pthread_mutex_unlock(&tuning->lock);
 	return choice;
+}
+
+bool tuning_recall(struct tuning *tuning, const char *key, char ret_name[TUNING_NAME_SIZE])
+{
+	char whole[sizeof(tuning->machine) + TUNING_KEY_SIZE];
+	snprintf(whole, sizeof(whole), "%s/%s", tuning->machine, key);
+	int file = tuning->path != NULL ? open_file(tuning->path) : -1;
+	bool known = file >= 0 && look_up(file, whole, 0, NULL, ret_name) && ret_name[0] != '\0';
+	if (file >= 0)
+		close(file);
+	return known;
 }

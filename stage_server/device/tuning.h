@@ -12,7 +12,7 @@
 
 struct tuning;
 
-enum { TUNING_MAXIMUM_CANDIDATES = 8, TUNING_NAME_SIZE = 64, TUNING_KEY_SIZE = 160 };
+enum { TUNING_MAXIMUM_CANDIDATES = 8, TUNING_NAME_SIZE = 160, TUNING_KEY_SIZE = 160 };
 
 // `file` NULL: penstock/tuning in $XDG_CACHE_HOME, ~/.cache or /var/cache. `machine` begins every key: what choices depend on
 // besides the question, as processor, library and threads; below 160 characters, white space becomes '-'.
@@ -33,3 +33,5 @@ struct tuning_question {
 // Any thread; waits while another thread or process is timing, at most 30 s for a process: one that hangs must not hang all
 // others, which then take the first candidate, and say so. An answer is below question->count.
 uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *question);
+// The name that the file has for the key, so that no other candidate needs to be made; false where it has none. Waits for nobody.
+bool tuning_recall(struct tuning *tuning, const char *key, char ret_name[TUNING_NAME_SIZE]);

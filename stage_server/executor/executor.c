@@ -109,9 +109,11 @@ static bool open_stage(struct executor *executor, uint64_t *ret_parameters, stru
 	spec.beside_bytes =
 		exchange.host_bytes + (executor->options.exchange_memory->is_device ? 0 : exchange.handover_bytes);
 	spec.stopped = &executor->stopped;
-	if (!executor->ops->program_plan_memory(executor->options.device, &spec, &use, error) ||
-	    !executor->options.events->reserve(executor->options.user, &use, &exchange, error) ||
-	    !executor->ops->program_create(executor->options.device, &spec, &executor->program, error) ||
+	if (!executor->ops->program_create(executor->options.device, &spec, &executor->program, error))
+		return false;
+	executor->ops->program_memory(executor->program, &use);
+	if (!executor->options.events->reserve(executor->options.user, &use, &exchange, error) ||
+	    !executor->ops->program_allocate(executor->program, error) ||
 	    !batches_allocate(executor->batches, executor->options.memory, error) || !create_links(executor, error) ||
 	    !draw_parameters(executor, ret_parameters, error))
 		return false;

@@ -7,7 +7,7 @@
 #include "stage_server/device/cpu/onednn.h"
 
 enum convolution_method { METHOD_DIRECT, METHOD_WINOGRAD, METHOD_IM2COL, METHOD_COUNT };
-enum { METHOD_NAME_SIZE = 64 };
+enum { METHOD_NAME_SIZE = 160 };
 
 struct convolution_methods {
 	struct window_shape shape;

@@ -270,9 +270,8 @@ static bool check_spec(const struct program_spec *spec, struct error *error)
 	return true;
 }
 
-// Everything but the memory.
-static bool program_describe(struct device *device, const struct program_spec *spec, struct program **ret_program,
-			     struct error *error)
+bool cpu_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
+			struct error *error)
 {
 	if (!check_spec(spec, error))
 		return false;
@@ -295,6 +294,7 @@ static bool program_describe(struct device *device, const struct program_spec *s
 	program->held_slot = spec->slots; // none
 	program->raw_image_size = spec->raw_image_size;
 	program->stopped = spec->stopped;
+	program->beside_bytes = spec->beside_bytes;
 	memcpy(program->mean, spec->mean, sizeof(program->mean));
 	memcpy(program->standard_deviation, spec->standard_deviation, sizeof(program->standard_deviation));
 	program->has_labels = spec->end_layer == spec->model->layer_count;
@@ -342,17 +342,6 @@ void cpu_program_memory(const struct program *program, struct memory_use *ret_us
 	};
 }
 
-bool cpu_program_plan_memory(struct device *device, const struct program_spec *spec, struct memory_use *ret_use,
-			     struct error *error)
-{
-	struct program *program = NULL;
-	if (!program_describe(device, spec, &program, error))
-		return false;
-	cpu_program_memory(program, ret_use);
-	cpu_program_destroy(program);
-	return true;
-}
-
 // False when it was stopped.
 static bool choose(struct program *program)
 {
@@ -368,29 +357,16 @@ static bool choose(struct program *program)
 	return !stopped;
 }
 
-bool cpu_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
-			struct error *error)
+bool cpu_program_allocate(struct program *program, struct error *error)
 {
-	struct program *program = NULL;
-	if (!program_describe(device, spec, &program, error))
-		return false;
 	struct memory_use use;
 	cpu_program_memory(program, &use);
-	bool mapped = memory_check_available(memory_use_total(&use) + spec->beside_bytes, error);
+	bool mapped = memory_check_available(memory_use_total(&use) + program->beside_bytes, error);
 	for (enum region region = 0; region < REGION_COUNT && mapped; region++) {
 		program->mapped_bytes[region] = mapped_bytes(program, region);
 		mapped = memory_map(program->mapped_bytes[region], &program->region[region], error);
 	}
-	if (!mapped) {
-		cpu_program_destroy(program);
-		return false;
-	}
-	if (!choose(program)) {
-		cpu_program_destroy(program);
-		return error_set(error, ERROR_CANCELLED, "stopped");
-	}
-	*ret_program = program;
-	return true;
+	return mapped && (choose(program) || error_set(error, ERROR_CANCELLED, "stopped"));
 }
 
 static void layer_release(struct layer_state *state)

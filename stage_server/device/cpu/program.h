@@ -132,6 +132,7 @@ struct program {
 	uint32_t checkpoint_interval;
 	uint32_t raw_image_size;
 	const _Atomic(bool) *stopped; // borrowed while the program is made
+	uint64_t beside_bytes;        // see program_spec
 	float mean[3], standard_deviation[3];
 
 	struct layer_state *layers;         // [layer_count]
@@ -173,10 +174,9 @@ static inline void *program_pointer(const struct program *program, const struct 
 }
 
 // program.c
-bool cpu_program_plan_memory(struct device *device, const struct program_spec *spec, struct memory_use *ret_use,
-			     struct error *error);
 bool cpu_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
 			struct error *error);
+bool cpu_program_allocate(struct program *program, struct error *error);
 void cpu_program_destroy(struct program *program); // takes NULL, and half-built ones
 void cpu_program_memory(const struct program *program, struct memory_use *ret_use);
 // The layer's run is in the stash again, as its slot computed it.

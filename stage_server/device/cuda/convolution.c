@@ -41,6 +41,15 @@ static uint64_t rows_of(const struct program *program, const struct layer_state 
 	return (uint64_t)program->n * state->output.positions;
 }
 
+// The key does not say whether a ReLU follows: a cut between the two must not change which engine computes the convolution.
+static void key_of(const struct convolution_spec *s, enum pass pass, char into[TUNING_KEY_SIZE])
+{
+	snprintf(into, TUNING_KEY_SIZE, "convolution-%s/%s%s/n=%u/in=%ux%ux%u/out=%u/k=%u/s=%u/p=%u", pass_names[pass],
+		 data_type_name(s->type), s->allow_tf32 ? "/tf32" : "", s->n, s->channels, s->height, s->width,
+		 s->output_channels, s->kernel_size, s->stride, s->padding);
+}
+
+// A choice that the file knows already is the only plan that is built.
 static bool prepare(struct program *program, struct layer_state *state, struct error *error)
 {
 	struct convolution_spec spec = spec_of(program, state);
@@ -48,9 +57,12 @@ static bool prepare(struct program *program, struct layer_state *state, struct e
 	for (enum pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++) {
 		if (pass != PASS_FORWARD && (!program->training || (pass == PASS_BACKWARD_INPUT && state->is_first)))
 			continue;
+		char key[TUNING_KEY_SIZE], known[TUNING_NAME_SIZE];
+		key_of(&spec, pass, key);
+		bool is_known = tuning_recall(program->device->tuning, key, known);
 		if (!convolution_plans_create(program->cudnn, &spec, (enum convolution_pass)pass,
 					      pass == PASS_FORWARD && state->relu_follows, CUDA_WORKSPACE_LIMIT_BYTES,
-					      &state->plans[pass], error))
+					      is_known ? known : NULL, &state->plans[pass], error))
 			return error_wrap(error, "%s", pass_names[pass]);
 		cuda_need_scratch(program, convolution_plans_workspace_bytes(state->plans[pass]));
 	}
@@ -94,7 +106,6 @@ static bool issue(void *context, uint32_t plan, struct error *error)
 				     program_pointer(program, &program->scratch, 0), error);
 }
 
-// The key does not say whether a ReLU follows: a cut between the two must not change which engine computes the convolution.
 static void choose(struct program *program, struct layer_state *state)
 {
 	struct convolution_spec s = spec_of(program, state);
@@ -104,9 +115,7 @@ static void choose(struct program *program, struct layer_state *state)
 			continue;
 		struct operands operands = operands_of(program, state, pass, 0);
 		struct trial trial = {.count = convolution_plans_count(plans), .issue = issue, .context = &operands};
-		snprintf(trial.key, sizeof(trial.key), "convolution-%s/%s%s/n=%u/in=%ux%ux%u/out=%u/k=%u/s=%u/p=%u",
-			 pass_names[pass], data_type_name(s.type), s.allow_tf32 ? "/tf32" : "", s.n, s.channels,
-			 s.height, s.width, s.output_channels, s.kernel_size, s.stride, s.padding);
+		key_of(&s, pass, trial.key);
 		for (uint32_t i = 0; i < trial.count; i++)
 			convolution_plans_name(plans, i, trial.names[i], sizeof(trial.names[i]));
 		state->choice[pass] = cuda_trial_choose(program, &trial);

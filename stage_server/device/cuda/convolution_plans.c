@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "stage_server/device/cuda/graph.h"
 #include "stage_server/device/cuda/kernels/kernels.h"
@@ -108,11 +109,11 @@ static bool describe_fused(struct graph *graph, const struct convolution_spec *s
 
 // Adds the graph's plans to those that there are, up to `maximum` in all.
 static bool add_plans(struct convolution_plans *plans, struct graph *graph, cudnnHandle_t handle, uint64_t limit_bytes,
-		      uint32_t maximum, struct error *error)
+		      uint32_t maximum, const char *only, struct error *error)
 {
 	uint32_t count = 0;
 	if (!graph_finalize(graph, handle, error) ||
-	    !graph_make_plans(graph, handle, refused_notes(&plans->spec), limit_bytes, maximum - plans->count,
+	    !graph_make_plans(graph, handle, refused_notes(&plans->spec), limit_bytes, maximum - plans->count, only,
 			      &plans->plans[plans->count], &count, error))
 		return false;
 	plans->count += count;
@@ -137,9 +138,14 @@ static bool no_plan(const struct convolution_spec *spec, enum convolution_pass p
 		spec->padding);
 }
 
-bool convolution_plans_create(cudnnHandle_t handle, const struct convolution_spec *spec, enum convolution_pass pass,
-			      bool relu, uint64_t limit_bytes, struct convolution_plans **ret_plans,
-			      struct error *error)
+// The rest of `only` where it names a plan of the kind, "fused." or "plain."; NULL otherwise.
+static const char *name_within(const char *only, const char *kind)
+{
+	return strncmp(only, kind, strlen(kind)) == 0 ? only + strlen(kind) : NULL;
+}
+
+static bool create(cudnnHandle_t handle, const struct convolution_spec *spec, enum convolution_pass pass, bool relu,
+		   uint64_t limit_bytes, const char *only, struct convolution_plans **ret_plans, struct error *error)
 {
 	struct convolution_plans *plans = calloc(1, sizeof(*plans));
 	if (plans == NULL)
@@ -147,25 +153,37 @@ bool convolution_plans_create(cudnnHandle_t handle, const struct convolution_spe
 	plans->spec = *spec;
 	plans->pass = pass;
 	plans->relu = relu;
+	const char *fused = only != NULL ? name_within(only, "fused.") : NULL;
+	const char *plain = only != NULL ? name_within(only, "plain.") : NULL;
 	// Where the whole forward pass has no engine, or none that may be asked, there is still the plain one.
 	struct error ignored;
-	if (pass == CONVOLUTION_FORWARD &&
+	if (pass == CONVOLUTION_FORWARD && (only == NULL || fused != NULL) &&
 	    (!graph_create(&plans->fused, &ignored) || !describe_fused(plans->fused, spec, relu, &ignored) ||
-	     !add_plans(plans, plans->fused, handle, limit_bytes, MAXIMUM_FUSED, &ignored))) {
+	     !add_plans(plans, plans->fused, handle, limit_bytes, MAXIMUM_FUSED, fused, &ignored))) {
 		graph_destroy(plans->fused);
 		plans->fused = NULL;
 	}
 	plans->fused_count = plans->count;
-	struct error last = {.code = ERROR_NONE};
-	if ((!graph_create(&plans->plain, &last) || !describe_plain(plans->plain, spec, pass, &last) ||
-	     !add_plans(plans, plans->plain, handle, limit_bytes, CONVOLUTION_MAXIMUM_PLANS, &last)) &&
-	    plans->count == 0) {
+	struct error last = {.code = ERROR_FAILED, .message = "no plan of that name"};
+	if ((only == NULL || plain != NULL) && graph_create(&plans->plain, &last) &&
+	    describe_plain(plans->plain, spec, pass, &last))
+		add_plans(plans, plans->plain, handle, limit_bytes, CONVOLUTION_MAXIMUM_PLANS, plain, &last);
+	if (plans->count == 0) {
 		convolution_plans_destroy(plans);
 		error_set(error, last.code, "%s", last.message);
 		return no_plan(spec, pass, error);
 	}
 	*ret_plans = plans;
 	return true;
+}
+
+bool convolution_plans_create(cudnnHandle_t handle, const struct convolution_spec *spec, enum convolution_pass pass,
+			      bool relu, uint64_t limit_bytes, const char *only, struct convolution_plans **ret_plans,
+			      struct error *error)
+{
+	struct error gone;
+	return (only != NULL && create(handle, spec, pass, relu, limit_bytes, only, ret_plans, &gone)) ||
+	       create(handle, spec, pass, relu, limit_bytes, NULL, ret_plans, error);
 }
 
 void convolution_plans_destroy(struct convolution_plans *plans)

@@ -30,9 +30,11 @@ struct convolution_plans;
 enum { CONVOLUTION_MAXIMUM_PLANS = 8 };
 
 // Builds the execution plans of the engines that cuDNN's heuristics name, those that need no more workspace than `limit_bytes` and
-// give the same bits each time; at least one, or false: ERROR_FAILED says for which shape there is none. `relu`: forward only.
+// give the same bits each time; at least one, or false: ERROR_FAILED says for which shape there is none. `relu`: forward only. `only`:
+// the plan that had this name (convolution_plans_name) alone, where it can still be built; NULL: all. Building one takes cuDNN up to half
+// a second, where it compiles it.
 bool convolution_plans_create(cudnnHandle_t handle, const struct convolution_spec *spec, enum convolution_pass pass,
-			      bool relu, uint64_t limit_bytes, struct convolution_plans **ret_plans,
+			      bool relu, uint64_t limit_bytes, const char *only, struct convolution_plans **ret_plans,
 			      struct error *error);
 void convolution_plans_destroy(struct convolution_plans *plans); // takes NULL
 uint32_t convolution_plans_count(const struct convolution_plans *plans);

@@ -40,7 +40,14 @@ static bool find_gpu(const char *name, int *ret_index, struct error *error)
 	const char *colon = strchr(name, ':');
 	long index = colon != NULL ? strtol(colon + 1, NULL, 10) : 0;
 	int count = 0;
-	if (!cuda_ok(cudaGetDeviceCount(&count), error, "look for GPUs"))
+	cudaError_t status = cudaGetDeviceCount(&count);
+	if (status == cudaErrorInsufficientDriver || status == cudaErrorNoDevice)
+		return error_set(error, ERROR_USAGE,
+				 "there is no NVIDIA GPU here, or its driver is older than CUDA %d wants (%s): see "
+				 "what nvidia-smi "
+				 "says, or start with --device cpu",
+				 CUDART_VERSION / 1000, cudaGetErrorName(status));
+	if (!cuda_ok(status, error, "look for GPUs"))
 		return false;
 	if (index < 0 || index >= count || index >= CONTEXT_MAXIMUM_GPUS) {
 		char known[512];
@@ -159,8 +166,8 @@ const struct device_ops cuda_device_ops = {
 	.host_free = host_free,
 	.exchange_allocate = exchange_allocate,
 	.exchange_free = exchange_free,
-	.program_plan_memory = cuda_program_plan_memory,
 	.program_create = cuda_program_create,
+	.program_allocate = cuda_program_allocate,
 	.program_destroy = cuda_program_destroy,
 	.program_memory = cuda_program_memory,
 	.write_parameter = cuda_write_parameter,

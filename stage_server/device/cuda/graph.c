@@ -415,6 +415,7 @@ struct request {
 	uint32_t refused_notes;
 	uint64_t limit_bytes;
 	uint32_t maximum;
+	const char *only; // NULL: any name
 	struct graph_plan *plans;
 	uint32_t count;
 };
@@ -424,6 +425,7 @@ static void take(struct graph *graph, struct request *request, descriptor config
 	struct graph_plan *plan = &request->plans[request->count];
 	if (!examine(configuration, request->refused_notes, plan->name, sizeof(plan->name), last) ||
 	    is_named(request->plans, request->count, plan->name) ||
+	    (request->only != NULL && strcmp(request->only, plan->name) != 0) ||
 	    !build_plan(request->handle, configuration, request->limit_bytes, plan, last))
 		return;
 	graph->plans[graph->plan_count++] = plan->plan;
@@ -464,13 +466,15 @@ static void ask(struct graph *graph, cudnnBackendHeurMode_t mode, struct request
 }
 
 bool graph_make_plans(struct graph *graph, cudnnHandle_t handle, uint32_t refused_notes, uint64_t limit_bytes,
-		      uint32_t maximum, struct graph_plan *ret_plans, uint32_t *ret_count, struct error *error)
+		      uint32_t maximum, const char *only, struct graph_plan *ret_plans, uint32_t *ret_count,
+		      struct error *error)
 {
 	struct graph_plan plans[MAXIMUM_PLANS];
 	struct request request = {.handle = handle,
 				  .refused_notes = refused_notes,
 				  .limit_bytes = limit_bytes,
-				  .maximum = maximum,
+				  .maximum = only != NULL ? 1 : maximum,
+				  .only = only,
 				  .plans = plans};
 	if (maximum > MAXIMUM_PLANS - graph->plan_count)
 		request.maximum = MAXIMUM_PLANS - graph->plan_count;

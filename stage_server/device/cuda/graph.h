@@ -58,9 +58,10 @@ struct graph_plan {
 };
 // Plans in the order in which the heuristics rank them, then those of the engines that can nearly always run: at most `maximum`,
 // none that needs more workspace than `limit_bytes` or has a note of `refused_notes`, no two of one name. An engine whose plan
-// cannot be built is left out. False where none is left: the message says why the last one was refused.
+// cannot be built is left out. `only`: the plan of that name alone is built; NULL: all. False where none is left: the message says why the last one was refused.
 bool graph_make_plans(struct graph *graph, cudnnHandle_t handle, uint32_t refused_notes, uint64_t limit_bytes,
-		      uint32_t maximum, struct graph_plan *ret_plans, uint32_t *ret_count, struct error *error);
+		      uint32_t maximum, const char *only, struct graph_plan *ret_plans, uint32_t *ret_count,
+		      struct error *error);
 
 // Issues the plan on the handle's stream; `memory[i]` is the tensor of `uids[i]`. All tensors that are not inner are there.
 bool graph_run(const struct graph_plan *plan, cudnnHandle_t handle, uint32_t count, const int64_t *uids,

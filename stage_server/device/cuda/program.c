@@ -187,8 +187,8 @@ static struct program *program_of(struct device *device, const struct program_sp
 }
 
 // Everything but the memory, the streams and the events.
-static bool program_describe(struct device *device, const struct program_spec *spec, struct program **ret_program,
-			     struct error *error)
+bool cuda_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
+			 struct error *error)
 {
 	if (!check_spec(device, spec, error))
 		return false;
@@ -206,18 +206,7 @@ static bool program_describe(struct device *device, const struct program_spec *s
 	return true;
 }
 
-bool cuda_program_plan_memory(struct device *device, const struct program_spec *spec, struct memory_use *ret_use,
-			      struct error *error)
-{
-	struct program *program = NULL;
-	if (!program_describe(device, spec, &program, error))
-		return false;
-	cuda_program_memory(program, ret_use);
-	cuda_program_destroy(program);
-	return true;
-}
-
-// ---- creating
+// ---- allocating
 
 static bool create_streams(struct program *program, struct error *error)
 {
@@ -253,19 +242,13 @@ static bool choose(struct program *program, struct error *error)
 	return cuda_ok(cudaStreamSynchronize(program->compute), error, "time kernels");
 }
 
-bool cuda_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
-			 struct error *error)
+bool cuda_program_allocate(struct program *program, struct error *error)
 {
-	struct program *program = NULL;
-	if (!program_describe(device, spec, &program, error))
+	if (!cuda_ok(cudaSetDevice(program->device->gpu), error, "use GPU %d", program->device->gpu) ||
+	    !create_streams(program, error) || !cuda_allocate(program, error) || !create_marks(program, error) ||
+	    !cuda_transfers_create(program, error) || !choose(program, error))
 		return false;
-	if (!create_streams(program, error) || !cuda_allocate(program, error) || !create_marks(program, error) ||
-	    !cuda_transfers_create(program, error) || !choose(program, error)) {
-		cuda_program_destroy(program);
-		return false;
-	}
 	program->stopped = NULL;
-	*ret_program = program;
 	return true;
 }
 

@@ -224,10 +224,9 @@ static inline uint64_t value_bytes(const struct program *program, const struct v
 }
 
 // program.c
-bool cuda_program_plan_memory(struct device *device, const struct program_spec *spec, struct memory_use *ret_use,
-			      struct error *error);
 bool cuda_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,
 			 struct error *error);
+bool cuda_program_allocate(struct program *program, struct error *error);
 void cuda_program_destroy(struct program *program); // takes NULL, and half-built ones
 
 // memory.c

@@ -356,7 +356,8 @@ int main(int argc, char **argv)
 		b.spec.marks = MARKS(b.model.layer_count);
 		b.elapsed_ns = calloc(b.spec.marks, sizeof(*b.elapsed_ns));
 		done = b.elapsed_ns != NULL && b.ops->program_create(b.device, &b.spec, &b.program, &error) &&
-		       fill(&b, &error) && run(&b, (uint64_t)warmup, (uint64_t)steps, layers, turns, &error);
+		       b.ops->program_allocate(b.program, &error) && fill(&b, &error) &&
+		       run(&b, (uint64_t)warmup, (uint64_t)steps, layers, turns, &error);
 	}
 	if (b.ops != NULL) {
 		b.ops->program_destroy(b.program);

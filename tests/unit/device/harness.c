@@ -135,11 +135,23 @@ float harness_scale(const struct model *model, const struct parameter *parameter
 	return parameter->is_bias ? 0.1f : sqrtf(6.0f / fan_in);
 }
 
+struct memory_use harness_plan_memory(struct harness *harness, const struct program_spec *spec)
+{
+	struct error error = {0};
+	struct program *program = NULL;
+	struct memory_use use;
+	harness_check(harness->ops->program_create(harness->device, spec, &program, &error), error);
+	harness->ops->program_memory(program, &use);
+	harness->ops->program_destroy(program);
+	return use;
+}
+
 struct program *harness_program(struct harness *harness, const struct program_spec *spec)
 {
 	struct error error = {0};
 	struct program *program = NULL;
 	harness_check(harness->ops->program_create(harness->device, spec, &program, &error), error);
+	harness_check(harness->ops->program_allocate(program, &error), error);
 	uint32_t end = model_first_parameter(spec->model, spec->end_layer);
 	for (uint32_t p = model_first_parameter(spec->model, spec->first_layer); p < end; p++) {
 		struct parameter parameter;

@@ -36,6 +36,9 @@ void harness_loss(const struct device_ops *ops, struct program *program, uint32_
 		  float *ret_loss, uint32_t *ret_correct);
 void harness_backward(struct harness *harness, struct program *program, const struct program_spec *spec, uint32_t slot);
 
+// What a program of the spec would allocate; nothing is allocated.
+struct memory_use harness_plan_memory(struct harness *harness, const struct program_spec *spec);
+
 // The transfer is over when the operation returns.
 #define HARNESS_WAIT ((struct device_completion){0})
 

@@ -44,21 +44,20 @@ static void linear_model(uint32_t in, uint32_t out, struct model *ret_model)
 }
 
 // The largest layer that a plan can name: 16 GiB of weights and 32 GiB of values.
-static void program_plan_memory_huge_layer_times_nothing(void **state)
+static void program_create_huge_layer_times_nothing(void **state)
 {
 	struct harness *harness = harness_open(cpu(), 1);
-	struct error error = {0};
 	struct model model;
 	linear_model(65536, 65536, &model);
 	struct program_spec spec = harness_spec(&model, model.layer_count - 1, model.layer_count, 65536);
 	struct memory_use use = {0};
-	harness_check(harness->ops->program_plan_memory(harness->device, &spec, &use, &error), error);
+	use = harness_plan_memory(harness, &spec);
 	assert_in_range(memory_use_total(&use), 64ull << 30, 256ull << 30);
 	assert_int_equal(tuning_file_bytes(harness), 0);
 	harness_close(harness);
 }
 
-static void program_create_times_what_planning_did_not(void **state)
+static void program_allocate_times_what_create_did_not(void **state)
 {
 	struct harness *harness = harness_open(cpu(), 1);
 	struct error error = {0};
@@ -66,7 +65,7 @@ static void program_create_times_what_planning_did_not(void **state)
 	harness_check(model_create("alexnet", 64, 10, 0.0f, &model, &error), error);
 	struct program_spec spec = harness_spec(&model, 8, model.layer_count, 4);
 	struct memory_use plan = {0}, use = {0};
-	harness_check(harness->ops->program_plan_memory(harness->device, &spec, &plan, &error), error);
+	plan = harness_plan_memory(harness, &spec);
 	assert_int_equal(tuning_file_bytes(harness), 0);
 	struct program *program = harness_program(harness, &spec);
 	harness->ops->program_memory(program, &use);
@@ -228,7 +227,7 @@ static void assert_close(const char *what, uint64_t count, const float *values, 
 }
 
 // The file decides, not a timing of the program's own; and gradients in another layout reach the optimizer as they should.
-static void program_create_uses_what_the_file_says(void **state)
+static void program_allocate_uses_what_the_file_says(void **state)
 {
 	const struct device_ops *ops = cpu();
 	struct model model;
@@ -272,9 +271,9 @@ static void program_create_uses_what_the_file_says(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(program_plan_memory_huge_layer_times_nothing),
-		cmocka_unit_test(program_create_times_what_planning_did_not),
-		cmocka_unit_test(program_create_uses_what_the_file_says),
+		cmocka_unit_test(program_create_huge_layer_times_nothing),
+		cmocka_unit_test(program_allocate_times_what_create_did_not),
+		cmocka_unit_test(program_allocate_uses_what_the_file_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -215,7 +215,7 @@ static void steps_any_checkpoint_interval_gives_the_same_bits(void **state)
 }
 
 // A slot then keeps little, and the stash is one run's.
-static void program_plan_memory_checkpoints_need_less(void **state)
+static void program_memory_checkpoints_need_less(void **state)
 {
 	struct harness *harness = harness_open(*state, 1);
 	struct error error = {0};
@@ -224,9 +224,9 @@ static void program_plan_memory_checkpoints_need_less(void **state)
 	struct program_spec spec = harness_spec(&model, 0, model.layer_count, 4);
 	struct memory_use all, checkpointed;
 	spec.slots = spec.micro_batches = 8;
-	harness_check(harness->ops->program_plan_memory(harness->device, &spec, &all, &error), error);
+	all = harness_plan_memory(harness, &spec);
 	spec.checkpoint_interval = 5;
-	harness_check(harness->ops->program_plan_memory(harness->device, &spec, &checkpointed, &error), error);
+	checkpointed = harness_plan_memory(harness, &spec);
 	assert_true(checkpointed.stash_bytes < all.stash_bytes / 2);
 	assert_int_equal(checkpointed.parameter_bytes, all.parameter_bytes);
 	harness_close(harness);
@@ -278,7 +278,7 @@ static void program_memory_equals_plan_and_what_is_resident(void **state)
 	spec.slots = 2;
 	spec.optimizer = (struct optimizer){.kind = OPTIMIZER_ADAM, .epsilon = 1e-8f};
 	struct memory_use plan, use;
-	harness_check(ops->program_plan_memory(harness->device, &spec, &plan, &error), error);
+	plan = harness_plan_memory(harness, &spec);
 	uint64_t parameters = 0;
 	for (uint32_t i = 0; i < model.layer_count; i++)
 		parameters += layer_parameter_count(&model.layers[i]);
@@ -288,6 +288,7 @@ static void program_memory_equals_plan_and_what_is_resident(void **state)
 	uint64_t before = resident_bytes();
 	struct program *program = NULL;
 	harness_check(ops->program_create(harness->device, &spec, &program, &error), error);
+	harness_check(ops->program_allocate(program, &error), error);
 	ops->program_memory(program, &use);
 	assert_memory_equal(&plan, &use, sizeof(plan));
 	uint64_t created = resident_bytes();
@@ -342,18 +343,16 @@ static void program_create_bad_specification_is_refused(void **state)
 	bad[7].model = &unknown;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct program *program = NULL;
-		struct memory_use use = {0};
 		struct error error = {0};
 		assert_false(harness->ops->program_create(harness->device, &bad[i], &program, &error));
 		assert_int_equal(error.code, ERROR_USAGE);
 		assert_null(program);
-		assert_false(harness->ops->program_plan_memory(harness->device, &bad[i], &use, &error));
 	}
 	harness_close(harness);
 }
 
 // More than any machine has: an error with the number, not a dead process.
-static void program_create_larger_than_the_machine_is_out_of_memory(void **state)
+static void program_allocate_more_than_the_machine_is_out_of_memory(void **state)
 {
 	struct harness *harness = harness_open(*state, 1);
 	struct error error = {0};
@@ -362,11 +361,13 @@ static void program_create_larger_than_the_machine_is_out_of_memory(void **state
 	struct program_spec spec = harness_spec(&model, 9, 12, 65536);
 	spec.slots = 65536;
 	struct program *program = NULL;
-	struct memory_use use = {0};
-	harness_check(harness->ops->program_plan_memory(harness->device, &spec, &use, &error), error);
+	struct memory_use use;
+	harness_check(harness->ops->program_create(harness->device, &spec, &program, &error), error);
+	harness->ops->program_memory(program, &use);
 	assert_true(memory_use_total(&use) > 1ull << 43);
-	assert_false(harness->ops->program_create(harness->device, &spec, &program, &error));
+	assert_false(harness->ops->program_allocate(program, &error));
 	assert_int_equal(error.code, ERROR_OUT_OF_MEMORY);
+	harness->ops->program_destroy(program);
 	harness_close(harness);
 }
 
@@ -466,10 +467,10 @@ static const struct suite_case cases[] = {
 	SUITE_CASE(steps_any_number_of_slots_give_the_same_bits),
 	SUITE_CASE(steps_any_checkpoint_interval_gives_the_same_bits),
 	SUITE_CASE(steps_narrow_boundary_stay_close),
-	SUITE_CASE(program_plan_memory_checkpoints_need_less),
+	SUITE_CASE(program_memory_checkpoints_need_less),
 	SUITE_CASE(program_memory_equals_plan_and_what_is_resident),
 	SUITE_CASE(program_create_bad_specification_is_refused),
-	SUITE_CASE(program_create_larger_than_the_machine_is_out_of_memory),
+	SUITE_CASE(program_allocate_more_than_the_machine_is_out_of_memory),
 	SUITE_CASE(backward_weight_after_one_gradient_was_read_is_the_same),
 	SUITE_CASE(passes_wrong_slot_or_layer_are_refused),
 	SUITE_CASE(device_find_names),

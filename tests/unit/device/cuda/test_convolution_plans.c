@@ -167,7 +167,7 @@ static void check(const struct convolution_spec *spec, enum convolution_pass pas
 	struct error error = {0};
 	struct convolution_plans *plans = NULL;
 	struct problem problem = pose(spec, pass, relu);
-	vendor_ok(convolution_plans_create(handle, spec, pass, relu, NO_LIMIT, &plans, &error), &error, "create");
+	vendor_ok(convolution_plans_create(handle, spec, pass, relu, NO_LIMIT, NULL, &plans, &error), &error, "create");
 	assert_in_range(convolution_plans_count(plans), 1, CONVOLUTION_MAXIMUM_PLANS);
 	void *workspace = NULL;
 	if (convolution_plans_workspace_bytes(plans) > 0)
@@ -223,7 +223,7 @@ static void run_of_what_is_no_number_gives_none(void **state)
 	struct convolution_spec spec = spec_of(&shapes[0], DATA_FLOAT32, false);
 	struct problem problem = pose(&spec, CONVOLUTION_FORWARD, true);
 	struct convolution_plans *plans = NULL;
-	vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, 0, &plans, &error), &error,
+	vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, 0, NULL, &plans, &error), &error,
 		  "create");
 	problem.x.values[0] = NAN;
 	vendor_upload(&problem.x);
@@ -248,9 +248,9 @@ static void create_twice_names_the_same_plans(void **state)
 	struct convolution_spec spec = spec_of(&shapes[0], DATA_FLOAT16, false);
 	struct convolution_plans *plans[2] = {NULL, NULL};
 	for (int i = 0; i < 2; i++)
-		vendor_ok(
-			convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, NO_LIMIT, &plans[i], &error),
-			&error, "create");
+		vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, NO_LIMIT, NULL, &plans[i],
+						   &error),
+			  &error, "create");
 	assert_int_equal(convolution_plans_count(plans[0]), convolution_plans_count(plans[1]));
 	for (uint32_t plan = 0; plan < convolution_plans_count(plans[0]); plan++) {
 		char names[2][256];
@@ -274,7 +274,8 @@ static void create_forward_offers_fused_and_plain_plans(void **state)
 		struct convolution_plans *plans = NULL;
 		if (!vendor_has(type))
 			continue;
-		vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, NO_LIMIT, &plans, &error),
+		vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, NO_LIMIT, NULL, &plans,
+						   &error),
 			  &error, "create");
 		char first[256], last[256];
 		convolution_plans_name(plans, 0, first, sizeof(first));
@@ -290,8 +291,8 @@ static void create_with_a_limit_keeps_to_it(void **state)
 	struct error error = {0};
 	struct convolution_spec spec = spec_of(&shapes[0], DATA_FLOAT32, false);
 	struct convolution_plans *plans = NULL;
-	vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, 1 << 16, &plans, &error), &error,
-		  "create");
+	vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, 1 << 16, NULL, &plans, &error),
+		  &error, "create");
 	assert_in_range(convolution_plans_workspace_bytes(plans), 0, 1 << 16);
 	convolution_plans_destroy(plans);
 }
@@ -303,7 +304,8 @@ static void create_of_what_is_no_convolution_says_so(void **state)
 	struct convolution_spec spec = spec_of(&shapes[0], DATA_FLOAT32, false);
 	struct convolution_plans *plans = NULL;
 	spec.output_height++;
-	assert_false(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, NO_LIMIT, &plans, &error));
+	assert_false(
+		convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, NO_LIMIT, NULL, &plans, &error));
 	assert_null(plans);
 	assert_int_equal(error.code, ERROR_FAILED);
 	assert_non_null(
@@ -316,13 +318,51 @@ static void run_of_memory_that_is_not_aligned_says_so(void **state)
 	struct convolution_spec spec = spec_of(&shapes[3], DATA_FLOAT32, false);
 	struct convolution_plans *plans = NULL;
 	struct problem problem = pose(&spec, CONVOLUTION_BACKWARD_INPUT, false);
-	vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_BACKWARD_INPUT, false, 0, &plans, &error), &error,
-		  "create");
+	vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_BACKWARD_INPUT, false, 0, NULL, &plans, &error),
+		  &error, "create");
 	struct convolution_tensors tensors = {problem.x.memory, (char *)problem.w.memory + 4, NULL, problem.y.memory};
 	assert_false(convolution_plans_run(plans, 0, handle, stream, &tensors, NULL, &error));
 	assert_non_null(strstr(error.message, "aligned"));
 	convolution_plans_destroy(plans);
 	drop(&problem);
+}
+
+// What the tuning file remembers is built alone; a name that is no plan's any more changes nothing.
+static void create_of_a_known_name_builds_that_plan_alone(void **state)
+{
+	struct error error = {0};
+	struct convolution_spec spec = {.n = 2,
+					.channels = 8,
+					.height = 9,
+					.width = 9,
+					.output_channels = 16,
+					.output_height = 9,
+					.output_width = 9,
+					.kernel_size = 3,
+					.stride = 1,
+					.padding = 1,
+					.type = DATA_FLOAT16};
+	struct convolution_plans *all = NULL, *one = NULL;
+	char name[160], again[160];
+	vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, NO_LIMIT, NULL, &all, &error),
+		  &error, "create");
+	assert_true(convolution_plans_count(all) > 1);
+	for (uint32_t i = 0; i < convolution_plans_count(all); i++) {
+		convolution_plans_name(all, i, name, sizeof(name));
+		vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, NO_LIMIT, name, &one,
+						   &error),
+			  &error, name);
+		assert_int_equal(convolution_plans_count(one), 1);
+		convolution_plans_name(one, 0, again, sizeof(again));
+		assert_string_equal(name, again);
+		convolution_plans_destroy(one);
+	}
+	vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, NO_LIMIT, "plain.engine_999", &one,
+					   &error),
+		  &error, "an unknown name");
+	assert_int_equal(convolution_plans_count(one), convolution_plans_count(all));
+	convolution_plans_destroy(one);
+	convolution_plans_destroy(all);
 }
 
 static int open_device(void **state)
@@ -357,6 +397,7 @@ int main(void)
 		cmocka_unit_test(create_twice_names_the_same_plans),
 		cmocka_unit_test(create_forward_offers_fused_and_plain_plans),
 		cmocka_unit_test(create_with_a_limit_keeps_to_it),
+		cmocka_unit_test(create_of_a_known_name_builds_that_plan_alone),
 		cmocka_unit_test(create_of_what_is_no_convolution_says_so),
 		cmocka_unit_test(run_of_memory_that_is_not_aligned_says_so),
 	};

@@ -281,7 +281,7 @@ static void fault_ends_the_program_and_nothing_else(void **state)
 	}
 }
 
-static void program_create_without_memory_gives_all_back(void **state)
+static void program_allocate_without_memory_gives_all_back(void **state)
 {
 	struct job *job = job_open(NULL, DATA_FLOAT32, 0);
 	struct error error = {0};
@@ -291,11 +291,12 @@ static void program_create_without_memory_gives_all_back(void **state)
 	snprintf(bytes, sizeof(bytes), "%.0f", before.memory_used_bytes + 100000);
 	setenv("PENSTOCK_STAND_IN_MEMORY", bytes, 1);
 	struct program *program = NULL;
-	assert_false(ops->program_create(job->harness->device, &job->spec, &program, &error));
+	harness_check(ops->program_create(job->harness->device, &job->spec, &program, &error), error);
+	assert_false(ops->program_allocate(program, &error));
 	unsetenv("PENSTOCK_STAND_IN_MEMORY");
 	assert_int_equal(error.code, ERROR_OUT_OF_MEMORY);
 	assert_non_null(strstr(error.message, "GiB are free"));
-	assert_null(program);
+	ops->program_destroy(program);
 	ops->sample(job->harness->device, &after);
 	assert_true(before.memory_used_bytes == after.memory_used_bytes);
 	harness_check(step(job, &error), error);
@@ -322,8 +323,8 @@ static void bfloat16_on_an_old_gpu_is_refused(void **state)
 	harness_small_model(0.0f, &model);
 	struct program_spec spec = harness_spec(&model, 0, model.layer_count, N);
 	spec.compute_type = DATA_BFLOAT16;
-	struct memory_use use;
-	assert_false(ops->program_plan_memory(harness->device, &spec, &use, &error));
+	struct program *program = NULL;
+	assert_false(ops->program_create(harness->device, &spec, &program, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
 	unsetenv("PENSTOCK_STAND_IN_CAPABILITY");
 	harness_close(harness);
@@ -338,7 +339,7 @@ int main(void)
 		cmocka_unit_test(write_input_of_the_first_stage_is_padded),
 		cmocka_unit_test(destroy_calls_every_completion),
 		cmocka_unit_test(fault_ends_the_program_and_nothing_else),
-		cmocka_unit_test(program_create_without_memory_gives_all_back),
+		cmocka_unit_test(program_allocate_without_memory_gives_all_back),
 		cmocka_unit_test(create_gpu_that_is_not_there_says_what_is),
 		cmocka_unit_test(bfloat16_on_an_old_gpu_is_refused),
 	};
