@@ -277,7 +277,7 @@ class Hostile(harness.TestCase):
     def test_exchange_without_a_session_is_refused(self):
         for message, code in ((pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=2, link_token=self.token)),
                                grpc.StatusCode.PERMISSION_DENIED),
-                              (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=2, link_token=self.token)),
+                              (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=1, link_token=self.token)),
                                grpc.StatusCode.FAILED_PRECONDITION),
                               (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=2, link_token=b"short")),
                                grpc.StatusCode.INVALID_ARGUMENT),

@@ -150,7 +150,8 @@ class Refusals(harness.TestCase):
         daemon = self.start_daemons(1)[0]
         for code, words, arguments in (
                 (2, "unknown option --fly; see penstockd --help", ["--fly"]),
-                (2, 'there is no device "cuda:9999"', ["--device", "cuda:9999"]),
+                (2, 'there is no device "abacus"', ["--device", "abacus"]),
+                (2, "there is no ", ["--device", "cuda:9999"]),  # such a GPU, no GPU at all, or no device of that kind in the build
                 (2, '--memory-limit: "banana" is not an amount of memory', ["--memory-limit", "banana"]),
                 (1, f"--listen: cannot listen on {daemon.address}: the address is in use", ["--listen", daemon.address])):
             run = subprocess.run([harness.PENSTOCKD, *arguments], capture_output=True, text=True, timeout=30)

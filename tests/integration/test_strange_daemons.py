@@ -31,7 +31,7 @@ class StrangeDaemons(harness.TestCase):
             next(requests)
             yield pb.SessionResponse(failed=pb.Failed(code=6, message="the coordinator speaks protocol version 2, this daemon version 3"))
 
-        self.refuse(1, "this daemon version 2", self.strange(session=session))
+        self.refuse(1, "this daemon version 3", self.strange(session=session))
 
     def test_nodes_of_another_version_are_named(self):
         other = self.strange(describe=lambda request, context: pb.DescribeResponse(version="9.9.9", protocol_version=99))
