@@ -9,6 +9,7 @@ struct link_class {
 	enum mailbox_status (*receive)(struct link *link, const void **ret_values);
 	void (*release)(struct link *link);
 	void (*close)(struct link *link, bool in_good_order);
+	void (*wake)(struct link *link);
 	void (*destroy)(struct link *link); // takes half-built ones
 };
 

@@ -55,3 +55,8 @@ void link_close(struct link *link, bool in_good_order)
 {
 	link->class->close(link, in_good_order);
 }
+
+void link_wake(struct link *link)
+{
+	link->class->wake(link);
+}

@@ -71,5 +71,8 @@ void link_release(struct link *link); // done with the first that link_receive g
 // The streams end (in good order, or cancelled), the executor's waits return, and `over` is the only event that still
 // comes. Does not block. May be called again, to cancel what does not end in good order.
 void link_close(struct link *link, bool in_good_order);
+// The executor's waits return now and from here on, as after link_close, and nothing else changes: its device failed, and what the
+// neighbour waits for will never be sent. Any thread.
+void link_wake(struct link *link);
 void link_ref(struct link *link);
 void link_unref(struct link *link); // takes NULL; freed when the streams are over too

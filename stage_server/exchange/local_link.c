@@ -19,6 +19,7 @@ struct local_link {
 	uint32_t capacity;
 	uint64_t put, taken, released;
 	bool joined, lost, closed;
+	bool woken; // nobody is to wait here any more
 };
 
 static struct local_link *local_of(struct link *link)
@@ -67,11 +68,11 @@ static enum mailbox_status receive(struct link *link, const void **ret_values)
 {
 	struct local_link *local = local_of(link);
 	pthread_mutex_lock(&local->lock);
-	while (local->taken == local->put && !local->lost && !local->closed)
+	while (local->taken == local->put && !local->lost && !local->closed && !local->woken)
 		pthread_cond_wait(&local->changed, &local->lock);
-	enum mailbox_status status = local->closed                ? MAILBOX_CLOSED
-				     : local->taken == local->put ? MAILBOX_LOST
-								  : MAILBOX_OK;
+	enum mailbox_status status = local->closed || local->woken ? MAILBOX_CLOSED
+				     : local->taken == local->put  ? MAILBOX_LOST
+								   : MAILBOX_OK;
 	if (status == MAILBOX_OK)
 		*ret_values = local->arrived[local->taken++ % local->capacity]->data;
 	pthread_mutex_unlock(&local->lock);
@@ -128,6 +129,16 @@ static void close_link(struct link *link, bool in_good_order)
 		link->options.events->over(link, link->options.user);
 }
 
+static void wake(struct link *link)
+{
+	struct local_link *local = local_of(link);
+	pthread_mutex_lock(&local->lock);
+	local->woken = true;
+	pthread_cond_signal(&local->changed);
+	pthread_mutex_unlock(&local->lock);
+	buffer_pool_close(local->pool);
+}
+
 static void destroy(struct link *link)
 {
 	struct local_link *local = local_of(link);
@@ -147,6 +158,7 @@ bool local_link_create(const struct link_options *options, struct link **ret_lin
 						.receive = receive,
 						.release = release,
 						.close = close_link,
+						.wake = wake,
 						.destroy = destroy};
 	struct local_link *local = calloc(1, sizeof(*local));
 	if (local == NULL)

@@ -408,6 +408,13 @@ static void close_link(struct link *base, bool in_good_order)
 		link->base.options.events->over(&link->base, link->base.options.user);
 }
 
+static void wake(struct link *base)
+{
+	struct stream_link *link = stream_of(base);
+	mailbox_close(link->mailbox);
+	buffer_pool_close(link->pool);
+}
+
 bool stream_link_create(const struct link_options *options, struct link **ret_link, struct error *error)
 {
 	static const struct link_class class = {.take_buffer = take_buffer,
@@ -415,6 +422,7 @@ bool stream_link_create(const struct link_options *options, struct link **ret_li
 						.receive = receive,
 						.release = release,
 						.close = close_link,
+						.wake = wake,
 						.destroy = destroy};
 	struct stream_link *link = calloc(1, sizeof(*link));
 	if (link == NULL)

@@ -19,6 +19,7 @@ struct order {
 
 // A tensor that the device is copying out, to be sent when it is there.
 struct transfer {
+	struct executor *executor;
 	struct link *link;
 	uint64_t step;
 	uint32_t micro_batch;
@@ -35,6 +36,7 @@ struct executor {
 	struct batches *batches;
 	struct loader *loader;
 	_Atomic(bool) stopped;
+	_Atomic(bool) device_failed; // a tensor did not come out of it; the executor's thread asks the device why
 	_Atomic(uint64_t) step;
 
 	// The thread's own.

@@ -90,13 +90,33 @@ static enum step_result lost(enum neighbour side)
 	return side == NEIGHBOUR_PREVIOUS ? STEP_LOST_PREVIOUS : STEP_LOST_NEXT;
 }
 
+// The device's next operation says what failed. The executor's thread may be far from one: it waits for what a neighbour makes
+// of this very tensor, which will never be sent. So it is woken, wherever it waits for a neighbour.
+static void tensor_is_lost(struct transfer *transfer)
+{
+	struct executor *executor = transfer->executor;
+	atomic_store(&executor->device_failed, true);
+	buffer_unref(transfer->buffer);
+	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
+		if (executor->links[side] != NULL)
+			link_wake(executor->links[side]);
+}
+
 static void tensor_is_out(void *user, bool ok)
 {
 	struct transfer *transfer = user;
 	if (ok)
 		link_send(transfer->link, transfer->step, transfer->micro_batch, transfer->buffer);
-	else // the device's next operation says why
-		buffer_unref(transfer->buffer);
+	else
+		tensor_is_lost(transfer);
+}
+
+// A wait ended without what it was for, and no neighbour is lost.
+static enum step_result interrupted(struct executor *executor, struct error *error)
+{
+	if (atomic_load(&executor->device_failed) && !executor->ops->synchronize(executor->program, error))
+		return STEP_FAILED;
+	return STEP_STOPPED;
 }
 
 static enum step_result send(struct executor *executor, enum neighbour side, uint64_t step, uint32_t micro_batch,
@@ -108,12 +128,14 @@ static enum step_result send(struct executor *executor, enum neighbour side, uin
 	struct buffer *buffer = link_take_buffer(executor->links[side]);
 	count_time(&executor->report.wait_ns[side], begin);
 	if (buffer == NULL)
-		return atomic_load(&executor->stopped) ? STEP_STOPPED : lost(side);
+		return atomic_load(&executor->stopped) || atomic_load(&executor->device_failed)
+			       ? interrupted(executor, error)
+			       : lost(side);
 	begin = clock_now_ns();
 	// Transfers end in order and each holds one of the pool's buffers, so the ring's next place is free.
 	uint64_t number = executor->transfers_begun[side]++;
 	struct transfer *transfer = &executor->transfers[side][number % executor->plan->boundary[side].send_depth];
-	*transfer = (struct transfer){executor->links[side], step, micro_batch, buffer};
+	*transfer = (struct transfer){executor, executor->links[side], step, micro_batch, buffer};
 	struct device_completion out = {.call = tensor_is_out, .user = transfer};
 	bool ok = side == NEIGHBOUR_NEXT
 			  ? executor->ops->read_output(executor->program, slot_of(executor, micro_batch), buffer->data,
@@ -139,7 +161,7 @@ static enum step_result receive(struct executor *executor, enum neighbour side, 
 	enum mailbox_status status = link_receive(executor->links[side], &values);
 	count_time(&executor->report.wait_ns[side], begin);
 	if (status == MAILBOX_CLOSED)
-		return STEP_STOPPED;
+		return interrupted(executor, error);
 	if (status == MAILBOX_LOST)
 		return lost(side);
 	begin = clock_now_ns();

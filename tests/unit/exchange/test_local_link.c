@@ -170,6 +170,24 @@ static void link_close_local_wakes_the_neighbour_once_it_has_read_all(void **sta
 	end(&fixture);
 }
 
+static void link_wake_ends_the_waits_and_reports_nothing(void **state)
+{
+	struct fixture fixture = make();
+	join(&fixture);
+	pthread_t thread;
+	void *status = NULL;
+	assert_int_equal(pthread_create(&thread, NULL, receive, fixture.up.link), 0);
+	link_wake(fixture.up.link);
+	pthread_join(thread, &status);
+	assert_int_equal((intptr_t)status, MAILBOX_CLOSED);
+	assert_null(link_take_buffer(fixture.up.link));
+	assert_int_equal(fixture.up.lost + fixture.down.lost + fixture.up.over + fixture.down.over, 0);
+	struct buffer *out = link_take_buffer(fixture.down.link); // the neighbour's own way is as before
+	assert_non_null(out);
+	link_send(fixture.down.link, 0, 0, out);
+	end(&fixture);
+}
+
 static void link_join_what_does_not_fit_is_refused(void **state)
 {
 	struct fixture fixture = make();
@@ -201,6 +219,7 @@ int main(void)
 		cmocka_unit_test(link_send_local_hands_over_the_buffer_itself),
 		cmocka_unit_test(link_take_buffer_local_waits_for_a_release),
 		cmocka_unit_test(link_close_local_wakes_the_neighbour_once_it_has_read_all),
+		cmocka_unit_test(link_wake_ends_the_waits_and_reports_nothing),
 		cmocka_unit_test(link_join_what_does_not_fit_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
