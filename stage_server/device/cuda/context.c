@@ -11,11 +11,16 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t users[CONTEXT_MAXIMUM_GPUS];
 
+static bool ask(int gpu, size_t *ret_free_bytes, size_t *ret_total_bytes, struct error *error)
+{
+	return cuda_ok(cudaSetDevice(gpu), error, "use GPU %d", gpu) &&
+	       cuda_ok(cudaMemGetInfo(ret_free_bytes, ret_total_bytes), error, "ask GPU %d for its memory", gpu);
+}
+
 static bool probe(int gpu, struct error *error)
 {
 	size_t free_bytes = 0, total_bytes = 0;
-	return cuda_ok(cudaSetDevice(gpu), error, "use GPU %d", gpu) &&
-	       cuda_ok(cudaMemGetInfo(&free_bytes, &total_bytes), error, "ask GPU %d for its memory", gpu);
+	return ask(gpu, &free_bytes, &total_bytes, error);
 }
 
 static bool revive(int gpu, struct error *error)
@@ -49,4 +54,12 @@ void context_release(int gpu)
 	pthread_mutex_lock(&lock);
 	users[gpu]--;
 	pthread_mutex_unlock(&lock);
+}
+
+bool context_memory(int gpu, size_t *ret_free_bytes, size_t *ret_total_bytes)
+{
+	pthread_mutex_lock(&lock);
+	bool ok = ask(gpu, ret_free_bytes, ret_total_bytes, NULL);
+	pthread_mutex_unlock(&lock);
+	return ok;
 }

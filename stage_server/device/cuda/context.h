@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "common/base/error.h"
 
@@ -15,3 +16,5 @@ enum { CONTEXT_MAXIMUM_GPUS = 64 };
 // context still has users, or cannot be replaced.
 bool context_acquire(int gpu, struct error *error);
 void context_release(int gpu);
+// The GPU's memory as CUDA sees it, for somebody who is no user: never while the context is being replaced.
+bool context_memory(int gpu, size_t *ret_free_bytes, size_t *ret_total_bytes);

@@ -107,8 +107,7 @@ static void sample(const struct device *device, struct device_sample *ret_sample
 	*ret_sample = (struct device_sample){NAN, NAN, NAN, NAN, NAN};
 	nvml_sample(device->pci_bus_id, ret_sample);
 	size_t free_bytes = 0, total_bytes = 0;
-	if (cuda_ok(cudaSetDevice(device->gpu), NULL, "use the GPU") &&
-	    cuda_ok(cudaMemGetInfo(&free_bytes, &total_bytes), NULL, "ask for memory")) {
+	if (context_memory(device->gpu, &free_bytes, &total_bytes)) {
 		ret_sample->memory_free_bytes = (double)free_bytes;
 		ret_sample->memory_used_bytes = (double)(total_bytes - free_bytes);
 	}
