@@ -260,13 +260,17 @@ static void release_layer(struct layer_state *state)
 		matmul_destroy(state->products[i]);
 }
 
-static void destroy_streams(struct program *program)
+static void wait_for_streams(const struct program *program)
 {
 	cudaStream_t streams[] = {program->copy_in, program->compute, program->copy_out};
 	for (int i = 0; i < 3; i++)
 		if (streams[i] != NULL)
 			cuda_ok(cudaStreamSynchronize(streams[i]), NULL, "wait for a stream");
-	cuda_transfers_destroy(program);
+}
+
+static void destroy_streams(struct program *program)
+{
+	cudaStream_t streams[] = {program->copy_in, program->compute, program->copy_out};
 	for (uint32_t i = 0; program->marks != NULL && i < program->mark_count; i++)
 		if (program->marks[i] != NULL)
 			cuda_ok(cudaEventDestroy(program->marks[i]), NULL, "destroy an event");
@@ -276,14 +280,15 @@ static void destroy_streams(struct program *program)
 			cuda_ok(cudaStreamDestroy(streams[i]), NULL, "destroy a stream");
 }
 
+// The libraries' plans and handles go before the stream that cuDNN's handle was given.
 void cuda_program_destroy(struct program *program)
 {
 	if (program == NULL)
 		return;
 	if (program->has_context) {
 		cuda_ok(cudaSetDevice(program->device->gpu), NULL, "use GPU %d", program->device->gpu);
-		destroy_streams(program);
-		cuda_release(program);
+		wait_for_streams(program);
+		cuda_transfers_destroy(program);
 	}
 	for (uint32_t i = 0; program->layers != NULL && i < program->layer_count; i++)
 		release_layer(&program->layers[i]);
@@ -291,8 +296,11 @@ void cuda_program_destroy(struct program *program)
 		cudnn_ok(cudnnDestroy(program->cudnn), NULL, "destroy a cuDNN handle");
 	if (program->cublas != NULL)
 		cublas_ok(cublasLtDestroy(program->cublas), NULL, "destroy a cuBLASLt handle");
-	if (program->has_context)
+	if (program->has_context) {
+		destroy_streams(program);
+		cuda_release(program);
 		context_release(program->device->gpu);
+	}
 	free(program->layers);
 	free(program->parameters);
 	free(program->runs);
