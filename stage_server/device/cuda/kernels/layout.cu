@@ -3,44 +3,45 @@
 
 // A tile is read along the columns and written along the rows, so that both sides are whole cache lines. Its rows are one longer
 // than they need be: a column then touches every bank of the shared memory once.
-enum { TILE = 32, TILE_ROWS = 8, TILE_BLOCKS = 4096 }; // blocks: a few times what a GPU holds; they go round
+enum { TILE = 32, TILE_ROWS = 8 };
 
-// (images, rows, columns) to (images, columns, rows).
+// (images, rows, columns) to (images, columns, rows). A block has its columns, and goes round rows and images: to find the place of a
+// tile by divisions would cost more than to move it.
 template <typename From, typename To>
-static __global__ void transpose(uint64_t tiles, uint32_t rows, uint32_t columns, const From *__restrict__ from,
+static __global__ void transpose(uint32_t images, uint32_t rows, uint32_t columns, const From *__restrict__ from,
 				 To *__restrict__ to)
 {
 	__shared__ float tile[TILE][TILE + 1];
-	uint32_t across = (columns + TILE - 1) / TILE, down = (rows + TILE - 1) / TILE;
-	for (uint64_t i = blockIdx.x; i < tiles; i += gridDim.x) {
-		uint64_t image = i / ((uint64_t)across * down) * ((uint64_t)rows * columns);
-		uint32_t first_row = (uint32_t)(i / across % down) * TILE;
-		uint32_t first_column = (uint32_t)(i % across) * TILE;
-		uint32_t column = first_column + threadIdx.x;
-		for (uint32_t y = threadIdx.y; y < TILE; y += TILE_ROWS)
-			if (first_row + y < rows && column < columns)
-				tile[y][threadIdx.x] =
-					widen(from[image + (uint64_t)(first_row + y) * columns + column]);
-		__syncthreads();
-		uint32_t row = first_row + threadIdx.x;
-		for (uint32_t y = threadIdx.y; y < TILE; y += TILE_ROWS)
-			if (first_column + y < columns && row < rows)
-				to[image + (uint64_t)(first_column + y) * rows + row] =
-					narrow<To>(tile[threadIdx.x][y]);
-		__syncthreads(); // before the next tile overwrites this one
-	}
+	uint32_t down = (rows + TILE - 1) / TILE, first_column = blockIdx.x * TILE, column = first_column + threadIdx.x;
+	for (uint64_t n = blockIdx.z; n < images; n += gridDim.z)
+		for (uint32_t i = blockIdx.y; i < down; i += gridDim.y) {
+			uint64_t image = n * ((uint64_t)rows * columns);
+			uint32_t first_row = i * TILE, row = first_row + threadIdx.x;
+			for (uint32_t y = threadIdx.y; y < TILE; y += TILE_ROWS)
+				if (first_row + y < rows && column < columns)
+					tile[y][threadIdx.x] =
+						widen(from[image + (uint64_t)(first_row + y) * columns + column]);
+			__syncthreads();
+			for (uint32_t y = threadIdx.y; y < TILE; y += TILE_ROWS)
+				if (first_column + y < columns && row < rows)
+					to[image + (uint64_t)(first_column + y) * rows + row] =
+						narrow<To>(tile[threadIdx.x][y]);
+			__syncthreads(); // before the next tile overwrites this one
+		}
 }
 
 static cudaError_t issue_transpose(cudaStream_t stream, uint32_t n, uint32_t rows, uint32_t columns,
 				   enum data_type from_type, const void *from, enum data_type to_type, void *to)
 {
-	uint64_t tiles = (uint64_t)n * ((rows + TILE - 1) / TILE) * ((columns + TILE - 1) / TILE);
-	struct launch_shape shape = {dim3((unsigned)blocks_for(tiles, 1, TILE_BLOCKS)), dim3(TILE, TILE_ROWS)};
+	uint64_t x = blocks_for(columns, TILE, INT32_MAX);
+	uint64_t y = blocks_for(rows, TILE, x < MAXIMUM_BLOCKS ? MAXIMUM_BLOCKS / x : 1);
+	uint64_t z = blocks_for(n, 1, x * y < MAXIMUM_BLOCKS ? MAXIMUM_BLOCKS / (x * y) : 1);
+	struct launch_shape shape = {dim3((unsigned)x, (unsigned)y, (unsigned)z), dim3(TILE, TILE_ROWS)};
 	return for_types(from_type, to_type, [&](auto from_element, auto to_element) {
 		using From = decltype(from_element);
 		using To = decltype(to_element);
 		auto kernel = transpose<From, To>;
-		KERNEL_LAUNCH_BARRIERS(kernel, shape, stream, tiles, rows, columns, static_cast<const From *>(from),
+		KERNEL_LAUNCH_BARRIERS(kernel, shape, stream, n, rows, columns, static_cast<const From *>(from),
 				       static_cast<To *>(to));
 	});
 }

@@ -225,7 +225,7 @@ static void layout_odd_shapes_transpose_exactly(void **state)
 // More tiles than the grid has blocks.
 static void layout_many_tiles_go_round(void **state)
 {
-	check_layout(4100, 2, 1, DATA_FLOAT32, DATA_FLOAT16);
+	check_layout(16400, 2, 1, DATA_FLOAT32, DATA_FLOAT16); // more images than blocks
 }
 
 static void convert_any_pair_rounds_as_the_host(void **state)
