@@ -1,8 +1,6 @@
 // What crosses the program's borders: between the host's memory, row-major and in the boundary's type, and the layouts inside.
 #include "stage_server/device/cpu/program.h"
 
-#include <omp.h>
-
 #include "stage_server/device/cpu/vector.h"
 
 struct conversion {
@@ -51,16 +49,6 @@ static bool bring_out(struct program *program, const struct layout *plain, struc
 	return true;
 }
 
-static bool enter(struct program *program, const char *operation, uint32_t slot, bool needs_training,
-		  struct error *error)
-{
-	omp_set_num_threads((int)program->device->threads);
-	if (slot >= program->slots)
-		return error_set(error, ERROR_FAILED, "%s: slot %u of %u", operation, slot, program->slots);
-	return !needs_training || program->training ||
-	       error_set(error, ERROR_FAILED, "%s: the program is not for training", operation);
-}
-
 static bool finish(bool ok, const char *operation, struct device_completion completion, struct error *error)
 {
 	if (!ok)
@@ -72,7 +60,7 @@ static bool finish(bool ok, const char *operation, struct device_completion comp
 bool cpu_write_input(struct program *program, uint32_t slot, const void *values, struct device_completion completion,
 		     struct error *error)
 {
-	return enter(program, "write_input", slot, false, error) &&
+	return program_enter(program, "write_input", slot, false, error) &&
 	       finish(bring_in(program, program->layers[0].plain_input, program->input_import, values,
 			       program_pointer(program, &program->input, slot)),
 		      "write_input", completion, error);
@@ -82,7 +70,7 @@ bool cpu_read_output(struct program *program, uint32_t slot, void *ret_values, s
 		     struct error *error)
 {
 	struct layer_state *last = program_last_layer(program);
-	return enter(program, "read_output", slot, false, error) &&
+	return program_enter(program, "read_output", slot, false, error) &&
 	       finish(program_hold(program, slot, last) &&
 			      bring_out(program, last->plain_output, program->output_export,
 					program_pointer(program, &last->output.block, slot), ret_values),
@@ -92,7 +80,7 @@ bool cpu_read_output(struct program *program, uint32_t slot, void *ret_values, s
 bool cpu_write_output_gradient(struct program *program, const void *values, struct device_completion completion,
 			       struct error *error)
 {
-	return enter(program, "write_output_gradient", 0, true, error) &&
+	return program_enter(program, "write_output_gradient", 0, true, error) &&
 	       finish(bring_in(program, program_last_layer(program)->plain_output, program->output_gradient_import,
 			       values, program_gradient(program)),
 		      "write_output_gradient", completion, error);
@@ -104,7 +92,7 @@ bool cpu_read_input_gradient(struct program *program, void *ret_values, struct d
 	struct layer_state *first = &program->layers[0];
 	if (first->is_first)
 		return error_set(error, ERROR_FAILED, "read_input_gradient: the first stage has none");
-	return enter(program, "read_input_gradient", 0, true, error) &&
+	return program_enter(program, "read_input_gradient", 0, true, error) &&
 	       finish(bring_out(program, first->plain_input, program->input_gradient_export, program_gradient(program),
 				ret_values),
 		      "read_input_gradient", completion, error);

@@ -1,4 +1,4 @@
-// What the files of the CPU device share: a program is layers with their kernels and places in five regions of memory,
+// What the files of the CPU device share: a program is layers with their kernels and places in six regions of memory,
 // all known before the first byte is allocated.
 //
 // How bits stay the same wherever a model is cut: each layer chooses its kernels and its layouts from its own shape
@@ -179,14 +179,6 @@ bool cpu_program_create(struct device *device, const struct program_spec *spec, 
 bool cpu_program_allocate(struct program *program, struct error *error);
 void cpu_program_destroy(struct program *program); // takes NULL, and half-built ones
 void cpu_program_memory(const struct program *program, struct memory_use *ret_use);
-// The layer's run is in the stash again, as its slot computed it.
-bool program_hold(struct program *program, uint32_t slot, struct layer_state *state);
-bool cpu_forward(struct program *program, uint32_t slot, uint32_t layer, uint64_t first_sample, struct error *error);
-bool cpu_backward_weight(struct program *program, uint32_t slot, uint32_t layer, struct error *error);
-bool cpu_backward_input(struct program *program, uint32_t slot, uint32_t layer, struct error *error);
-bool cpu_synchronize(struct program *program, struct error *error);
-bool cpu_mark(struct program *program, uint32_t mark, struct error *error);
-bool cpu_elapsed(struct program *program, uint32_t from, uint32_t to, uint64_t *ret_ns, struct error *error);
 bool program_reserve(struct program *program, enum region region, uint64_t bytes, struct block *ret_block,
 		     struct error *error);
 void program_need_scratchpad(struct program *program, uint64_t bytes);
@@ -217,6 +209,19 @@ static inline struct layer_state *program_last_layer(const struct program *progr
 {
 	return &program->layers[program->layer_count - 1];
 }
+
+// passes.c
+// Every operation on a slot begins with it: the thread's team, the slot, and whether the program may.
+bool program_enter(struct program *program, const char *operation, uint32_t slot, bool needs_training,
+		   struct error *error);
+// The layer's run is in the stash again, as its slot computed it.
+bool program_hold(struct program *program, uint32_t slot, struct layer_state *state);
+bool cpu_forward(struct program *program, uint32_t slot, uint32_t layer, uint64_t first_sample, struct error *error);
+bool cpu_backward_weight(struct program *program, uint32_t slot, uint32_t layer, struct error *error);
+bool cpu_backward_input(struct program *program, uint32_t slot, uint32_t layer, struct error *error);
+bool cpu_synchronize(struct program *program, struct error *error);
+bool cpu_mark(struct program *program, uint32_t mark, struct error *error);
+bool cpu_elapsed(struct program *program, uint32_t from, uint32_t to, uint64_t *ret_ns, struct error *error);
 
 // boundary.c: everything is done when these return; the completion is called before.
 bool cpu_write_input(struct program *program, uint32_t slot, const void *values, struct device_completion completion,
