@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/wire_types.h"
 #include "coordinator/plan/plan.h"
 
 static void fill_layer(const struct layer *layer, Penstock__V1__Layer *message)
@@ -19,22 +20,10 @@ static void fill_layer(const struct layer *layer, Penstock__V1__Layer *message)
 	message->initializer = layer->initializer;
 }
 
-static Penstock__V1__DataType wire_type(enum data_type type)
-{
-	switch (type) {
-	case DATA_BFLOAT16:
-		return PENSTOCK__V1__DATA_TYPE__DATA_TYPE_BFLOAT16;
-	case DATA_FLOAT16:
-		return PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT16;
-	default:
-		return PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32;
-	}
-}
-
 static void fill_precision(const struct plan_options *options, Penstock__V1__StagePlan *message)
 {
-	message->compute_type = wire_type(options->compute_type);
-	message->boundary_type = wire_type(options->boundary_type);
+	message->compute_type = wire_type_of(options->compute_type);
+	message->boundary_type = wire_type_of(options->boundary_type);
 	message->allow_tf32 = options->allow_tf32;
 	message->checkpoint_interval = options->checkpoint_interval;
 	message->loss_scaling = options->compute_type == DATA_FLOAT16;

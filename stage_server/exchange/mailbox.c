@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/wire_types.h"
+
 enum { PLACE_ALIGNMENT = 64 };
 
 // The next chunk of a connection: chunks c, c + connections, ... of each tensor come over connection c.
@@ -87,16 +89,6 @@ void mailbox_destroy(struct mailbox *mailbox)
 	free(mailbox);
 }
 
-Penstock__V1__DataType mailbox_wire_type(enum data_type type)
-{
-	static const Penstock__V1__DataType types[DATA_TYPE_COUNT] = {
-		[DATA_FLOAT32] = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32,
-		[DATA_BFLOAT16] = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_BFLOAT16,
-		[DATA_FLOAT16] = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT16,
-	};
-	return types[type];
-}
-
 static const char *shape_text(uint32_t rank, const uint32_t *dimensions, char into[96])
 {
 	size_t length = 0;
@@ -113,11 +105,11 @@ static bool check_tensor(const struct mailbox *mailbox, const Penstock__V1__Tens
 	if ((chunk->gradient != 0) != mailbox->options.gradient)
 		return error_set(error, ERROR_PROTOCOL, "%s came where %s was expected",
 				 chunk->gradient ? "a gradient" : "an activation", expected);
-	if (chunk->dtype != mailbox_wire_type(shape->type))
+	if (chunk->dtype != wire_type_of(shape->type))
 		return error_set(error, ERROR_PROTOCOL,
 				 "tensor of step %" PRIu64 ", micro-batch %u has dtype %d, expected %s (%d)",
 				 chunk->step, chunk->micro_batch, (int)chunk->dtype, data_type_name(shape->type),
-				 (int)mailbox_wire_type(shape->type));
+				 (int)wire_type_of(shape->type));
 	if (chunk->n_shape == shape->rank &&
 	    memcmp(chunk->shape, shape->dimensions, shape->rank * sizeof(chunk->shape[0])) == 0)
 		return true;

@@ -41,8 +41,6 @@ enum mailbox_status {
 
 struct mailbox;
 
-Penstock__V1__DataType mailbox_wire_type(enum data_type type);
-
 bool mailbox_create(const struct mailbox_options *options, struct mailbox **ret_mailbox, struct error *error);
 void mailbox_destroy(struct mailbox *mailbox);                 // takes NULL
 uint64_t mailbox_bytes(const struct mailbox_options *options); // what it allocates

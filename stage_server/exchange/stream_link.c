@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/rpc/protocol.h"
+#include "common/rpc/wire_types.h"
 
 // A tensor that waits for a credit.
 struct outgoing {
@@ -97,7 +98,7 @@ static void send_tensor(struct stream_link *link, const struct outgoing *outgoin
 	chunk.step = outgoing->step;
 	chunk.micro_batch = outgoing->micro_batch;
 	chunk.gradient = !link->base.options.incoming.gradient; // what goes out is what does not come in
-	chunk.dtype = mailbox_wire_type(shape->type);
+	chunk.dtype = wire_type_of(shape->type);
 	chunk.n_shape = shape->rank;
 	chunk.shape = (uint32_t *)shape->dimensions;
 	uint64_t chunks = 0;
