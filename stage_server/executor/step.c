@@ -270,14 +270,22 @@ static bool sum_times(struct executor *executor, struct error *error)
 {
 	const struct stage_plan *plan = executor->plan;
 	struct step_report *report = &executor->report;
-	uint64_t *const sums[] = {&report->forward_ns, &report->backward_ns, &report->optimizer_ns};
-	for (uint32_t kind = 0; kind < 3; kind++)
-		for (uint32_t b = 0; b < (kind < 2 ? plan->micro_batches : 1); b++) {
+	const struct {
+		enum mark begin, end;
+		uint32_t count;
+		uint64_t *sum;
+	} works[] = {
+		{MARK_FORWARD_BEGIN, MARK_FORWARD_END, plan->micro_batches, &report->forward_ns},
+		{MARK_BACKWARD_BEGIN, MARK_BACKWARD_END, plan->micro_batches, &report->backward_ns},
+		{MARK_OPTIMIZER_BEGIN, MARK_OPTIMIZER_END, 1, &report->optimizer_ns},
+	};
+	for (size_t i = 0; i < sizeof(works) / sizeof(works[0]); i++)
+		for (uint32_t b = 0; b < works[i].count; b++) {
 			uint64_t ns = 0;
-			if (!executor->ops->elapsed(executor->program, stage_plan_mark(plan, 2 * kind, b),
-						    stage_plan_mark(plan, 2 * kind + 1, b), &ns, error))
+			if (!executor->ops->elapsed(executor->program, stage_plan_mark(plan, works[i].begin, b),
+						    stage_plan_mark(plan, works[i].end, b), &ns, error))
 				return false;
-			*sums[kind] += ns;
+			*works[i].sum += ns;
 		}
 	report->optimizer_ns += report->reduce_ns;
 	return true;
