@@ -15,6 +15,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 
 bundle=
 build=
+json=
 device=
 arguments=
 usage() {
