@@ -7,7 +7,7 @@
 #include "coordinator/config/deepspeed_config.h"
 #include "coordinator/config/json_keys.h"
 
-// Both read the section from the file's top level, where it may be absent, into `config`, and append unknown
+// Each reads its section from the file's top level, where it may be absent, into `config`, and appends unknown
 // members to config->unknown_keys. `*learning_rate` is the optimizer's, before it is rounded to a float.
 bool deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *config, double *learning_rate,
 			      struct error *error);

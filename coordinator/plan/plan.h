@@ -44,8 +44,8 @@ struct plan_stage { // of every replica
 
 struct plan {
 	struct model model;
-	struct plan_options
-		options; // strings are copied and owned by the plan; the interval is cut to the model's layers
+	// Strings are copied and owned by the plan; the interval is cut to the model's layers.
+	struct plan_options options;
 	struct schedule *schedule;
 	struct plan_stage stages[SCHEDULE_MAXIMUM_STAGES];
 	double ideal_bubble; // (p - 1) / (m + p - 1) of equal stages
@@ -61,12 +61,12 @@ struct plan_place {
 bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
 		 struct error *error);
 void plan_destroy(struct plan *plan); // takes NULL
-// Tensors that stage may have unread from each neighbour, and on their way to one.
+// Tensors that a stage may have unread from each neighbour, and on their way to one over the network.
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage);
 uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next);
 void plan_print(const struct plan *plan, FILE *out); // the table for people
-// A new StagePlan for the wire; `replica` is below data_parallel_size, `device` the index in the daemon's list. Returns owned:
-// plan_free_message.
+// A new StagePlan for the wire; `replica` is below data_parallel_size. Returns owned, to plan_free_message; NULL when
+// memory is out.
 Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage,
 					    const struct plan_place *place);
 void plan_free_message(Penstock__V1__StagePlan *message);

@@ -113,8 +113,7 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 	if (open->plan->device_index >= devices_count(devices))
 		return error_set(error, ERROR_USAGE,
 				 "the plan wants device slot %u, this daemon has %u, numbered from 0: lower the host's "
-				 "slots= in "
-				 "the hostfile, or start penstockd with more --device options",
+				 "slots= in the hostfile, or start penstockd with more --device options",
 				 open->plan->device_index, devices_count(devices));
 	session->slot = devices_slot(devices, open->plan->device_index);
 	memcpy(session->token, open->link_token.data, token_bytes);
@@ -173,8 +172,7 @@ static bool join_next(struct session *session, struct link *link, const uint8_t 
 	if (next->slot->ops != session->slot->ops)
 		return error_set(error, ERROR_USAGE,
 				 "stages %u and %u are on devices of two kinds, %s and %s, of one daemon, which cannot "
-				 "hand tensors over: "
-				 "start a daemon for each kind",
+				 "hand tensors over: start a daemon for each kind",
 				 session->plan.pipeline_stage, next->plan.pipeline_stage, session->slot->name,
 				 next->slot->name);
 	return link_join(link, link_of(next, NEIGHBOUR_PREVIOUS), error);
