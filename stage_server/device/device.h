@@ -57,17 +57,17 @@ struct program_spec {
 	const struct model *model; // with shapes; borrowed while the call lasts
 	uint32_t first_layer, end_layer;
 	uint32_t micro_batch_size;
-	uint32_t
-		micro_batches; // per step over all replicas: the loss is the mean over micro_batch_size * micro_batches samples
+	// Per step over all replicas: the loss is the mean over micro_batch_size * micro_batches samples.
+	uint32_t micro_batches;
 	uint32_t slots;
 	uint32_t marks; // points in time that the caller will use; see mark
 	struct optimizer optimizer;
 	enum data_type compute_type;  // of activations and their gradients; parameters, gradients, state stay float32
 	bool allow_tf32;              // products of float32 may be rounded to TF32's 10 bits
 	enum data_type boundary_type; // of what crosses a boundary
-	uint32_t
-		checkpoint_interval; // 0: a slot keeps all activations. k: only the input of each run of k layers, counted
-		// from first_layer; the backward pass computes the rest again
+	// 0: a slot keeps all activations. k: only the input of each run of k layers, counted from first_layer; the backward
+	// pass computes the rest again.
+	uint32_t checkpoint_interval;
 	uint64_t seed;                // of dropout
 	bool training;                // false: forward only, no gradients
 	const _Atomic(bool) *stopped; // looked at while create and allocate take their time; NULL: never
