@@ -1,5 +1,5 @@
-// Linear layers as products of cuBLASLt: bias and ReLU in the forward product's epilogue; the weight gradient in float32, written by
-// the first micro-batch and added to by the others.
+// Linear layers as products of cuBLASLt; bias and ReLU are one pass behind the forward product (matmul.c); the weight gradient in float32,
+// written by the first micro-batch and added to by the others.
 #include <stdio.h>
 
 #include "stage_server/device/cuda/kernels/kernels.h"
