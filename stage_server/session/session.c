@@ -116,8 +116,9 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 				 "slots= in the hostfile, or start penstockd with more --device options",
 				 open->plan->device_index, devices_count(devices));
 	session->slot = devices_slot(devices, open->plan->device_index);
-	memcpy(session->token, open->link_token.data, token_bytes);
 	session->has_token = token_bytes > 0;
+	if (session->has_token)
+		memcpy(session->token, open->link_token.data, token_bytes);
 	return true;
 }
 
