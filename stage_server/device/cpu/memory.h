@@ -9,8 +9,6 @@
 
 enum { MEMORY_PAGE_BYTES = 4096 };
 
-// ERROR_OUT_OF_MEMORY, with both numbers, where the machine or the process's control group has less left than that.
-bool memory_check_available(uint64_t bytes, struct error *error);
 // `bytes` is a multiple of a page; 0 gives NULL. Zeroed, at the border of a huge page.
 bool memory_map(uint64_t bytes, uint8_t **ret_memory, struct error *error);
 void memory_unmap(uint8_t *memory, uint64_t bytes); // takes NULL

@@ -9,6 +9,7 @@
 #include "stage_server/device/cpu/convolution_methods.h"
 #include "stage_server/device/cpu/cpu.h"
 #include "stage_server/device/cpu/memory.h"
+#include "stage_server/device/host_memory.h"
 
 static const struct layer_class *const classes[] = {
 	[LAYER_CONVOLUTION] = &convolution_class, [LAYER_RELU] = &relu_class,
@@ -359,7 +360,7 @@ bool cpu_program_allocate(struct program *program, struct error *error)
 {
 	struct memory_use use;
 	cpu_program_memory(program, &use);
-	bool mapped = memory_check_available(memory_use_total(&use) + program->beside_bytes, error);
+	bool mapped = host_memory_check(memory_use_total(&use) + program->beside_bytes, error);
 	for (enum region region = 0; region < REGION_COUNT && mapped; region++) {
 		program->mapped_bytes[region] = mapped_bytes(program, region);
 		mapped = memory_map(program->mapped_bytes[region], &program->region[region], error);

@@ -7,6 +7,7 @@
 
 #include "stage_server/device/cuda/context.h"
 #include "stage_server/device/cuda/status.h"
+#include "stage_server/device/host_memory.h"
 
 static const struct layer_class *const classes[] = {
 	[LAYER_CONVOLUTION] = &cuda_convolution_class, [LAYER_RELU] = &cuda_relu_class,
@@ -181,6 +182,7 @@ static struct program *program_of(struct device *device, const struct program_sp
 	program->has_labels = spec->end_layer == spec->model->layer_count && output.height * output.width == 1;
 	program->raw_image_size = spec->raw_image_size;
 	program->stopped = spec->stopped;
+	program->beside_bytes = spec->beside_bytes;
 	memcpy(program->mean, spec->mean, sizeof(program->mean));
 	memcpy(program->standard_deviation, spec->standard_deviation, sizeof(program->standard_deviation));
 	return program;
@@ -244,7 +246,8 @@ static bool choose(struct program *program, struct error *error)
 
 bool cuda_program_allocate(struct program *program, struct error *error)
 {
-	if (!cuda_ok(cudaSetDevice(program->device->gpu), error, "use GPU %d", program->device->gpu) ||
+	if (!host_memory_check(program->beside_bytes, error) ||
+	    !cuda_ok(cudaSetDevice(program->device->gpu), error, "use GPU %d", program->device->gpu) ||
 	    !create_streams(program, error) || !cuda_allocate(program, error) || !create_marks(program, error) ||
 	    !cuda_transfers_create(program, error) || !choose(program, error))
 		return false;

@@ -146,6 +146,7 @@ struct program {
 	uint32_t raw_image_size;
 	float mean[3], standard_deviation[3];
 	const _Atomic(bool) *stopped; // borrowed while the program is made
+	uint64_t beside_bytes;        // see program_spec
 
 	struct layer_state *layers; // [layer_count]
 	struct layer_run *runs;     // [run_count]

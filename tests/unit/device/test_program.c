@@ -371,6 +371,24 @@ static void program_allocate_more_than_the_machine_is_out_of_memory(void **state
 	harness_close(harness);
 }
 
+// What the caller will allocate of the host's memory counts, wherever the program's own memory lies.
+static void program_allocate_beside_more_than_the_host_has_is_out_of_memory(void **state)
+{
+	struct harness *harness = harness_open(*state, 1);
+	struct error error = {0};
+	struct model model;
+	harness_small_model(0.5f, &model);
+	struct program_spec spec = harness_spec(&model, 9, 12, 4);
+	spec.beside_bytes = 1ull << 50;
+	struct program *program = NULL;
+	harness_check(harness->ops->program_create(harness->device, &spec, &program, &error), error);
+	assert_false(harness->ops->program_allocate(program, &error));
+	assert_int_equal(error.code, ERROR_OUT_OF_MEMORY);
+	assert_non_null(strstr(error.message, "1024.0 TiB"));
+	harness->ops->program_destroy(program);
+	harness_close(harness);
+}
+
 // Reading one parameter's gradient before the first micro-batch makes it zeros; its neighbour's is still the step before's.
 static void backward_weight_after_one_gradient_was_read_is_the_same(void **state)
 {
@@ -471,6 +489,7 @@ static const struct suite_case cases[] = {
 	SUITE_CASE(program_memory_equals_plan_and_what_is_resident),
 	SUITE_CASE(program_create_bad_specification_is_refused),
 	SUITE_CASE(program_allocate_more_than_the_machine_is_out_of_memory),
+	SUITE_CASE(program_allocate_beside_more_than_the_host_has_is_out_of_memory),
 	SUITE_CASE(backward_weight_after_one_gradient_was_read_is_the_same),
 	SUITE_CASE(passes_wrong_slot_or_layer_are_refused),
 	SUITE_CASE(device_find_names),
