@@ -7,6 +7,7 @@
 # It packs what --build holds (default build/release). --with-tests adds bin/tests and what tests/gpu/run.sh needs. gz is the
 # default because every machine that has tar can unpack it; xz is a third smaller. Needs patchelf and binutils.
 set -eu
+called_from=$PWD
 cd "$(dirname "$0")/.."
 
 GLIBC=2.36 # Debian 12's; what is newer would not start on what docs/gpu.md promises
@@ -24,10 +25,12 @@ while [ $# -gt 0 ]; do
 	case "$1" in
 	--build | --output | --format)
 		[ $# -ge 2 ] || usage
-		case "$1" in
-		--build) build=$2 ;;
-		--output) output=$2 ;;
-		--format) format=$2 ;;
+		case "$1=$2" in
+		--format=*) format=$2 ;;
+		--build=/*) build=$2 ;;
+		--build=*) build=$called_from/$2 ;;
+		--output=/*) output=$2 ;;
+		*) output=$called_from/$2 ;;
 		esac
 		shift 2
 		;;

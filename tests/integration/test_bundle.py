@@ -16,10 +16,10 @@ BUILD = os.path.dirname(os.path.dirname(os.path.realpath(harness.PENSTOCK)))
 C_LIBRARY = re.compile(r"(ld-linux-x86-64|libc|libm|libmvec|libpthread|libdl|librt|libresolv|libutil|libanl|libnsl|libnss_\w+)\.so[.\d]*$")
 
 
-def make(output, *options, path=None):
+def make(output, *options, path=None, folder=None):
     environment = dict(os.environ, PATH=path or os.environ["PATH"])
     return subprocess.run(["sh", BUNDLE, "--build", BUILD, "--output", output, *options], env=environment, capture_output=True, text=True,
-                          timeout=120 * harness.PATIENCE)
+                          cwd=folder, timeout=120 * harness.PATIENCE)
 
 
 class Bundle(harness.TestCase):
@@ -103,7 +103,7 @@ class Bundle(harness.TestCase):
     def test_is_the_same_file_again(self):
         folder = os.path.join(self.folder, "again")
         time.sleep(1.1)  # so that a time that got into it would show
-        self.assertEqual(make(folder).returncode, 0)
+        self.assertEqual(make("again", folder=self.folder).returncode, 0)  # a folder of the caller's, not of the repository
         with open(self.archive, "rb") as one, open(os.path.join(folder, os.path.basename(self.archive)), "rb") as other:
             self.assertEqual(one.read(), other.read())
 
