@@ -272,6 +272,63 @@ class Hostile(harness.TestCase):
                 pass
         self.assertGreaterEqual(limited, 20)
 
+    # ---- Neighbours that are said to be sessions of this daemon
+
+    def test_stages_that_lie_about_each_other_are_not_linked(self):
+        def opened(stage, **fields):
+            message = self.open_message(stage, 2)
+            for name, value in fields.items():
+                setattr(message.open.plan, name, value)
+            stream = self.session()
+            stream.send(message)
+            stream.answers("opened")
+            return stream
+
+        def connect(stream):
+            stream.send(pb.SessionRequest(connect=pb.Connect(next_address=self.daemon.address, next_link_token=self.token)))
+
+        for words, ours, theirs in (
+                ("holds no stage of that token", dict(next_is_local=True), None),
+                ("do not both say that they are local", dict(next_is_local=True), {}),
+                ("is held by the same daemon", {}, dict(previous_is_local=True)),
+                ("disagree on the tensors", dict(next_is_local=True), dict(previous_is_local=True, boundary_type=3)),
+                ("disagree on the tensors", dict(next_is_local=True, micro_batch_size=1), dict(previous_is_local=True))):
+            with self.subTest(words=words):
+                next_stage = None if theirs is None else opened(1, **theirs)
+                stream = opened(0, **ours)
+                connect(stream)
+                self.refused(stream, words, "ready")
+                if next_stage:
+                    next_stage.close()
+                self.daemon.wait_until_free(15)
+        next_stage = opened(1, previous_is_local=True)
+        link = self.exchange()
+        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=2, link_token=self.token)))
+        self.assertEqual(link.end()[0], grpc.StatusCode.INVALID_ARGUMENT)
+        streams = [opened(0, next_is_local=True) for _ in range(2)]
+        connect(streams[0])
+        streams[0].answers("ready")
+        connect(streams[1])
+        self.refused(streams[1], "linked already", "ready")
+        streams[0].close()
+        self.refused(next_stage, "link to the previous stage: its session on this daemon ended", "ready")
+
+    def test_stage_that_is_its_own_neighbour_ends_with_its_coordinator(self):
+        message = self.open_message(1, 3)
+        plan = message.open.plan
+        plan.first_layer, plan.end_layer = 1, 2  # as much goes out as comes in
+        plan.previous_is_local = plan.next_is_local = True
+        plan.receive_depth_from_next = plan.send_depth_to_next = 1
+        del plan.instructions[:]
+        plan.instructions.extend(pb.Instruction(kind=kind, micro_batch=b) for b in range(2) for kind in (7, 2, 6, 9, 3, 8))
+        plan.instructions.extend([pb.Instruction(kind=10), pb.Instruction(kind=11)])
+        stream = self.session()
+        stream.send(message)
+        stream.answers("opened")
+        stream.send(pb.SessionRequest(connect=pb.Connect(next_link_token=self.token)))
+        stream.answers("ready")
+        stream.send(pb.SessionRequest(run_step=pb.RunStep()))  # waits for itself: tearDown sees that all is given back
+
     # ---- Exchanges
 
     def test_exchange_without_a_session_is_refused(self):
