@@ -415,10 +415,16 @@ bool executor_run_step(struct executor *executor, const struct step_order *order
 bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const struct gradient_answer *answer,
 				 struct error *error)
 {
-	if (!isfinite(answer->scale) ||
-	    (executor->plan->loss_scaling && !(isfinite(answer->next_loss_scale) && answer->next_loss_scale > 0)))
-		return error_set(error, ERROR_PROTOCOL, "a gradient scale of %g, next loss scale %g",
-				 (double)answer->scale, (double)answer->next_loss_scale);
+	bool scaling = executor->plan->loss_scaling;
+	bool sound = isfinite(answer->scale) && answer->scale >= 0 && (scaling || !answer->skip);
+	if (scaling)
+		sound = sound && isfinite(answer->next_loss_scale) && answer->next_loss_scale > 0 &&
+			isfinite(answer->learning_rate);
+	if (!sound)
+		return error_set(error, ERROR_PROTOCOL,
+				 "a gradient scale of %g%s, next loss scale %g, learning rate %g",
+				 (double)answer->scale, answer->skip ? " that skips" : "",
+				 (double)answer->next_loss_scale, (double)answer->learning_rate);
 	pthread_mutex_lock(&executor->lock);
 	bool ok = executor->answer_is_awaited && !executor->answer_is_set && step == atomic_load(&executor->step);
 	if (ok) {

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "stage_server/device/cpu/program.h"
@@ -56,6 +57,10 @@ static void machine_name(uint32_t threads, char *into, size_t size)
 
 static bool cpu_create(const struct device_options *options, struct device **ret_device, struct error *error)
 {
+	const char *index = strchr(options->name, ':');
+	if (index != NULL && strspn(index + 1, "0") != strlen(index + 1))
+		return error_set(error, ERROR_USAGE, "open device %.40s: there is one cpu, \"cpu\" or \"cpu:0\"",
+				 options->name);
 	struct device *device = calloc(1, sizeof(*device));
 	if (device == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
