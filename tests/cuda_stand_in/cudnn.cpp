@@ -1,7 +1,7 @@
 // A stand-in for cuDNN's backend API: descriptors that hold what is set, checked as strictly as cuDNN is documented to check it
 // ("Backend Descriptor Types"), and an interpreter that computes an operation graph on the CPU, in float32, on the stream. It knows
 // what stage_server/device/cuda/graph.c uses and refuses all else. Its engines are made up: two that may be used, one of them with
-// a workspace, and two that a careful caller refuses by their notes.
+// a workspace, one for want of others, and two that a careful caller refuses by their notes.
 #include <cudnn.h>
 
 #include <algorithm>
@@ -297,11 +297,13 @@ const std::vector<engine> ranked_engines = {
 	{91, {CUDNN_NUMERICAL_NOTE_TENSOR_CORE, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION}, {}, 0, true},
 	{92, {}, {{2, 9}}, 0, false},
 	{3, {}, {{CUDNN_KNOB_TYPE_TILE_SIZE, 1}, {CUDNN_KNOB_TYPE_STAGES, 4}}, 0, true},
-	{7, {CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP}, {}, 4096 + 16, true},
+	{0, {CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP}, {}, 0, true},
+	{7, {}, {}, 4096 + 16, true},
 };
 const std::vector<engine> fallback_engines = {
 	{3, {}, {{CUDNN_KNOB_TYPE_TILE_SIZE, 1}, {CUDNN_KNOB_TYPE_STAGES, 4}}, 0, true},
-	{7, {CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP}, {}, 4096 + 16, true},
+	{7, {}, {}, 4096 + 16, true},
+	{0, {CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP}, {}, 0, true},
 };
 
 const int engine_place = 1 << 20; // an attribute of the stand-in's own: the engine of a configuration

@@ -49,6 +49,11 @@ static uint32_t refused_notes(const struct convolution_spec *spec)
 	return notes;
 }
 
+// cuDNN's engine 0 takes all shapes in all layouts without a workspace, and is believed to be by far the slowest (not measured here): it is
+// asked where there is nothing else, and not timed against others, which a large model would wait for. The note is how it is
+// told: of the engines that the heuristics of cuDNN 9.19 name for an H100 it alone has it.
+#define SLOW_NOTES GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP)
+
 // ---- the graphs
 
 enum { X, W, Y, BIAS, PRODUCT, SUM }; // tensors of a graph, in the order in which they are added
@@ -107,14 +112,19 @@ static bool describe_fused(struct graph *graph, const struct convolution_spec *s
 	       graph_add_relu(graph, SUM, Y, error);
 }
 
-// Adds the graph's plans to those that there are, up to `maximum` in all.
+// Adds the graph's plans to those that there are, up to `maximum` in all; those of slow engines only where there is no
+// other, in the plain graph, which comes last.
 static bool add_plans(struct convolution_plans *plans, struct graph *graph, cudnnHandle_t handle, uint64_t limit_bytes,
 		      uint32_t maximum, const char *only, struct error *error)
 {
-	uint32_t count = 0;
+	uint32_t count = 0, refused = refused_notes(&plans->spec);
+	struct graph_plan *into = &plans->plans[plans->count];
 	if (!graph_finalize(graph, handle, error) ||
-	    !graph_make_plans(graph, handle, refused_notes(&plans->spec), limit_bytes, maximum - plans->count, only,
-			      &plans->plans[plans->count], &count, error))
+	    (!graph_make_plans(graph, handle, refused | SLOW_NOTES, limit_bytes, maximum - plans->count, only, into,
+			       &count, error) &&
+	     (graph == plans->fused || plans->count > 0 ||
+	      !graph_make_plans(graph, handle, refused, limit_bytes, maximum - plans->count, only, into, &count,
+				error))))
 		return false;
 	plans->count += count;
 	return true;

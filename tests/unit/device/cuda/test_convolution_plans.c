@@ -349,6 +349,7 @@ static void create_of_a_known_name_builds_that_plan_alone(void **state)
 	assert_true(convolution_plans_count(all) > 1);
 	for (uint32_t i = 0; i < convolution_plans_count(all); i++) {
 		convolution_plans_name(all, i, name, sizeof(name));
+		assert_string_not_equal(name, "plain.engine_0"); // the slow one
 		vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, NO_LIMIT, name, &one,
 						   &error),
 			  &error, name);
@@ -363,6 +364,34 @@ static void create_of_a_known_name_builds_that_plan_alone(void **state)
 	assert_int_equal(convolution_plans_count(one), convolution_plans_count(all));
 	convolution_plans_destroy(one);
 	convolution_plans_destroy(all);
+}
+
+// Naming it leaves no other.
+static void create_without_another_engine_takes_the_slow_one(void **state)
+{
+	struct error error = {0};
+	struct convolution_spec spec = {.n = 2,
+					.channels = 8,
+					.height = 9,
+					.width = 9,
+					.output_channels = 16,
+					.output_height = 9,
+					.output_width = 9,
+					.kernel_size = 3,
+					.stride = 1,
+					.padding = 1,
+					.type = DATA_FLOAT32};
+	struct convolution_plans *plans = NULL;
+	char name[160];
+	for (enum convolution_pass pass = CONVOLUTION_FORWARD; pass <= CONVOLUTION_BACKWARD_WEIGHT; pass++) {
+		vendor_ok(convolution_plans_create(handle, &spec, pass, false, NO_LIMIT, "plain.engine_0", &plans,
+						   &error),
+			  &error, "create");
+		assert_int_equal(convolution_plans_count(plans), 1);
+		convolution_plans_name(plans, 0, name, sizeof(name));
+		assert_string_equal(name, "plain.engine_0");
+		convolution_plans_destroy(plans);
+	}
 }
 
 static int open_device(void **state)
@@ -398,6 +427,7 @@ int main(void)
 		cmocka_unit_test(create_forward_offers_fused_and_plain_plans),
 		cmocka_unit_test(create_with_a_limit_keeps_to_it),
 		cmocka_unit_test(create_of_a_known_name_builds_that_plan_alone),
+		cmocka_unit_test(create_without_another_engine_takes_the_slow_one),
 		cmocka_unit_test(create_of_what_is_no_convolution_says_so),
 		cmocka_unit_test(run_of_memory_that_is_not_aligned_says_so),
 	};
