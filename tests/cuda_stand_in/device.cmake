@@ -23,6 +23,6 @@ function(penstock_device_test_on_stand_in file)
   target_link_libraries(${target} PRIVATE device_harness_on_stand_in PkgConfig::CMOCKA)
   set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
   add_test(NAME unit.device_on_stand_in.${file} COMMAND ${target})
-  set_tests_properties(unit.device_on_stand_in.${file} PROPERTIES LABELS unit TIMEOUT 120
+  set_tests_properties(unit.device_on_stand_in.${file} PROPERTIES LABELS unit TIMEOUT 300
                        ENVIRONMENT PENSTOCK_TEST_DEVICE=cuda)
 endfunction()
