@@ -10,6 +10,7 @@
 #include "stage_server/device/cpu/cpu.h"
 #include "stage_server/device/cpu/memory.h"
 #include "stage_server/device/host_memory.h"
+#include "stage_server/device/program_spec.h"
 
 static const struct layer_class *const classes[] = {
 	[LAYER_CONVOLUTION] = &convolution_class, [LAYER_RELU] = &relu_class,
@@ -238,35 +239,18 @@ static bool build(struct program *program, struct error *error)
 	       program_reserve(program, REGION_WORKSPACE, program->scratchpad_bytes, &program->scratchpad, error);
 }
 
+static bool has_layer(uint32_t kind)
+{
+	return kind < sizeof(classes) / sizeof(classes[0]) && classes[kind] != NULL;
+}
+
 static bool check_spec(const struct program_spec *spec, struct error *error)
 {
-	const struct model *model = spec->model;
-	if (model->layer_count > MODEL_MAXIMUM_LAYERS || spec->first_layer >= spec->end_layer ||
-	    spec->end_layer > model->layer_count)
-		return error_set(error, ERROR_USAGE, "a stage of layers [%u, %u) of a model of %u", spec->first_layer,
-				 spec->end_layer, model->layer_count);
-	if (spec->micro_batch_size < 1 || spec->micro_batch_size > MODEL_MAXIMUM_MICRO_BATCH_SIZE ||
-	    spec->micro_batches < 1 || spec->micro_batches > 65536 || spec->slots < 1 || spec->slots > 65536)
-		return error_set(error, ERROR_USAGE,
-				 "micro-batch size %u, micro-batches %u and slots %u must each be within [1, 65536]",
-				 spec->micro_batch_size, spec->micro_batches, spec->slots);
-	if (spec->compute_type != DATA_FLOAT32)
-		return error_set(error, ERROR_USAGE, "the CPU device computes in float32, not in %s",
-				 data_type_name(spec->compute_type));
-	for (uint32_t i = 0; i < model->layer_count; i++) {
-		uint32_t kind = model->layers[i].kind;
-		if (kind >= sizeof(classes) / sizeof(classes[0]) || classes[kind] == NULL)
-			return error_set(error, ERROR_USAGE, "layer %u is of unknown kind %u", i, kind);
-	}
-	if (spec->first_layer > 0)
-		return true;
-	if (spec->raw_image_size < 1 || spec->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
-		return error_set(error, ERROR_USAGE, "images of size %u: must be within [1, %d]", spec->raw_image_size,
-				 MODEL_MAXIMUM_IMAGE_SIZE);
-	for (int i = 0; i < 3; i++)
-		if (!(spec->standard_deviation[i] > 0.0f))
-			return error_set(error, ERROR_USAGE, "the standard deviation of channel %d must be above 0", i);
-	return true;
+	if (!program_spec_check(spec, has_layer, error))
+		return false;
+	return spec->compute_type == DATA_FLOAT32 ||
+	       error_set(error, ERROR_USAGE, "the CPU device computes in float32, not in %s",
+			 data_type_name(spec->compute_type));
 }
 
 bool cpu_program_create(struct device *device, const struct program_spec *spec, struct program **ret_program,

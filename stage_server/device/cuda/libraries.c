@@ -122,15 +122,15 @@ static const struct function nvml_functions[] = {NVML_FUNCTIONS(ROW){NULL, NULL}
 // What dlopen said last of a file that is there: more telling than that nothing was found.
 struct search {
 	const char *soname;
-	void *library;
+	void *handle;
 	char complaint[512];
 };
 
 // RTLD_GLOBAL: cuDNN asks for cuBLASLt, and gets the one that is loaded.
 static bool open_library(struct search *search, const char *name)
 {
-	search->library = dlopen(name, RTLD_NOW | RTLD_GLOBAL);
-	return search->library != NULL;
+	search->handle = dlopen(name, RTLD_NOW | RTLD_GLOBAL);
+	return search->handle != NULL;
 }
 
 static bool open_in_folder(struct search *search, const char *folder, size_t length)
@@ -229,7 +229,7 @@ static bool load(const char *title, const char *soname, const char *install, con
 				 chosen != NULL ? chosen
 						: "the loader's path, /usr/local/cuda or NVIDIA's Python wheels",
 				 search.complaint, install);
-	const char *missing = find_functions(search.library, functions);
+	const char *missing = find_functions(search.handle, functions);
 	if (missing != NULL)
 		return error_set(error, ERROR_FAILED, "%s is too old: its %s has no %s; install %s", title, soname,
 				 missing, install);
@@ -266,7 +266,7 @@ static bool nvml_loaded;
 static void load_nvml_once(void)
 {
 	struct search search = {.soname = "libnvidia-ml.so.1"};
-	nvml_loaded = open_library(&search, search.soname) && find_functions(search.library, nvml_functions) == NULL;
+	nvml_loaded = open_library(&search, search.soname) && find_functions(search.handle, nvml_functions) == NULL;
 }
 
 bool libraries_load_nvml(void)

@@ -7,6 +7,7 @@
 
 #include "stage_server/device/cuda/context.h"
 #include "stage_server/device/cuda/status.h"
+#include "stage_server/device/program_spec.h"
 #include "stage_server/device/host_memory.h"
 
 static const struct layer_class *const classes[] = {
@@ -23,47 +24,18 @@ static bool is_stopped(const struct program *program)
 
 // ---- the specification
 
-static bool check_images(const struct program_spec *spec, struct error *error)
+static bool has_layer(uint32_t kind)
 {
-	if (spec->raw_image_size < 1 || spec->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
-		return error_set(error, ERROR_USAGE, "images of size %u: must be within [1, %d]", spec->raw_image_size,
-				 MODEL_MAXIMUM_IMAGE_SIZE);
-	for (int i = 0; i < 3; i++)
-		if (!(spec->standard_deviation[i] > 0.0f))
-			return error_set(error, ERROR_USAGE, "the standard deviation of channel %d must be above 0", i);
-	return true;
-}
-
-static bool check_types(const struct device *device, const struct program_spec *spec, struct error *error)
-{
-	if ((unsigned)spec->compute_type >= DATA_TYPE_COUNT || (unsigned)spec->boundary_type >= DATA_TYPE_COUNT)
-		return error_set(error, ERROR_USAGE, "types %u and %u: there are %d", (unsigned)spec->compute_type,
-				 (unsigned)spec->boundary_type, DATA_TYPE_COUNT);
-	if (spec->compute_type == DATA_BFLOAT16 && device->capability < 80)
-		return error_set(error, ERROR_USAGE,
-				 "GPU %d (%s) does not compute in bfloat16; float16 and float32 it does", device->gpu,
-				 device->description);
-	return true;
+	return kind < sizeof(classes) / sizeof(classes[0]) && classes[kind] != NULL;
 }
 
 static bool check_spec(const struct device *device, const struct program_spec *spec, struct error *error)
 {
-	const struct model *model = spec->model;
-	if (model->layer_count > MODEL_MAXIMUM_LAYERS || spec->first_layer >= spec->end_layer ||
-	    spec->end_layer > model->layer_count)
-		return error_set(error, ERROR_USAGE, "a stage of layers [%u, %u) of a model of %u", spec->first_layer,
-				 spec->end_layer, model->layer_count);
-	if (spec->micro_batch_size < 1 || spec->micro_batch_size > MODEL_MAXIMUM_MICRO_BATCH_SIZE ||
-	    spec->micro_batches < 1 || spec->micro_batches > 65536 || spec->slots < 1 || spec->slots > 65536)
-		return error_set(error, ERROR_USAGE,
-				 "micro-batch size %u, micro-batches %u and slots %u must each be within [1, 65536]",
-				 spec->micro_batch_size, spec->micro_batches, spec->slots);
-	for (uint32_t i = 0; i < model->layer_count; i++) {
-		uint32_t kind = model->layers[i].kind;
-		if (kind >= sizeof(classes) / sizeof(classes[0]) || classes[kind] == NULL)
-			return error_set(error, ERROR_USAGE, "layer %u is of unknown kind %u", i, kind);
-	}
-	return check_types(device, spec, error) && (spec->first_layer > 0 || check_images(spec, error));
+	if (!program_spec_check(spec, has_layer, error))
+		return false;
+	return spec->compute_type != DATA_BFLOAT16 || device->capability >= 80 ||
+	       error_set(error, ERROR_USAGE, "GPU %d (%s) does not compute in bfloat16; float16 and float32 it does",
+			 device->gpu, device->description);
 }
 
 // ---- building
