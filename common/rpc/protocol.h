@@ -2,7 +2,7 @@
 #pragma once
 
 enum {
-	PROTOCOL_VERSION = 2,              // a daemon refuses a coordinator or a neighbour of another one
+	PROTOCOL_VERSION = 3,              // a daemon refuses a coordinator or a neighbour of another one
 	PROTOCOL_HEARTBEAT_MS = 2000,      // how often each end of a Session speaks
 	PROTOCOL_TIMEOUT_MS = 8000,        // silence after which the other end counts as lost
 	PROTOCOL_MAXIMUM_QUEUED_STEPS = 4, // RunStep orders that a stage may hold at once
@@ -14,6 +14,9 @@ enum {
 	PROTOCOL_DEFAULT_CHUNK_BYTES = 2 << 20,
 	PROTOCOL_DEFAULT_CONNECTIONS = 2,
 	PROTOCOL_KEEPALIVE_MS = 10000,
+	PROTOCOL_MAXIMUM_REPLICAS = 256,
+	PROTOCOL_DEFAULT_BUCKET_BYTES =
+		25 << 20, // of gradients that are summed at once, as PyTorch's DistributedDataParallel
 };
 
 #define PROTOCOL_METHOD_DESCRIBE     "/penstock.v1.StageServer/Describe"

@@ -55,6 +55,9 @@ static void fill_place(const struct plan *plan, uint32_t s, const struct plan_pl
 	message->seed = options->seed;
 	message->gradient_clipping = options->gradient_clipping;
 	message->raw_image_size = options->raw_image_size;
+	message->previous_replica_is_local = place->previous_replica_is_local;
+	message->next_replica_is_local = place->next_replica_is_local;
+	message->reduce_bucket_bytes = options->reduce_bucket_bytes;
 	if (s > 0) {
 		message->receive_depth_from_previous = plan_receive_depth(plan, s);
 		message->send_depth_to_previous = send_depth(plan, s, false, place->previous_is_local);

@@ -14,12 +14,13 @@
 #include "penstock/v1/stage_server.pb-c.h"
 
 struct plan_options {
-	const char *partition_method; // "flops", "uniform", "parameters", "type:REGEX"
-	const char *split;            // "3,8": first layers of stages 1, 2, ...; NULL: by partition_method
-	const char *schedule;         // "gpipe", "1f1b"
-	uint32_t pipeline_size;       // p, from 1
-	uint32_t data_parallel_size;  // d; 1 for now
-	uint32_t micro_batch_size, micro_batches;
+	const char *partition_method;             // "flops", "uniform", "parameters", "type:REGEX"
+	const char *split;                        // "3,8": first layers of stages 1, 2, ...; NULL: by partition_method
+	const char *schedule;                     // "gpipe", "1f1b"
+	uint32_t pipeline_size;                   // p, from 1
+	uint32_t data_parallel_size;              // d, from 1: replicas of the pipeline
+	uint32_t micro_batch_size, micro_batches; // the second: per step and replica
+	uint64_t reduce_bucket_bytes;             // of gradients that are summed at once over the replicas
 	struct optimizer optimizer;
 	bool gradient_clipping;
 	enum data_type compute_type;  // of activations and their gradients; float16 means loss scaling
@@ -54,9 +55,28 @@ struct plan {
 
 // Where a stage is held.
 struct plan_place {
-	uint32_t device;                       // of the daemon's device slots
-	bool previous_is_local, next_is_local; // the neighbouring stage is held by the same daemon
+	uint32_t device;                                       // of the daemon's device slots
+	bool previous_is_local, next_is_local;                 // the neighbouring stage is held by the same daemon
+	bool previous_replica_is_local, next_replica_is_local; // so is that replica of the stage
 };
+
+// The ranks of a job, as DeepSpeed's grid numbers them (PipeDataParallelTopology): the replicas of a stage are neighbours.
+static inline uint32_t plan_rank_count(const struct plan *plan)
+{
+	return plan->options.pipeline_size * plan->options.data_parallel_size;
+}
+static inline uint32_t plan_rank(const struct plan *plan, uint32_t stage, uint32_t replica)
+{
+	return stage * plan->options.data_parallel_size + replica;
+}
+static inline uint32_t plan_rank_stage(const struct plan *plan, uint32_t rank)
+{
+	return rank / plan->options.data_parallel_size;
+}
+static inline uint32_t plan_rank_replica(const struct plan *plan, uint32_t rank)
+{
+	return rank % plan->options.data_parallel_size;
+}
 
 bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
 		 struct error *error);

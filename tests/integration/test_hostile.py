@@ -143,7 +143,7 @@ class Hostile(harness.TestCase):
     token = b"0123456789abcdef"
 
     def open_message(self, stage=0, stages=1, **fields):
-        open_ = pb.Open(protocol_version=2, job="hostile", plan=self.plan(stage, stages), connections=1, chunk_bytes=4096)
+        open_ = pb.Open(protocol_version=3, job="hostile", plan=self.plan(stage, stages), connections=1, chunk_bytes=4096)
         if stage > 0:
             open_.link_token = self.token
         for name, value in fields.items():
@@ -161,7 +161,7 @@ class Hostile(harness.TestCase):
         session = self.opened(1, 2)
         session.send(pb.SessionRequest(connect=pb.Connect()))
         link = self.exchange()
-        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=2, link_token=self.token)))
+        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.token)))
         link.answers("accepted")
         self.assertEqual(link.answers("credit").tensors, 1)
         session.answers("ready")
@@ -303,7 +303,7 @@ class Hostile(harness.TestCase):
                 self.daemon.wait_until_free(15)
         next_stage = opened(1, previous_is_local=True)
         link = self.exchange()
-        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=2, link_token=self.token)))
+        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.token)))
         self.assertEqual(link.end()[0], grpc.StatusCode.INVALID_ARGUMENT)
         streams = [opened(0, next_is_local=True) for _ in range(2)]
         connect(streams[0])
@@ -332,11 +332,11 @@ class Hostile(harness.TestCase):
     # ---- Exchanges
 
     def test_exchange_without_a_session_is_refused(self):
-        for message, code in ((pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=2, link_token=self.token)),
+        for message, code in ((pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.token)),
                                grpc.StatusCode.PERMISSION_DENIED),
                               (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=1, link_token=self.token)),
                                grpc.StatusCode.FAILED_PRECONDITION),
-                              (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=2, link_token=b"short")),
+                              (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=b"short")),
                                grpc.StatusCode.INVALID_ARGUMENT),
                               (pb.ExchangeMessage(chunk=pb.TensorChunk()), grpc.StatusCode.INVALID_ARGUMENT),
                               (b"\xff\xff", grpc.StatusCode.INVALID_ARGUMENT)):
@@ -348,7 +348,7 @@ class Hostile(harness.TestCase):
     def test_exchange_connection_that_is_not_the_plans_is_refused(self):
         self.opened(1, 2)
         stream = self.exchange()
-        stream.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=2, link_token=self.token, connection=7)))
+        stream.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.token, connection=7)))
         self.assertEqual(stream.end()[0], grpc.StatusCode.INVALID_ARGUMENT)
 
     def test_tensors_that_are_not_the_plans_end_the_job(self):
@@ -461,7 +461,7 @@ class Hostile(harness.TestCase):
     def test_describe_with_noise_is_answered_or_refused(self):
         describe = self.channel().unary_unary("/penstock.v1.StageServer/Describe",
                                               response_deserializer=pb.DescribeResponse.FromString)
-        self.assertEqual(describe(b"", timeout=10).protocol_version, 2)
+        self.assertEqual(describe(b"", timeout=10).protocol_version, 3)
         with self.assertRaises(grpc.RpcError):
             describe(b"\xff" * 100, timeout=10)
 

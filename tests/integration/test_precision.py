@@ -169,7 +169,7 @@ class Precision(harness.TestCase):
 
     def test_nodes_lists_devices_and_names_slots_without_one(self):
         devices = [pb.Device(name="cpu", threads=2, memory_limit_bytes=2**30), pb.Device(name="cuda:0", memory_limit_bytes=2**34)]
-        node = pb.DescribeResponse(version="9.9.9", protocol_version=2, devices=devices, maximum_sessions=4)
+        node = pb.DescribeResponse(version="9.9.9", protocol_version=3, devices=devices, maximum_sessions=4)
         daemon = self.serve(Stages(), describe=lambda request, context: node)
         run = self.penstock("nodes", "-H", self.slots((daemon, 2)))
         self.assertIn("  device 0, cpu: 2 threads, 0 B of 1.0 GiB in use\n", run.out)

@@ -48,7 +48,7 @@ class StrangeDaemons(harness.TestCase):
             next(requests)
             yield pb.SessionResponse(failed=pb.Failed(code=1, message=EVIL))
 
-        node = pb.DescribeResponse(version=EVIL, protocol_version=2, devices=[pb.Device(name=EVIL)],
+        node = pb.DescribeResponse(version=EVIL, protocol_version=3, devices=[pb.Device(name=EVIL)],
                                    running=[pb.RunningStage(job=EVIL, model=EVIL)])
         daemon = self.strange(session=session, describe=lambda request, context: node)
         run = self.penstock("nodes", "-H", self.hostfile([daemon]))
