@@ -354,11 +354,11 @@ class Hostile(harness.TestCase):
     def test_tensors_that_are_not_the_plans_end_the_job(self):
         def chunk(**fields):
             size = fields.pop("size", 2048)
-            wanted = dict(step=0, micro_batch=0, gradient=False, dtype=1, shape=[2, 256], offset_bytes=0)
+            wanted = dict(step=0, micro_batch=0, kind=1, dtype=1, shape=[2, 256], offset_bytes=0)
             return pb.ExchangeMessage(chunk=pb.TensorChunk(**{**wanted, **fields}), payload=bytes(size))
 
         cases = [
-            (chunk(step=1), "step 1"), (chunk(micro_batch=1), "micro-batch 1"), (chunk(gradient=True), "a gradient came"),
+            (chunk(step=1), "step 1"), (chunk(micro_batch=1), "micro-batch 1"), (chunk(kind=2), "a gradient came"),
             (chunk(dtype=2), "dtype"), (chunk(shape=[2, 255]), r"shape \(2, 255\), expected \(2, 256\)"),
             (chunk(shape=[1] * 50), "shape"), (chunk(offset_bytes=2048), "bytes 2048"), (chunk(size=2047), "2047"),
             (chunk(size=4096), "4096"), (chunk(size=0), r"\+0 came"), (pb.ExchangeMessage(credit=pb.Credit(tensors=4000000000)), "credit"),
