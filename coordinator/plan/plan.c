@@ -128,7 +128,7 @@ static bool fill(struct plan *plan, struct error *error)
 	bool cut = options->split != NULL
 			   ? partition_explicit(&plan->model, options->split, p, bounds, error)
 			   : partition_by_method(&plan->model, options->partition_method, p, bounds, error);
-	if (!cut || !schedule_create(options->schedule, p, m, &plan->schedule, error))
+	if (!cut || !schedule_create(options->schedule, p, m, options->in_flight, &plan->schedule, error))
 		return false;
 	uint64_t sum = 0, largest = 1;
 	for (uint32_t s = 0; s < p; s++) {

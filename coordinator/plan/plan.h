@@ -22,6 +22,7 @@ struct plan_options {
 	uint32_t pipeline_size;                   // p, from 1
 	uint32_t data_parallel_size;              // d, from 1 to PROTOCOL_MAXIMUM_REPLICAS: replicas of the pipeline
 	uint32_t micro_batch_size, micro_batches; // the second: per step and replica
+	uint32_t in_flight;                       // micro-batches alive in a stage at once, at most; 0: the schedule's
 	uint64_t reduce_bucket_bytes;             // of gradients that are summed at once over the replicas
 	struct optimizer optimizer;
 	bool gradient_clipping;
