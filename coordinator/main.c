@@ -22,11 +22,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"train", command_train},
-	{"plan", command_plan},
-	{"sweep", command_sweep},
-	{"nodes", command_nodes},
-	{"dataset", command_dataset},
+	{"train", command_train}, {"plan", command_plan},       {"sweep", command_sweep},
+	{"nodes", command_nodes}, {"dataset", command_dataset},
 };
 
 static int run(int argc, char **argv)

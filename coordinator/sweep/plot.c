@@ -307,7 +307,8 @@ static void write_lines(const struct plot *plot, uint32_t b)
 				p, colours[p % COLOURS], shapes[p % COLOURS]);
 	for (uint32_t p = 0; p < sizes; p++)
 		if (has_efficiency(plot, b, p))
-			fprintf(out, SERIES "$lines_%u_%u using 1:2:3 with labels boxed offset 0,1.0 font ',10'", b, p);
+			fprintf(out, SERIES "$lines_%u_%u using 1:2:3 with labels left boxed offset 1.2,0.1 font ',10'",
+				b, p);
 	fputs("\nunset label 1\n", out);
 }
 
