@@ -79,9 +79,9 @@ static bool open_report(struct train *train, struct error *error)
 	return true;
 }
 
-static void on_opened(void *user, uint32_t stage, const struct job_memory *memory)
+static void on_opened(void *user, uint32_t rank, const struct job_memory *memory)
 {
-	report_memory(user, stage, memory);
+	report_memory(user, rank, memory);
 }
 
 static void on_started(void *user)

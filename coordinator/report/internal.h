@@ -6,7 +6,7 @@
 
 struct report {
 	struct report_options options;
-	uint32_t stages;
+	uint32_t ranks;
 	FILE *json;
 	int json_errno;   // of the first line that could not be written; 0: none
 	bool is_terminal; // stderr

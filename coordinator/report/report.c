@@ -18,9 +18,9 @@ bool report_create(const struct report_options *options, struct report **ret_rep
 	if (report == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
 	report->options = *options;
-	report->stages = options->plan->options.pipeline_size;
+	report->ranks = plan_rank_count(options->plan);
 	report->is_terminal = isatty(STDERR_FILENO) == 1;
-	bool ok = totals_init(report->stages, options->train_batch_size,
+	bool ok = totals_init(report->ranks, options->train_batch_size,
 			      options->steps > REPORT_WARM_UP_STEPS ? REPORT_WARM_UP_STEPS : 0, &report->totals, error);
 	if (ok && options->json_path != NULL) {
 		report->json = fopen(options->json_path, "we");
@@ -57,9 +57,9 @@ void report_plan(struct report *report)
 	json_plan(report);
 }
 
-void report_memory(struct report *report, uint32_t stage, const struct job_memory *memory)
+void report_memory(struct report *report, uint32_t rank, const struct job_memory *memory)
 {
-	totals_memory(&report->totals, stage, memory);
+	totals_memory(&report->totals, rank, memory);
 }
 
 void report_start(struct report *report)

@@ -31,7 +31,7 @@ void totals_memory(struct totals *totals, uint32_t rank, const struct job_memory
 	totals->memory[rank] = *memory;
 }
 
-static void add_rank(struct rank_totals *totals, const struct job_stage_step *rank)
+static void add_rank(struct rank_totals *totals, const struct job_rank_step *rank)
 {
 	totals->copy += (double)rank->copy_ns * 1e-9;
 	totals->forward += (double)rank->forward_ns * 1e-9;
@@ -39,6 +39,7 @@ static void add_rank(struct rank_totals *totals, const struct job_stage_step *ra
 	totals->optimizer += (double)rank->optimizer_ns * 1e-9;
 	totals->wait_previous += (double)rank->wait_previous_ns * 1e-9;
 	totals->wait_next += (double)rank->wait_next_ns * 1e-9;
+	totals->wait_replicas += (double)rank->wait_replicas_ns * 1e-9;
 	totals->wait_coordinator += (double)rank->wait_coordinator_ns * 1e-9;
 	totals->sent_bytes += rank->sent_bytes;
 	totals->received_bytes += rank->received_bytes;
@@ -53,7 +54,7 @@ void totals_step(struct totals *totals, const struct job_step *step)
 	totals->measured_steps++;
 	totals->measured_seconds += step->seconds;
 	for (uint32_t r = 0; r < totals->ranks; r++)
-		add_rank(&totals->rank[r], &step->stages[r]);
+		add_rank(&totals->rank[r], &step->ranks[r]);
 }
 
 double totals_throughput(const struct totals *totals)
