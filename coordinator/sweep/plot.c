@@ -111,7 +111,25 @@ static void write_label(double rate, FILE *out)
 	fprintf(out, " \"%.*f\"", rate < 10.0 ? 2 : rate < 100.0 ? 1 : 0, rate);
 }
 
-// Blocks of lines "x y text" for panel row `b`: $bars_B_P, $lines_B_P; and $stubs_B_P for those without a figure.
+// Where the figure beside a point of efficiency stands: on its height, or over the one below, which would be covered.
+static double label_at(const struct plot *plot, uint32_t b, uint32_t n, uint32_t p)
+{
+	const double least = 0.05 * plot->most_efficiency; // a line of text
+	double own = sweep_efficiency(plot->sweep, result_at(plot, b, n, p)), below = -1.0;
+	uint32_t next = p;
+	for (uint32_t i = 0; i < plot->sweep->grid.pipeline_sizes.count; i++) {
+		double other = sweep_efficiency(plot->sweep, result_at(plot, b, n, i));
+		bool is_below = i != p && !isnan(other) && (other < own || (other == own && i < p));
+		if (is_below && other >= below) { // of equals the last is the nearest
+			below = other;
+			next = i;
+		}
+	}
+	return next == p ? own : fmax(own, label_at(plot, b, n, next) + least);
+}
+
+// Blocks of lines "x y text" for panel row `b`: $bars_B_P, $lines_B_P (and the height of the text); $stubs_B_P for those without a
+// figure.
 static void write_series(const struct plot *plot, uint32_t b, uint32_t p)
 {
 	uint32_t groups = plot->sweep->grid.nodes.count;
@@ -135,7 +153,8 @@ static void write_series(const struct plot *plot, uint32_t b, uint32_t p)
 	for (uint32_t n = 0; n < groups; n++) {
 		double efficiency = sweep_efficiency(plot->sweep, result_at(plot, b, n, p));
 		if (!isnan(efficiency))
-			fprintf(plot->out, "%u %.6g \"%.2f\"\n", n + 1, efficiency, efficiency);
+			fprintf(plot->out, "%u %.6g \"%.2f\" %.6g\n", n + 1, efficiency, efficiency,
+				label_at(plot, b, n, p));
 	}
 	fputs("EOD\n", plot->out);
 }
@@ -307,7 +326,7 @@ static void write_lines(const struct plot *plot, uint32_t b)
 				p, colours[p % COLOURS], shapes[p % COLOURS]);
 	for (uint32_t p = 0; p < sizes; p++)
 		if (has_efficiency(plot, b, p))
-			fprintf(out, SERIES "$lines_%u_%u using 1:2:3 with labels left boxed offset 1.2,0.1 font ',10'",
+			fprintf(out, SERIES "$lines_%u_%u using 1:4:3 with labels left boxed offset 1.2,0.1 font ',10'",
 				b, p);
 	fputs("\nunset label 1\n", out);
 }
