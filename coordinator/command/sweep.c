@@ -141,6 +141,8 @@ static bool open_output(struct command *command, struct error *error)
 
 static bool start(struct command *command, struct error *error)
 {
+	if (count_outcome(command->sweep, SWEEP_MISSING) == 0) // all is there
+		return true;
 	if (!job_nodes_start(&command->nodes, error) || !rpc_start(NETWORK_THREADS, error))
 		return false;
 	command->rpc_is_started = true;
