@@ -20,8 +20,8 @@ static char *text_of(const struct sweep *sweep, void (*write)(const struct sweep
 
 static void assert_has(const char *text, const char *expected)
 {
-	if (strstr(text, expected) == NULL)
-		fail_msg("expected\n%s\nin\n%s", expected, text);
+	if (text == NULL || strstr(text, expected) == NULL)
+		fail_msg("expected\n%s\nin\n%s", expected, text != NULL ? text : "nothing");
 }
 
 // Two nodes, micro-batches of 8: one cell of every outcome.
