@@ -13,8 +13,11 @@
 #include "coordinator/plan/partition.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
+// Whose memory is planned: devices lay different things beside the tensors of the model.
+enum plan_device { PLAN_DEVICE_CPU, PLAN_DEVICE_CUDA };
+
 struct plan_options {
-	const char *partition_method;             // "flops", "uniform", "parameters", "type:REGEX"
+	const char *partition_method;             // "flops", "memory", "uniform", "parameters", "type:REGEX"
 	const char *split;                        // "3,8": first layers of stages 1, 2, ...; NULL: by partition_method
 	const char *schedule;                     // "gpipe", "1f1b"
 	uint32_t pipeline_size;                   // p, from 1
@@ -27,7 +30,9 @@ struct plan_options {
 	enum data_type compute_type;  // of activations and their gradients; float16 means loss scaling
 	enum data_type boundary_type; // of what crosses a boundary
 	bool allow_tf32;
-	float initial_loss_scale;     // with float16
+	float initial_loss_scale; // with float16
+	enum plan_device device;
+	uint64_t memory_limit_bytes;  // of each device; 0: none is known
 	uint32_t checkpoint_interval; // layers between kept activations, at most those of the model; 0: all are kept
 	uint64_t seed;
 	uint32_t raw_image_size;
@@ -38,10 +43,11 @@ struct plan_stage { // of every replica
 	uint32_t first_layer, end_layer;
 	uint64_t parameters;                // elements
 	uint64_t flops;                     // per sample, forward and backward
+	uint64_t forward_flops;             // of them
 	uint64_t input_bytes, output_bytes; // per micro-batch across each boundary; 0 at the ends
-	// parameter_bytes with the copies in 16 bits, stash_bytes with what is computed again for one micro-batch.
+	// As a daemon counts them (memory.c): parameter_bytes with the copies in 16 bits; the exchange's are the host's.
 	uint64_t parameter_bytes, gradient_bytes, optimizer_bytes, stash_bytes, workspace_bytes, exchange_bytes;
-	uint64_t memory_bytes; // their sum: an estimate, the daemon counts exactly
+	uint64_t memory_bytes; // of the device: their sum; of a GPU without the exchange's
 };
 
 struct plan {
@@ -81,7 +87,10 @@ static inline uint32_t plan_rank_replica(const struct plan *plan, uint32_t rank)
 
 bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
 		 struct error *error);
-void plan_destroy(struct plan *plan); // takes NULL
+void plan_destroy(struct plan *plan);                  // takes NULL
+uint64_t plan_largest_memory(const struct plan *plan); // of any stage, bytes
+// Whether every stage is within options.memory_limit_bytes; so where there is no limit.
+bool plan_fits(const struct plan *plan);
 // Tensors that a stage may have unread from each neighbour, and on their way to one over the network.
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage);
 uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next);
