@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/protocol.h"
 #include "coordinator/plan/memory.h"
 
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage)
@@ -91,6 +92,17 @@ bool plan_fits(const struct plan *plan)
 	return plan->options.memory_limit_bytes == 0 || plan_largest_memory(plan) <= plan->options.memory_limit_bytes;
 }
 
+static bool check_replicas(const struct plan_options *options, struct error *error)
+{
+	uint32_t d = options->data_parallel_size;
+	if (d < 1 || d > PROTOCOL_MAXIMUM_REPLICAS)
+		return error_set(error, ERROR_USAGE, "%u replicas: there may be from 1 to %d", d,
+				 PROTOCOL_MAXIMUM_REPLICAS);
+	return (uint64_t)options->pipeline_size * d <= PLAN_MAXIMUM_RANKS ||
+	       error_set(error, ERROR_USAGE, "%u stages x %u replicas: a job runs on at most %d devices",
+			 options->pipeline_size, d, PLAN_MAXIMUM_RANKS);
+}
+
 static bool check_options(const struct plan_options *options, struct error *error)
 {
 	if (options->micro_batch_size < 1 || options->micro_batch_size > MODEL_MAXIMUM_MICRO_BATCH_SIZE)
@@ -102,7 +114,7 @@ static bool check_options(const struct plan_options *options, struct error *erro
 	if (options->compute_type == DATA_FLOAT16 && !(options->initial_loss_scale > 0))
 		return error_set(error, ERROR_USAGE, "a loss scale of %g: must be over 0",
 				 (double)options->initial_loss_scale);
-	return options->data_parallel_size >= 1 || error_set(error, ERROR_USAGE, "no replica: there is at least one");
+	return check_replicas(options, error);
 }
 
 bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
