@@ -11,8 +11,6 @@ static bool read_config(struct job_setup *setup, const struct job_arguments *arg
 	struct deepspeed_config *config = &setup->config;
 	if (!deepspeed_config_read(arguments->deepspeed_config, &arguments->overrides, config, error))
 		return false;
-	if (config->unknown_keys[0] != '\0')
-		log_warning("%s: not honoured here: %s", arguments->deepspeed_config, config->unknown_keys);
 	return deepspeed_config_resolve_batch(config, setup->data_parallel_size, error);
 }
 
@@ -112,6 +110,12 @@ bool job_setup_init(const struct job_arguments *arguments, const struct job_node
 	}
 	*ret_setup = setup;
 	return true;
+}
+
+void job_setup_warn(const struct job_setup *setup, const struct job_arguments *arguments)
+{
+	if (setup->config.unknown_keys[0] != '\0')
+		log_warning("%s: not honoured here: %s", arguments->deepspeed_config, setup->config.unknown_keys);
 }
 
 void job_setup_fini(struct job_setup *setup)

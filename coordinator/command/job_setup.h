@@ -20,3 +20,5 @@ struct job_setup {
 bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, struct job_setup *ret_setup,
 		    struct error *error);
 void job_setup_fini(struct job_setup *setup);
+// Says what of the files is not honoured here.
+void job_setup_warn(const struct job_setup *setup, const struct job_arguments *arguments);

@@ -29,6 +29,7 @@ int command_plan(int argc, char **argv)
 	job_nodes_fini(&nodes);
 	if (!ok)
 		return command_fail(&error);
+	job_setup_warn(&setup, &arguments);
 	plan_print(setup.plan, stdout);
 	job_setup_fini(&setup);
 	return 0;

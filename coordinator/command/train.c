@@ -1,5 +1,4 @@
 // penstock train
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -33,11 +32,6 @@ struct train {
 	struct report *report;
 	bool rpc_is_started;
 };
-
-static void on_signal(int number)
-{
-	job_interrupt();
-}
 
 static bool read_data(struct train *train, struct error *error)
 {
@@ -163,12 +157,8 @@ int command_train(int argc, char **argv)
 		job_nodes_fini(&train.nodes);
 		return command_fail(&error);
 	}
-	struct sigaction action = {.sa_handler = on_signal}, before;
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) // nohup
-		sigaction(SIGHUP, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	command_catch_signals();
+	job_setup_warn(&train.setup, &train.arguments);
 	// Everything that can be wrong in files is found before a daemon is asked.
 	bool ok = read_data(&train, &error) && read_parameters(&train, &error) && place_ranks(&train, &error) &&
 		  open_report(&train, &error) && run(&train, &error);

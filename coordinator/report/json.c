@@ -92,16 +92,14 @@ void json_step(struct report *report, const struct job_step *step)
 
 static json_t *stage_summary(const struct report *report, uint32_t s)
 {
-	const struct stage_totals *totals = &report->totals[s];
-	const struct job_memory *memory = &report->memory[s];
+	const struct rank_totals *totals = &report->totals.rank[s];
 	return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "pipeline_stage", (int)s,
 			 "forward_seconds", totals->forward, "backward_seconds", totals->backward, "optimizer_seconds",
 			 totals->optimizer, "copy_seconds", totals->copy, "wait_previous_seconds",
 			 totals->wait_previous, "wait_next_seconds", totals->wait_next, "wait_coordinator_seconds",
 			 totals->wait_coordinator, "sent_bytes", (json_int_t)totals->sent_bytes, "received_bytes",
-			 (json_int_t)totals->received_bytes, "bubble", report_bubble(report, s), "memory_bytes",
-			 (json_int_t)(memory->parameter_bytes + memory->gradient_bytes + memory->optimizer_bytes +
-				      memory->stash_bytes + memory->workspace_bytes + memory->exchange_bytes));
+			 (json_int_t)totals->received_bytes, "bubble", totals_bubble(&report->totals, s),
+			 "memory_bytes", (json_int_t)totals_memory_bytes(&report->totals, s));
 }
 
 void json_summary(struct report *report, const struct error *error)
@@ -111,12 +109,12 @@ void json_summary(struct report *report, const struct error *error)
 	json_t *stages = json_array();
 	for (uint32_t s = 0; s < report->stages; s++)
 		json_array_append_new(stages, stage_summary(report, s));
-	json_t *summary =
-		json_pack("{s:s, s:b, s:I, s:i, s:I, s:f, s:f, s:o, s:f, s:o}", "type", "summary", "done",
-			  error == NULL, "steps", (json_int_t)report->steps_done, "warm_up_steps",
-			  (int)report->warm_up_steps, "measured_steps", (json_int_t)report->measured_steps,
-			  "measured_seconds", report->measured_seconds, "samples_per_second", report_throughput(report),
-			  "loss", number(report->last_loss), "accuracy", report->last_accuracy, "stages", stages);
+	json_t *summary = json_pack(
+		"{s:s, s:b, s:I, s:i, s:I, s:f, s:f, s:o, s:f, s:o}", "type", "summary", "done", error == NULL, "steps",
+		(json_int_t)report->totals.steps_done, "warm_up_steps", (int)report->totals.warm_up_steps,
+		"measured_steps", (json_int_t)report->totals.measured_steps, "measured_seconds",
+		report->totals.measured_seconds, "samples_per_second", totals_throughput(&report->totals), "loss",
+		number(report->last_loss), "accuracy", report->last_accuracy, "stages", stages);
 	if (report->last_loss_scale > 0.0 && summary != NULL) { // float16
 		json_object_set_new(summary, "loss_scale", json_real(report->last_loss_scale));
 		json_object_set_new(summary, "skipped_steps", json_integer((json_int_t)report->skipped_steps));

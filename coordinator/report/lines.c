@@ -13,15 +13,17 @@ enum { TERMINAL_INTERVAL_MS = 100, PLAIN_INTERVAL_MS = 1000 };
 void lines_progress(struct report *report, const struct job_step *step)
 {
 	uint64_t now = clock_now_ns();
-	bool last = report->steps_done == report->options.steps;
+	bool last = report->totals.steps_done == report->options.steps;
 	uint64_t interval_ms = report->is_terminal ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
-	if (!last && !step->skipped && report->steps_done > 1 && (now - report->shown_ns) / 1000000 < interval_ms)
+	if (!last && !step->skipped && report->totals.steps_done > 1 &&
+	    (now - report->shown_ns) / 1000000 < interval_ms)
 		return;
 	report->shown_ns = now;
-	double rate = report_throughput(report);
+	double rate = totals_throughput(&report->totals);
 	if (rate <= 0.0)
 		rate = report->options.train_batch_size / step->seconds;
-	double left = (double)(report->options.steps - report->steps_done) * report->options.train_batch_size / rate;
+	double left =
+		(double)(report->options.steps - report->totals.steps_done) * report->options.train_batch_size / rate;
 	uint64_t seconds = (uint64_t)(left + 0.5);
 	char line[240], skipped[80] = "";
 	if (step->skipped)
@@ -30,8 +32,8 @@ void lines_progress(struct report *report, const struct job_step *step)
 	snprintf(line, sizeof(line),
 		 "step %" PRIu64 "/%" PRIu64 "  loss %.4f  accuracy %.1f%%  %.1f samples/s  %" PRIu64 ":%02" PRIu64
 		 " left%s",
-		 report->steps_done, report->options.steps, step->loss, 100.0 * step_accuracy(report, step), rate,
-		 seconds / 60, seconds % 60, skipped);
+		 report->totals.steps_done, report->options.steps, step->loss, 100.0 * step_accuracy(report, step),
+		 rate, seconds / 60, seconds % 60, skipped);
 	if (report->is_terminal)
 		fprintf(stderr, "\r\033[K%s", line);
 	else
@@ -55,8 +57,8 @@ void lines_print(struct report *report, const struct job_step *step)
 	double seconds = report->window_seconds / (double)report->window_steps;
 	if (report->is_terminal)
 		fputs("\r\033[K", stderr);
-	printf("steps: %" PRIu64 " loss: %.4f iter time (s): %.3f samples/sec: %.3f\n", report->steps_done, step->loss,
-	       seconds, report->options.train_batch_size / seconds);
+	printf("steps: %" PRIu64 " loss: %.4f iter time (s): %.3f samples/sec: %.3f\n", report->totals.steps_done,
+	       step->loss, seconds, report->options.train_batch_size / seconds);
 	for (uint32_t s = 0; s < report->stages && report->options.wall_clock_breakdown; s++) {
 		const struct job_stage_step *stage = &step->stages[s];
 		printf("time (ms) | stage: %u | forward: %.2f | backward: %.2f | step: %.2f | copy: %.2f | wait "
@@ -75,36 +77,36 @@ void lines_print(struct report *report, const struct job_step *step)
 static void print_row(const struct report *report, uint32_t s, bool slowest)
 {
 	const struct plan_stage *stage = &report->options.plan->stages[s];
-	const struct stage_totals *totals = &report->totals[s];
-	double per_step = report->measured_steps > 0 ? 1e3 / (double)report->measured_steps : 0.0;
+	const struct rank_totals *totals = &report->totals.rank[s];
+	double per_step = report->totals.measured_steps > 0 ? 1e3 / (double)report->totals.measured_steps : 0.0;
 	char sent[32], received[32];
-	uint64_t steps = report->measured_steps > 0 ? report->measured_steps : 1;
+	uint64_t steps = report->totals.measured_steps > 0 ? report->totals.measured_steps : 1;
 	printf("%5u  %2u-%-2u %12" PRIu64 " %9.1f %9.1f %9.1f %7.1f %9.1f %9.1f %9.1f %10s %10s %6.1f%%%s\n", s,
 	       stage->first_layer, stage->end_layer - 1, stage->parameters, totals->forward * per_step,
 	       totals->backward * per_step, totals->optimizer * per_step, totals->copy * per_step,
 	       totals->wait_previous * per_step, totals->wait_next * per_step, totals->wait_coordinator * per_step,
 	       strings_format_bytes(totals->sent_bytes / steps, sent, sizeof(sent)),
 	       strings_format_bytes(totals->received_bytes / steps, received, sizeof(received)),
-	       100.0 * report_bubble(report, s), slowest ? "  <" : "");
+	       100.0 * totals_bubble(&report->totals, s), slowest ? "  <" : "");
 }
 
 static uint32_t slowest_stage(const struct report *report)
 {
 	uint32_t slowest = 0;
 	for (uint32_t s = 1; s < report->stages; s++)
-		if (totals_busy(&report->totals[s]) > totals_busy(&report->totals[slowest]))
+		if (totals_busy(&report->totals, s) > totals_busy(&report->totals, slowest))
 			slowest = s;
 	return slowest;
 }
 
 void lines_table(const struct report *report)
 {
-	if (report->measured_steps == 0)
+	if (report->totals.measured_steps == 0)
 		return;
 	uint32_t slowest = slowest_stage(report);
 	printf("\n%" PRIu64 " steps in %.1f s; %.1f samples/s over %" PRIu64 " steps, without %u for warming up\n",
-	       report->steps_done, report->all_seconds, report_throughput(report), report->measured_steps,
-	       report->warm_up_steps);
+	       report->totals.steps_done, report->totals.all_seconds, totals_throughput(&report->totals),
+	       report->totals.measured_steps, report->totals.warm_up_steps);
 	printf("loss %.4f at the first step, %.4f at the last\n", report->first_loss, report->last_loss);
 	if (report->last_loss_scale > 0.0)
 		printf("%" PRIu64 " steps skipped because a gradient overflowed; the loss scale came to %.10g\n",
@@ -115,12 +117,12 @@ void lines_table(const struct report *report)
 	for (uint32_t s = 0; s < report->stages; s++)
 		print_row(report, s, report->stages > 1 && s == slowest);
 	if (report->stages > 1) {
-		double busy = totals_busy(&report->totals[slowest]), sum = 0.0;
+		double busy = totals_busy(&report->totals, slowest), sum = 0.0;
 		for (uint32_t s = 0; s < report->stages; s++)
-			sum += totals_busy(&report->totals[s]);
+			sum += totals_busy(&report->totals, s);
 		printf("\nstage %u on %s is the busiest (<): %.1f ms of work per step, %.2f times the mean; the others "
 		       "wait for it\n",
-		       slowest, report->options.addresses[slowest], busy * 1e3 / (double)report->measured_steps,
+		       slowest, report->options.addresses[slowest], busy * 1e3 / (double)report->totals.measured_steps,
 		       busy * report->stages / sum);
 	}
 	fflush(stdout);
