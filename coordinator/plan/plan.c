@@ -3,9 +3,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/rpc/protocol.h"
+#include "coordinator/plan/internal.h"
 #include "coordinator/plan/memory.h"
+#include "coordinator/plan/simulate.h"
 
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage)
 {
@@ -60,6 +63,38 @@ static bool cut(const struct plan *plan, uint32_t *bounds, struct error *error)
 					     bounds, error);
 }
 
+// What a stage computes again for one micro-batch's backward pass: all its runs of layers. The last run's activations are there still
+// where no other micro-batch has gone forward since.
+static double again_flops(const struct plan *plan, uint32_t s)
+{
+	const struct plan_stage *stage = &plan->stages[s];
+	uint32_t interval = plan->options.checkpoint_interval, end = stage->end_layer;
+	uint64_t flops = 0;
+	if (interval == 0)
+		return 0;
+	if (plan->schedule->stage[s].slots == 1)
+		end = stage->first_layer + (end - stage->first_layer - 1) / interval * interval;
+	for (uint32_t i = stage->first_layer; i < end; i++)
+		flops += layer_forward_flops(&plan->model.layers[i]);
+	return (double)flops;
+}
+
+static bool predict(struct plan *plan, struct error *error)
+{
+	struct simulate_stage times[SCHEDULE_MAXIMUM_STAGES];
+	struct simulate_result result;
+	for (uint32_t s = 0; s < plan->options.pipeline_size; s++) {
+		const struct plan_stage *stage = &plan->stages[s];
+		times[s].forward = (double)stage->forward_flops;
+		times[s].backward = (double)(stage->flops - stage->forward_flops) + again_flops(plan, s);
+	}
+	if (!simulate(plan->schedule, times, &result, error))
+		return false;
+	plan->bubble = result.bubble;
+	plan->step_flops = result.step;
+	return true;
+}
+
 static bool fill(struct plan *plan, struct error *error)
 {
 	const struct plan_options *options = &plan->options;
@@ -75,7 +110,7 @@ static bool fill(struct plan *plan, struct error *error)
 	}
 	plan->ideal_bubble = (double)(p - 1) / (double)(m + p - 1);
 	plan->balance = (double)sum / p / (double)largest;
-	return true;
+	return predict(plan, error);
 }
 
 uint64_t plan_largest_memory(const struct plan *plan)
@@ -117,8 +152,8 @@ static bool check_options(const struct plan_options *options, struct error *erro
 	return check_replicas(options, error);
 }
 
-bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
-		 struct error *error)
+bool plan_make(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
+	       struct error *error)
 {
 	struct plan *plan = calloc(1, sizeof(*plan));
 	if (plan == NULL)
@@ -129,6 +164,38 @@ bool plan_create(const struct model *model, const struct plan_options *options, 
 	if (plan->options.checkpoint_interval > model->layer_count)
 		plan->options.checkpoint_interval = model->layer_count;
 	if (!check_options(options, error) || !copy_strings(plan, options, error) || !fill(plan, error)) {
+		plan_destroy(plan);
+		return false;
+	}
+	*ret_plan = plan;
+	return true;
+}
+
+bool plan_compare(struct plan *plan, struct error *error)
+{
+	struct plan_options options = plan->options;
+	struct plan *free_plan = NULL;
+	options.in_flight = options.checkpoint_interval = 0;
+	options.memory_limit_bytes = 0;
+	if (options.split == NULL && strcasecmp(options.partition_method, "memory") == 0)
+		options.partition_method = "flops";
+	if (!plan_make(&plan->model, &options, &free_plan, error))
+		return false;
+	plan->cost = free_plan->step_flops > 0 ? plan->step_flops / free_plan->step_flops : 1;
+	plan->cut_differs = false;
+	for (uint32_t s = 0; s < options.pipeline_size; s++)
+		plan->cut_differs |= plan->stages[s].end_layer != free_plan->stages[s].end_layer;
+	plan_destroy(free_plan);
+	return true;
+}
+
+bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
+		 struct error *error)
+{
+	struct plan *plan = NULL;
+	if (!plan_make(model, options, &plan, error))
+		return false;
+	if (!plan_compare(plan, error)) {
 		plan_destroy(plan);
 		return false;
 	}

@@ -59,7 +59,12 @@ struct plan {
 	struct schedule *schedule;
 	struct plan_stage stages[SCHEDULE_MAXIMUM_STAGES];
 	double ideal_bubble; // (p - 1) / (m + p - 1) of equal stages
-	double balance;      // mean stage FLOPs over the largest
+	// Predicted (simulate.h) from the FLOPs of the stages, which are computed at one speed, and tensors that take no time:
+	double bubble;
+	double step_flops; // the step's time, in FLOPs per sample that one stage computes meanwhile
+	double cost; // that over the same without limits, checkpoints and with all in flight; of a cut by flops for "memory"
+	bool cut_differs; // from the cut without limits
+	double balance;   // mean stage FLOPs over the largest
 };
 
 // Where a stage is held.
@@ -96,7 +101,9 @@ bool plan_fits(const struct plan *plan);
 // Tensors that a stage may have unread from each neighbour, and on their way to one over the network.
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage);
 uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next);
-void plan_print(const struct plan *plan, FILE *out); // the table for people
+void plan_print(const struct plan *plan, FILE *out); // the tables for people
+// Of them the one of memory, and whether each stage is within the limit, if there is one.
+void plan_print_memory(const struct plan *plan, FILE *out);
 // A new StagePlan for the wire; `replica` is below data_parallel_size. Returns owned, to plan_free_message; NULL when
 // memory is out.
 Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage,
