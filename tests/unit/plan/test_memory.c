@@ -95,8 +95,7 @@ static uint64_t exchange_of(const struct stage_plan *plan)
 			bytes += link_bytes(
 				&(struct link_options){.incoming = {.shape = plan->boundary[side].shape,
 								    .depth = plan->boundary[side].receive_depth,
-								    .connections = 1,
-								    .micro_batches = plan->micro_batches},
+								    .connections = 1},
 						       .send_depth = plan->boundary[side].send_depth});
 	return bytes;
 }
