@@ -2,9 +2,11 @@
 #include "coordinator/command/job_setup.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/log.h"
 #include "coordinator/dataset/cifar10.h"
+#include "coordinator/plan/fit.h"
 
 static bool read_config(struct job_setup *setup, const struct job_arguments *arguments, struct error *error)
 {
@@ -63,6 +65,14 @@ static bool count_stages(struct job_setup *setup, const struct job_arguments *ar
 	return true;
 }
 
+// What computes in fewer bits is a GPU.
+static enum plan_device device_of(const struct job_arguments *arguments, const struct deepspeed_config *config)
+{
+	bool is_cuda = arguments->plan_device != NULL ? strcmp(arguments->plan_device, "cuda") == 0
+						      : config->compute_type != DATA_FLOAT32 || config->allow_tf32;
+	return is_cuda ? PLAN_DEVICE_CUDA : PLAN_DEVICE_CPU;
+}
+
 static bool make_plan(struct job_setup *setup, const struct job_arguments *arguments, struct error *error)
 {
 	const struct deepspeed_config *config = &setup->config;
@@ -82,6 +92,9 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 		.data_parallel_size = setup->data_parallel_size,
 		.micro_batch_size = config->micro_batch_size,
 		.micro_batches = config->gradient_accumulation_steps,
+		.in_flight = arguments->in_flight,
+		.device = device_of(arguments, config),
+		.memory_limit_bytes = arguments->memory_limit_bytes,
 		.reduce_bucket_bytes = arguments->reduce_bucket_bytes,
 		.optimizer = config->optimizer,
 		.gradient_clipping = config->gradient_clipping > 0.0,
@@ -96,7 +109,7 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 		.mean = {0.485f, 0.456f, 0.406f},
 		.standard_deviation = {0.229f, 0.224f, 0.225f},
 	};
-	return plan_create(&model, &options, &setup->plan, error);
+	return (arguments->fit ? fit_plan : plan_create)(&model, &options, &setup->plan, error);
 }
 
 bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, struct job_setup *ret_setup,

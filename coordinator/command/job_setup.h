@@ -12,7 +12,7 @@ struct job_setup {
 	struct deepspeed_config config; // its batch sizes resolved
 	uint32_t pipeline_size;         // stages, from 1: without a pipeline there is one
 	uint32_t data_parallel_size;    // replicas, from 1
-	struct plan *plan;
+	struct plan *plan;              // with --fit the one that was found, which may not fit after all
 };
 
 // On the first `arguments->nodes` nodes, or all. Reads the files that the arguments name for it; asks no daemon. Arguments and
