@@ -9,6 +9,7 @@
 
 #include "common/base/strings.h"
 #include "coordinator/command/describe.h"
+#include "coordinator/plan/fit.h"
 #include "coordinator/report/totals.h"
 #include "coordinator/run/job.h"
 
@@ -173,12 +174,25 @@ static bool run_cell(const struct sweep_cell_options *options, const struct job_
 	return ok;
 }
 
+// With --fit: how the plan was made to fit, or that nothing does, without asking a daemon.
+static bool check_fit(const struct job_arguments *arguments, const struct job_setup *setup, struct sweep_result *result,
+		      struct error *error)
+{
+	if (!arguments->fit)
+		return true;
+	if (!plan_fits(setup->plan))
+		return fit_refuse(setup->plan, true, error);
+	fit_describe(setup->plan, result->fit, sizeof(result->fit));
+	return true;
+}
+
 void sweep_cell_run(const struct sweep_cell_options *options, struct sweep_result *result, struct error *ret_error)
 {
 	struct job_arguments arguments = arguments_of(options->arguments, &result->cell);
 	struct job_setup setup = {0};
 	struct error error = {0};
 	bool done = job_setup_init(&arguments, options->nodes, &setup, &error) &&
+		    check_fit(&arguments, &setup, result, &error) &&
 		    run_cell(options, &arguments, &setup, &result->figures, &error);
 	job_setup_fini(&setup);
 	result->outcome = done ? SWEEP_DONE : error.code == ERROR_OUT_OF_MEMORY ? SWEEP_OUT_OF_MEMORY : SWEEP_FAILED;

@@ -21,14 +21,16 @@ static json_t *hosts_of(const struct job_nodes *nodes)
 // The daemons that are started here count by what each of them has.
 static void add_nodes(json_t *setting, const struct sweep_arguments *arguments, const struct job_nodes *nodes)
 {
-	if (nodes->local.count == 0) {
-		json_object_set_new(setting, "nodes", hosts_of(nodes));
-		return;
-	}
-	json_object_set_new(setting, "nodes", json_string("local"));
-	json_object_set_new(setting, "threads", json_integer(local_daemons_threads(&nodes->local)));
+	bool is_local = nodes->local.count > 0;
+	json_object_set_new(setting, "nodes", is_local ? json_string("local") : hosts_of(nodes));
+	if (is_local)
+		json_object_set_new(setting, "threads", json_integer(local_daemons_threads(&nodes->local)));
 	json_object_set_new(setting, "memory_limit",
 			    json_string(arguments->job.memory_limit != NULL ? arguments->job.memory_limit : "none"));
+	json_object_set_new(setting, "fit", json_boolean(arguments->job.fit));
+	json_object_set_new(setting, "plan_device",
+			    json_string(arguments->job.plan_device != NULL ? arguments->job.plan_device : "default"));
+	json_object_set_new(setting, "in_flight", json_integer(arguments->job.in_flight));
 }
 
 bool sweep_setting(const struct sweep_arguments *arguments, const struct job_nodes *nodes, json_t **ret_setting,

@@ -10,7 +10,7 @@
 #include "common/base/error.h"
 #include "coordinator/sweep/grid.h"
 
-enum { SWEEP_TITLE_SIZE = 120, SWEEP_NOTE_SIZE = 200, SWEEP_FIT_SIZE = 200, SWEEP_LABEL_SIZE = 80 };
+enum { SWEEP_TITLE_SIZE = 120, SWEEP_NOTE_SIZE = 200, SWEEP_FIT_SIZE = 256, SWEEP_LABEL_SIZE = 80 };
 
 enum sweep_outcome {
 	SWEEP_MISSING,       // not run yet
