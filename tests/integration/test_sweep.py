@@ -135,6 +135,20 @@ class Sweep(harness.TestCase):
         self.assertIn("3 of 3 cells are in", again.out)
         self.assertEqual(again.error.count("cell "), 0)
 
+    def test_cells_made_to_fit_say_how(self):
+        output = self.folder_of("fit")
+        # One device alone fits when it computes activations again, two replicas with their sums do not, two stages do as they are.
+        self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--micro-batches", 64, "--image-size", 127, "--fit",
+                   "--memory-limit", "880MiB", steps=2)
+        cells = self.cells(output)
+        self.assertEqual({key: cell["outcome"] for key, cell in cells.items()},
+                         {(1, 0): "done", (1, 2): "empty", (2, 0): "out of memory", (2, 2): "done"})
+        self.assertRegex(cells[1, 0]["fit"], "^made to fit by: ")
+        self.assertEqual(cells[2, 2]["fit"], "fits as it is")
+        self.assertRegex(cells[2, 0]["message"], "more than the limit of 880.0 MiB: this is the nearest that was found")
+        self.assertIn("- 1 node, pipeline size 0, micro-batches of 64: made to fit by: ", self.text(output))
+        self.assertLess(cells[1, 0]["memory_bytes"], 880 << 20)
+
     def test_without_gnuplot_tables_are_written(self):
         output = self.folder_of("no_gnuplot")
         environment = {**os.environ, "PATH": "/nowhere"}
