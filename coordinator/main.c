@@ -11,6 +11,7 @@ static const char usage[] =
 	"\n"
 	"  train                     trains a model over stage daemons\n"
 	"  plan                      prints how a model would be cut, and trains nothing\n"
+	"  sweep                     trains a little in each of many settings, and makes a table and a picture of it\n"
 	"  nodes                     shows what the daemons of a hostfile are and do\n"
 	"  dataset synthesize DIR    draws a small data set in CIFAR-10's format\n"
 	"\n"
@@ -21,10 +22,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"train", command_train},
-	{"plan", command_plan},
-	{"nodes", command_nodes},
-	{"dataset", command_dataset},
+	{"train", command_train}, {"plan", command_plan},       {"sweep", command_sweep},
+	{"nodes", command_nodes}, {"dataset", command_dataset},
 };
 
 static int run(int argc, char **argv)

@@ -9,6 +9,9 @@ void generator_add(struct stage_schedule *list, enum instruction_kind kind, uint
 void generator_add_forward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch);
 void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch);
 
-// Each sets the stage's slots and appends its forwards and backwards; the step's end is added by the caller.
-void gpipe_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches);
-void one_f_one_b_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches);
+// Each sets the stage's slots, `most` at most (from 1), and appends its forwards and backwards; the step's end is added by the
+// caller.
+void gpipe_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches,
+		    uint32_t most);
+void one_f_one_b_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches,
+			  uint32_t most);

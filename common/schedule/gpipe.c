@@ -3,7 +3,8 @@
 // m-1, as in every schedule here (the paper's run m-1 .. 0; the time is the same).
 #include "common/schedule/generator.h"
 
-void gpipe_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches)
+// `most` is not below micro_batches: schedule_create has seen to it.
+void gpipe_generate(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches, uint32_t most)
 {
 	list->slots = micro_batches;
 	for (uint32_t b = 0; b < micro_batches; b++)

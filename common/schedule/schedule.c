@@ -14,10 +14,12 @@ enum {
 
 static const struct {
 	const char *name;
-	void (*generate)(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches);
+	bool keeps_all; // micro-batches alive in every stage, so that no fewer may be in flight
+	void (*generate)(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batches,
+			 uint32_t most);
 } generators[] = {
-	{"gpipe", gpipe_generate},
-	{"1f1b", one_f_one_b_generate},
+	{"gpipe", true, gpipe_generate},
+	{"1f1b", false, one_f_one_b_generate},
 };
 
 static const char *const instruction_names[] = {
@@ -75,8 +77,8 @@ void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_
 		generator_add(list, INSTRUCTION_SEND_GRADIENT, micro_batch);
 }
 
-bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, struct schedule **ret_schedule,
-		     struct error *error)
+bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, uint32_t in_flight,
+		     struct schedule **ret_schedule, struct error *error)
 {
 	size_t row = 0, rows = sizeof(generators) / sizeof(generators[0]);
 	while (row < rows && strcmp(name, generators[row].name) != 0)
@@ -90,6 +92,13 @@ bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, 
 	if (micro_batches < 1 || micro_batches > SCHEDULE_MAXIMUM_MICRO_BATCHES)
 		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: there may be from 1 to %d",
 				 micro_batches, SCHEDULE_MAXIMUM_MICRO_BATCHES);
+	uint32_t most = in_flight > 0 && in_flight < micro_batches ? in_flight : micro_batches;
+	if (most < micro_batches && generators[row].keeps_all)
+		return error_set(
+			error, ERROR_USAGE,
+			"schedule %s keeps all %u micro-batches of a step alive, so no fewer can be in flight, "
+			"as %u: take --schedule 1f1b, or fewer micro-batches a step",
+			name, micro_batches, in_flight);
 
 	struct schedule *schedule = calloc(1, sizeof(*schedule));
 	if (schedule == NULL)
@@ -106,7 +115,7 @@ bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, 
 			schedule_destroy(schedule);
 			return error_set(error, ERROR_FAILED, "no memory for a schedule");
 		}
-		generators[row].generate(list, s, stages, micro_batches);
+		generators[row].generate(list, s, stages, micro_batches, most);
 		generator_add(list, INSTRUCTION_REDUCE_GRADIENTS, 0);
 		generator_add(list, INSTRUCTION_OPTIMIZER_STEP, 0);
 	}

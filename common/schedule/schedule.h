@@ -46,9 +46,10 @@ struct schedule {
 };
 
 // `name` is "gpipe" or "1f1b". Backwards run in the order 0 .. m-1 in every schedule, so that gradients are summed in
-// the same order whatever the schedule. The result has passed schedule_check. Returns owned.
-bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, struct schedule **ret_schedule,
-		     struct error *error);
+// the same order whatever the schedule. `in_flight`: micro-batches that may be alive in a stage at once, 0: as many as the
+// schedule wants; ERROR_USAGE where it cannot do with so few. The result has passed schedule_check. Returns owned.
+bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, uint32_t in_flight,
+		     struct schedule **ret_schedule, struct error *error);
 void schedule_destroy(struct schedule *schedule); // takes NULL
 const char *schedule_names(void);
 const char *instruction_name(enum instruction_kind kind); // "forward", "send_activation", ...

@@ -55,11 +55,18 @@ const char job_arguments_help[] =
 	"  --local N                 N daemons on this machine, started and stopped for the job\n"
 	"  -p, --pipeline-size N     stages (default: as many as there are devices); devices / N are the replicas.\n"
 	"                            0: no pipeline, every device holds the whole model\n"
-	"  --partition-method NAME   flops (default), uniform, parameters or type:REGEX\n"
+	"  --partition-method NAME   flops (default; within --memory-limit where that can be), memory, uniform,\n"
+	"                            parameters or type:REGEX\n"
 	"  --split A,B,...           the first layer of each stage but the first, in place of a method\n"
 	"  --schedule NAME           1f1b (default) or gpipe\n"
+	"  --in-flight N             at most N micro-batches alive in a stage, with 1f1b (default: as many as it "
+	"takes)\n"
 	"  --threads N               threads of each daemon that --local starts (default: the cores in equal shares)\n"
-	"  --memory-limit SIZE       memory limit of each daemon that --local starts\n"
+	"  --memory-limit SIZE       of each device, to plan with; daemons that --local starts get it, others were\n"
+	"                            started with theirs\n"
+	"  --fit                     search for the fastest plan that keeps to --memory-limit\n"
+	"  --plan-device NAME        whose memory is planned: cpu or cuda (default: cpu, and cuda with tf32, bf16, "
+	"fp16)\n"
 	"  --connections N           connections per boundary between stages (default 2)\n"
 	"  --chunk-size SIZE         largest piece in which tensors are sent (default 2MiB)\n"
 	"  --reduce-bucket-size SIZE gradients that are summed at once over the replicas (default 25MiB)\n";
@@ -95,6 +102,11 @@ enum option_code {
 	OPTION_MEMORY_LIMIT,
 	OPTION_CONNECTIONS,
 	OPTION_CHUNK_SIZE,
+	OPTION_IN_FLIGHT,
+	OPTION_FIT,
+	OPTION_PLAN_DEVICE,
+	OPTION_PIPELINE_SIZES,
+	OPTION_MICRO_BATCHES,
 	OPTION_REDUCE_BUCKET_SIZE,
 	OPTION_JSON,
 };
@@ -136,6 +148,11 @@ static const struct option known[] = {
 	{"connections", required_argument, NULL, OPTION_CONNECTIONS},
 	{"chunk-size", required_argument, NULL, OPTION_CHUNK_SIZE},
 	{"reduce-bucket-size", required_argument, NULL, OPTION_REDUCE_BUCKET_SIZE},
+	{"in-flight", required_argument, NULL, OPTION_IN_FLIGHT},
+	{"fit", no_argument, NULL, OPTION_FIT},
+	{"plan-device", required_argument, NULL, OPTION_PLAN_DEVICE},
+	{"pipeline-sizes", required_argument, NULL, OPTION_PIPELINE_SIZES},
+	{"micro-batches", required_argument, NULL, OPTION_MICRO_BATCHES},
 	{"json", required_argument, NULL, OPTION_JSON},
 	{"help", no_argument, NULL, COMMAND_OPTION_HELP},
 	{0},
@@ -236,6 +253,23 @@ static bool take_memory_limit(struct job_arguments *arguments, struct error *err
 		return error_set(error, ERROR_USAGE, "--memory-limit %s: must be at least a byte, such as 16GiB",
 				 optarg);
 	arguments->memory_limit = optarg; // the daemons read it themselves
+	arguments->memory_limit_bytes = bytes;
+	return true;
+}
+
+static bool take_plan_device(struct job_arguments *arguments, struct error *error)
+{
+	arguments->plan_device = optarg;
+	return strcmp(optarg, "cuda") == 0 || strcmp(optarg, "cpu") == 0 ||
+	       error_set(error, ERROR_USAGE, "--plan-device: there is no \"%.40s\"; there are cpu and cuda", optarg);
+}
+
+// A number; or penstock plan's list.
+static bool take_nodes(struct job_arguments *arguments, struct error *error)
+{
+	if (strchr(optarg, ',') == NULL)
+		return take_integer(OPTION_NODES, 1, HOSTFILE_MAXIMUM_HOSTS, &arguments->nodes, error);
+	arguments->node_counts = optarg;
 	return true;
 }
 
@@ -261,6 +295,10 @@ static const char **string_place(int code, struct job_arguments *arguments)
 		return &arguments->split;
 	case OPTION_SCHEDULE:
 		return &arguments->schedule;
+	case OPTION_PIPELINE_SIZES:
+		return &arguments->pipeline_sizes;
+	case OPTION_MICRO_BATCHES:
+		return &arguments->micro_batches;
 	case OPTION_JSON:
 		return &arguments->json;
 	case OPTION_PRECISION:
@@ -312,11 +350,18 @@ static bool take(int code, struct job_arguments *arguments, struct error *error)
 	case OPTION_LOCAL:
 		return take_integer(code, 1, LOCAL_MAXIMUM_DAEMONS, &arguments->local, error);
 	case OPTION_NODES:
-		return take_integer(code, 1, HOSTFILE_MAXIMUM_HOSTS, &arguments->nodes, error);
+		return take_nodes(arguments, error);
 	case 'p':
 		return take_pipeline_size(arguments, error);
 	case OPTION_THREADS:
 		return take_integer(code, 1, 1024, &arguments->threads, error);
+	case OPTION_IN_FLIGHT:
+		return take_integer(code, 1, SCHEDULE_MAXIMUM_MICRO_BATCHES, &arguments->in_flight, error);
+	case OPTION_FIT:
+		arguments->fit = true;
+		return true;
+	case OPTION_PLAN_DEVICE:
+		return take_plan_device(arguments, error);
 	case OPTION_MEMORY_LIMIT:
 		return take_memory_limit(arguments, error);
 	case OPTION_CONNECTIONS:
@@ -327,6 +372,23 @@ static bool take(int code, struct job_arguments *arguments, struct error *error)
 	default:
 		return take_chunk_size(arguments, error);
 	}
+}
+
+static bool check_together(const char *command, const struct job_arguments *arguments, struct error *error)
+{
+	bool has_cells = arguments->pipeline_sizes != NULL || arguments->micro_batches != NULL;
+	if (strcmp(command, "plan") != 0 && (has_cells || arguments->node_counts != NULL))
+		return error_set(
+			error, ERROR_USAGE,
+			"penstock %s has no cells: --pipeline-sizes, --micro-batches and a list of --nodes are "
+			"penstock plan's and penstock sweep's",
+			command);
+	if (arguments->node_counts != NULL && !has_cells)
+		return error_set(error, ERROR_USAGE,
+				 "--nodes %.80s: a list needs --pipeline-sizes and --micro-batches, too",
+				 arguments->node_counts);
+	return !arguments->fit || arguments->memory_limit != NULL ||
+	       error_set(error, ERROR_USAGE, "--fit: into what? say --memory-limit SIZE, such as 16GiB");
 }
 
 enum job_arguments_result job_arguments_parse(int argc, char **argv, const char *usage,
@@ -368,6 +430,8 @@ enum job_arguments_result job_arguments_parse(int argc, char **argv, const char 
 			  argv[0]);
 		return JOB_ARGUMENTS_WRONG;
 	}
+	if (!check_together(argv[0], &arguments, error))
+		return JOB_ARGUMENTS_WRONG;
 	*ret_arguments = arguments;
 	return JOB_ARGUMENTS_RUN;
 }

@@ -10,16 +10,19 @@
 
 struct job_arguments {
 	// Strings stay in argv; NULL: not given.
-	const char *model, *dataset, *deepspeed_config, *hostfile, *schedule, *partition_method, *split;
+	const char *model, *dataset, *deepspeed_config, *hostfile, *schedule, *partition_method, *split, *plan_device;
 	const char *load, *save, *json, *memory_limit;
+	const char *pipeline_sizes, *micro_batches, *node_counts; // lists, of penstock plan's cells
 	uint32_t image_size, classes, threads;
 	int32_t pipeline_size; // -1: not given; 0: no pipeline
 	uint32_t local;        // 0: not given
 	uint32_t nodes;        // the first so many of them are used; 0: all
+	uint32_t in_flight;    // micro-batches in a stage, at most; 0: the schedule's
 	uint32_t connections, chunk_bytes;
 	uint64_t steps, seed, reduce_bucket_bytes;
 	double dropout; // < 0: the model's
-	bool shuffle;
+	bool shuffle, fit;
+	uint64_t memory_limit_bytes; // 0: none
 	struct deepspeed_overrides overrides;
 };
 

@@ -49,10 +49,9 @@ bool job_nodes_start(struct job_nodes *nodes, struct error *error)
 	if (nodes->hostfile.count == 0)
 		return error_set(error, ERROR_USAGE,
 				 "where to train? name the nodes with -H HOSTFILE, or start some with --local N");
-	return (nodes->local.threads == 0 && nodes->local.memory_limit == NULL) ||
+	return nodes->local.threads == 0 ||
 	       error_set(error, ERROR_USAGE,
-			 "--threads and --memory-limit are for the daemons that --local starts; others were started "
-			 "with theirs");
+			 "--threads is for the daemons that --local starts; others were started with theirs");
 }
 
 void job_nodes_fini(struct job_nodes *nodes)

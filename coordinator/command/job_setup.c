@@ -2,17 +2,17 @@
 #include "coordinator/command/job_setup.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/log.h"
 #include "coordinator/dataset/cifar10.h"
+#include "coordinator/plan/fit.h"
 
 static bool read_config(struct job_setup *setup, const struct job_arguments *arguments, struct error *error)
 {
 	struct deepspeed_config *config = &setup->config;
 	if (!deepspeed_config_read(arguments->deepspeed_config, &arguments->overrides, config, error))
 		return false;
-	if (config->unknown_keys[0] != '\0')
-		log_warning("%s: not honoured here: %s", arguments->deepspeed_config, config->unknown_keys);
 	return deepspeed_config_resolve_batch(config, setup->data_parallel_size, error);
 }
 
@@ -65,6 +65,14 @@ static bool count_stages(struct job_setup *setup, const struct job_arguments *ar
 	return true;
 }
 
+// What computes in fewer bits is a GPU.
+static enum plan_device device_of(const struct job_arguments *arguments, const struct deepspeed_config *config)
+{
+	bool is_cuda = arguments->plan_device != NULL ? strcmp(arguments->plan_device, "cuda") == 0
+						      : config->compute_type != DATA_FLOAT32 || config->allow_tf32;
+	return is_cuda ? PLAN_DEVICE_CUDA : PLAN_DEVICE_CPU;
+}
+
 static bool make_plan(struct job_setup *setup, const struct job_arguments *arguments, struct error *error)
 {
 	const struct deepspeed_config *config = &setup->config;
@@ -84,6 +92,9 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 		.data_parallel_size = setup->data_parallel_size,
 		.micro_batch_size = config->micro_batch_size,
 		.micro_batches = config->gradient_accumulation_steps,
+		.in_flight = arguments->in_flight,
+		.device = device_of(arguments, config),
+		.memory_limit_bytes = arguments->memory_limit_bytes,
 		.reduce_bucket_bytes = arguments->reduce_bucket_bytes,
 		.optimizer = config->optimizer,
 		.gradient_clipping = config->gradient_clipping > 0.0,
@@ -98,7 +109,7 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 		.mean = {0.485f, 0.456f, 0.406f},
 		.standard_deviation = {0.229f, 0.224f, 0.225f},
 	};
-	return plan_create(&model, &options, &setup->plan, error);
+	return (arguments->fit ? fit_plan : plan_create)(&model, &options, &setup->plan, error);
 }
 
 bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, struct job_setup *ret_setup,
@@ -112,6 +123,12 @@ bool job_setup_init(const struct job_arguments *arguments, const struct job_node
 	}
 	*ret_setup = setup;
 	return true;
+}
+
+void job_setup_warn(const struct job_setup *setup, const struct job_arguments *arguments)
+{
+	if (setup->config.unknown_keys[0] != '\0')
+		log_warning("%s: not honoured here: %s", arguments->deepspeed_config, setup->config.unknown_keys);
 }
 
 void job_setup_fini(struct job_setup *setup)

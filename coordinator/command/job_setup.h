@@ -12,7 +12,7 @@ struct job_setup {
 	struct deepspeed_config config; // its batch sizes resolved
 	uint32_t pipeline_size;         // stages, from 1: without a pipeline there is one
 	uint32_t data_parallel_size;    // replicas, from 1
-	struct plan *plan;
+	struct plan *plan;              // with --fit the one that was found, which may not fit after all
 };
 
 // On the first `arguments->nodes` nodes, or all. Reads the files that the arguments name for it; asks no daemon. Arguments and
@@ -20,3 +20,5 @@ struct job_setup {
 bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, struct job_setup *ret_setup,
 		    struct error *error);
 void job_setup_fini(struct job_setup *setup);
+// Says what of the files is not honoured here.
+void job_setup_warn(const struct job_setup *setup, const struct job_arguments *arguments);

@@ -8,8 +8,8 @@
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
+#include "coordinator/command/describe.h"
 #include "coordinator/config/hostfile.h"
-#include "penstock/v1/stage_server.pb-c.h"
 
 enum { DEADLINE_MS = 5000, NETWORK_THREADS = 1, TEXT_SIZE = 100 };
 
@@ -21,19 +21,6 @@ static const char usage[] = "Usage: penstock nodes -H HOSTFILE\n"
 			    "Exit code 4 when a daemon cannot be reached, 2 when one has fewer devices than the file "
 			    "gives it slots, 1 when\n"
 			    "one speaks another protocol version.\n";
-
-static bool describe(const char *address, Penstock__V1__DescribeResponse **ret_response, struct error *error)
-{
-	struct rpc_client *client = NULL;
-	Penstock__V1__DescribeRequest request = PENSTOCK__V1__DESCRIBE_REQUEST__INIT;
-	if (!rpc_client_create(address, &(struct rpc_client_options){0}, &client, error))
-		return false;
-	bool ok =
-		rpc_client_call(client, PROTOCOL_METHOD_DESCRIBE, DEADLINE_MS, &request.base,
-				&penstock__v1__describe_response__descriptor, (ProtobufCMessage **)ret_response, error);
-	rpc_client_destroy(client);
-	return ok;
-}
 
 // The texts are the daemon's, whatever it may be: they are cut, and cannot steer the terminal.
 static void print_device(unsigned index, const Penstock__V1__Device *device)
@@ -80,7 +67,7 @@ static bool ask(const struct host *host, struct error *error)
 {
 	const char *address = host->address;
 	Penstock__V1__DescribeResponse *node;
-	if (!describe(address, &node, error))
+	if (!describe(address, DEADLINE_MS, &node, error))
 		return error_wrap(error, error->code == ERROR_UNREACHABLE ? "%s cannot be reached" : "%s", address);
 	print_node(address, node);
 	bool ok = check_node(host, node, error);

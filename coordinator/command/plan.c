@@ -1,20 +1,62 @@
 // penstock plan
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "coordinator/command/command.h"
 #include "coordinator/command/job_setup.h"
+#include "coordinator/command/plan_cells.h"
+#include "coordinator/plan/fit.h"
+#include "coordinator/report/plan_json.h"
 
-static const char usage[] = "Usage: penstock plan [-p N] [--nodes N] [OPTION]...\n"
-			    "Prints how the model would be cut and what each stage would need, and trains nothing.\n"
-			    "Takes the options of penstock train.\n"
-			    "\n";
+static const char usage[] =
+	"Usage: penstock plan [-p N] [--nodes N] [OPTION]...\n"
+	"       penstock plan --pipeline-sizes A,B,... --micro-batches A,B,... --nodes A,B,... [OPTION]...\n"
+	"Prints how the model would be cut and what each stage would need, and trains nothing. The second form\n"
+	"does so for every cell of an experiment, with 4 micro-batches a step unless\n"
+	"--gradient-accumulation-steps says otherwise. Takes the options of penstock train.\n"
+	"\n"
+	"  --json FILE               the plan as a JSON object; of cells a line each\n"
+	"\n"
+	"Exit code 3 when a stage does not fit --memory-limit.\n"
+	"\n";
+
+static bool plan_one(const struct job_arguments *arguments, FILE *json, struct error *error)
+{
+	struct job_nodes nodes;
+	struct job_setup setup;
+	char text[FIT_TEXT_SIZE];
+	if (!job_nodes_read(arguments, &nodes, error))
+		return false;
+	uint32_t used = arguments->nodes > 0 ? arguments->nodes : job_nodes_count(&nodes);
+	bool ok = job_setup_init(arguments, &nodes, &setup, error);
+	job_nodes_fini(&nodes);
+	if (!ok)
+		return false;
+	job_setup_warn(&setup, arguments);
+	plan_print(setup.plan, stdout);
+	if (arguments->fit && plan_fits(setup.plan))
+		printf("%s\n", fit_describe(setup.plan, text, sizeof(text)));
+	ok = (json == NULL || plan_json_write(json, setup.plan, used, error)) &&
+	     (plan_fits(setup.plan) || fit_refuse(setup.plan, arguments->fit, error));
+	job_setup_fini(&setup);
+	return ok;
+}
+
+static bool plan_all(const struct job_arguments *arguments, FILE *json, struct error *error)
+{
+	bool all_fit;
+	if (arguments->pipeline_sizes == NULL && arguments->micro_batches == NULL)
+		return plan_one(arguments, json, error);
+	return plan_cells(arguments, json, &all_fit, error) &&
+	       (all_fit || error_set(error, ERROR_OUT_OF_MEMORY, "not every cell fits"));
+}
 
 int command_plan(int argc, char **argv)
 {
 	struct job_arguments arguments;
-	struct job_nodes nodes;
-	struct job_setup setup;
 	struct error error;
+	FILE *json = NULL;
 	switch (job_arguments_parse(argc, argv, usage, &arguments, &error)) {
 	case JOB_ARGUMENTS_DONE:
 		return 0;
@@ -23,13 +65,13 @@ int command_plan(int argc, char **argv)
 	case JOB_ARGUMENTS_RUN:
 		break;
 	}
-	if (!job_nodes_read(&arguments, &nodes, &error))
+	if (arguments.json != NULL && (json = fopen(arguments.json, "w")) == NULL) {
+		error_set(&error, ERROR_FAILED, "--json %s: %s", arguments.json, strerror(errno));
 		return command_fail(&error);
-	bool ok = job_setup_init(&arguments, &nodes, &setup, &error);
-	job_nodes_fini(&nodes);
-	if (!ok)
-		return command_fail(&error);
-	plan_print(setup.plan, stdout);
-	job_setup_fini(&setup);
-	return 0;
+	}
+	bool ok = plan_all(&arguments, json, &error);
+	if (json != NULL && fclose(json) != 0 && ok)
+		ok = error_set(&error, ERROR_FAILED, "--json %s: %s", arguments.json, strerror(errno));
+	fflush(stdout); // before the error, on a terminal that has both
+	return ok ? 0 : command_fail(&error);
 }

@@ -1,5 +1,4 @@
 // penstock train
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "coordinator/checkpoint/safetensors.h"
 #include "coordinator/command/command.h"
 #include "coordinator/command/job_setup.h"
+#include "coordinator/plan/fit.h"
 #include "coordinator/run/job.h"
 #include "coordinator/report/report.h"
 
@@ -34,11 +34,6 @@ struct train {
 	bool rpc_is_started;
 };
 
-static void on_signal(int number)
-{
-	job_interrupt();
-}
-
 static bool read_data(struct train *train, struct error *error)
 {
 	const struct job_arguments *arguments = &train->arguments;
@@ -59,6 +54,19 @@ static bool read_parameters(struct train *train, struct error *error)
 	if (!safetensors_open(arguments->load, &train->load, error))
 		return error_wrap(error, "--load");
 	return job_check_load(train->setup.plan, train->load, error) || error_wrap(error, "--load %s", arguments->load);
+}
+
+// How the plan was made to fit, once, before anything runs.
+static bool check_fit(const struct train *train, struct error *error)
+{
+	char text[FIT_TEXT_SIZE];
+	const struct plan *plan = train->setup.plan;
+	if (!train->arguments.fit)
+		return true; // whether it fits is the daemons' to say
+	if (!plan_fits(plan))
+		return fit_refuse(plan, true, error);
+	fprintf(stderr, "%s\n", fit_describe(plan, text, sizeof(text)));
+	return true;
 }
 
 static bool place_ranks(struct train *train, struct error *error)
@@ -163,15 +171,11 @@ int command_train(int argc, char **argv)
 		job_nodes_fini(&train.nodes);
 		return command_fail(&error);
 	}
-	struct sigaction action = {.sa_handler = on_signal}, before;
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) // nohup
-		sigaction(SIGHUP, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	command_catch_signals();
+	job_setup_warn(&train.setup, &train.arguments);
 	// Everything that can be wrong in files is found before a daemon is asked.
-	bool ok = read_data(&train, &error) && read_parameters(&train, &error) && place_ranks(&train, &error) &&
-		  open_report(&train, &error) && run(&train, &error);
+	bool ok = check_fit(&train, &error) && read_data(&train, &error) && read_parameters(&train, &error) &&
+		  place_ranks(&train, &error) && open_report(&train, &error) && run(&train, &error);
 	struct error close_error;
 	if (!close_all(&train, &close_error) && ok) {
 		error = close_error;

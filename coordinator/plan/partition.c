@@ -29,6 +29,9 @@ struct table {
 	uint32_t layers, stages;
 	struct cell *cells; // [layers + 1][stages + 1]
 	double *prefix;     // [layers + 1] sums of weights
+	uint64_t *
+		needs; // [stages][layers + 1][layers + 1]: bytes of a stage by its first and end layer; NULL: not asked
+	uint64_t limit; // of needs
 };
 
 static struct cell *cell_at(const struct table *table, uint32_t layers, uint32_t stages)
@@ -36,16 +39,31 @@ static struct cell *cell_at(const struct table *table, uint32_t layers, uint32_t
 	return &table->cells[layers * (table->stages + 1) + stages];
 }
 
+static uint64_t *need_at(const struct table *table, uint32_t stage, uint32_t first, uint32_t end)
+{
+	return &table->needs[((size_t)stage * (table->layers + 1) + first) * (table->layers + 1) + end];
+}
+
+static bool may_be_stage(const struct table *table, uint32_t stage, uint32_t first, uint32_t end)
+{
+	return table->needs == NULL || *need_at(table, stage, first, end) <= table->limit;
+}
+
+static void table_fini(struct table *table)
+{
+	free(table->cells);
+	free(table->prefix);
+	free(table->needs);
+}
+
 static bool table_init(struct table *table, const uint64_t *weights, uint32_t layers, uint32_t stages,
 		       struct error *error)
 {
-	table->layers = layers;
-	table->stages = stages;
+	*table = (struct table){.layers = layers, .stages = stages};
 	table->cells = calloc((size_t)(layers + 1) * (stages + 1), sizeof(*table->cells));
 	table->prefix = calloc(layers + 1, sizeof(*table->prefix));
 	if (table->cells == NULL || table->prefix == NULL) {
-		free(table->cells);
-		free(table->prefix);
+		table_fini(table);
 		return error_set(error, ERROR_FAILED, "no memory for a partition of %u layers", layers);
 	}
 	for (uint32_t i = 0; i < layers; i++)
@@ -56,14 +74,13 @@ static bool table_init(struct table *table, const uint64_t *weights, uint32_t la
 	return true;
 }
 
-// Reads the cuts off the table, from the last stage to the first.
+// Reads the cuts off the table, from the last stage to the first, and frees it.
 static void table_finish(struct table *table, uint32_t *bounds)
 {
 	bounds[table->stages] = table->layers;
 	for (uint32_t s = table->stages; s > 0; s--)
 		bounds[s - 1] = cell_at(table, bounds[s], s)->cut;
-	free(table->cells);
-	free(table->prefix);
+	table_fini(table);
 }
 
 // DeepSpeed's partition_balanced: the smallest difference between the largest and the smallest stage, by a
@@ -90,7 +107,7 @@ static bool cut_balanced(const uint64_t *weights, uint32_t layers, uint32_t stag
 	return true;
 }
 
-// The size of the smallest largest stage: the linear partition problem.
+// The size of the smallest largest stage: the linear partition problem. Infinite when no cut keeps to the limit.
 static double smallest_largest(struct table *table)
 {
 	for (uint32_t i = 1; i <= table->layers; i++)
@@ -98,7 +115,9 @@ static double smallest_largest(struct table *table)
 			for (uint32_t k = s - 1; k < i; k++) {
 				struct cell *cell = cell_at(table, i, s);
 				double last = table->prefix[i] - table->prefix[k];
-				cell->largest = fmin(cell->largest, fmax(cell_at(table, k, s - 1)->largest, last));
+				if (may_be_stage(table, s - 1, k, i))
+					cell->largest =
+						fmin(cell->largest, fmax(cell_at(table, k, s - 1)->largest, last));
 			}
 	return cell_at(table, table->layers, table->stages)->largest;
 }
@@ -107,31 +126,80 @@ static double smallest_largest(struct table *table)
 // the one that sends least. Layers without FLOPs make many equally even: this puts a cut behind the pooling,
 // not before it. Last, the latest: a ReLU stays with the layer that a device fuses it into. The second pass
 // keeps to the first's limit, so that what it minimises is a sum over stages.
-static bool cut_smallest_largest(const struct model *model, uint32_t stages, uint32_t *bounds, struct error *error)
+static void most_even(struct table *table, const struct model *model, double limit)
 {
-	struct table table;
-	uint64_t weights[MODEL_MAXIMUM_LAYERS];
-	uint32_t layers = model->layer_count;
-	for (uint32_t i = 0; i < layers; i++)
-		weights[i] = partition_layer_flops(model, i);
-	if (!table_init(&table, weights, layers, stages, error))
-		return false;
-	double limit = smallest_largest(&table);
-	for (uint32_t i = 1; i <= layers; i++)
-		for (uint32_t s = 1; s <= stages && s <= i; s++)
+	for (uint32_t i = 1; i <= table->layers; i++)
+		for (uint32_t s = 1; s <= table->stages && s <= i; s++)
 			for (uint32_t k = s - 1; k < i; k++) {
-				const struct cell *before = cell_at(&table, k, s - 1);
-				struct cell *cell = cell_at(&table, i, s);
-				double last = table.prefix[i] - table.prefix[k];
+				const struct cell *before = cell_at(table, k, s - 1);
+				struct cell *cell = cell_at(table, i, s);
+				double last = table->prefix[i] - table->prefix[k];
 				double cost = before->cost + last * last;
 				uint64_t traffic = before->traffic + (k > 0 ? shape_count(model->layers[k].input) : 0);
-				if (last <= limit && (cost < cell->cost || (cost == cell->cost && isfinite(cost) &&
-									    traffic <= cell->traffic))) {
+				if (last <= limit && may_be_stage(table, s - 1, k, i) &&
+				    (cost < cell->cost ||
+				     (cost == cell->cost && isfinite(cost) && traffic <= cell->traffic))) {
 					cell->cost = cost;
 					cell->traffic = traffic;
 					cell->cut = k;
 				}
 			}
+}
+
+// Fills the needs of every stage that can be part of a cut.
+static bool ask_needs(struct table *table, const struct partition_memory *memory, struct error *error)
+{
+	uint32_t layers = table->layers, stages = table->stages;
+	table->needs = calloc((size_t)stages * (layers + 1) * (layers + 1), sizeof(*table->needs));
+	if (table->needs == NULL)
+		return error_set(error, ERROR_FAILED, "no memory for a partition of %u layers", layers);
+	for (uint32_t s = 0; s < stages; s++)
+		for (uint32_t first = s; first <= (s > 0 ? layers - 1 : 0); first++)
+			for (uint32_t end = s + 1 < stages ? first + 1 : layers; end + (stages - s - 1) <= layers;
+			     end++)
+				*need_at(table, s, first, end) = memory->bytes(memory->user, s, first, end);
+	return true;
+}
+
+// The needs of the largest stage where they are smallest. A stage that no cut can have counts nothing, and is in none.
+static uint64_t smallest_need(const struct table *table)
+{
+	uint64_t least[MODEL_MAXIMUM_LAYERS + 1][2]; // of the first i layers in an even and an odd number of stages
+	for (uint32_t i = 0; i <= table->layers; i++)
+		least[i][0] = i == 0 ? 0 : UINT64_MAX;
+	for (uint32_t s = 1; s <= table->stages; s++)
+		for (uint32_t i = 0; i <= table->layers; i++) {
+			uint64_t best = UINT64_MAX;
+			for (uint32_t k = s - 1; k < i; k++) {
+				uint64_t before = least[k][(s - 1) % 2], need = *need_at(table, s - 1, k, i);
+				uint64_t largest = before > need ? before : need;
+				best = largest < best ? largest : best;
+			}
+			least[i][s % 2] = best;
+		}
+	return least[table->layers][table->stages % 2];
+}
+
+// `by_memory`: within the smallest limit that any cut keeps to.
+static bool cut_smallest_largest(const struct model *model, uint32_t stages, const struct partition_memory *memory,
+				 bool by_memory, uint32_t *bounds, struct error *error)
+{
+	struct table table;
+	uint64_t weights[MODEL_MAXIMUM_LAYERS];
+	for (uint32_t i = 0; i < model->layer_count; i++)
+		weights[i] = partition_layer_flops(model, i);
+	if (!table_init(&table, weights, model->layer_count, stages, error))
+		return false;
+	if (by_memory || (memory != NULL && memory->limit_bytes > 0)) {
+		if (!ask_needs(&table, memory, error)) {
+			table_fini(&table);
+			return false;
+		}
+		table.limit = smallest_need(&table);
+		if (!by_memory && memory->limit_bytes > table.limit)
+			table.limit = memory->limit_bytes;
+	}
+	most_even(&table, model, smallest_largest(&table));
 	table_finish(&table, bounds);
 	return true;
 }
@@ -175,8 +243,8 @@ static bool check_stages(const struct model *model, uint32_t stages, struct erro
 			 model->name, model->layer_count);
 }
 
-bool partition_by_method(const struct model *model, const char *method, uint32_t stages, uint32_t *ret_bounds,
-			 struct error *error)
+bool partition_by_method(const struct model *model, const char *method, uint32_t stages,
+			 const struct partition_memory *memory, uint32_t *ret_bounds, struct error *error)
 {
 	uint64_t weights[MODEL_MAXIMUM_LAYERS] = {0};
 	uint32_t layers = model->layer_count;
@@ -187,7 +255,9 @@ bool partition_by_method(const struct model *model, const char *method, uint32_t
 		return true;
 	}
 	if (strcasecmp(method, "flops") == 0)
-		return cut_smallest_largest(model, stages, ret_bounds, error);
+		return cut_smallest_largest(model, stages, memory, false, ret_bounds, error);
+	if (strcasecmp(method, "memory") == 0 && memory != NULL)
+		return cut_smallest_largest(model, stages, memory, true, ret_bounds, error);
 	if (strcasecmp(method, "parameters") == 0) {
 		for (uint32_t i = 0; i < layers; i++)
 			weights[i] = layer_parameter_count(&model->layers[i]);
@@ -196,7 +266,7 @@ bool partition_by_method(const struct model *model, const char *method, uint32_t
 			return false;
 	} else {
 		return error_set(error, ERROR_USAGE,
-				 "there is no partition method \"%.80s\"; there are: flops, uniform, "
+				 "there is no partition method \"%.80s\"; there are: flops, memory, uniform, "
 				 "parameters, type:REGEX",
 				 method);
 	}

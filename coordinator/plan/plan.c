@@ -3,16 +3,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/rpc/protocol.h"
-#include "common/schedule/ring.h"
-
-// What crosses the boundary before `layer`, for one micro-batch.
-static uint64_t boundary_bytes(const struct plan *plan, uint32_t layer)
-{
-	return shape_count(plan->model.layers[layer].input) * plan->options.micro_batch_size *
-	       data_type_bytes(plan->options.boundary_type);
-}
+#include "coordinator/plan/internal.h"
+#include "coordinator/plan/memory.h"
+#include "coordinator/plan/simulate.h"
 
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage)
 {
@@ -27,88 +23,15 @@ uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next)
 	return plan->schedule->stage[to_next ? stage : stage - 1].slots;
 }
 
-struct stash {          // elements of one sample
-	uint64_t kept;  // of each micro-batch that is alive
-	uint64_t again; // with checkpoints: computed again for the one that goes backward
-};
-
-// Computed in place, or only another name for the same values.
-static bool shares(const struct layer *layer)
-{
-	return layer->kind == LAYER_RELU || layer->kind == LAYER_FLATTEN || layer->kind == LAYER_DROPOUT;
-}
-
-// Without checkpoints the input and every output are kept. With them, of each run of `interval` layers only the input is,
-// which is the output of the run before, and the largest run's other outputs have one place for all.
-static struct stash stash_of(const struct plan *plan, const struct plan_stage *stage)
-{
-	struct stash stash = {0};
-	const struct layer *layers = plan->model.layers;
-	uint32_t interval = plan->options.checkpoint_interval > 0 ? plan->options.checkpoint_interval
-								  : stage->end_layer - stage->first_layer;
-	for (uint32_t first = stage->first_layer; first < stage->end_layer; first += interval) {
-		uint32_t end = stage->end_layer - first > interval ? first + interval : stage->end_layer;
-		uint64_t outputs = 0;
-		for (uint32_t i = first; i < end; i++)
-			outputs += shares(&layers[i]) ? 0 : shape_count(layers[i].output);
-		if (end < stage->end_layer && outputs > 0)
-			outputs -= shape_count(layers[end - 1].output); // the next run's input
-		stash.kept += shape_count(layers[first].input);
-		stash.again = outputs > stash.again ? outputs : stash.again;
-	}
-	if (plan->options.checkpoint_interval == 0) {
-		stash.kept += stash.again;
-		stash.again = 0;
-	}
-	return stash;
-}
-
-// The memory is an estimate from the shapes alone: a device pads, shares and fuses, and says itself what it
-// needs.
-static void fill_memory(struct plan *plan, uint32_t s)
-{
-	struct plan_stage *stage = &plan->stages[s];
-	const struct plan_options *options = &plan->options;
-	uint64_t n = options->micro_batch_size, element = data_type_bytes(options->compute_type), largest = 0;
-	for (uint32_t i = stage->first_layer; i < stage->end_layer; i++) {
-		uint64_t output = shape_count(plan->model.layers[i].output);
-		largest = output > largest ? output : largest;
-	}
-	struct stash stash = stash_of(plan, stage);
-	uint64_t copy = options->compute_type != DATA_FLOAT32 ? element : 0; // of each parameter, to compute with
-	stage->parameter_bytes = stage->parameters * (sizeof(float) + copy);
-	stage->gradient_bytes = stage->parameters * sizeof(float);
-	stage->optimizer_bytes = stage->gradient_bytes * optimizer_state_tensors(options->optimizer.kind);
-	stage->stash_bytes = (stash.kept * plan->schedule->stage[s].slots + stash.again) * n * element;
-	stage->workspace_bytes = 2 * largest * n * element;
-	stage->exchange_bytes = 0;
-	if (s > 0)
-		stage->exchange_bytes +=
-			stage->input_bytes * (plan_receive_depth(plan, s) + plan_send_depth(plan, s, false));
-	if (s + 1 < plan->options.pipeline_size)
-		stage->exchange_bytes +=
-			stage->output_bytes * (plan_receive_depth(plan, s) + plan_send_depth(plan, s, true));
-	if (options->data_parallel_size > 1) {
-		struct ring ring =
-			ring_make(stage->parameters, options->data_parallel_size, options->reduce_bucket_bytes);
-		stage->exchange_bytes += ring_bytes(&ring);
-	}
-	stage->memory_bytes = stage->parameter_bytes + stage->gradient_bytes + stage->optimizer_bytes +
-			      stage->stash_bytes + stage->workspace_bytes + stage->exchange_bytes;
-}
-
 static void fill_stage(struct plan *plan, uint32_t s, uint32_t first, uint32_t end)
 {
 	struct plan_stage *stage = &plan->stages[s];
 	*stage = (struct plan_stage){.first_layer = first, .end_layer = end};
 	for (uint32_t i = first; i < end; i++) {
-		const struct layer *layer = &plan->model.layers[i];
-		stage->parameters += layer_parameter_count(layer);
+		stage->forward_flops += layer_forward_flops(&plan->model.layers[i]);
 		stage->flops += partition_layer_flops(&plan->model, i);
 	}
-	stage->input_bytes = s > 0 ? boundary_bytes(plan, first) : 0;
-	stage->output_bytes = s + 1 < plan->options.pipeline_size ? boundary_bytes(plan, end) : 0;
-	fill_memory(plan, s);
+	memory_fill(&plan->model, &plan->options, plan->schedule, s, stage);
 }
 
 static bool copy_strings(struct plan *plan, const struct plan_options *options, struct error *error)
@@ -121,14 +44,63 @@ static bool copy_strings(struct plan *plan, const struct plan_options *options, 
 	       error_set(error, ERROR_FAILED, "out of memory");
 }
 
+// partition_memory's
+static uint64_t stage_memory(const void *user, uint32_t s, uint32_t first_layer, uint32_t end_layer)
+{
+	const struct plan *plan = user;
+	struct plan_stage stage = {.first_layer = first_layer, .end_layer = end_layer};
+	memory_fill(&plan->model, &plan->options, plan->schedule, s, &stage);
+	return stage.memory_bytes;
+}
+
+static bool cut(const struct plan *plan, uint32_t *bounds, struct error *error)
+{
+	const struct plan_options *options = &plan->options;
+	struct partition_memory memory = {stage_memory, plan, options->memory_limit_bytes};
+	return options->split != NULL
+		       ? partition_explicit(&plan->model, options->split, options->pipeline_size, bounds, error)
+		       : partition_by_method(&plan->model, options->partition_method, options->pipeline_size, &memory,
+					     bounds, error);
+}
+
+// What a stage computes again for one micro-batch's backward pass: all its runs of layers. The last run's activations are there still
+// where no other micro-batch has gone forward since.
+static double again_flops(const struct plan *plan, uint32_t s)
+{
+	const struct plan_stage *stage = &plan->stages[s];
+	uint32_t interval = plan->options.checkpoint_interval, end = stage->end_layer;
+	uint64_t flops = 0;
+	if (interval == 0)
+		return 0;
+	if (plan->schedule->stage[s].slots == 1)
+		end = stage->first_layer + (end - stage->first_layer - 1) / interval * interval;
+	for (uint32_t i = stage->first_layer; i < end; i++)
+		flops += layer_forward_flops(&plan->model.layers[i]);
+	return (double)flops;
+}
+
+static bool predict(struct plan *plan, struct error *error)
+{
+	struct simulate_stage times[SCHEDULE_MAXIMUM_STAGES];
+	struct simulate_result result;
+	for (uint32_t s = 0; s < plan->options.pipeline_size; s++) {
+		const struct plan_stage *stage = &plan->stages[s];
+		times[s].forward = (double)stage->forward_flops;
+		times[s].backward = (double)(stage->flops - stage->forward_flops) + again_flops(plan, s);
+	}
+	if (!simulate(plan->schedule, times, &result, error))
+		return false;
+	plan->bubble = result.bubble;
+	plan->step_flops = result.step;
+	return true;
+}
+
 static bool fill(struct plan *plan, struct error *error)
 {
 	const struct plan_options *options = &plan->options;
 	uint32_t bounds[SCHEDULE_MAXIMUM_STAGES + 1], p = options->pipeline_size, m = options->micro_batches;
-	bool cut = options->split != NULL
-			   ? partition_explicit(&plan->model, options->split, p, bounds, error)
-			   : partition_by_method(&plan->model, options->partition_method, p, bounds, error);
-	if (!cut || !schedule_create(options->schedule, p, m, &plan->schedule, error))
+	if (!schedule_create(options->schedule, p, m, options->in_flight, &plan->schedule, error) ||
+	    !cut(plan, bounds, error))
 		return false;
 	uint64_t sum = 0, largest = 1;
 	for (uint32_t s = 0; s < p; s++) {
@@ -138,7 +110,21 @@ static bool fill(struct plan *plan, struct error *error)
 	}
 	plan->ideal_bubble = (double)(p - 1) / (double)(m + p - 1);
 	plan->balance = (double)sum / p / (double)largest;
-	return true;
+	return predict(plan, error);
+}
+
+uint64_t plan_largest_memory(const struct plan *plan)
+{
+	uint64_t largest = 0;
+	for (uint32_t s = 0; s < plan->options.pipeline_size; s++)
+		if (plan->stages[s].memory_bytes > largest)
+			largest = plan->stages[s].memory_bytes;
+	return largest;
+}
+
+bool plan_fits(const struct plan *plan)
+{
+	return plan->options.memory_limit_bytes == 0 || plan_largest_memory(plan) <= plan->options.memory_limit_bytes;
 }
 
 static bool check_replicas(const struct plan_options *options, struct error *error)
@@ -170,8 +156,8 @@ static bool check_options(const struct plan_options *options, struct error *erro
 	return check_replicas(options, error);
 }
 
-bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
-		 struct error *error)
+bool plan_make(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
+	       struct error *error)
 {
 	struct plan *plan = calloc(1, sizeof(*plan));
 	if (plan == NULL)
@@ -182,6 +168,38 @@ bool plan_create(const struct model *model, const struct plan_options *options, 
 	if (plan->options.checkpoint_interval > model->layer_count)
 		plan->options.checkpoint_interval = model->layer_count;
 	if (!check_options(options, error) || !copy_strings(plan, options, error) || !fill(plan, error)) {
+		plan_destroy(plan);
+		return false;
+	}
+	*ret_plan = plan;
+	return true;
+}
+
+bool plan_compare(struct plan *plan, struct error *error)
+{
+	struct plan_options options = plan->options;
+	struct plan *free_plan = NULL;
+	options.in_flight = options.checkpoint_interval = 0;
+	options.memory_limit_bytes = 0;
+	if (options.split == NULL && strcasecmp(options.partition_method, "memory") == 0)
+		options.partition_method = "flops";
+	if (!plan_make(&plan->model, &options, &free_plan, error))
+		return false;
+	plan->cost = free_plan->step_flops > 0 ? plan->step_flops / free_plan->step_flops : 1;
+	plan->cut_differs = false;
+	for (uint32_t s = 0; s < options.pipeline_size; s++)
+		plan->cut_differs |= plan->stages[s].end_layer != free_plan->stages[s].end_layer;
+	plan_destroy(free_plan);
+	return true;
+}
+
+bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
+		 struct error *error)
+{
+	struct plan *plan = NULL;
+	if (!plan_make(model, options, &plan, error))
+		return false;
+	if (!plan_compare(plan, error)) {
 		plan_destroy(plan);
 		return false;
 	}

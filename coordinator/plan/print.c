@@ -25,6 +25,8 @@ static void print_precision(const struct plan_options *options, FILE *out)
 		fprintf(out, ", loss scale %.10g at first", (double)options->initial_loss_scale);
 	if (options->checkpoint_interval > 0)
 		fprintf(out, ", activations kept every %u layers", options->checkpoint_interval);
+	if (options->in_flight > 0)
+		fprintf(out, ", at most %u in flight", options->in_flight);
 	fputs("\n\n", out);
 }
 
@@ -39,6 +41,53 @@ static void print_replicas(const struct plan_options *options, FILE *out)
 		fprintf(out, "%u replicas, %u devices: %" PRIu64 " samples a step; gradients are summed %s at once\n",
 			d, d * options->pipeline_size, samples,
 			strings_format_bytes(options->reduce_bucket_bytes, bucket, sizeof(bucket)));
+}
+
+static void print_cost(const struct plan *plan, FILE *out)
+{
+	fprintf(out,
+		"balance %.3f (mean stage over the largest, in FLOPs)\n"
+		"bubble %.1f%% predicted from FLOPs, %.1f%% of equal stages, (p-1)/(m+p-1)\n",
+		plan->balance, 100.0 * plan->bubble, 100.0 * plan->ideal_bubble);
+	if (plan->options.checkpoint_interval > 0 || plan->options.in_flight > 0 || plan->cut_differs)
+		fprintf(out, "predicted cost %.2f times the time of a plan without limits\n", plan->cost);
+}
+
+static const char *column(uint64_t bytes, char text[32])
+{
+	return strings_format_bytes(bytes, text, 32);
+}
+
+void plan_print_memory(const struct plan *plan, FILE *out)
+{
+	uint64_t limit = plan->options.memory_limit_bytes;
+	fprintf(out, "%5s %11s %11s %11s %11s %11s %11s %11s", "stage", "parameters", "gradients", "optimizer", "stash",
+		"workspace", "exchange", "sum");
+	fputs(limit > 0 ? "  fits\n" : "\n", out);
+	for (uint32_t s = 0; s < plan->options.pipeline_size; s++) {
+		const struct plan_stage *stage = &plan->stages[s];
+		char a[32], b[32], c[32], d[32], e[32], f[32], g[32];
+		fprintf(out, "%5u %11s %11s %11s %11s %11s %11s %11s", s, column(stage->parameter_bytes, a),
+			column(stage->gradient_bytes, b), column(stage->optimizer_bytes, c),
+			column(stage->stash_bytes, d), column(stage->workspace_bytes, e),
+			column(stage->exchange_bytes, f), column(stage->memory_bytes, g));
+		if (limit > 0 && stage->memory_bytes > limit)
+			fprintf(out, "  no, by %s\n", column(stage->memory_bytes - limit, a));
+		else
+			fputs(limit > 0 ? "  yes\n" : "\n", out);
+	}
+}
+
+static void print_notes(const struct plan *plan, FILE *out)
+{
+	char limit[32];
+	bool is_cuda = plan->options.device == PLAN_DEVICE_CUDA;
+	fprintf(out, "\nas the %s counts it, with the most that kernels may take as scratch memory%s",
+		is_cuda ? "CUDA device" : "CPU device",
+		is_cuda ? "; the exchange's buffers are the host's, and not in the sum" : "");
+	if (plan->options.memory_limit_bytes > 0)
+		fprintf(out, "; limit %s", column(plan->options.memory_limit_bytes, limit));
+	fputs("\n", out);
 }
 
 void plan_print(const struct plan *plan, FILE *out)
@@ -60,9 +109,10 @@ void plan_print(const struct plan *plan, FILE *out)
 		"GFLOPs", "share", "alive", "memory", "sends");
 	for (uint32_t s = 0; s < options->pipeline_size; s++)
 		print_stage(plan, s, flops, out);
-	fprintf(out,
-		"\nalive: micro-batches whose activations are kept at once; sends: to the next stage, per micro-batch\n"
-		"memory: estimated, without the kernels' scratch memory, up to 130 MiB a stage on the CPU\n"
-		"balance %.3f (mean stage over the largest, in FLOPs); bubble of equal stages %.1f%%, (p-1)/(m+p-1)\n",
-		plan->balance, 100.0 * plan->ideal_bubble);
+	fputs("\nalive: micro-batches whose activations are kept at once; sends: to the next stage, per micro-batch\n",
+	      out);
+	print_cost(plan, out);
+	fputs("\n", out);
+	plan_print_memory(plan, out);
+	print_notes(plan, out);
 }

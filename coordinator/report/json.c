@@ -101,8 +101,7 @@ void json_step(struct report *report, const struct job_step *step)
 static json_t *rank_summary(const struct report *report, uint32_t rank)
 {
 	const struct plan *plan = report->options.plan;
-	const struct rank_totals *totals = &report->totals[rank];
-	const struct job_memory *memory = &report->memory[rank];
+	const struct rank_totals *totals = &report->totals.rank[rank];
 	return json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "replica",
 			 (int)plan_rank_replica(plan, rank), "pipeline_stage", (int)plan_rank_stage(plan, rank),
 			 "forward_seconds", totals->forward, "backward_seconds", totals->backward, "optimizer_seconds",
@@ -110,9 +109,8 @@ static json_t *rank_summary(const struct report *report, uint32_t rank)
 			 totals->wait_previous, "wait_next_seconds", totals->wait_next, "wait_replicas_seconds",
 			 totals->wait_replicas, "wait_coordinator_seconds", totals->wait_coordinator, "sent_bytes",
 			 (json_int_t)totals->sent_bytes, "received_bytes", (json_int_t)totals->received_bytes, "bubble",
-			 report_bubble(report, rank), "memory_bytes",
-			 (json_int_t)(memory->parameter_bytes + memory->gradient_bytes + memory->optimizer_bytes +
-				      memory->stash_bytes + memory->workspace_bytes + memory->exchange_bytes));
+			 totals_bubble(&report->totals, rank), "memory_bytes",
+			 (json_int_t)totals_memory_bytes(&report->totals, rank));
 }
 
 void json_summary(struct report *report, const struct error *error)
@@ -122,12 +120,12 @@ void json_summary(struct report *report, const struct error *error)
 	json_t *stages = json_array();
 	for (uint32_t r = 0; r < report->ranks; r++)
 		json_array_append_new(stages, rank_summary(report, r));
-	json_t *summary =
-		json_pack("{s:s, s:b, s:I, s:i, s:I, s:f, s:f, s:o, s:f, s:o}", "type", "summary", "done",
-			  error == NULL, "steps", (json_int_t)report->steps_done, "warm_up_steps",
-			  (int)report->warm_up_steps, "measured_steps", (json_int_t)report->measured_steps,
-			  "measured_seconds", report->measured_seconds, "samples_per_second", report_throughput(report),
-			  "loss", number(report->last_loss), "accuracy", report->last_accuracy, "stages", stages);
+	json_t *summary = json_pack(
+		"{s:s, s:b, s:I, s:i, s:I, s:f, s:f, s:o, s:f, s:o}", "type", "summary", "done", error == NULL, "steps",
+		(json_int_t)report->totals.steps_done, "warm_up_steps", (int)report->totals.warm_up_steps,
+		"measured_steps", (json_int_t)report->totals.measured_steps, "measured_seconds",
+		report->totals.measured_seconds, "samples_per_second", totals_throughput(&report->totals), "loss",
+		number(report->last_loss), "accuracy", report->last_accuracy, "stages", stages);
 	if (report->last_loss_scale > 0.0 && summary != NULL) { // float16
 		json_object_set_new(summary, "loss_scale", json_real(report->last_loss_scale));
 		json_object_set_new(summary, "skipped_steps", json_integer((json_int_t)report->skipped_steps));

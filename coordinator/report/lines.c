@@ -14,15 +14,17 @@ enum { TERMINAL_INTERVAL_MS = 100, PLAIN_INTERVAL_MS = 1000 };
 void lines_progress(struct report *report, const struct job_step *step)
 {
 	uint64_t now = clock_now_ns();
-	bool last = report->steps_done == report->options.steps;
+	bool last = report->totals.steps_done == report->options.steps;
 	uint64_t interval_ms = report->is_terminal ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
-	if (!last && !step->skipped && report->steps_done > 1 && (now - report->shown_ns) / 1000000 < interval_ms)
+	if (!last && !step->skipped && report->totals.steps_done > 1 &&
+	    (now - report->shown_ns) / 1000000 < interval_ms)
 		return;
 	report->shown_ns = now;
-	double rate = report_throughput(report);
+	double rate = totals_throughput(&report->totals);
 	if (rate <= 0.0)
 		rate = report->options.train_batch_size / step->seconds;
-	double left = (double)(report->options.steps - report->steps_done) * report->options.train_batch_size / rate;
+	double left =
+		(double)(report->options.steps - report->totals.steps_done) * report->options.train_batch_size / rate;
 	uint64_t seconds = (uint64_t)(left + 0.5);
 	char line[240], skipped[80] = "";
 	if (step->skipped)
@@ -31,8 +33,8 @@ void lines_progress(struct report *report, const struct job_step *step)
 	snprintf(line, sizeof(line),
 		 "step %" PRIu64 "/%" PRIu64 "  loss %.4f  accuracy %.1f%%  %.1f samples/s  %" PRIu64 ":%02" PRIu64
 		 " left%s",
-		 report->steps_done, report->options.steps, step->loss, 100.0 * step_accuracy(report, step), rate,
-		 seconds / 60, seconds % 60, skipped);
+		 report->totals.steps_done, report->options.steps, step->loss, 100.0 * step_accuracy(report, step),
+		 rate, seconds / 60, seconds % 60, skipped);
 	if (report->is_terminal)
 		fprintf(stderr, "\r\033[K%s", line);
 	else
@@ -75,8 +77,8 @@ void lines_print(struct report *report, const struct job_step *step)
 	double seconds = report->window_seconds / (double)report->window_steps;
 	if (report->is_terminal)
 		fputs("\r\033[K", stderr);
-	printf("steps: %" PRIu64 " loss: %.4f iter time (s): %.3f samples/sec: %.3f\n", report->steps_done, step->loss,
-	       seconds, report->options.train_batch_size / seconds);
+	printf("steps: %" PRIu64 " loss: %.4f iter time (s): %.3f samples/sec: %.3f\n", report->totals.steps_done,
+	       step->loss, seconds, report->options.train_batch_size / seconds);
 	for (uint32_t r = 0; r < report->ranks && report->options.wall_clock_breakdown; r++)
 		print_breakdown(report, r, &step->ranks[r]);
 	fflush(stdout);
@@ -98,8 +100,8 @@ static void print_row(const struct report *report, uint32_t rank, bool busiest)
 	const struct plan *plan = report->options.plan;
 	uint32_t s = plan_rank_stage(plan, rank);
 	const struct plan_stage *stage = &plan->stages[s];
-	const struct rank_totals *totals = &report->totals[rank];
-	double per_step = 1e3 / (double)report->measured_steps;
+	const struct rank_totals *totals = &report->totals.rank[rank];
+	double per_step = 1e3 / (double)report->totals.measured_steps;
 	char sent[32], received[32], replica[16] = "", wait_replicas[16] = "";
 	if (has_replicas(report)) {
 		snprintf(replica, sizeof(replica), " %7u", plan_rank_replica(plan, rank));
@@ -110,39 +112,39 @@ static void print_row(const struct report *report, uint32_t rank, bool busiest)
 	       totals->backward * per_step, totals->optimizer * per_step, totals->copy * per_step,
 	       totals->wait_previous * per_step, totals->wait_next * per_step, wait_replicas,
 	       totals->wait_coordinator * per_step,
-	       strings_format_bytes(totals->sent_bytes / report->measured_steps, sent, sizeof(sent)),
-	       strings_format_bytes(totals->received_bytes / report->measured_steps, received, sizeof(received)),
-	       100.0 * report_bubble(report, rank), busiest ? "  <" : "");
+	       strings_format_bytes(totals->sent_bytes / report->totals.measured_steps, sent, sizeof(sent)),
+	       strings_format_bytes(totals->received_bytes / report->totals.measured_steps, received, sizeof(received)),
+	       100.0 * totals_bubble(&report->totals, rank), busiest ? "  <" : "");
 }
 
 static uint32_t busiest_rank(const struct report *report)
 {
 	uint32_t busiest = 0;
 	for (uint32_t r = 1; r < report->ranks; r++)
-		if (totals_busy(&report->totals[r]) > totals_busy(&report->totals[busiest]))
+		if (totals_busy(&report->totals, r) > totals_busy(&report->totals, busiest))
 			busiest = r;
 	return busiest;
 }
 
 static void print_busiest(const struct report *report, uint32_t rank)
 {
-	double busy = totals_busy(&report->totals[rank]), sum = 0.0;
+	double busy = totals_busy(&report->totals, rank), sum = 0.0;
 	char who[RANK_NAME_SIZE];
 	for (uint32_t r = 0; r < report->ranks; r++)
-		sum += totals_busy(&report->totals[r]);
+		sum += totals_busy(&report->totals, r);
 	printf("\n%s is the busiest (<): %.1f ms of work per step, %.2f times the mean; the others wait for it\n",
 	       rank_name(report->options.plan, rank, report->options.addresses[rank], who, sizeof(who)),
-	       busy * 1e3 / (double)report->measured_steps, busy * report->ranks / sum);
+	       busy * 1e3 / (double)report->totals.measured_steps, busy * report->ranks / sum);
 }
 
 void lines_table(const struct report *report)
 {
-	if (report->measured_steps == 0)
+	if (report->totals.measured_steps == 0)
 		return;
 	uint32_t busiest = busiest_rank(report);
 	printf("\n%" PRIu64 " steps in %.1f s; %.1f samples/s over %" PRIu64 " steps, without %u for warming up\n",
-	       report->steps_done, report->all_seconds, report_throughput(report), report->measured_steps,
-	       report->warm_up_steps);
+	       report->totals.steps_done, report->totals.all_seconds, totals_throughput(&report->totals),
+	       report->totals.measured_steps, report->totals.warm_up_steps);
 	printf("loss %.4f at the first step, %.4f at the last\n", report->first_loss, report->last_loss);
 	if (report->last_loss_scale > 0.0)
 		printf("%" PRIu64 " steps skipped because a gradient overflowed; the loss scale came to %.10g\n",
@@ -150,7 +152,7 @@ void lines_table(const struct report *report)
 	print_header(report);
 	for (uint32_t r = 0; r < report->ranks; r++)
 		print_row(report, r, report->ranks > 1 && r == busiest);
-	if (report->ranks > 1 && totals_busy(&report->totals[busiest]) > 0.0)
+	if (report->ranks > 1 && totals_busy(&report->totals, busiest) > 0.0)
 		print_busiest(report, busiest);
 	fflush(stdout);
 }

@@ -110,11 +110,17 @@ static bool wait_until_ready(struct local_daemons *daemons, uint32_t index, stru
 	return true;
 }
 
+uint32_t local_daemons_threads(const struct local_options *options)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	uint32_t share = cores > (long)options->count ? (uint32_t)cores / options->count : 1;
+	return options->threads > 0 ? options->threads : share;
+}
+
 static bool start_all(struct local_daemons *daemons, const struct local_options *options, struct error *error)
 {
 	char program[PATH_MAX], ready[96];
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	uint32_t share = cores > (long)options->count ? (uint32_t)cores / options->count : 1;
+	uint32_t threads = local_daemons_threads(options);
 	if (!find_program(program, sizeof(program), error))
 		return false;
 	for (uint32_t i = 0; i < options->count; i++) {
@@ -122,8 +128,7 @@ static bool start_all(struct local_daemons *daemons, const struct local_options 
 		snprintf(ready, sizeof(ready), "%s/%u.ready", daemons->folder, i);
 		pid_t parent = getpid(), child = fork();
 		if (child == 0)
-			become_daemon(program, options, daemons->addresses[i], ready,
-				      options->threads > 0 ? options->threads : share, parent);
+			become_daemon(program, options, daemons->addresses[i], ready, threads, parent);
 		if (child < 0)
 			return error_set(error, ERROR_FAILED, "start a local daemon: %s", strerror(errno));
 		daemons->pids[i] = child;

@@ -17,6 +17,8 @@ struct local_options {
 
 struct local_daemons;
 
+uint32_t local_daemons_threads(const struct local_options *options); // that each daemon gets
+
 // Finds penstockd beside this program, in $PENSTOCKD or in PATH. Before rpc_start: it forks. Returns when all listen.
 bool local_daemons_start(const struct local_options *options, struct local_daemons **ret_daemons, struct error *error);
 const char *local_daemons_address(const struct local_daemons *daemons, uint32_t index);

@@ -25,7 +25,7 @@ static struct model create(const char *name, uint32_t image_size)
 static void cut(const struct model *model, const char *method, uint32_t stages, uint32_t *bounds)
 {
 	struct error error = {0};
-	if (!partition_by_method(model, method, stages, bounds, &error))
+	if (!partition_by_method(model, method, stages, NULL, bounds, &error))
 		fail_msg("%s into %u by %s: %s", model->name, stages, method, error.message);
 }
 
@@ -142,6 +142,105 @@ static void by_method_flops_cuts_stand_where_least_is_sent(void **state)
 	}
 }
 
+// A stage needs a byte for each of its layers' numbers, times its distance from the end: so that its place counts.
+static uint64_t need(const void *user, uint32_t stage, uint32_t first, uint32_t end)
+{
+	uint64_t bytes = 0;
+	for (uint32_t i = first; i < end; i++)
+		bytes += 100 + i;
+	return bytes * (*(const uint32_t *)user - stage);
+}
+
+struct tried {
+	uint64_t need, flops; // of the largest stage
+};
+
+// All cuts: the smallest largest need, and the smallest largest FLOPs within `limit`.
+static void try_cuts(const struct model *model, uint32_t stage, uint32_t stages, uint32_t *bounds, uint64_t limit,
+		     struct tried *best)
+{
+	if (stage == stages) {
+		uint64_t most = 0, flops = largest_of(model, stages, bounds);
+		for (uint32_t s = 0; s < stages; s++) {
+			uint64_t bytes = need(&stages, s, bounds[s], bounds[s + 1]);
+			most = bytes > most ? bytes : most;
+		}
+		best->need = most < best->need ? most : best->need;
+		best->flops = most <= limit && flops < best->flops ? flops : best->flops;
+		return;
+	}
+	uint32_t last = stage + 1 == stages ? model->layer_count : model->layer_count - (stages - stage - 1);
+	for (uint32_t next = stage + 1 == stages ? last : bounds[stage] + 1; next <= last; next++) {
+		bounds[stage + 1] = next;
+		try_cuts(model, stage + 1, stages, bounds, limit, best);
+	}
+}
+
+static uint64_t largest_need(uint32_t stages, const uint32_t *bounds)
+{
+	uint64_t most = 0;
+	for (uint32_t s = 0; s < stages; s++) {
+		uint64_t bytes = need(&stages, s, bounds[s], bounds[s + 1]);
+		most = bytes > most ? bytes : most;
+	}
+	return most;
+}
+
+static void by_method_memory_no_cut_has_a_smaller_largest_need(void **state)
+{
+	struct model model = create("alexnet", 224);
+	for (uint32_t stages = 1; stages <= 5; stages++) {
+		uint32_t bounds[6] = {0}, tried[6] = {0};
+		struct tried best = {UINT64_MAX, UINT64_MAX};
+		struct partition_memory memory = {need, &stages, 0};
+		struct error error = {0};
+		try_cuts(&model, 0, stages, tried, 0, &best);
+		assert_true(partition_by_method(&model, "memory", stages, &memory, bounds, &error));
+		assert_int_equal(largest_need(stages, bounds), best.need);
+	}
+}
+
+static void by_method_flops_with_a_limit_takes_the_smallest_largest_stage_that_fits(void **state)
+{
+	struct model model = create("vgg11", 224);
+	for (uint32_t stages = 2; stages <= 5; stages++) {
+		uint32_t bounds[6] = {0}, tried[6] = {0};
+		struct tried least = {UINT64_MAX, UINT64_MAX};
+		try_cuts(&model, 0, stages, tried, 0, &least);
+		for (int more = 0; more < 4; more++) { // from the tightest limit on
+			struct partition_memory memory = {need, &stages, least.need + (uint64_t)more * 150};
+			struct tried best = {UINT64_MAX, UINT64_MAX};
+			struct error error = {0};
+			try_cuts(&model, 0, stages, tried, memory.limit_bytes, &best);
+			assert_true(partition_by_method(&model, "flops", stages, &memory, bounds, &error));
+			assert_true(largest_need(stages, bounds) <= memory.limit_bytes);
+			assert_int_equal(largest_of(&model, stages, bounds), best.flops);
+		}
+	}
+}
+
+static void by_method_flops_when_nothing_fits_cuts_by_memory(void **state)
+{
+	struct model model = create("vgg11", 224);
+	uint32_t stages = 4, a[5], b[5];
+	struct partition_memory memory = {need, &stages, 1};
+	struct error error = {0};
+	assert_true(partition_by_method(&model, "flops", stages, &memory, a, &error));
+	assert_true(partition_by_method(&model, "memory", stages, &memory, b, &error));
+	assert_memory_equal(a, b, sizeof(a));
+}
+
+static void by_method_flops_with_a_wide_limit_cuts_as_without(void **state)
+{
+	struct model model = create("vgg16", 224);
+	uint32_t stages = 4, a[5], b[5];
+	struct partition_memory memory = {need, &stages, UINT64_MAX};
+	struct error error = {0};
+	cut(&model, "flops", stages, a);
+	assert_true(partition_by_method(&model, "flops", stages, &memory, b, &error));
+	assert_memory_equal(a, b, sizeof(a));
+}
+
 static void layer_flops_first_layer_has_no_input_gradient(void **state)
 {
 	struct model model = create("vgg11", 32);
@@ -168,7 +267,7 @@ static void expect_refused(const struct model *model, const char *method, uint32
 {
 	uint32_t bounds[MODEL_MAXIMUM_LAYERS + 2];
 	struct error error = {0};
-	assert_false(partition_by_method(model, method, stages, bounds, &error));
+	assert_false(partition_by_method(model, method, stages, NULL, bounds, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
 	if (strstr(error.message, text) == NULL)
 		fail_msg("\"%s\" does not say \"%s\"", error.message, text);
@@ -180,7 +279,7 @@ static void by_method_bad_request_is_refused(void **state)
 	expect_refused(&model, "flops", 23, "22 layers");
 	expect_refused(&model, "flops", 0, "pipeline size 0");
 	expect_refused(&model, "uniform", SCHEDULE_MAXIMUM_STAGES + 1, "pipeline size 65");
-	expect_refused(&model, "profile", 2, "flops, uniform, parameters, type:REGEX");
+	expect_refused(&model, "profile", 2, "flops, memory, uniform, parameters, type:REGEX");
 	expect_refused(&model, "", 2, "there is no partition method");
 	expect_refused(&model, "type:LayerNorm", 2, "matches no layer");
 	expect_refused(&model, "type:(", 2, "type:(");
@@ -226,6 +325,10 @@ int main(void)
 		cmocka_unit_test(by_method_flops_no_cut_has_a_smaller_largest_stage),
 		cmocka_unit_test(by_method_flops_cuts_stand_before_layers_with_weights),
 		cmocka_unit_test(by_method_flops_cuts_stand_where_least_is_sent),
+		cmocka_unit_test(by_method_memory_no_cut_has_a_smaller_largest_need),
+		cmocka_unit_test(by_method_flops_with_a_limit_takes_the_smallest_largest_stage_that_fits),
+		cmocka_unit_test(by_method_flops_when_nothing_fits_cuts_by_memory),
+		cmocka_unit_test(by_method_flops_with_a_wide_limit_cuts_as_without),
 		cmocka_unit_test(layer_flops_first_layer_has_no_input_gradient),
 		cmocka_unit_test(by_method_type_takes_regular_expressions_anywhere_in_the_name),
 		cmocka_unit_test(by_method_bad_request_is_refused),

@@ -15,7 +15,7 @@ static struct schedule *create(const char *name, uint32_t stages, uint32_t micro
 {
 	struct schedule *schedule = NULL;
 	struct error error = {0};
-	assert_true(schedule_create(name, stages, micro_batches, &schedule, &error));
+	assert_true(schedule_create(name, stages, micro_batches, 0, &schedule, &error));
 	return schedule;
 }
 

@@ -16,7 +16,7 @@ static struct schedule *create(const char *name, uint32_t stages, uint32_t micro
 {
 	struct schedule *schedule = NULL;
 	struct error error = {0};
-	if (!schedule_create(name, stages, micro_batches, &schedule, &error))
+	if (!schedule_create(name, stages, micro_batches, 0, &schedule, &error))
 		fail_msg("%s p=%u m=%u: %s", name, stages, micro_batches, error.message);
 	return schedule;
 }
@@ -75,6 +75,37 @@ static void create_slots_equal_the_peak_of_live_activations(void **state)
 				}
 				schedule_destroy(schedule);
 			}
+}
+
+static void create_1f1b_with_fewer_in_flight_passes_the_check_and_keeps_no_more(void **state)
+{
+	for (uint32_t p = 1; p <= 12; p++)
+		for (uint32_t m = 1; m <= 20; m++)
+			for (uint32_t most = 1; most <= p + 1; most++) {
+				struct schedule *schedule = NULL, *free = create("1f1b", p, m);
+				struct error error = {0};
+				if (!schedule_create("1f1b", p, m, most, &schedule, &error))
+					fail_msg("p=%u m=%u in flight %u: %s", p, m, most, error.message);
+				assert_true(schedule_check(schedule, &error));
+				for (uint32_t s = 0; s < p; s++) {
+					uint32_t slots = free->stage[s].slots;
+					assert_int_equal(schedule->stage[s].slots, slots < most ? slots : most);
+					assert_true(schedule_receive_depth(&schedule->stage[s]) <= most);
+				}
+				schedule_destroy(schedule);
+				schedule_destroy(free);
+			}
+}
+
+static void create_gpipe_with_fewer_in_flight_is_refused_with_what_to_do(void **state)
+{
+	struct schedule *schedule = NULL;
+	struct error error = {0};
+	assert_false(schedule_create("gpipe", 2, 4, 3, &schedule, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_non_null(strstr(error.message, "--schedule 1f1b"));
+	assert_true(schedule_create("gpipe", 2, 4, 4, &schedule, &error)); // as many as there are
+	schedule_destroy(schedule);
 }
 
 struct step {
@@ -177,15 +208,15 @@ static void create_bad_request_is_refused(void **state)
 {
 	struct schedule *schedule = NULL;
 	struct error error = {0};
-	assert_false(schedule_create("interleaved", 2, 2, &schedule, &error));
+	assert_false(schedule_create("interleaved", 2, 2, 0, &schedule, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
 	assert_non_null(strstr(error.message, "interleaved"));
 	assert_non_null(strstr(error.message, schedule_names()));
-	assert_false(schedule_create("1f1b", 0, 2, &schedule, &error));
-	assert_false(schedule_create("1f1b", SCHEDULE_MAXIMUM_STAGES + 1, 2, &schedule, &error));
+	assert_false(schedule_create("1f1b", 0, 2, 0, &schedule, &error));
+	assert_false(schedule_create("1f1b", SCHEDULE_MAXIMUM_STAGES + 1, 2, 0, &schedule, &error));
 	assert_non_null(strstr(error.message, "from 1 to 64"));
-	assert_false(schedule_create("1f1b", 2, 0, &schedule, &error));
-	assert_false(schedule_create("gpipe", 2, SCHEDULE_MAXIMUM_MICRO_BATCHES + 1, &schedule, &error));
+	assert_false(schedule_create("1f1b", 2, 0, 0, &schedule, &error));
+	assert_false(schedule_create("gpipe", 2, SCHEDULE_MAXIMUM_MICRO_BATCHES + 1, 0, &schedule, &error));
 	assert_non_null(strstr(error.message, "4096"));
 	assert_null(schedule);
 	schedule_destroy(NULL);
@@ -212,6 +243,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(create_every_size_passes_the_check),
 		cmocka_unit_test(create_largest_size_passes_the_check),
+		cmocka_unit_test(create_1f1b_with_fewer_in_flight_passes_the_check_and_keeps_no_more),
+		cmocka_unit_test(create_gpipe_with_fewer_in_flight_is_refused_with_what_to_do),
 		cmocka_unit_test(create_slots_are_what_stays_alive),
 		cmocka_unit_test(create_slots_equal_the_peak_of_live_activations),
 		cmocka_unit_test(create_1f1b_of_two_stages_is_the_list_of_the_paper),

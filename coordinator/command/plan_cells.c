@@ -1,0 +1,105 @@
+// See plan_cells.h.
+#include "coordinator/command/plan_cells.h"
+
+#include <string.h>
+
+#include "common/base/strings.h"
+#include "coordinator/command/job_setup.h"
+#include "coordinator/plan/fit.h"
+#include "coordinator/report/plan_json.h"
+#include "coordinator/sweep/grid.h"
+
+enum { DEFAULT_MICRO_BATCHES = 4 }; // per step and replica, in every cell
+
+static bool check(const struct job_arguments *arguments, struct error *error)
+{
+	const char *name = arguments->pipeline_size >= 0               ? "-p"
+			   : arguments->local > 0                      ? "--local"
+			   : arguments->overrides.micro_batch_size > 0 ? "--micro-batch-size"
+			   : arguments->overrides.train_batch_size > 0 ? "--train-batch-size"
+								       : NULL;
+	if (name != NULL)
+		return error_set(error, ERROR_USAGE,
+				 "%s has no place beside --pipeline-sizes, --micro-batches and --nodes: each cell has "
+				 "its own",
+				 name);
+	return (arguments->pipeline_sizes != NULL && arguments->micro_batches != NULL) ||
+	       error_set(error, ERROR_USAGE, "cells need both lists, --pipeline-sizes and --micro-batches");
+}
+
+static bool parse(const struct job_arguments *arguments, struct grid *ret_grid, struct error *error)
+{
+	char count[16];
+	snprintf(count, sizeof(count), "%u", arguments->nodes > 0 ? arguments->nodes : 1);
+	return check(arguments, error) &&
+	       grid_parse(arguments->pipeline_sizes, arguments->micro_batches,
+			  arguments->node_counts != NULL ? arguments->node_counts : count, ret_grid, error);
+}
+
+static void print_outcome(const struct plan *plan, bool was_searched)
+{
+	char text[FIT_TEXT_SIZE];
+	struct error why;
+	if (plan->options.memory_limit_bytes == 0)
+		return;
+	if (plan_fits(plan)) {
+		printf("%s\n", fit_describe(plan, text, sizeof(text)));
+		return;
+	}
+	fit_refuse(plan, was_searched, &why);
+	printf("does not fit: %s\n", why.message);
+}
+
+static bool plan_cell(const struct job_arguments *arguments, const struct job_nodes *nodes, const struct cell *cell,
+		      FILE *json, bool *all_fit, struct error *error)
+{
+	struct job_arguments own = *arguments;
+	struct job_setup setup;
+	own.nodes = cell->nodes;
+	own.pipeline_size = (int32_t)cell->pipeline_size;
+	own.overrides.micro_batch_size = cell->micro_batch_size;
+	if (own.overrides.gradient_accumulation_steps == 0)
+		own.overrides.gradient_accumulation_steps = DEFAULT_MICRO_BATCHES;
+	if (!job_setup_init(&own, nodes, &setup, error))
+		return false;
+	printf("%u replica%s of %u stage%s, %u samples a step\n", setup.data_parallel_size,
+	       setup.data_parallel_size == 1 ? "" : "s", setup.pipeline_size, setup.pipeline_size == 1 ? "" : "s",
+	       setup.config.train_batch_size);
+	plan_print_memory(setup.plan, stdout);
+	print_outcome(setup.plan, arguments->fit);
+	*all_fit = *all_fit && plan_fits(setup.plan);
+	bool ok = json == NULL || plan_json_write(json, setup.plan, cell->nodes, error);
+	job_setup_fini(&setup);
+	return ok;
+}
+
+static bool plan_each(const struct job_arguments *arguments, const struct job_nodes *nodes, const struct grid *grid,
+		      FILE *json, bool *all_fit, struct error *error)
+{
+	for (uint32_t i = 0; i < grid_count(grid); i++) {
+		struct cell cell = grid_cell(grid, i);
+		char reason[GRID_REASON_SIZE];
+		printf("%smicro-batch %u, %u node%s, pipeline size %u\n", i > 0 ? "\n" : "", cell.micro_batch_size,
+		       cell.nodes, cell.nodes == 1 ? "" : "s", cell.pipeline_size);
+		if (cell_is_empty(&cell, job_nodes_devices(nodes, cell.nodes), reason, sizeof(reason)))
+			printf("empty: %s\n", reason);
+		else if (!plan_cell(arguments, nodes, &cell, json, all_fit, error))
+			return false;
+	}
+	return true;
+}
+
+bool plan_cells(const struct job_arguments *arguments, FILE *json, bool *ret_all_fit, struct error *error)
+{
+	struct grid grid;
+	struct job_nodes nodes;
+	*ret_all_fit = true;
+	if (!parse(arguments, &grid, error) || !job_nodes_read(arguments, &nodes, error))
+		return false;
+	uint32_t there = job_nodes_count(&nodes), most = grid_most_nodes(&grid);
+	bool ok = there == 0 || most <= there ||
+		  error_set(error, ERROR_USAGE, "--nodes %u: %s has only %u nodes", most, nodes.name, there);
+	ok = ok && plan_each(arguments, &nodes, &grid, json, ret_all_fit, error);
+	job_nodes_fini(&nodes);
+	return ok;
+}

@@ -1,0 +1,120 @@
+// See fit.h. The search is exhaustive: a plan is made in well under a millisecond, and there are some hundreds of them.
+#include "coordinator/plan/fit.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/strings.h"
+#include "coordinator/plan/internal.h"
+
+// Simulated times are sums of many doubles.
+static bool is_faster(double a, double b)
+{
+	return a < b * (1 - 1e-9);
+}
+
+static bool is_better(const struct plan *plan, const struct plan *best)
+{
+	if (best == NULL || plan_fits(plan) != plan_fits(best))
+		return best == NULL || plan_fits(plan);
+	return plan_fits(plan) ? is_faster(plan->step_flops, best->step_flops)
+			       : plan_largest_memory(plan) < plan_largest_memory(best);
+}
+
+// Keeps the better of the two.
+static bool try_plan(const struct model *model, const struct plan_options *options, struct plan **best,
+		     struct error *error)
+{
+	struct plan *plan = NULL;
+	if (!plan_make(model, options, &plan, error))
+		return false;
+	if (is_better(plan, *best)) {
+		plan_destroy(*best);
+		*best = plan;
+	} else {
+		plan_destroy(plan);
+	}
+	return true;
+}
+
+// Fewer in flight than the schedule has anyway: from how many on that is.
+static uint32_t most_in_flight(const struct plan_options *options)
+{
+	bool can = options->in_flight == 0 && strcmp(options->schedule, "1f1b") == 0;
+	uint32_t alive =
+		options->pipeline_size < options->micro_batches ? options->pipeline_size : options->micro_batches;
+	return can ? alive : 1;
+}
+
+bool fit_plan(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
+	      struct error *error)
+{
+	struct plan *best = NULL;
+	uint32_t most = most_in_flight(options);
+	uint32_t intervals = options->checkpoint_interval > 0 ? 0 : model->layer_count;
+	for (uint32_t fewer = 0; fewer < most; fewer++)
+		for (uint32_t interval = 0; interval <= intervals; interval++) {
+			struct plan_options trial = *options;
+			if (fewer > 0)
+				trial.in_flight = most - fewer;
+			if (interval > 0)
+				trial.checkpoint_interval = interval;
+			if (!try_plan(model, &trial, &best, error)) {
+				plan_destroy(best);
+				return false;
+			}
+		}
+	if (!plan_compare(best, error)) {
+		plan_destroy(best);
+		return false;
+	}
+	*ret_plan = best;
+	return true;
+}
+
+static void append(char *into, size_t size, const char *separator, const char *text)
+{
+	size_t length = strlen(into);
+	snprintf(into + length, size - length, "%s%s", length > 0 ? separator : "", text);
+}
+
+char *fit_describe(const struct plan *plan, char *into, size_t size)
+{
+	char list[FIT_TEXT_SIZE] = "", text[80];
+	if (plan->cut_differs)
+		append(list, sizeof(list), ", ", "a cut by memory");
+	if (plan->options.checkpoint_interval > 0) {
+		snprintf(text, sizeof(text), "activations kept every %u layers", plan->options.checkpoint_interval);
+		append(list, sizeof(list), ", ", text);
+	}
+	if (plan->options.in_flight > 0) {
+		snprintf(text, sizeof(text), "at most %u micro-batch%s in flight", plan->options.in_flight,
+			 plan->options.in_flight == 1 ? "" : "es");
+		append(list, sizeof(list), ", ", text);
+	}
+	if (list[0] == '\0')
+		snprintf(into, size, "fits as it is");
+	else
+		snprintf(into, size, "made to fit by: %s; predicted cost %.2f times the time of a plan without limits",
+			 list, plan->cost);
+	return into;
+}
+
+bool fit_refuse(const struct plan *plan, bool was_searched, struct error *error)
+{
+	uint64_t limit = plan->options.memory_limit_bytes, largest = plan_largest_memory(plan);
+	uint32_t s = 0;
+	char need[32], most[32], missing[32];
+	while (plan->stages[s].memory_bytes < largest)
+		s++;
+	return error_set(error, ERROR_OUT_OF_MEMORY, "stage %u needs %s, %s more than the limit of %s%s", s,
+			 strings_format_bytes(largest, need, sizeof(need)),
+			 strings_format_bytes(largest - limit, missing, sizeof(missing)),
+			 strings_format_bytes(limit, most, sizeof(most)),
+			 was_searched
+				 ? ": this is the nearest that was found; take smaller micro-batches, more stages, or "
+				   "a larger limit"
+				 : ": try --fit, which searches for a plan that keeps to it, smaller "
+				   "micro-batches, or more stages");
+}

@@ -1,0 +1,12 @@
+// sweep.json: the whole of a sweep, for programs and for going on with it later.
+#pragma once
+
+#include <stdio.h>
+
+#include "coordinator/sweep/result.h"
+
+// False when memory is out.
+bool file_write(const struct sweep *sweep, FILE *out);
+// Of a file that file_write wrote. ERROR_USAGE names the file, the cell and the member that is not as it should be. Cells that
+// the file does not have are missing.
+bool file_read(const char *path, struct sweep **ret_sweep, struct error *error);

@@ -1,0 +1,215 @@
+// See output.h.
+#include "coordinator/sweep/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "coordinator/sweep/csv.h"
+#include "coordinator/sweep/file.h"
+#include "coordinator/sweep/plot.h"
+#include "coordinator/sweep/table.h"
+
+enum { DRAW_TIMEOUT_MS = 60000, POLL_MS = 10 };
+
+struct output {
+	char *folder, *json_path;
+	int lock; // the folder, locked while this is open
+};
+
+bool output_open(const char *folder, struct output **ret_output, struct error *error)
+{
+	if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+		return error_set(error, ERROR_USAGE, "--output %s: the folder cannot be made: %s", folder,
+				 strerror(errno));
+	int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (lock < 0)
+		return error_set(error, ERROR_USAGE, "--output %s: %s", folder, strerror(errno));
+	if (flock(lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) { // a file system without locks has none
+		close(lock);
+		return error_set(error, ERROR_USAGE, "--output %s: another sweep is writing there", folder);
+	}
+	struct output *output = calloc(1, sizeof(*output));
+	if (output == NULL || (output->folder = strdup(folder)) == NULL ||
+	    asprintf(&output->json_path, "%s/sweep.json", folder) < 0) {
+		if (output != NULL)
+			free(output->folder);
+		free(output);
+		close(lock);
+		return error_set(error, ERROR_FAILED, "out of memory");
+	}
+	output->lock = lock;
+	*ret_output = output;
+	return true;
+}
+
+void output_close(struct output *output)
+{
+	if (output == NULL)
+		return;
+	close(output->lock);
+	free(output->folder);
+	free(output->json_path);
+	free(output);
+}
+
+const char *output_json_path(const struct output *output)
+{
+	return output->json_path;
+}
+
+bool output_has_json(const struct output *output)
+{
+	return access(output->json_path, F_OK) == 0;
+}
+
+// ---- The files
+
+static bool write_all(int file, const char *text, size_t size)
+{
+	while (size > 0) {
+		ssize_t written = write(file, text, size);
+		if (written < 0 && errno != EINTR)
+			return false;
+		if (written > 0) {
+			text += written;
+			size -= (size_t)written;
+		}
+	}
+	return true;
+}
+
+static bool replace(const struct output *output, const char *name, const char *text, size_t size, struct error *error)
+{
+	char path[PATH_MAX], part[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/%s", output->folder, name);
+	snprintf(part, sizeof(part), "%s/%s.part", output->folder, name);
+	int file = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (file < 0)
+		return error_set(error, ERROR_FAILED, "write %s: %s", part, strerror(errno));
+	bool ok = write_all(file, text, size) && fsync(file) == 0;
+	int saved = errno;
+	if (close(file) != 0 && ok) {
+		ok = false;
+		saved = errno;
+	}
+	if (ok && rename(part, path) != 0) {
+		ok = false;
+		saved = errno;
+	}
+	if (ok)
+		return true;
+	unlink(part);
+	return error_set(error, ERROR_FAILED, "write %s: %s", path, strerror(saved));
+}
+
+static bool write_json(const struct sweep *sweep, FILE *out)
+{
+	return file_write(sweep, out);
+}
+
+static bool write_csv(const struct sweep *sweep, FILE *out)
+{
+	csv_write(sweep, out);
+	return true;
+}
+
+static bool write_table(const struct sweep *sweep, FILE *out)
+{
+	table_write(sweep, out);
+	return true;
+}
+
+static bool write_plot(const struct sweep *sweep, FILE *out)
+{
+	plot_write(sweep, out);
+	return true;
+}
+
+static bool write_one(const struct output *output, const struct sweep *sweep, const char *name,
+		      bool (*write_text)(const struct sweep *sweep, FILE *out), struct error *error)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	bool ok = out != NULL && write_text(sweep, out) && ferror(out) == 0;
+	if (out != NULL && fclose(out) != 0)
+		ok = false;
+	ok = ok ? replace(output, name, text, size, error)
+		: error_set(error, ERROR_FAILED, "no memory for %s/%s", output->folder, name);
+	free(text);
+	return ok;
+}
+
+bool output_write(const struct output *output, const struct sweep *sweep, struct error *error)
+{
+	// The one that a sweep goes on from is first.
+	return write_one(output, sweep, "sweep.json", write_json, error) &&
+	       write_one(output, sweep, "sweep.csv", write_csv, error) &&
+	       write_one(output, sweep, "sweep.md", write_table, error) &&
+	       write_one(output, sweep, "sweep.gp", write_plot, error);
+}
+
+// ---- The pictures
+
+// Waits, but not for ever. False when it had to be killed, or ended badly.
+static bool wait_for(pid_t child, struct error *error)
+{
+	uint64_t begin = clock_now_ns();
+	int status = 0;
+	while (waitpid(child, &status, WNOHANG) == 0) {
+		if ((clock_now_ns() - begin) / 1000000 > DRAW_TIMEOUT_MS) {
+			kill(child, SIGKILL);
+			waitpid(child, &status, 0);
+			return error_set(error, ERROR_FAILED, "gnuplot did not end within %d s",
+					 DRAW_TIMEOUT_MS / 1000);
+		}
+		nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
+	}
+	return (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+	       error_set(error, ERROR_FAILED, "gnuplot ended with %s %d; what it said is above",
+			 WIFEXITED(status) ? "code" : "signal",
+			 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+}
+
+static bool take_place(const struct output *output, const char *name, struct error *error)
+{
+	char path[PATH_MAX], part[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/%s", output->folder, name);
+	snprintf(part, sizeof(part), "%s/%s.part", output->folder, name);
+	return rename(part, path) == 0 ||
+	       error_set(error, ERROR_FAILED, "gnuplot made no %s: %s", path, strerror(errno));
+}
+
+enum output_pictures output_draw(const struct output *output, struct error *error)
+{
+	static const char *const arguments[] = {"gnuplot", "-e", "suffix='.part'", "sweep.gp", NULL};
+	posix_spawn_file_actions_t actions;
+	pid_t child;
+	posix_spawn_file_actions_init(&actions);
+	int failed = posix_spawn_file_actions_addchdir_np(&actions, output->folder);
+	if (failed == 0)
+		failed = posix_spawnp(&child, "gnuplot", &actions, NULL, (char *const *)arguments, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (failed == ENOENT)
+		return OUTPUT_NO_GNUPLOT;
+	if (failed != 0) {
+		error_set(error, ERROR_FAILED, "gnuplot cannot be run: %s", strerror(failed));
+		return OUTPUT_NOT_DRAWN;
+	}
+	return wait_for(child, error) && take_place(output, "sweep.png", error) &&
+			       take_place(output, "sweep.svg", error)
+		       ? OUTPUT_DRAWN
+		       : OUTPUT_NOT_DRAWN;
+}

@@ -1,0 +1,200 @@
+// sweep.json, written and read back, damaged, and gone on with.
+#include "tests/unit/sweep/deepspeed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "coordinator/sweep/file.h"
+#include "coordinator/sweep/resume.h"
+
+static const char path[] = "sweep.json"; // in the folder of the build
+
+static void write_file(const struct sweep *sweep)
+{
+	FILE *out = fopen(path, "w");
+	assert_non_null(out);
+	assert_true(file_write(sweep, out));
+	assert_int_equal(fclose(out), 0);
+}
+
+static struct sweep *read_back(void)
+{
+	struct sweep *sweep = NULL;
+	struct error error = {0};
+	if (!file_read(path, &sweep, &error))
+		fail_msg("%s", error.message);
+	return sweep;
+}
+
+static void file_written_and_read_is_the_same(void **state)
+{
+	struct sweep *sweep = deepspeed_vgg();
+	strcpy(sweep->note, "a note");
+	for (int i = 0; i < SWEEP_COLUMNS; i++) {
+		char *at = (char *)&sweep->results[12].figures + sweep_columns[i].offset;
+		if (sweep_columns[i].is_count)
+			*(uint64_t *)at = (uint64_t)i + 5000000000;
+		else
+			*(double *)at = i + 1.0 / 3.0;
+	}
+	strcpy(sweep->results[12].fit, "made to fit");
+	sweep->results[0].outcome = SWEEP_FAILED;
+	sweep->results[2].outcome = SWEEP_MISSING;
+	strcpy(sweep->results[2].message, "");
+	write_file(sweep);
+	struct sweep *read = read_back();
+	assert_int_equal(read->count, sweep->count);
+	assert_memory_equal(&read->grid, &sweep->grid, sizeof(read->grid));
+	assert_string_equal(read->title, sweep->title);
+	assert_string_equal(read->note, sweep->note);
+	assert_true(json_equal(read->setting, sweep->setting));
+	for (uint32_t i = 0; i < sweep->count; i++) {
+		const struct sweep_result *a = &read->results[i], *b = &sweep->results[i];
+		assert_int_equal(a->outcome, b->outcome);
+		assert_memory_equal(&a->cell, &b->cell, sizeof(a->cell));
+		assert_string_equal(a->fit, b->fit);
+		assert_string_equal(a->message, b->message);
+		for (int c = 0; c < SWEEP_COLUMNS; c++)
+			assert_memory_equal((const char *)&a->figures + sweep_columns[c].offset,
+					    (const char *)&b->figures + sweep_columns[c].offset, 8);
+	}
+	sweep_destroy(read);
+	sweep_destroy(sweep);
+}
+
+static void assert_refused(const char *text, const char *expected)
+{
+	struct sweep *sweep = NULL;
+	struct error error = {0};
+	FILE *out = fopen(path, "w");
+	fputs(text, out);
+	assert_int_equal(fclose(out), 0);
+	assert_false(file_read(path, &sweep, &error));
+	assert_null(sweep);
+	assert_int_equal(error.code, ERROR_USAGE);
+	if (strstr(error.message, expected) == NULL || strncmp(error.message, "sweep.json: ", 12) != 0)
+		fail_msg("expected \"%s\", got \"%s\"", expected, error.message);
+}
+
+#define LISTS "\"setting\": {}, \"micro_batches\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]"
+#define CELL  "\"nodes\": 1, \"pipeline_size\": 0, \"micro_batch_size\": 8"
+
+static void file_that_is_damaged_is_refused_with_what_is_wrong(void **state)
+{
+	assert_refused("", "line 1: '[' or '{' expected near end of file");
+	assert_refused("{\"format\": 1,\n oops}", "line 2: ");
+	assert_refused("[]", "format is not 1");
+	assert_refused("{\"format\": 2}", "format is not 1");
+	assert_refused("{\"format\": 1, \"micro_batches\": []}", "micro_batches: ");
+	assert_refused("{\"format\": 1, \"micro_batches\": [0]}", "micro_batches: ");
+	assert_refused("{\"format\": 1, \"micro_batches\": [8], \"nodes\": [1e9]}", "nodes: ");
+	assert_refused("{\"format\": 1, \"micro_batches\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]}", "setting: ");
+	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{\"nodes\": 2}]}",
+		       "cell 2 nodes, pipeline size 0, micro-batches of 0: ");
+	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"fine\"}]}",
+		       "cell 1 node, pipeline size 0, micro-batches of 8: it is not as");
+	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"done\", \"devices\": -1}]}",
+		       "micro-batches of 8: devices: ");
+}
+
+static void file_without_cells_has_all_missing(void **state)
+{
+	FILE *out = fopen(path, "w");
+	fputs("{\"format\": 1, " LISTS "}", out);
+	assert_int_equal(fclose(out), 0);
+	struct sweep *sweep = read_back();
+	assert_int_equal(sweep->count, 1);
+	assert_int_equal(sweep->results[0].outcome, SWEEP_MISSING);
+	sweep_destroy(sweep);
+}
+
+// All cells missing but the empty ones.
+static struct sweep *fresh(const char *pipeline_sizes, const char *micro_batches, const char *nodes, json_t *setting)
+{
+	struct grid grid;
+	struct sweep *sweep = NULL;
+	struct error error = {0};
+	assert_true(grid_parse(pipeline_sizes, micro_batches, nodes, &grid, &error));
+	assert_true(sweep_create(&grid, setting, &sweep, &error));
+	sweep_mark_empty(sweep, one_device_each, NULL);
+	return sweep;
+}
+
+static void resume_takes_what_is_done_or_out_of_memory_and_leaves_the_rest(void **state)
+{
+	static const double rates[] = {OOM, 0, 20, 30};
+	struct sweep *before = make_sweep("0,2", "8", "1,2", json_pack("{s:i}", "steps", 7), rates);
+	before->results[3].outcome = SWEEP_FAILED;
+	// With more cells, and in another order.
+	struct sweep *sweep = fresh("2,0", "4,8", "1,2", json_pack("{s:i}", "steps", 7));
+	struct error error = {0};
+	assert_true(resume_from(sweep, before, path, &error));
+	static const enum sweep_outcome expected[] = {SWEEP_EMPTY, SWEEP_MISSING,       SWEEP_MISSING, SWEEP_MISSING,
+						      SWEEP_EMPTY, SWEEP_OUT_OF_MEMORY, SWEEP_MISSING, SWEEP_DONE};
+	for (uint32_t i = 0; i < sweep->count; i++)
+		assert_int_equal(sweep->results[i].outcome, expected[i]);
+	assert_true(sweep->results[7].figures.samples_per_second == 20);
+	assert_string_equal(sweep->results[5].message, "CUDA out of Memory");
+	assert_false(sweep_is_complete(sweep));
+	sweep_destroy(sweep);
+	sweep_destroy(before);
+}
+
+static void assert_not_resumed(struct sweep *sweep, const struct sweep *before, const char *expected)
+{
+	struct error error = {0};
+	assert_false(resume_from(sweep, before, path, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	if (strstr(error.message, expected) == NULL)
+		fail_msg("expected \"%s\", got \"%s\"", expected, error.message);
+	for (uint32_t i = 0; i < sweep->count; i++)
+		assert_true(sweep->results[i].outcome == SWEEP_MISSING || sweep->results[i].outcome == SWEEP_EMPTY);
+	sweep_destroy(sweep);
+}
+
+static void resume_of_another_setting_is_refused_with_both_values(void **state)
+{
+	static const double rates[] = {10};
+	struct sweep *before =
+		make_sweep("0", "8", "1",
+			   json_pack("{s:s, s:i, s:b, s:f}", "model", "vgg11", "steps", 7, "fit", 0, "lr", 0.1), rates);
+	assert_not_resumed(
+		fresh("0", "8", "1",
+		      json_pack("{s:s, s:i, s:b, s:f}", "model", "alexnet", "steps", 7, "fit", 0, "lr", 0.1)),
+		before, "sweep.json: is of another setting: model is \"alexnet\" now, and was \"vgg11\"; go on");
+	assert_not_resumed(fresh("0", "8", "1", json_pack("{s:s, s:i}", "model", "vgg11", "steps", 8)), before,
+			   "steps is 8 now, and was 7; fit is not there now, and was false; lr is not there now, and "
+			   "was 0.1; go on");
+	assert_not_resumed(fresh("0", "8", "1", json_pack("{s:s, s:i}", "model", "x", "steps", 8)), before,
+			   "; and more; go on");
+	sweep_destroy(before);
+}
+
+static void resume_that_would_lose_a_result_is_refused(void **state)
+{
+	static const double rates[] = {10, 20};
+	struct sweep *before = make_sweep("0", "8", "1,2", json_object(), rates);
+	assert_not_resumed(fresh("0", "8", "1", json_object()), before,
+			   "has a result for 2 nodes, pipeline size 0, micro-batches of 8, which is not among");
+	before->results[1].outcome = SWEEP_FAILED; // nothing is lost with that
+	struct sweep *sweep = fresh("0", "8", "1", json_object());
+	struct error error = {0};
+	assert_true(resume_from(sweep, before, path, &error));
+	assert_true(sweep_is_complete(sweep));
+	sweep_destroy(sweep);
+	sweep_destroy(before);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(file_written_and_read_is_the_same),
+		cmocka_unit_test(file_that_is_damaged_is_refused_with_what_is_wrong),
+		cmocka_unit_test(file_without_cells_has_all_missing),
+		cmocka_unit_test(resume_takes_what_is_done_or_out_of_memory_and_leaves_the_rest),
+		cmocka_unit_test(resume_of_another_setting_is_refused_with_both_values),
+		cmocka_unit_test(resume_that_would_lose_a_result_is_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
