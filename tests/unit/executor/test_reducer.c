@@ -58,7 +58,7 @@ static struct link *make_link(struct fixture *fixture, const struct stage_plan *
 	return link;
 }
 
-// The middle of an AlexNet of small images: a stage with several layers that have parameters.
+// The beginning of AlexNet: a stage with two layers that have parameters.
 static void make(struct fixture *fixture, uint32_t count)
 {
 	struct error error;
@@ -67,7 +67,7 @@ static void make(struct fixture *fixture, uint32_t count)
 		struct stage_plan *plan = &fixture->replica[r].plan;
 		uint64_t floats = 0;
 		*plan = (struct stage_plan){
-			.replica = r, .data_parallel_size = count, .first_layer = 3, .end_layer = 9};
+			.replica = r, .data_parallel_size = count, .first_layer = 0, .end_layer = 5};
 		assert_true(model_create("alexnet", 63, 10, -1.0f, &plan->model, &error));
 		for (uint32_t i = plan->first_layer; i < plan->end_layer; i++)
 			floats += layer_parameter_count(&plan->model.layers[i]);
