@@ -15,8 +15,10 @@ enum {
 	PROTOCOL_DEFAULT_CONNECTIONS = 2,
 	PROTOCOL_KEEPALIVE_MS = 10000,
 	PROTOCOL_MAXIMUM_REPLICAS = 256,
-	PROTOCOL_DEFAULT_BUCKET_BYTES =
-		25 << 20, // of gradients that are summed at once, as PyTorch's DistributedDataParallel
+	// Of gradients that are summed at once; the default is that of PyTorch's DistributedDataParallel.
+	PROTOCOL_DEFAULT_BUCKET_BYTES = 25 << 20,
+	PROTOCOL_MINIMUM_BUCKET_BYTES = 4 << 10,
+	PROTOCOL_MAXIMUM_BUCKET_BYTES = 1 << 30,
 };
 
 #define PROTOCOL_METHOD_DESCRIBE     "/penstock.v1.StageServer/Describe"

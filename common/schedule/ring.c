@@ -11,6 +11,8 @@ static uint64_t divide_up(uint64_t value, uint64_t by)
 struct ring ring_make(uint64_t floats, uint32_t replicas, uint64_t bucket_bytes)
 {
 	struct ring ring = {.replicas = replicas};
+	if (floats == 0)
+		return ring;
 	uint64_t most = bucket_bytes / sizeof(float) / replicas / PIECE_ALIGNMENT; // of a piece, in lines
 	if (most == 0)
 		most = 1;

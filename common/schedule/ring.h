@@ -11,12 +11,12 @@ enum { RING_DEPTH = 2 }; // pieces that may be on their way to a replica, and un
 
 struct ring {
 	uint32_t replicas;     // from 2
-	uint32_t buckets;      // from 1
+	uint32_t buckets;      // 0: there is nothing to sum
 	uint64_t piece_floats; // a multiple of 16
 	uint64_t floats;       // of the vector with its padding: buckets * replicas * piece_floats
 };
 
-// `floats` is from 1, `replicas` from 2. Buckets have `bucket_bytes` at most, unless that is less than 64 bytes a piece.
+// `replicas` is from 2. Buckets have `bucket_bytes` at most, unless that is less than 64 bytes a piece.
 struct ring ring_make(uint64_t floats, uint32_t replicas, uint64_t bucket_bytes);
 
 // The hops of a bucket, 0 .. ring_hops - 1: at each, every replica sends one piece to the next one and receives another from the

@@ -2,6 +2,7 @@
 #include "coordinator/command/job_arguments.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +11,9 @@
 #include "common/rpc/protocol.h"
 #include "common/schedule/schedule.h"
 #include "coordinator/command/command.h"
+#include "coordinator/config/hostfile.h"
 #include "coordinator/dataset/cifar10.h"
+#include "coordinator/run/local.h"
 
 enum {
 	DEFAULT_IMAGE_SIZE = 64,
@@ -45,17 +48,21 @@ const char job_arguments_help[] =
 	"keep\n"
 	"                            all)\n"
 	"\n"
-	"Pipeline:\n"
-	"  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
+	"Pipeline and replicas:\n"
+	"  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each; a slot is a device\n"
+	"  --nodes N                 the first N of the hostfile's nodes (default: all); to plan without a\n"
+	"                            hostfile, N nodes of one device\n"
 	"  --local N                 N daemons on this machine, started and stopped for the job\n"
-	"  -p, --pipeline-size N     stages (default: as many as there are slots)\n"
+	"  -p, --pipeline-size N     stages (default: as many as there are devices); devices / N are the replicas.\n"
+	"                            0: no pipeline, every device holds the whole model\n"
 	"  --partition-method NAME   flops (default), uniform, parameters or type:REGEX\n"
 	"  --split A,B,...           the first layer of each stage but the first, in place of a method\n"
 	"  --schedule NAME           1f1b (default) or gpipe\n"
 	"  --threads N               threads of each daemon that --local starts (default: the cores in equal shares)\n"
 	"  --memory-limit SIZE       memory limit of each daemon that --local starts\n"
 	"  --connections N           connections per boundary between stages (default 2)\n"
-	"  --chunk-size SIZE         largest piece in which tensors are sent (default 2MiB)\n";
+	"  --chunk-size SIZE         largest piece in which tensors are sent (default 2MiB)\n"
+	"  --reduce-bucket-size SIZE gradients that are summed at once over the replicas (default 25MiB)\n";
 
 enum option_code {
 	OPTION_MODEL = COMMAND_OPTION_HELP + 1,
@@ -80,6 +87,7 @@ enum option_code {
 	OPTION_COMMUNICATION_DATA_TYPE,
 	OPTION_CHECKPOINT_INTERVAL,
 	OPTION_LOCAL,
+	OPTION_NODES,
 	OPTION_PARTITION_METHOD,
 	OPTION_SPLIT,
 	OPTION_SCHEDULE,
@@ -87,6 +95,7 @@ enum option_code {
 	OPTION_MEMORY_LIMIT,
 	OPTION_CONNECTIONS,
 	OPTION_CHUNK_SIZE,
+	OPTION_REDUCE_BUCKET_SIZE,
 	OPTION_JSON,
 };
 
@@ -115,6 +124,9 @@ static const struct option known[] = {
 	{"activation-checkpoint-interval", required_argument, NULL, OPTION_CHECKPOINT_INTERVAL},
 	{"hostfile", required_argument, NULL, 'H'},
 	{"local", required_argument, NULL, OPTION_LOCAL},
+	{"nodes", required_argument, NULL, OPTION_NODES},
+	{"num-nodes", required_argument, NULL, OPTION_NODES},
+	{"num_nodes", required_argument, NULL, OPTION_NODES}, // DeepSpeed's launcher has it
 	{"pipeline-size", required_argument, NULL, 'p'},
 	{"partition-method", required_argument, NULL, OPTION_PARTITION_METHOD},
 	{"split", required_argument, NULL, OPTION_SPLIT},
@@ -123,6 +135,7 @@ static const struct option known[] = {
 	{"memory-limit", required_argument, NULL, OPTION_MEMORY_LIMIT},
 	{"connections", required_argument, NULL, OPTION_CONNECTIONS},
 	{"chunk-size", required_argument, NULL, OPTION_CHUNK_SIZE},
+	{"reduce-bucket-size", required_argument, NULL, OPTION_REDUCE_BUCKET_SIZE},
 	{"json", required_argument, NULL, OPTION_JSON},
 	{"help", no_argument, NULL, COMMAND_OPTION_HELP},
 	{0},
@@ -184,15 +197,33 @@ static bool take_checkpoint_interval(struct deepspeed_overrides *overrides, stru
 	return true;
 }
 
-static bool take_chunk_size(struct job_arguments *arguments, struct error *error)
+static bool take_bytes(int code, uint64_t minimum, uint64_t maximum, uint64_t *into, struct error *error)
 {
 	uint64_t bytes;
 	if (!strings_parse_bytes(optarg, &bytes, error))
-		return error_wrap(error, "--chunk-size");
-	if (bytes < PROTOCOL_MINIMUM_CHUNK_BYTES || bytes > PROTOCOL_MAXIMUM_CHUNK_BYTES)
-		return error_set(error, ERROR_USAGE, "--chunk-size %s: must be from %d to %d bytes", optarg,
-				 PROTOCOL_MINIMUM_CHUNK_BYTES, PROTOCOL_MAXIMUM_CHUNK_BYTES);
+		return error_wrap(error, "--%s", option_name(code));
+	if (bytes < minimum || bytes > maximum)
+		return error_set(error, ERROR_USAGE, "--%s %s: must be from %" PRIu64 " to %" PRIu64 " bytes",
+				 option_name(code), optarg, minimum, maximum);
+	*into = bytes;
+	return true;
+}
+
+static bool take_chunk_size(struct job_arguments *arguments, struct error *error)
+{
+	uint64_t bytes;
+	if (!take_bytes(OPTION_CHUNK_SIZE, PROTOCOL_MINIMUM_CHUNK_BYTES, PROTOCOL_MAXIMUM_CHUNK_BYTES, &bytes, error))
+		return false;
 	arguments->chunk_bytes = (uint32_t)bytes;
+	return true;
+}
+
+static bool take_pipeline_size(struct job_arguments *arguments, struct error *error)
+{
+	uint32_t size = 0;
+	if (!take_integer('p', 0, SCHEDULE_MAXIMUM_STAGES, &size, error))
+		return false;
+	arguments->pipeline_size = (int32_t)size;
 	return true;
 }
 
@@ -279,19 +310,20 @@ static bool take(int code, struct job_arguments *arguments, struct error *error)
 	case OPTION_CHECKPOINT_INTERVAL:
 		return take_checkpoint_interval(&arguments->overrides, error);
 	case OPTION_LOCAL:
-		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &arguments->local, error);
+		return take_integer(code, 1, LOCAL_MAXIMUM_DAEMONS, &arguments->local, error);
+	case OPTION_NODES:
+		return take_integer(code, 1, HOSTFILE_MAXIMUM_HOSTS, &arguments->nodes, error);
 	case 'p':
-		if (strcmp(optarg, "0") == 0)
-			return error_set(
-				error, ERROR_USAGE,
-				"-p 0: plain data parallelism is not there yet; -p 1 is a pipeline of one stage");
-		return take_integer(code, 1, SCHEDULE_MAXIMUM_STAGES, &arguments->pipeline_size, error);
+		return take_pipeline_size(arguments, error);
 	case OPTION_THREADS:
 		return take_integer(code, 1, 1024, &arguments->threads, error);
 	case OPTION_MEMORY_LIMIT:
 		return take_memory_limit(arguments, error);
 	case OPTION_CONNECTIONS:
 		return take_integer(code, 1, PROTOCOL_MAXIMUM_CONNECTIONS, &arguments->connections, error);
+	case OPTION_REDUCE_BUCKET_SIZE:
+		return take_bytes(code, PROTOCOL_MINIMUM_BUCKET_BYTES, PROTOCOL_MAXIMUM_BUCKET_BYTES,
+				  &arguments->reduce_bucket_bytes, error);
 	default:
 		return take_chunk_size(arguments, error);
 	}
@@ -310,8 +342,10 @@ enum job_arguments_result job_arguments_parse(int argc, char **argv, const char 
 		.steps = DEFAULT_STEPS,
 		.schedule = "1f1b",
 		.partition_method = "flops",
+		.pipeline_size = -1,
 		.connections = PROTOCOL_DEFAULT_CONNECTIONS,
 		.chunk_bytes = PROTOCOL_DEFAULT_CHUNK_BYTES,
+		.reduce_bucket_bytes = PROTOCOL_DEFAULT_BUCKET_BYTES,
 	};
 	deepspeed_overrides_init(&arguments.overrides);
 	int code;

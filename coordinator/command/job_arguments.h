@@ -12,9 +12,12 @@ struct job_arguments {
 	// Strings stay in argv; NULL: not given.
 	const char *model, *dataset, *deepspeed_config, *hostfile, *schedule, *partition_method, *split;
 	const char *load, *save, *json, *memory_limit;
-	uint32_t image_size, classes, pipeline_size /* 0: not given */, local /* 0: not given */, threads;
+	uint32_t image_size, classes, threads;
+	int32_t pipeline_size; // -1: not given; 0: no pipeline
+	uint32_t local;        // 0: not given
+	uint32_t nodes;        // the first so many of them are used; 0: all
 	uint32_t connections, chunk_bytes;
-	uint64_t steps, seed;
+	uint64_t steps, seed, reduce_bucket_bytes;
 	double dropout; // < 0: the model's
 	bool shuffle;
 	struct deepspeed_overrides overrides;

@@ -1,6 +1,8 @@
 // See job_setup.h.
 #include "coordinator/command/job_setup.h"
 
+#include <stdio.h>
+
 #include "common/base/log.h"
 #include "coordinator/dataset/cifar10.h"
 
@@ -11,28 +13,55 @@ static bool read_config(struct job_setup *setup, const struct job_arguments *arg
 		return false;
 	if (config->unknown_keys[0] != '\0')
 		log_warning("%s: not honoured here: %s", arguments->deepspeed_config, config->unknown_keys);
-	return deepspeed_config_resolve_batch(config, 1, error);
+	return deepspeed_config_resolve_batch(config, setup->data_parallel_size, error);
 }
 
-static bool read_nodes(struct job_setup *setup, const struct job_arguments *arguments, struct error *error)
+// Devices of the nodes that are used; 0 when there is no word of any: then the pipeline says how many it takes.
+static bool count_devices(const struct job_arguments *arguments, const struct job_nodes *nodes, uint32_t *ret_devices,
+			  struct error *error)
 {
-	if (arguments->hostfile != NULL && arguments->local > 0)
-		return error_set(error, ERROR_USAGE, "--hostfile and --local exclude each other");
-	uint32_t slots = arguments->local;
-	if (arguments->hostfile != NULL) {
-		if (!hostfile_read(arguments->hostfile, &setup->hostfile, error))
-			return false;
-		slots = hostfile_slots(&setup->hostfile);
-	}
-	setup->pipeline_size = arguments->pipeline_size;
-	if (setup->pipeline_size == 0) // planning needs no nodes
-		setup->pipeline_size = slots == 0                        ? 1
-				       : slots < SCHEDULE_MAXIMUM_STAGES ? slots
-									 : SCHEDULE_MAXIMUM_STAGES;
-	if (slots > 0 && setup->pipeline_size > slots)
+	uint32_t there = job_nodes_count(nodes), used = arguments->nodes > 0 ? arguments->nodes : there;
+	if (there > 0 && used > there)
+		return error_set(error, ERROR_USAGE, "--nodes %u: %s has only %u nodes", used, nodes->name, there);
+	*ret_devices = job_nodes_devices(nodes, used);
+	return true;
+}
+
+static bool refuse_devices(const struct job_nodes *nodes, uint32_t pipeline_size, uint32_t devices, struct error *error)
+{
+	uint32_t even = devices - devices % pipeline_size;
+	char fewer[64];
+	if (even == 0)
 		return error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %u slots, and a stage needs one",
-				 setup->pipeline_size, arguments->hostfile != NULL ? arguments->hostfile : "--local",
-				 slots);
+				 pipeline_size, nodes->name, devices);
+	if (nodes->hostfile.count > 0)
+		snprintf(fewer, sizeof(fewer), "fewer nodes with --nodes");
+	else
+		snprintf(fewer, sizeof(fewer), "%s %u", nodes->name, even);
+	return error_set(error, ERROR_USAGE,
+			 "pipeline size %u: it does not divide the %u devices of %s, and all of them are used: take a "
+			 "pipeline size that does, or %s",
+			 pipeline_size, devices, nodes->name, fewer);
+}
+
+static bool count_stages(struct job_setup *setup, const struct job_arguments *arguments, const struct job_nodes *nodes,
+			 struct error *error)
+{
+	uint32_t devices = 0;
+	if (!count_devices(arguments, nodes, &devices, error))
+		return false;
+	if (arguments->pipeline_size < 0 && devices > SCHEDULE_MAXIMUM_STAGES)
+		return error_set(error, ERROR_USAGE,
+				 "%s has %u devices, and a pipeline at most %d stages: say with -p how many it shall "
+				 "have",
+				 nodes->name, devices, SCHEDULE_MAXIMUM_STAGES);
+	uint32_t stages = arguments->pipeline_size < 0 ? devices : (uint32_t)arguments->pipeline_size;
+	setup->pipeline_size = stages > 0 ? stages : 1;
+	if (devices == 0)
+		devices = setup->pipeline_size;
+	if (devices % setup->pipeline_size != 0)
+		return refuse_devices(nodes, setup->pipeline_size, devices, error);
+	setup->data_parallel_size = devices / setup->pipeline_size;
 	return true;
 }
 
@@ -52,9 +81,10 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 		.split = arguments->split,
 		.schedule = arguments->schedule,
 		.pipeline_size = setup->pipeline_size,
-		.data_parallel_size = 1,
+		.data_parallel_size = setup->data_parallel_size,
 		.micro_batch_size = config->micro_batch_size,
 		.micro_batches = config->gradient_accumulation_steps,
+		.reduce_bucket_bytes = arguments->reduce_bucket_bytes,
 		.optimizer = config->optimizer,
 		.gradient_clipping = config->gradient_clipping > 0.0,
 		.compute_type = config->compute_type,
@@ -71,10 +101,11 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 	return plan_create(&model, &options, &setup->plan, error);
 }
 
-bool job_setup_init(const struct job_arguments *arguments, struct job_setup *ret_setup, struct error *error)
+bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, struct job_setup *ret_setup,
+		    struct error *error)
 {
 	struct job_setup setup = {0};
-	if (!read_config(&setup, arguments, error) || !read_nodes(&setup, arguments, error) ||
+	if (!count_stages(&setup, arguments, nodes, error) || !read_config(&setup, arguments, error) ||
 	    !make_plan(&setup, arguments, error)) {
 		job_setup_fini(&setup);
 		return false;
@@ -85,7 +116,6 @@ bool job_setup_init(const struct job_arguments *arguments, struct job_setup *ret
 
 void job_setup_fini(struct job_setup *setup)
 {
-	hostfile_fini(&setup->hostfile);
 	plan_destroy(setup->plan);
 	setup->plan = NULL;
 }

@@ -1,20 +1,22 @@
-// What follows from the arguments of train and plan: the settings of DeepSpeed's file with the command line over them, the
-// nodes and the plan.
+// What follows from the arguments of train and plan, and from the nodes: how many stages and replicas there are, the settings of
+// DeepSpeed's file with the command line over them, and the plan.
 #pragma once
 
 #include "common/base/error.h"
 #include "coordinator/command/job_arguments.h"
+#include "coordinator/command/job_nodes.h"
 #include "coordinator/config/deepspeed_config.h"
-#include "coordinator/config/hostfile.h"
 #include "coordinator/plan/plan.h"
 
 struct job_setup {
 	struct deepspeed_config config; // its batch sizes resolved
-	struct hostfile hostfile;       // empty without one
-	uint32_t pipeline_size;
+	uint32_t pipeline_size;         // stages, from 1: without a pipeline there is one
+	uint32_t data_parallel_size;    // replicas, from 1
 	struct plan *plan;
 };
 
-// Reads the files that the arguments name for it; asks no daemon. `arguments` is borrowed for the call.
-bool job_setup_init(const struct job_arguments *arguments, struct job_setup *ret_setup, struct error *error);
+// On the first `arguments->nodes` nodes, or all. Reads the files that the arguments name for it; asks no daemon. Arguments and
+// nodes are borrowed for the call.
+bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, struct job_setup *ret_setup,
+		    struct error *error);
 void job_setup_fini(struct job_setup *setup);

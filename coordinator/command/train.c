@@ -11,24 +11,22 @@
 #include "coordinator/command/command.h"
 #include "coordinator/command/job_setup.h"
 #include "coordinator/run/job.h"
-#include "coordinator/run/local.h"
 #include "coordinator/report/report.h"
 
 enum { NETWORK_THREADS = 2 };
 
 static const char usage[] =
 	"Usage: penstock train --dataset DIR (-H HOSTFILE | --local N) [OPTION]...\n"
-	"Trains a model whose layers are cut into stages over several daemons.\n"
+	"Trains a model whose layers are cut into stages over several daemons, in one or more replicas.\n"
 	"\n"
 	"  --json FILE               results as JSON lines: a plan, a step for each step, a summary\n"
 	"\n";
 
 struct train {
 	struct job_arguments arguments;
+	struct job_nodes nodes;
 	struct job_setup setup;
-	struct local_daemons *local;
-	const char **addresses; // [pipeline_size]
-	uint32_t *devices;      // [pipeline_size]
+	struct job_place place;
 	struct cifar10 dataset;
 	struct sampler *sampler;
 	struct safetensors *load;
@@ -63,35 +61,10 @@ static bool read_parameters(struct train *train, struct error *error)
 	return job_check_load(train->setup.plan, train->load, error) || error_wrap(error, "--load %s", arguments->load);
 }
 
-// Stage s goes to the s-th slot, in the hostfile's order; a host's slots are its daemon's devices.
-static bool place_stages(struct train *train, struct error *error)
+static bool place_ranks(struct train *train, struct error *error)
 {
-	const struct job_arguments *arguments = &train->arguments;
-	const struct job_setup *setup = &train->setup;
-	train->addresses = calloc(setup->pipeline_size, sizeof(*train->addresses));
-	train->devices = calloc(setup->pipeline_size, sizeof(*train->devices));
-	if (train->addresses == NULL || train->devices == NULL)
-		return error_set(error, ERROR_FAILED, "out of memory");
-	if (arguments->local > 0) {
-		struct local_options options = {.count = arguments->local,
-						.threads = arguments->threads,
-						.memory_limit = arguments->memory_limit};
-		if (!local_daemons_start(&options, &train->local, error))
-			return false;
-		for (uint32_t s = 0; s < setup->pipeline_size; s++)
-			train->addresses[s] = local_daemons_address(train->local, s);
-		return true;
-	}
-	if (arguments->hostfile == NULL)
-		return error_set(error, ERROR_USAGE,
-				 "where to train? name the nodes with -H HOSTFILE, or start some with --local N");
-	if (arguments->threads > 0 || arguments->memory_limit != NULL)
-		return error_set(error, ERROR_USAGE,
-				 "--threads and --memory-limit are for the daemons that --local starts; others were "
-				 "started with theirs");
-	for (uint32_t stage = 0; stage < setup->pipeline_size; stage++)
-		train->addresses[stage] = hostfile_slot(&setup->hostfile, stage, &train->devices[stage])->address;
-	return true;
+	return job_nodes_start(&train->nodes, error) &&
+	       job_nodes_place(&train->nodes, plan_rank_count(train->setup.plan), &train->place, error);
 }
 
 static bool open_report(struct train *train, struct error *error)
@@ -99,8 +72,8 @@ static bool open_report(struct train *train, struct error *error)
 	const struct job_arguments *arguments = &train->arguments;
 	const struct job_setup *setup = &train->setup;
 	struct report_options options = {.plan = setup->plan,
-					 .addresses = train->addresses,
-					 .devices = train->devices,
+					 .addresses = train->place.addresses,
+					 .devices = train->place.devices,
 					 .steps = arguments->steps,
 					 .train_batch_size = setup->config.train_batch_size,
 					 .steps_per_print = setup->config.steps_per_print,
@@ -112,9 +85,9 @@ static bool open_report(struct train *train, struct error *error)
 	return true;
 }
 
-static void on_opened(void *user, uint32_t stage, const struct job_memory *memory)
+static void on_opened(void *user, uint32_t rank, const struct job_memory *memory)
 {
-	report_memory(user, stage, memory);
+	report_memory(user, rank, memory);
 }
 
 static void on_started(void *user)
@@ -139,8 +112,8 @@ static bool run(struct train *train, struct error *error)
 	train->rpc_is_started = true;
 	struct job_options options = {.name = name,
 				      .plan = setup->plan,
-				      .addresses = train->addresses,
-				      .devices = train->devices,
+				      .addresses = train->place.addresses,
+				      .devices = train->place.devices,
 				      .config = &setup->config,
 				      .dataset = &train->dataset,
 				      .sampler = train->sampler,
@@ -162,13 +135,12 @@ static bool close_all(struct train *train, struct error *error)
 {
 	if (train->rpc_is_started)
 		rpc_stop();
-	local_daemons_stop(train->local);
 	bool ok = report_destroy(train->report, error);
 	safetensors_close(train->load);
 	sampler_destroy(train->sampler);
 	cifar10_fini(&train->dataset);
-	free(train->addresses);
-	free(train->devices);
+	job_place_fini(&train->place);
+	job_nodes_fini(&train->nodes);
 	job_setup_fini(&train->setup);
 	return ok;
 }
@@ -185,8 +157,12 @@ int command_train(int argc, char **argv)
 	case JOB_ARGUMENTS_RUN:
 		break;
 	}
-	if (!job_setup_init(&train.arguments, &train.setup, &error))
+	if (!job_nodes_read(&train.arguments, &train.nodes, &error))
 		return command_fail(&error);
+	if (!job_setup_init(&train.arguments, &train.nodes, &train.setup, &error)) {
+		job_nodes_fini(&train.nodes);
+		return command_fail(&error);
+	}
 	struct sigaction action = {.sa_handler = on_signal}, before;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
@@ -194,7 +170,7 @@ int command_train(int argc, char **argv)
 		sigaction(SIGHUP, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	// Everything that can be wrong in files is found before a daemon is asked.
-	bool ok = read_data(&train, &error) && read_parameters(&train, &error) && place_stages(&train, &error) &&
+	bool ok = read_data(&train, &error) && read_parameters(&train, &error) && place_ranks(&train, &error) &&
 		  open_report(&train, &error) && run(&train, &error);
 	struct error close_error;
 	if (!close_all(&train, &close_error) && ok) {

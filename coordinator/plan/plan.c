@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/protocol.h"
+#include "common/schedule/ring.h"
+
 // What crosses the boundary before `layer`, for one micro-batch.
 static uint64_t boundary_bytes(const struct plan *plan, uint32_t layer)
 {
@@ -85,6 +88,11 @@ static void fill_memory(struct plan *plan, uint32_t s)
 	if (s + 1 < plan->options.pipeline_size)
 		stage->exchange_bytes +=
 			stage->output_bytes * (plan_receive_depth(plan, s) + plan_send_depth(plan, s, true));
+	if (options->data_parallel_size > 1 && stage->parameters > 0) {
+		struct ring ring =
+			ring_make(stage->parameters, options->data_parallel_size, options->reduce_bucket_bytes);
+		stage->exchange_bytes += ring_bytes(&ring);
+	}
 	stage->memory_bytes = stage->parameter_bytes + stage->gradient_bytes + stage->optimizer_bytes +
 			      stage->stash_bytes + stage->workspace_bytes + stage->exchange_bytes;
 }
@@ -133,6 +141,17 @@ static bool fill(struct plan *plan, struct error *error)
 	return true;
 }
 
+static bool check_replicas(const struct plan_options *options, struct error *error)
+{
+	uint32_t d = options->data_parallel_size;
+	if (d < 1 || d > PROTOCOL_MAXIMUM_REPLICAS)
+		return error_set(error, ERROR_USAGE, "%u replicas: there may be from 1 to %d", d,
+				 PROTOCOL_MAXIMUM_REPLICAS);
+	return (uint64_t)options->pipeline_size * d <= PLAN_MAXIMUM_RANKS ||
+	       error_set(error, ERROR_USAGE, "%u stages x %u replicas: a job runs on at most %d devices",
+			 options->pipeline_size, d, PLAN_MAXIMUM_RANKS);
+}
+
 static bool check_options(const struct plan_options *options, struct error *error)
 {
 	if (options->micro_batch_size < 1 || options->micro_batch_size > MODEL_MAXIMUM_MICRO_BATCH_SIZE)
@@ -144,9 +163,7 @@ static bool check_options(const struct plan_options *options, struct error *erro
 	if (options->compute_type == DATA_FLOAT16 && !(options->initial_loss_scale > 0))
 		return error_set(error, ERROR_USAGE, "a loss scale of %g: must be over 0",
 				 (double)options->initial_loss_scale);
-	return options->data_parallel_size == 1 ||
-	       error_set(error, ERROR_USAGE, "data parallel size %u: one replica is trained",
-			 options->data_parallel_size);
+	return check_replicas(options, error);
 }
 
 bool plan_create(const struct model *model, const struct plan_options *options, struct plan **ret_plan,

@@ -13,12 +13,14 @@
 #include "coordinator/plan/partition.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
+enum { PLAN_MAXIMUM_RANKS = 1024 }; // stages of all replicas together
+
 struct plan_options {
 	const char *partition_method;             // "flops", "uniform", "parameters", "type:REGEX"
 	const char *split;                        // "3,8": first layers of stages 1, 2, ...; NULL: by partition_method
 	const char *schedule;                     // "gpipe", "1f1b"
 	uint32_t pipeline_size;                   // p, from 1
-	uint32_t data_parallel_size;              // d, from 1: replicas of the pipeline
+	uint32_t data_parallel_size;              // d, from 1 to PROTOCOL_MAXIMUM_REPLICAS: replicas of the pipeline
 	uint32_t micro_batch_size, micro_batches; // the second: per step and replica
 	uint64_t reduce_bucket_bytes;             // of gradients that are summed at once over the replicas
 	struct optimizer optimizer;

@@ -28,6 +28,19 @@ static void print_precision(const struct plan_options *options, FILE *out)
 	fputs("\n\n", out);
 }
 
+static void print_replicas(const struct plan_options *options, FILE *out)
+{
+	uint32_t d = options->data_parallel_size;
+	uint64_t samples = (uint64_t)options->micro_batch_size * options->micro_batches * d;
+	char bucket[32];
+	if (d == 1)
+		fprintf(out, "1 replica: %" PRIu64 " samples a step\n", samples);
+	else
+		fprintf(out, "%u replicas, %u devices: %" PRIu64 " samples a step; gradients are summed %s at once\n",
+			d, d * options->pipeline_size, samples,
+			strings_format_bytes(options->reduce_bucket_bytes, bucket, sizeof(bucket)));
+}
+
 void plan_print(const struct plan *plan, FILE *out)
 {
 	const struct plan_options *options = &plan->options;
@@ -41,6 +54,7 @@ void plan_print(const struct plan *plan, FILE *out)
 	fprintf(out, "pipeline size %u, schedule %s, %u micro-batches of %u, cut by %s\n", options->pipeline_size,
 		options->schedule, options->micro_batches, options->micro_batch_size,
 		options->split != NULL ? options->split : options->partition_method);
+	print_replicas(options, out);
 	print_precision(options, out);
 	fprintf(out, "%5s  %-5s  %-30s %12s %8s %6s %6s %11s %11s\n", "stage", "layer", "from .. to", "parameters",
 		"GFLOPs", "share", "alive", "memory", "sends");

@@ -3,20 +3,20 @@
 
 #include "coordinator/report/report.h"
 
-struct stage_totals {                                      // of the measured steps
-	double copy, forward, backward, optimizer;         // seconds
-	double wait_previous, wait_next, wait_coordinator; // seconds
+struct rank_totals {                                                      // of the measured steps
+	double copy, forward, backward, optimizer;                        // seconds
+	double wait_previous, wait_next, wait_replicas, wait_coordinator; // seconds
 	uint64_t sent_bytes, received_bytes;
 };
 
 struct report {
 	struct report_options options;
-	uint32_t stages;
+	uint32_t ranks;
 	FILE *json;
-	int json_errno;              // of the first line that could not be written; 0: none
-	bool is_terminal;            // stderr
-	struct job_memory *memory;   // [stages]
-	struct stage_totals *totals; // [stages]
+	int json_errno;             // of the first line that could not be written; 0: none
+	bool is_terminal;           // stderr
+	struct job_memory *memory;  // [ranks]
+	struct rank_totals *totals; // [ranks]
 	uint64_t steps_done, measured_steps;
 	uint32_t warm_up_steps;
 	double measured_seconds, all_seconds;
@@ -28,11 +28,11 @@ struct report {
 	double last_loss_scale; // of the step after the last; 0: the loss is not scaled
 };
 
-double totals_busy(const struct stage_totals *totals);
+double totals_busy(const struct rank_totals *totals);
 double report_throughput(const struct report *report); // samples per second, without warm-up
 double step_accuracy(const struct report *report, const struct job_step *step);
-// Share of the measured time in which the stage neither computed nor copied.
-double report_bubble(const struct report *report, uint32_t stage);
+// Share of the measured time in which the rank neither computed nor copied: it waited, for whomever.
+double report_bubble(const struct report *report, uint32_t rank);
 
 // lines.c
 void lines_progress(struct report *report, const struct job_step *step);

@@ -29,45 +29,53 @@ static json_t *number(double value)
 	return real != NULL ? real : json_null();
 }
 
+// The stage that the rank holds, and where.
+static json_t *rank_place(const struct report *report, uint32_t rank)
+{
+	const struct plan *plan = report->options.plan;
+	uint32_t s = plan_rank_stage(plan, rank);
+	const struct plan_stage *stage = &plan->stages[s];
+	return json_pack("{s:i, s:i, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "replica",
+			 (int)plan_rank_replica(plan, rank), "pipeline_stage", (int)s, "address",
+			 report->options.addresses[rank], "device_index", (int)report->options.devices[rank],
+			 "first_layer", (int)stage->first_layer, "end_layer", (int)stage->end_layer, "parameters",
+			 (json_int_t)stage->parameters, "flops_per_sample", (json_int_t)stage->flops, "memory_bytes",
+			 (json_int_t)stage->memory_bytes, "output_bytes", (json_int_t)stage->output_bytes);
+}
+
 void json_plan(struct report *report)
 {
 	const struct plan *plan = report->options.plan;
 	if (report->json == NULL)
 		return;
 	json_t *stages = json_array();
-	for (uint32_t s = 0; s < report->stages; s++) {
-		const struct plan_stage *stage = &plan->stages[s];
-		json_array_append_new(
-			stages,
-			json_pack("{s:i, s:i, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "replica", 0, "pipeline_stage",
-				  (int)s, "address", report->options.addresses[s], "device_index",
-				  (int)report->options.devices[s], "first_layer", (int)stage->first_layer, "end_layer",
-				  (int)stage->end_layer, "parameters", (json_int_t)stage->parameters,
-				  "flops_per_sample", (json_int_t)stage->flops, "memory_bytes",
-				  (json_int_t)stage->memory_bytes, "output_bytes", (json_int_t)stage->output_bytes));
-	}
-	write_line(report, json_pack("{s:s, s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:s, s:s, s:b, s:i, s:f, s:f, s:o}",
-				     "type", "plan", "model", plan->model.name, "image_size",
-				     (int)plan->model.image_size, "pipeline_size", (int)report->stages, "schedule",
-				     plan->options.schedule, "micro_batches", (int)plan->options.micro_batches,
-				     "micro_batch_size", (int)plan->options.micro_batch_size, "train_batch_size",
-				     (int)report->options.train_batch_size, "steps", (int)report->options.steps,
-				     "compute_type", data_type_name(plan->options.compute_type), "boundary_type",
-				     data_type_name(plan->options.boundary_type), "tf32", plan->options.allow_tf32,
-				     "activation_checkpoint_interval", (int)plan->options.checkpoint_interval,
-				     "ideal_bubble", plan->ideal_bubble, "balance", plan->balance, "stages", stages));
+	for (uint32_t r = 0; r < report->ranks; r++)
+		json_array_append_new(stages, rank_place(report, r));
+	write_line(report,
+		   json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:s, s:s, s:b, s:i, s:f, s:f, s:o}",
+			     "type", "plan", "model", plan->model.name, "image_size", (int)plan->model.image_size,
+			     "pipeline_size", (int)plan->options.pipeline_size, "data_parallel_size",
+			     (int)plan->options.data_parallel_size, "schedule", plan->options.schedule, "micro_batches",
+			     (int)plan->options.micro_batches, "micro_batch_size", (int)plan->options.micro_batch_size,
+			     "train_batch_size", (int)report->options.train_batch_size, "steps",
+			     (int)report->options.steps, "compute_type", data_type_name(plan->options.compute_type),
+			     "boundary_type", data_type_name(plan->options.boundary_type), "tf32",
+			     plan->options.allow_tf32, "activation_checkpoint_interval",
+			     (int)plan->options.checkpoint_interval, "ideal_bubble", plan->ideal_bubble, "balance",
+			     plan->balance, "stages", stages));
 }
 
-static json_t *stage_step(const struct job_stage_step *stage)
+static json_t *rank_step(const struct job_rank_step *step)
 {
-	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "step_seconds",
-			 (double)stage->step_ns * 1e-9, "forward_seconds", (double)stage->forward_ns * 1e-9,
-			 "backward_seconds", (double)stage->backward_ns * 1e-9, "optimizer_seconds",
-			 (double)stage->optimizer_ns * 1e-9, "copy_seconds", (double)stage->copy_ns * 1e-9,
-			 "wait_previous_seconds", (double)stage->wait_previous_ns * 1e-9, "wait_next_seconds",
-			 (double)stage->wait_next_ns * 1e-9, "wait_coordinator_seconds",
-			 (double)stage->wait_coordinator_ns * 1e-9, "sent_bytes", (json_int_t)stage->sent_bytes,
-			 "received_bytes", (json_int_t)stage->received_bytes);
+	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "step_seconds",
+			 (double)step->step_ns * 1e-9, "forward_seconds", (double)step->forward_ns * 1e-9,
+			 "backward_seconds", (double)step->backward_ns * 1e-9, "optimizer_seconds",
+			 (double)step->optimizer_ns * 1e-9, "copy_seconds", (double)step->copy_ns * 1e-9,
+			 "wait_previous_seconds", (double)step->wait_previous_ns * 1e-9, "wait_next_seconds",
+			 (double)step->wait_next_ns * 1e-9, "wait_replicas_seconds",
+			 (double)step->wait_replicas_ns * 1e-9, "wait_coordinator_seconds",
+			 (double)step->wait_coordinator_ns * 1e-9, "sent_bytes", (json_int_t)step->sent_bytes,
+			 "received_bytes", (json_int_t)step->received_bytes);
 }
 
 void json_step(struct report *report, const struct job_step *step)
@@ -75,8 +83,8 @@ void json_step(struct report *report, const struct job_step *step)
 	if (report->json == NULL)
 		return;
 	json_t *stages = json_array();
-	for (uint32_t s = 0; s < report->stages; s++)
-		json_array_append_new(stages, stage_step(&step->stages[s]));
+	for (uint32_t r = 0; r < report->ranks; r++)
+		json_array_append_new(stages, rank_step(&step->ranks[r]));
 	json_t *object =
 		json_pack("{s:s, s:I, s:o, s:f, s:o, s:o, s:f, s:o, s:o}", "type", "step", "step",
 			  (json_int_t)step->step, "loss", number(step->loss), "accuracy", step_accuracy(report, step),
@@ -90,16 +98,19 @@ void json_step(struct report *report, const struct job_step *step)
 	write_line(report, object);
 }
 
-static json_t *stage_summary(const struct report *report, uint32_t s)
+static json_t *rank_summary(const struct report *report, uint32_t rank)
 {
-	const struct stage_totals *totals = &report->totals[s];
-	const struct job_memory *memory = &report->memory[s];
-	return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "pipeline_stage", (int)s,
+	const struct plan *plan = report->options.plan;
+	const struct rank_totals *totals = &report->totals[rank];
+	const struct job_memory *memory = &report->memory[rank];
+	return json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "replica",
+			 (int)plan_rank_replica(plan, rank), "pipeline_stage", (int)plan_rank_stage(plan, rank),
 			 "forward_seconds", totals->forward, "backward_seconds", totals->backward, "optimizer_seconds",
 			 totals->optimizer, "copy_seconds", totals->copy, "wait_previous_seconds",
-			 totals->wait_previous, "wait_next_seconds", totals->wait_next, "wait_coordinator_seconds",
-			 totals->wait_coordinator, "sent_bytes", (json_int_t)totals->sent_bytes, "received_bytes",
-			 (json_int_t)totals->received_bytes, "bubble", report_bubble(report, s), "memory_bytes",
+			 totals->wait_previous, "wait_next_seconds", totals->wait_next, "wait_replicas_seconds",
+			 totals->wait_replicas, "wait_coordinator_seconds", totals->wait_coordinator, "sent_bytes",
+			 (json_int_t)totals->sent_bytes, "received_bytes", (json_int_t)totals->received_bytes, "bubble",
+			 report_bubble(report, rank), "memory_bytes",
 			 (json_int_t)(memory->parameter_bytes + memory->gradient_bytes + memory->optimizer_bytes +
 				      memory->stash_bytes + memory->workspace_bytes + memory->exchange_bytes));
 }
@@ -109,8 +120,8 @@ void json_summary(struct report *report, const struct error *error)
 	if (report->json == NULL)
 		return;
 	json_t *stages = json_array();
-	for (uint32_t s = 0; s < report->stages; s++)
-		json_array_append_new(stages, stage_summary(report, s));
+	for (uint32_t r = 0; r < report->ranks; r++)
+		json_array_append_new(stages, rank_summary(report, r));
 	json_t *summary =
 		json_pack("{s:s, s:b, s:I, s:i, s:I, s:f, s:f, s:o, s:f, s:o}", "type", "summary", "done",
 			  error == NULL, "steps", (json_int_t)report->steps_done, "warm_up_steps",

@@ -7,6 +7,7 @@
 #include "common/base/strings.h"
 #include "coordinator/report/internal.h"
 #include "coordinator/run/loss_scaler.h"
+#include "coordinator/run/rank_name.h"
 
 enum { TERMINAL_INTERVAL_MS = 100, PLAIN_INTERVAL_MS = 1000 };
 
@@ -49,6 +50,25 @@ void lines_warn_stuck(struct report *report, const struct job_step *step)
 		    step->step, step->loss_scale, LOSS_SCALER_PATIENCE);
 }
 
+static bool has_replicas(const struct report *report)
+{
+	return report->options.plan->options.data_parallel_size > 1;
+}
+
+static void print_breakdown(const struct report *report, uint32_t rank, const struct job_rank_step *step)
+{
+	const struct plan *plan = report->options.plan;
+	printf("time (ms) | stage: %u", plan_rank_stage(plan, rank));
+	if (has_replicas(report))
+		printf(" | replica: %u", plan_rank_replica(plan, rank));
+	printf(" | forward: %.2f | backward: %.2f | step: %.2f | copy: %.2f | wait previous: %.2f | wait next: %.2f",
+	       (double)step->forward_ns * 1e-6, (double)step->backward_ns * 1e-6, (double)step->optimizer_ns * 1e-6,
+	       (double)step->copy_ns * 1e-6, (double)step->wait_previous_ns * 1e-6, (double)step->wait_next_ns * 1e-6);
+	if (has_replicas(report))
+		printf(" | wait replicas: %.2f", (double)step->wait_replicas_ns * 1e-6);
+	printf(" | wait coordinator: %.2f\n", (double)step->wait_coordinator_ns * 1e-6);
+}
+
 // The line that DeepSpeed's engine prints, in its words; the times are means since the one before.
 void lines_print(struct report *report, const struct job_step *step)
 {
@@ -57,51 +77,69 @@ void lines_print(struct report *report, const struct job_step *step)
 		fputs("\r\033[K", stderr);
 	printf("steps: %" PRIu64 " loss: %.4f iter time (s): %.3f samples/sec: %.3f\n", report->steps_done, step->loss,
 	       seconds, report->options.train_batch_size / seconds);
-	for (uint32_t s = 0; s < report->stages && report->options.wall_clock_breakdown; s++) {
-		const struct job_stage_step *stage = &step->stages[s];
-		printf("time (ms) | stage: %u | forward: %.2f | backward: %.2f | step: %.2f | copy: %.2f | wait "
-		       "previous: "
-		       "%.2f | wait next: %.2f | wait coordinator: %.2f\n",
-		       s, (double)stage->forward_ns * 1e-6, (double)stage->backward_ns * 1e-6,
-		       (double)stage->optimizer_ns * 1e-6, (double)stage->copy_ns * 1e-6,
-		       (double)stage->wait_previous_ns * 1e-6, (double)stage->wait_next_ns * 1e-6,
-		       (double)stage->wait_coordinator_ns * 1e-6);
-	}
+	for (uint32_t r = 0; r < report->ranks && report->options.wall_clock_breakdown; r++)
+		print_breakdown(report, r, &step->ranks[r]);
 	fflush(stdout);
 	report->window_seconds = 0.0;
 	report->window_steps = 0;
 }
 
-static void print_row(const struct report *report, uint32_t s, bool slowest)
+// The columns of replicas are there where there are several.
+static void print_header(const struct report *report)
 {
-	const struct plan_stage *stage = &report->options.plan->stages[s];
-	const struct stage_totals *totals = &report->totals[s];
-	double per_step = report->measured_steps > 0 ? 1e3 / (double)report->measured_steps : 0.0;
-	char sent[32], received[32];
-	uint64_t steps = report->measured_steps > 0 ? report->measured_steps : 1;
-	printf("%5u  %2u-%-2u %12" PRIu64 " %9.1f %9.1f %9.1f %7.1f %9.1f %9.1f %9.1f %10s %10s %6.1f%%%s\n", s,
-	       stage->first_layer, stage->end_layer - 1, stage->parameters, totals->forward * per_step,
-	       totals->backward * per_step, totals->optimizer * per_step, totals->copy * per_step,
-	       totals->wait_previous * per_step, totals->wait_next * per_step, totals->wait_coordinator * per_step,
-	       strings_format_bytes(totals->sent_bytes / steps, sent, sizeof(sent)),
-	       strings_format_bytes(totals->received_bytes / steps, received, sizeof(received)),
-	       100.0 * report_bubble(report, s), slowest ? "  <" : "");
+	bool replicas = has_replicas(report);
+	printf("\nms per step\n%5s%s  %-5s %12s %9s %9s %9s %7s %9s %9s%s %9s %10s %10s %7s\n", "stage",
+	       replicas ? " replica" : "", "layer", "parameters", "forward", "backward", "optimizer", "copy",
+	       "wait prev", "wait next", replicas ? " wait repl" : "", "wait coor", "sent", "received", "bubble");
 }
 
-static uint32_t slowest_stage(const struct report *report)
+static void print_row(const struct report *report, uint32_t rank, bool busiest)
 {
-	uint32_t slowest = 0;
-	for (uint32_t s = 1; s < report->stages; s++)
-		if (totals_busy(&report->totals[s]) > totals_busy(&report->totals[slowest]))
-			slowest = s;
-	return slowest;
+	const struct plan *plan = report->options.plan;
+	uint32_t s = plan_rank_stage(plan, rank);
+	const struct plan_stage *stage = &plan->stages[s];
+	const struct rank_totals *totals = &report->totals[rank];
+	double per_step = 1e3 / (double)report->measured_steps;
+	char sent[32], received[32], replica[16] = "", wait_replicas[16] = "";
+	if (has_replicas(report)) {
+		snprintf(replica, sizeof(replica), " %7u", plan_rank_replica(plan, rank));
+		snprintf(wait_replicas, sizeof(wait_replicas), " %9.1f", totals->wait_replicas * per_step);
+	}
+	printf("%5u%s  %2u-%-2u %12" PRIu64 " %9.1f %9.1f %9.1f %7.1f %9.1f %9.1f%s %9.1f %10s %10s %6.1f%%%s\n", s,
+	       replica, stage->first_layer, stage->end_layer - 1, stage->parameters, totals->forward * per_step,
+	       totals->backward * per_step, totals->optimizer * per_step, totals->copy * per_step,
+	       totals->wait_previous * per_step, totals->wait_next * per_step, wait_replicas,
+	       totals->wait_coordinator * per_step,
+	       strings_format_bytes(totals->sent_bytes / report->measured_steps, sent, sizeof(sent)),
+	       strings_format_bytes(totals->received_bytes / report->measured_steps, received, sizeof(received)),
+	       100.0 * report_bubble(report, rank), busiest ? "  <" : "");
+}
+
+static uint32_t busiest_rank(const struct report *report)
+{
+	uint32_t busiest = 0;
+	for (uint32_t r = 1; r < report->ranks; r++)
+		if (totals_busy(&report->totals[r]) > totals_busy(&report->totals[busiest]))
+			busiest = r;
+	return busiest;
+}
+
+static void print_busiest(const struct report *report, uint32_t rank)
+{
+	double busy = totals_busy(&report->totals[rank]), sum = 0.0;
+	char who[RANK_NAME_SIZE];
+	for (uint32_t r = 0; r < report->ranks; r++)
+		sum += totals_busy(&report->totals[r]);
+	printf("\n%s is the busiest (<): %.1f ms of work per step, %.2f times the mean; the others wait for it\n",
+	       rank_name(report->options.plan, rank, report->options.addresses[rank], who, sizeof(who)),
+	       busy * 1e3 / (double)report->measured_steps, busy * report->ranks / sum);
 }
 
 void lines_table(const struct report *report)
 {
 	if (report->measured_steps == 0)
 		return;
-	uint32_t slowest = slowest_stage(report);
+	uint32_t busiest = busiest_rank(report);
 	printf("\n%" PRIu64 " steps in %.1f s; %.1f samples/s over %" PRIu64 " steps, without %u for warming up\n",
 	       report->steps_done, report->all_seconds, report_throughput(report), report->measured_steps,
 	       report->warm_up_steps);
@@ -109,19 +147,10 @@ void lines_table(const struct report *report)
 	if (report->last_loss_scale > 0.0)
 		printf("%" PRIu64 " steps skipped because a gradient overflowed; the loss scale came to %.10g\n",
 		       report->skipped_steps, report->last_loss_scale);
-	printf("\nms per step\n%5s  %-5s %12s %9s %9s %9s %7s %9s %9s %9s %10s %10s %7s\n", "stage", "layer",
-	       "parameters", "forward", "backward", "optimizer", "copy", "wait prev", "wait next", "wait coor", "sent",
-	       "received", "bubble");
-	for (uint32_t s = 0; s < report->stages; s++)
-		print_row(report, s, report->stages > 1 && s == slowest);
-	if (report->stages > 1) {
-		double busy = totals_busy(&report->totals[slowest]), sum = 0.0;
-		for (uint32_t s = 0; s < report->stages; s++)
-			sum += totals_busy(&report->totals[s]);
-		printf("\nstage %u on %s is the busiest (<): %.1f ms of work per step, %.2f times the mean; the others "
-		       "wait for it\n",
-		       slowest, report->options.addresses[slowest], busy * 1e3 / (double)report->measured_steps,
-		       busy * report->stages / sum);
-	}
+	print_header(report);
+	for (uint32_t r = 0; r < report->ranks; r++)
+		print_row(report, r, report->ranks > 1 && r == busiest);
+	if (report->ranks > 1 && totals_busy(&report->totals[busiest]) > 0.0)
+		print_busiest(report, busiest);
 	fflush(stdout);
 }

@@ -1,4 +1,4 @@
-// Collects what the stages report. See report.h.
+// Collects what the ranks report. See report.h.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "common/base/clock.h"
 #include "coordinator/report/internal.h"
 
-double totals_busy(const struct stage_totals *totals)
+double totals_busy(const struct rank_totals *totals)
 {
 	return totals->copy + totals->forward + totals->backward + totals->optimizer;
 }
@@ -24,11 +24,11 @@ double step_accuracy(const struct report *report, const struct job_step *step)
 	return (double)step->correct / report->options.train_batch_size;
 }
 
-double report_bubble(const struct report *report, uint32_t stage)
+double report_bubble(const struct report *report, uint32_t rank)
 {
 	if (report->measured_seconds <= 0.0)
 		return 0.0;
-	double share = 1.0 - totals_busy(&report->totals[stage]) / report->measured_seconds;
+	double share = 1.0 - totals_busy(&report->totals[rank]) / report->measured_seconds;
 	return share > 0.0 ? share : 0.0;
 }
 
@@ -38,11 +38,11 @@ bool report_create(const struct report_options *options, struct report **ret_rep
 	if (report == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
 	report->options = *options;
-	report->stages = options->plan->options.pipeline_size;
+	report->ranks = plan_rank_count(options->plan);
 	report->is_terminal = isatty(STDERR_FILENO) == 1;
 	report->warm_up_steps = options->steps > REPORT_WARM_UP_STEPS ? REPORT_WARM_UP_STEPS : 0;
-	report->totals = calloc(report->stages, sizeof(*report->totals));
-	report->memory = calloc(report->stages, sizeof(*report->memory));
+	report->totals = calloc(report->ranks, sizeof(*report->totals));
+	report->memory = calloc(report->ranks, sizeof(*report->memory));
 	bool ok = (report->totals != NULL && report->memory != NULL) || error_set(error, ERROR_FAILED, "out of memory");
 	if (ok && options->json_path != NULL) {
 		report->json = fopen(options->json_path, "we");
@@ -80,9 +80,9 @@ void report_plan(struct report *report)
 	json_plan(report);
 }
 
-void report_memory(struct report *report, uint32_t stage, const struct job_memory *memory)
+void report_memory(struct report *report, uint32_t rank, const struct job_memory *memory)
 {
-	report->memory[stage] = *memory;
+	report->memory[rank] = *memory;
 }
 
 void report_start(struct report *report)
@@ -90,17 +90,18 @@ void report_start(struct report *report)
 	report->shown_ns = clock_now_ns();
 }
 
-static void add_stage(struct stage_totals *totals, const struct job_stage_step *stage)
+static void add_rank(struct rank_totals *totals, const struct job_rank_step *step)
 {
-	totals->copy += (double)stage->copy_ns * 1e-9;
-	totals->forward += (double)stage->forward_ns * 1e-9;
-	totals->backward += (double)stage->backward_ns * 1e-9;
-	totals->optimizer += (double)stage->optimizer_ns * 1e-9;
-	totals->wait_previous += (double)stage->wait_previous_ns * 1e-9;
-	totals->wait_next += (double)stage->wait_next_ns * 1e-9;
-	totals->wait_coordinator += (double)stage->wait_coordinator_ns * 1e-9;
-	totals->sent_bytes += stage->sent_bytes;
-	totals->received_bytes += stage->received_bytes;
+	totals->copy += (double)step->copy_ns * 1e-9;
+	totals->forward += (double)step->forward_ns * 1e-9;
+	totals->backward += (double)step->backward_ns * 1e-9;
+	totals->optimizer += (double)step->optimizer_ns * 1e-9;
+	totals->wait_previous += (double)step->wait_previous_ns * 1e-9;
+	totals->wait_next += (double)step->wait_next_ns * 1e-9;
+	totals->wait_replicas += (double)step->wait_replicas_ns * 1e-9;
+	totals->wait_coordinator += (double)step->wait_coordinator_ns * 1e-9;
+	totals->sent_bytes += step->sent_bytes;
+	totals->received_bytes += step->received_bytes;
 }
 
 void report_step(struct report *report, const struct job_step *step)
@@ -118,8 +119,8 @@ void report_step(struct report *report, const struct job_step *step)
 	if (step->step >= report->warm_up_steps) {
 		report->measured_steps++;
 		report->measured_seconds += step->seconds;
-		for (uint32_t s = 0; s < report->stages; s++)
-			add_stage(&report->totals[s], &step->stages[s]);
+		for (uint32_t r = 0; r < report->ranks; r++)
+			add_rank(&report->totals[r], &step->ranks[r]);
 	}
 	json_step(report, step);
 	lines_progress(report, step);

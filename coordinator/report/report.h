@@ -1,4 +1,4 @@
-// What a job shows: progress and DeepSpeed's line while it runs, a table per stage at its end, and JSON lines for
+// What a job shows: progress and DeepSpeed's line while it runs, a table per rank at its end, and JSON lines for
 // programs. One thread.
 #pragma once
 
@@ -14,20 +14,20 @@ enum { REPORT_WARM_UP_STEPS = 2 }; // not part of the throughput, where there ar
 
 struct report_options {
 	const struct plan *plan;
-	const char *const *addresses; // [pipeline_size]
-	const uint32_t *devices;      // [pipeline_size]
+	const char *const *addresses; // [ranks]
+	const uint32_t *devices;      // [ranks]
 	uint64_t steps;
 	uint32_t train_batch_size;
 	uint32_t steps_per_print;  // 0: never
-	bool wall_clock_breakdown; // per stage, with each printed line
+	bool wall_clock_breakdown; // per rank, with each printed line
 	const char *json_path;     // NULL: none
 };
 
 struct report;
 
 bool report_create(const struct report_options *options, struct report **ret_report, struct error *error);
-void report_plan(struct report *report);                                                    // the plan object
-void report_memory(struct report *report, uint32_t stage, const struct job_memory *memory); // what a stage reserved
+void report_plan(struct report *report);                                                   // the plan object
+void report_memory(struct report *report, uint32_t rank, const struct job_memory *memory); // what a rank reserved
 void report_start(struct report *report);
 void report_step(struct report *report, const struct job_step *step);
 // The table and the summary object; `error` NULL when the job was done.

@@ -35,8 +35,8 @@ static void *heartbeat_thread(void *argument)
 {
 	struct heartbeat *heartbeat = argument;
 	while (sleep_a_beat(heartbeat))
-		for (uint32_t s = 0; s < heartbeat->count; s++)
-			stage_session_heartbeat(heartbeat->sessions[s]);
+		for (uint32_t i = 0; i < heartbeat->count; i++)
+			stage_session_heartbeat(heartbeat->sessions[i]);
 	return NULL;
 }
 

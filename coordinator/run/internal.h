@@ -9,13 +9,18 @@
 
 enum { JOB_STEPS_AHEAD = 2 }; // orders under way, so that a stage never waits for the next one
 
+// What a rank's neighbours show when they open their links to it.
+struct job_tokens {
+	uint8_t link[PROTOCOL_TOKEN_BYTES], replica[PROTOCOL_TOKEN_BYTES];
+};
+
 struct job {
 	struct job_options options;
 	const struct plan *plan;
-	uint32_t stages;
+	uint32_t ranks;
 	struct stage_events *events;
-	struct stage_session **sessions; // [stages]
-	uint8_t (*tokens)[PROTOCOL_TOKEN_BYTES];
+	struct stage_session **sessions; // [ranks]
+	struct job_tokens *tokens;       // [ranks]
 	struct heartbeat *heartbeat;
 	uint64_t step; // the first one not done: for messages
 	enum job_phase phase;
@@ -26,15 +31,17 @@ struct job {
 	uint32_t entry_count;
 };
 
-// Waits for the next event of any stage; notices silence. NULL with an error when the job is over: a
-// stage failed or was lost, or job_interrupt. Returns owned; it has a response.
+// Waits for the next event of any rank; notices silence. NULL with an error when the job is over: a
+// rank failed or was lost, or job_interrupt. Returns owned; it has a response.
 struct stage_event *job_next_event(struct job *job, struct error *error);
-// Waits until each stage has sent `what` once. `take` may look at it.
+// Waits until each rank has sent `what` once. `take` may look at it.
 bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what,
-		      void (*take)(struct job *job, uint32_t stage, const Penstock__V1__SessionResponse *response),
+		      void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
 		      struct error *error);
+// "stage 1 of replica 2 on node-b:7070: why".
+bool job_refuse(const struct job *job, uint32_t rank, const char *why, struct error *error);
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error);
-// False with an error when it was interrupted, or a stage is silent: for those who wait for something else than an event.
+// False with an error when it was interrupted, or a rank is silent: for those who wait for something else than an event.
 bool job_check_pulse(struct job *job, struct error *error);
 
 bool steps_run(struct job *job, struct error *error);               // steps.c

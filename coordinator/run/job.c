@@ -1,12 +1,14 @@
 // A job from open to close.
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "common/base/clock.h"
 #include "coordinator/run/internal.h"
+#include "coordinator/run/rank_name.h"
 
 enum {
 	WAIT_MS = 200,   // for an event, before looking at silence and interrupts
@@ -25,36 +27,37 @@ bool job_check_pulse(struct job *job, struct error *error)
 {
 	if (interrupted)
 		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
-	for (uint32_t s = 0; s < job->stages; s++) {
-		struct culprit hanging = {.blame = BLAME_STREAM, .stage = s};
-		uint64_t silent_ms = stage_session_silent_ms(job->sessions[s]);
+	for (uint32_t r = 0; r < job->ranks; r++) {
+		uint64_t silent_ms = stage_session_silent_ms(job->sessions[r]);
 		if (silent_ms <= PROTOCOL_TIMEOUT_MS)
 			continue;
+		struct culprit hanging = {
+			.plan = job->plan, .addresses = job->options.addresses, .blame = BLAME_STREAM, .rank = r};
 		error_set(&hanging.error, ERROR_UNREACHABLE, "it has been silent for %" PRIu64 " ms", silent_ms);
-		culprit_explain(&hanging, job->options.addresses, job->stages, job->phase, job->step, error);
+		culprit_explain(&hanging, job->phase, job->step, error);
 		return false;
 	}
 	return true;
 }
 
-// Listens a little longer than the first sign of trouble (taken): the stage where it began may still say so.
+// Listens a little longer than the first sign of trouble (taken): the rank where it began may still say so.
 static void find_culprit(struct job *job, struct stage_event *first, struct error *error)
 {
-	struct culprit culprit = {.blame = BLAME_NOTHING};
+	struct culprit culprit = {.plan = job->plan, .addresses = job->options.addresses};
 	uint64_t begin = clock_now_ns();
 	struct stage_event *event = first;
 	for (;;) {
 		if (event != NULL)
 			culprit_accuse(&culprit, event);
-		if (event != NULL && event->payload != NULL) // what its stage says next may explain more
-			stage_session_resume(job->sessions[event->stage]);
+		if (event != NULL && event->payload != NULL) // what its rank says next may explain more
+			stage_session_resume(job->sessions[event->rank]);
 		stage_event_free(event);
 		uint64_t passed_ms = (clock_now_ns() - begin) / 1000000;
 		if (culprit.blame == BLAME_FAILED || passed_ms >= BLAME_MS)
 			break;
 		event = stage_events_take(job->events, (uint32_t)(BLAME_MS - passed_ms));
 	}
-	culprit_explain(&culprit, job->options.addresses, job->stages, job->phase, job->step, error);
+	culprit_explain(&culprit, job->phase, job->step, error);
 }
 
 struct stage_event *job_next_event(struct job *job, struct error *error)
@@ -73,23 +76,31 @@ struct stage_event *job_next_event(struct job *job, struct error *error)
 	}
 }
 
+bool job_refuse(const struct job *job, uint32_t rank, const char *why, struct error *error)
+{
+	char who[RANK_NAME_SIZE];
+	return error_set(error, ERROR_PROTOCOL, "%s: %s",
+			 rank_name(job->plan, rank, job->options.addresses[rank], who, sizeof(who)), why);
+}
+
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error)
 {
-	return error_set(error, ERROR_PROTOCOL, "stage %u on %s: answer %d, which nobody asked for", event->stage,
-			 stage_session_address(job->sessions[event->stage]), (int)event->response->body_case);
+	char why[64];
+	snprintf(why, sizeof(why), "answer %d, which nobody asked for", (int)event->response->body_case);
+	return job_refuse(job, event->rank, why, error);
 }
 
 bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what,
-		      void (*take)(struct job *job, uint32_t stage, const Penstock__V1__SessionResponse *response),
+		      void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
 		      struct error *error)
 {
-	for (uint32_t missing = job->stages; missing > 0; missing--) {
+	for (uint32_t missing = job->ranks; missing > 0; missing--) {
 		struct stage_event *event = job_next_event(job, error);
 		if (event == NULL)
 			return false;
 		bool ok = event->response->body_case == what || job_unexpected(job, event, error);
 		if (ok && take != NULL)
-			take(job, event->stage, event->response);
+			take(job, event->rank, event->response);
 		stage_event_free(event);
 		if (!ok)
 			return false;
@@ -97,48 +108,71 @@ bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase w
 	return true;
 }
 
-// ---- The line
+// ---- The grid: replicas side by side, each a line of stages; and each stage's replicas a ring
+
+static bool is_last_stage(const struct job *job, uint32_t rank)
+{
+	return plan_rank_stage(job->plan, rank) + 1 == job->plan->options.pipeline_size;
+}
+
+// The neighbour `by` further in the ring of the rank's stage.
+static uint32_t ring_neighbour(const struct job *job, uint32_t rank, uint32_t by)
+{
+	uint32_t d = job->plan->options.data_parallel_size, replica = plan_rank_replica(job->plan, rank);
+	return plan_rank(job->plan, plan_rank_stage(job->plan, rank), (replica + by) % d);
+}
 
 static bool same_daemon(const struct job *job, uint32_t a, uint32_t b)
 {
 	return strcmp(job->options.addresses[a], job->options.addresses[b]) == 0;
 }
 
-static bool open_stage(struct job *job, uint32_t s, struct error *error)
+static struct plan_place place_of(const struct job *job, uint32_t rank)
 {
+	uint32_t d = job->plan->options.data_parallel_size;
+	return (struct plan_place){
+		.device = job->options.devices[rank],
+		.previous_is_local = rank >= d && same_daemon(job, rank - d, rank),
+		.next_is_local = !is_last_stage(job, rank) && same_daemon(job, rank, rank + d),
+		.previous_replica_is_local = d > 1 && same_daemon(job, ring_neighbour(job, rank, d - 1), rank),
+		.next_replica_is_local = d > 1 && same_daemon(job, rank, ring_neighbour(job, rank, 1)),
+	};
+}
+
+static bool open_rank(struct job *job, uint32_t rank, struct error *error)
+{
+	uint32_t stage = plan_rank_stage(job->plan, rank), replica = plan_rank_replica(job->plan, rank);
 	struct stage_session_options options = {
-		.stage = s, .address = job->options.addresses[s], .events = job->events};
-	if (getrandom(job->tokens[s], PROTOCOL_TOKEN_BYTES, 0) != PROTOCOL_TOKEN_BYTES)
+		.rank = rank, .address = job->options.addresses[rank], .events = job->events};
+	struct plan_place place = place_of(job, rank);
+	struct job_tokens *tokens = &job->tokens[rank];
+	if (getrandom(tokens, sizeof(*tokens), 0) != (ssize_t)sizeof(*tokens))
 		return error_set(error, ERROR_FAILED, "no random bytes for a link's token: %m");
-	if (!stage_session_create(&options, &job->sessions[s], error))
+	if (!stage_session_create(&options, &job->sessions[rank], error))
 		return false;
 	Penstock__V1__Open open = PENSTOCK__V1__OPEN__INIT;
 	open.protocol_version = PROTOCOL_VERSION;
 	open.job = (char *)job->options.name;
 	open.connections = job->options.connections;
 	open.chunk_bytes = job->options.chunk_bytes;
-	struct plan_place place = {.device = job->options.devices[s],
-				   .previous_is_local = s > 0 && same_daemon(job, s - 1, s),
-				   .next_is_local =
-					   s + 1 < job->plan->options.pipeline_size && same_daemon(job, s, s + 1)};
-	open.plan = plan_stage_message(job->plan, 0, s, &place);
+	open.plan = plan_stage_message(job->plan, replica, stage, &place);
 	if (open.plan == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
-	if (s > 0) {
-		open.link_token.data = job->tokens[s];
-		open.link_token.len = PROTOCOL_TOKEN_BYTES;
-	}
-	stage_session_open(job->sessions[s], &open);
+	if (stage > 0)
+		open.link_token = (ProtobufCBinaryData){.data = tokens->link, .len = PROTOCOL_TOKEN_BYTES};
+	if (job->plan->options.data_parallel_size > 1)
+		open.replica_token = (ProtobufCBinaryData){.data = tokens->replica, .len = PROTOCOL_TOKEN_BYTES};
+	stage_session_open(job->sessions[rank], &open);
 	plan_free_message(open.plan);
 	return true;
 }
 
-static void take_opened(struct job *job, uint32_t stage, const Penstock__V1__SessionResponse *response)
+static void take_opened(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response)
 {
 	const Penstock__V1__MemoryUse *memory = response->opened->memory;
 	if (memory == NULL)
 		return;
-	job->options.events->opened(job->options.user, stage,
+	job->options.events->opened(job->options.user, rank,
 				    &(struct job_memory){.parameter_bytes = memory->parameter_bytes,
 							 .gradient_bytes = memory->gradient_bytes,
 							 .optimizer_bytes = memory->optimizer_bytes,
@@ -147,35 +181,40 @@ static void take_opened(struct job *job, uint32_t stage, const Penstock__V1__Ses
 							 .exchange_bytes = memory->exchange_bytes});
 }
 
-static bool open_stages(struct job *job, struct error *error)
+static bool open_ranks(struct job *job, struct error *error)
 {
-	for (uint32_t s = 0; s < job->stages; s++)
-		if (!open_stage(job, s, error))
+	for (uint32_t r = 0; r < job->ranks; r++)
+		if (!open_rank(job, r, error))
 			return false;
-	if (!heartbeat_start(job->sessions, job->stages, &job->heartbeat, error))
+	if (!heartbeat_start(job->sessions, job->ranks, &job->heartbeat, error))
 		return false;
 	bool ok = job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED, take_opened, error);
 	job->phase = ok ? JOB_PREPARING : JOB_OPENING;
 	return ok;
 }
 
-static bool link_stages(struct job *job, struct error *error)
+static bool link_ranks(struct job *job, struct error *error)
 {
-	for (uint32_t s = 0; s < job->stages; s++) {
-		bool last = s + 1 == job->stages;
-		stage_session_connect(job->sessions[s], last ? NULL : job->options.addresses[s + 1],
-				      last ? NULL : job->tokens[s + 1]);
+	uint32_t d = job->plan->options.data_parallel_size;
+	for (uint32_t r = 0; r < job->ranks; r++) {
+		struct stage_session_next stage = {0}, replica = {0};
+		if (!is_last_stage(job, r))
+			stage = (struct stage_session_next){job->options.addresses[r + d], job->tokens[r + d].link};
+		uint32_t next = ring_neighbour(job, r, 1);
+		if (d > 1)
+			replica = (struct stage_session_next){job->options.addresses[next], job->tokens[next].replica};
+		stage_session_connect(job->sessions[r], &stage, &replica);
 	}
 	return job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, NULL, error);
 }
 
 // The work is done and saved: an end that is not in good order costs nothing any more.
-static void close_stages(struct job *job)
+static void close_ranks(struct job *job)
 {
 	uint64_t begin = clock_now_ns();
-	uint32_t missing = job->stages;
-	for (uint32_t s = 0; s < job->stages; s++)
-		stage_session_close(job->sessions[s]);
+	uint32_t missing = job->ranks;
+	for (uint32_t r = 0; r < job->ranks; r++)
+		stage_session_close(job->sessions[r]);
 	while (missing > 0 && (clock_now_ns() - begin) / 1000000 < CLOSE_MS) {
 		struct stage_event *event = stage_events_take(job->events, WAIT_MS);
 		missing -= event != NULL && event->response == NULL; // the call's end, after Closed
@@ -186,8 +225,8 @@ static void close_stages(struct job *job)
 static void destroy(struct job *job)
 {
 	heartbeat_stop(job->heartbeat);
-	for (uint32_t s = 0; s < job->stages && job->sessions != NULL; s++)
-		stage_session_destroy(job->sessions[s]);
+	for (uint32_t r = 0; r < job->ranks && job->sessions != NULL; r++)
+		stage_session_destroy(job->sessions[r]);
 	stage_events_destroy(job->events);
 	safetensors_writer_abort(job->writer);
 	free(job->sessions);
@@ -197,16 +236,16 @@ static void destroy(struct job *job)
 
 bool job_run(const struct job_options *options, struct error *error)
 {
-	struct job job = {.options = *options, .plan = options->plan, .stages = options->plan->options.pipeline_size};
+	struct job job = {.options = *options, .plan = options->plan, .ranks = plan_rank_count(options->plan)};
 	job.events = stage_events_create();
-	job.sessions = calloc(job.stages, sizeof(*job.sessions));
-	job.tokens = calloc(job.stages, sizeof(*job.tokens));
+	job.sessions = calloc(job.ranks, sizeof(*job.sessions));
+	job.tokens = calloc(job.ranks, sizeof(*job.tokens));
 	bool ok = (job.events != NULL && job.sessions != NULL && job.tokens != NULL) ||
 		  error_set(error, ERROR_FAILED, "out of memory");
-	ok = ok && parameters_prepare_save(&job, error) && open_stages(&job, error) && parameters_load(&job, error) &&
-	     link_stages(&job, error) && steps_run(&job, error) && parameters_save(&job, error);
+	ok = ok && parameters_prepare_save(&job, error) && open_ranks(&job, error) && parameters_load(&job, error) &&
+	     link_ranks(&job, error) && steps_run(&job, error) && parameters_save(&job, error);
 	if (ok)
-		close_stages(&job);
+		close_ranks(&job);
 	destroy(&job);
 	return ok;
 }

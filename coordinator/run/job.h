@@ -1,5 +1,5 @@
-// One training job over its stages: opens them, loads parameters, links them, runs the steps, saves, closes. A straight
-// line in one thread, which waits for one thing at a time: the next event of any stage.
+// One training job over its ranks, the stages of all its replicas (plan_rank): opens them, loads parameters, links them, runs the steps, saves, closes. A straight
+// line in one thread, which waits for one thing at a time: the next event of any rank.
 #pragma once
 
 #include "coordinator/checkpoint/safetensors.h"
@@ -12,10 +12,10 @@ struct job_memory {
 	uint64_t parameter_bytes, gradient_bytes, optimizer_bytes, stash_bytes, workspace_bytes, exchange_bytes;
 };
 
-// What a stage said about a step; times in ns.
-struct job_stage_step {
+// What a rank said about a step; times in ns.
+struct job_rank_step {
 	uint64_t step_ns, copy_ns, forward_ns, backward_ns, optimizer_ns;
-	uint64_t wait_previous_ns, wait_next_ns, wait_coordinator_ns;
+	uint64_t wait_previous_ns, wait_next_ns, wait_replicas_ns, wait_coordinator_ns;
 	uint64_t sent_bytes, received_bytes;
 };
 
@@ -24,16 +24,16 @@ struct job_step {
 	double loss;      // mean over the step's samples
 	uint32_t correct; // samples whose largest score is their label
 	double learning_rate;
-	double gradient_norm;                // over all stages, before clipping; 0 without clipping and loss scaling
-	double loss_scale, next_loss_scale;  // with float16; 0 otherwise
-	bool skipped;                        // with float16: a gradient overflowed, and nothing was changed
-	uint32_t stuck;                      // steps skipped in a row up to this one with a scale that cannot fall
-	double seconds;                      // since the step before was done
-	const struct job_stage_step *stages; // [pipeline_size]
+	double gradient_norm; // over all stages and samples, before clipping; 0 without clipping and loss scaling
+	double loss_scale, next_loss_scale; // with float16; 0 otherwise
+	bool skipped;                       // with float16: a gradient overflowed, and nothing was changed
+	uint32_t stuck;                     // steps skipped in a row up to this one with a scale that cannot fall
+	double seconds;                     // since the step before was done
+	const struct job_rank_step *ranks;  // [ranks]
 };
 
 struct job_events {
-	void (*opened)(void *user, uint32_t stage, const struct job_memory *memory);
+	void (*opened)(void *user, uint32_t rank, const struct job_memory *memory);
 	void (*started)(void *user); // the first step is ordered
 	void (*step)(void *user, const struct job_step *step);
 };
@@ -41,8 +41,8 @@ struct job_events {
 struct job_options {
 	const char *name; // for people
 	const struct plan *plan;
-	const char *const *addresses; // [pipeline_size]
-	const uint32_t *devices;      // [pipeline_size]; index in the daemon's list
+	const char *const *addresses; // [ranks]
+	const uint32_t *devices;      // [ranks]; index in the daemon's list
 	const struct deepspeed_config *config;
 	const struct cifar10 *dataset;
 	struct sampler *sampler;

@@ -14,15 +14,14 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
-#include "common/schedule/schedule.h"
 
 enum { START_TIMEOUT_MS = 20000, STOP_TIMEOUT_MS = 10000, POLL_MS = 5 };
 
 struct local_daemons {
 	uint32_t count;
 	char folder[64];
-	pid_t pids[SCHEDULE_MAXIMUM_STAGES]; // 0: not started, or gone
-	char addresses[SCHEDULE_MAXIMUM_STAGES][96];
+	pid_t pids[LOCAL_MAXIMUM_DAEMONS]; // 0: not started, or gone
+	char addresses[LOCAL_MAXIMUM_DAEMONS][96];
 };
 
 // ---- Finding the program
@@ -138,9 +137,9 @@ static bool start_all(struct local_daemons *daemons, const struct local_options 
 bool local_daemons_start(const struct local_options *options, struct local_daemons **ret_daemons, struct error *error)
 {
 	const char *parent = getenv("XDG_RUNTIME_DIR");
-	if (options->count < 1 || options->count > SCHEDULE_MAXIMUM_STAGES)
+	if (options->count < 1 || options->count > LOCAL_MAXIMUM_DAEMONS)
 		return error_set(error, ERROR_USAGE, "--local %u: must be from 1 to %d", options->count,
-				 SCHEDULE_MAXIMUM_STAGES);
+				 LOCAL_MAXIMUM_DAEMONS);
 	struct local_daemons *daemons = calloc(1, sizeof(*daemons));
 	if (daemons == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");

@@ -7,8 +7,10 @@
 
 #include "common/base/error.h"
 
+enum { LOCAL_MAXIMUM_DAEMONS = 64 };
+
 struct local_options {
-	uint32_t count;
+	uint32_t count;           // from 1 to LOCAL_MAXIMUM_DAEMONS
 	uint32_t threads;         // of each; 0: the machine's cores in equal shares, at least one
 	const char *memory_limit; // as penstockd takes it; NULL: none
 };

@@ -1,5 +1,6 @@
-// Parameters between a safetensors file and the stages, in chunks.
+// Parameters between a safetensors file and the ranks, in chunks: into all of them, and back from one replica.
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,22 +88,24 @@ static bool load_one(struct job *job, struct stage_session *session, uint32_t in
 	return true;
 }
 
-// Sends the stage's next parameter; *ret_done when it has them all.
-static bool load_next(struct job *job, uint32_t stage, uint32_t *next, struct buffer_pool *pool, bool *ret_done,
+// Sends the rank's next parameter; *ret_done when it has them all.
+static bool load_next(struct job *job, uint32_t rank, uint32_t *next, struct buffer_pool *pool, bool *ret_done,
 		      struct error *error)
 {
-	*ret_done = *next == model_first_parameter(&job->plan->model, job->plan->stages[stage].end_layer);
-	return *ret_done || load_one(job, job->sessions[stage], (*next)++, pool, error);
+	const struct plan_stage *stage = &job->plan->stages[plan_rank_stage(job->plan, rank)];
+	*ret_done = *next == model_first_parameter(&job->plan->model, stage->end_layer);
+	return *ret_done || load_one(job, job->sessions[rank], (*next)++, pool, error);
 }
 
-// All stages at once, each parameter when the stage has the one before. `next` is [stages].
+// All ranks at once, each parameter when the rank has the one before. `next` is [ranks].
 static bool load_all(struct job *job, uint32_t *next, struct buffer_pool *pool, struct error *error)
 {
 	uint32_t loading = 0;
 	bool done;
-	for (uint32_t s = 0; s < job->stages; s++) {
-		next[s] = model_first_parameter(&job->plan->model, job->plan->stages[s].first_layer);
-		if (!load_next(job, s, &next[s], pool, &done, error))
+	for (uint32_t r = 0; r < job->ranks; r++) {
+		const struct plan_stage *stage = &job->plan->stages[plan_rank_stage(job->plan, r)];
+		next[r] = model_first_parameter(&job->plan->model, stage->first_layer);
+		if (!load_next(job, r, &next[r], pool, &done, error))
 			return false;
 		loading += !done;
 	}
@@ -110,9 +113,9 @@ static bool load_all(struct job *job, uint32_t *next, struct buffer_pool *pool, 
 		struct stage_event *event = job_next_event(job, error);
 		if (event == NULL)
 			return false;
-		uint32_t s = event->stage;
+		uint32_t r = event->rank;
 		bool ok = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_LOADED
-				  ? load_next(job, s, &next[s], pool, &done, error)
+				  ? load_next(job, r, &next[r], pool, &done, error)
 				  : job_unexpected(job, event, error);
 		stage_event_free(event);
 		if (!ok)
@@ -126,7 +129,7 @@ bool parameters_load(struct job *job, struct error *error)
 {
 	if (job->options.load == NULL)
 		return true;
-	uint32_t *next = calloc(job->stages, sizeof(*next));
+	uint32_t *next = calloc(job->ranks, sizeof(*next));
 	struct buffer_pool *pool = buffer_pool_create(PROTOCOL_PARAMETER_CHUNK_BYTES, LOAD_BUFFERS, NULL);
 	bool ok = next != NULL && pool != NULL ? load_all(job, next, pool, error)
 					       : error_set(error, ERROR_FAILED, "out of memory");
@@ -147,6 +150,13 @@ static struct safetensors_entry *find_entry(struct job *job, const char *name, u
 	return NULL;
 }
 
+static bool refuse_chunk(const struct job *job, uint32_t rank, const char *name, struct error *error)
+{
+	char why[160];
+	snprintf(why, sizeof(why), "a chunk of %.80s that has no place in the model", name);
+	return job_refuse(job, rank, why, error);
+}
+
 static bool write_chunk(struct job *job, const struct stage_event *event, struct error *error)
 {
 	const Penstock__V1__SavedParameter *parameter = event->response->saved_parameter;
@@ -155,9 +165,7 @@ static bool write_chunk(struct job *job, const struct stage_event *event, struct
 	const struct safetensors_entry *entry = find_entry(job, parameter->name, &index);
 	if (entry == NULL || parameter->offset_bytes > entry->size_bytes ||
 	    size > entry->size_bytes - parameter->offset_bytes)
-		return error_set(error, ERROR_PROTOCOL,
-				 "stage %u on %s: a chunk of %.80s that has no place in the model", event->stage,
-				 stage_session_address(job->sessions[event->stage]), parameter->name);
+		return refuse_chunk(job, event->rank, parameter->name, error);
 	return safetensors_writer_put(job->writer, index, parameter->offset_bytes, event->payload->data, size, error);
 }
 
@@ -191,24 +199,27 @@ bool parameters_prepare_save(struct job *job, struct error *error)
 	return true;
 }
 
-// `saved` when the stage has sent everything.
+// `saved` when the rank has sent everything. Replicas hold the same bits: the first one alone was asked.
 static bool take_saved(struct job *job, const struct stage_event *event, bool *ret_saved, struct error *error)
 {
+	if (plan_rank_replica(job->plan, event->rank) != 0)
+		return job_unexpected(job, event, error);
 	*ret_saved = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED;
 	if (*ret_saved)
 		return true;
 	if (event->response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER)
 		return job_unexpected(job, event, error);
 	bool ok = write_chunk(job, event, error);
-	stage_session_resume(job->sessions[event->stage]);
+	stage_session_resume(job->sessions[event->rank]);
 	return ok;
 }
 
 static bool receive_all(struct job *job, struct error *error)
 {
-	for (uint32_t s = 0; s < job->stages; s++)
-		stage_session_save(job->sessions[s]);
-	for (uint32_t missing = job->stages; missing > 0;) {
+	uint32_t stages = job->plan->options.pipeline_size;
+	for (uint32_t s = 0; s < stages; s++)
+		stage_session_save(job->sessions[plan_rank(job->plan, s, 0)]);
+	for (uint32_t missing = stages; missing > 0;) {
 		bool saved = false;
 		struct stage_event *event = job_next_event(job, error);
 		bool ok = event != NULL && take_saved(job, event, &saved, error);

@@ -1,4 +1,4 @@
-// What the stages of a job say, in one queue. Any thread pushes; the job's takes.
+// What the ranks of a job say, in one queue. Any thread pushes; the job's takes.
 #pragma once
 
 #include <stdint.h>
@@ -9,7 +9,7 @@
 
 struct stage_event {
 	struct stage_event *next;
-	uint32_t stage;
+	uint32_t rank;
 	Penstock__V1__SessionResponse *response; // owned; NULL: the stream is over, or what came was no response
 	struct buffer *payload; // of a SavedParameter; owned. stage_session_resume when it is dealt with
 	struct error error;     // why it is over

@@ -35,7 +35,7 @@ static bool take_payload(struct stage_session *session, struct rpc_stream *strea
 static void on_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
 {
 	struct stage_session *session = user;
-	struct stage_event event = {.stage = session->options.stage};
+	struct stage_event event = {.rank = session->options.rank};
 	atomic_store(&session->heard_ns, clock_now_ns());
 	event.response = (Penstock__V1__SessionResponse *)rpc_incoming_unpack(
 		incoming, &penstock__v1__session_response__descriptor, &event.error);
@@ -58,7 +58,7 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 static void on_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
 {
 	struct stage_session *session = user;
-	struct stage_event event = {.stage = session->options.stage};
+	struct stage_event event = {.rank = session->options.rank};
 	enum error_code code = rpc_status_to_error_code(status);
 	// A call that ends without being asked to is a daemon that was lost, whatever the transport calls it.
 	if (code == ERROR_NONE || code == ERROR_CANCELLED || code == ERROR_FAILED)
@@ -114,11 +114,6 @@ void stage_session_destroy(struct stage_session *session)
 	free(session);
 }
 
-const char *stage_session_address(const struct stage_session *session)
-{
-	return session->options.address;
-}
-
 void stage_session_resume(struct stage_session *session)
 {
 	atomic_store(&session->heard_ns, clock_now_ns()); // that we did not listen is not its silence
@@ -147,13 +142,22 @@ void stage_session_open(struct stage_session *session, const Penstock__V1__Open 
 	SEND(session, OPEN, open, (Penstock__V1__Open *)open, NULL, 0);
 }
 
-void stage_session_connect(struct stage_session *session, const char *next_address, const uint8_t *next_token)
+static ProtobufCBinaryData token_of(const struct stage_session_next *next)
+{
+	return (ProtobufCBinaryData){.data = (uint8_t *)next->token, .len = PROTOCOL_TOKEN_BYTES};
+}
+
+void stage_session_connect(struct stage_session *session, const struct stage_session_next *next_stage,
+			   const struct stage_session_next *next_replica)
 {
 	Penstock__V1__Connect connect = PENSTOCK__V1__CONNECT__INIT;
-	if (next_address != NULL) {
-		connect.next_address = (char *)next_address;
-		connect.next_link_token.data = (uint8_t *)next_token;
-		connect.next_link_token.len = PROTOCOL_TOKEN_BYTES;
+	if (next_stage->address != NULL) {
+		connect.next_address = (char *)next_stage->address;
+		connect.next_link_token = token_of(next_stage);
+	}
+	if (next_replica->address != NULL) {
+		connect.next_replica_address = (char *)next_replica->address;
+		connect.next_replica_token = token_of(next_replica);
 	}
 	SEND(session, CONNECT, connect, &connect, NULL, 0);
 }

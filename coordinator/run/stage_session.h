@@ -1,4 +1,4 @@
-// The coordinator's end of one Session: what it asks of a stage, and the events that come back, which all stages of a
+// The coordinator's end of one Session: what it asks of a stage, and the events that come back, which all ranks of a
 // job put into one queue.
 //
 // Threads: everything belongs to the job's thread, except that gRPC's threads fill the queue, and that
@@ -14,9 +14,15 @@
 #include "coordinator/run/stage_events.h"
 
 struct stage_session_options {
-	uint32_t stage;
+	uint32_t rank;
 	const char *address;
 	struct stage_events *events;
+};
+
+// Where a stage opens its links to, and what it shows there.
+struct stage_session_next {
+	const char *address;  // NULL: there is none
+	const uint8_t *token; // [PROTOCOL_TOKEN_BYTES]
 };
 
 struct stage_session;
@@ -26,7 +32,6 @@ bool stage_session_create(const struct stage_session_options *options, struct st
 			  struct error *error);
 // Cancels the call and waits until it is over. Takes NULL.
 void stage_session_destroy(struct stage_session *session);
-const char *stage_session_address(const struct stage_session *session);
 // Time since anything came from the stage.
 uint64_t stage_session_silent_ms(struct stage_session *session);
 
@@ -34,7 +39,8 @@ uint64_t stage_session_silent_ms(struct stage_session *session);
 void stage_session_resume(struct stage_session *session);
 
 void stage_session_open(struct stage_session *session, const Penstock__V1__Open *open);
-void stage_session_connect(struct stage_session *session, const char *next_address, const uint8_t *next_token);
+void stage_session_connect(struct stage_session *session, const struct stage_session_next *next_stage,
+			   const struct stage_session_next *next_replica);
 void stage_session_load(struct stage_session *session, const char *name, const uint32_t *shape, uint32_t rank,
 			uint64_t offset_bytes, struct buffer *values, size_t size);
 void stage_session_run_step(struct stage_session *session, const Penstock__V1__RunStep *order);

@@ -10,10 +10,11 @@
 
 // A step under way; there are JOB_STEPS_AHEAD of them.
 struct flight {
-	uint32_t reports; // stages that are done with it
+	uint32_t reports; // ranks that are done with it
 	struct job_step result;
-	struct job_stage_step *stages; // [stages]
-	uint32_t norms;                // stages whose gradient norms are here
+	struct job_rank_step *ranks; // [ranks]
+	double *losses;              // [data_parallel_size] of the replicas' last stages
+	uint32_t norms;              // stages whose gradient norms are here
 };
 
 struct steps {
@@ -28,6 +29,7 @@ struct steps {
 	struct loss_scaler scaler;
 };
 
+// `micro_batch` counts through the whole step, replica after replica; so does what follows.
 static struct buffer *gather_images(const struct steps *steps, uint32_t micro_batch)
 {
 	const struct job_options *options = &steps->job->options;
@@ -57,6 +59,29 @@ static struct learning_rate_value rate_at(const struct steps *steps, uint64_t st
 	return learning_rate_at(&config->schedule, step, config->learning_rate, config->beta1);
 }
 
+// Replica r has the r-th part of the step's samples: who sees a sample depends on the number of replicas, what is seen does not.
+static bool send_data(struct steps *steps, uint64_t step, struct error *error)
+{
+	struct job *job = steps->job;
+	uint32_t m = job->plan->options.micro_batches, d = job->plan->options.data_parallel_size;
+	uint32_t last_stage = job->plan->options.pipeline_size - 1;
+	sampler_batch(job->options.sampler, step, steps->indices);
+	for (uint32_t i = 0; i < m * d; i++) {
+		uint32_t b = i / d, r = i % d; // all replicas' first micro-batches first
+		struct buffer *images = gather_images(steps, r * m + b), *labels = gather_labels(steps, r * m + b);
+		if (images == NULL || labels == NULL) {
+			buffer_unref(images);
+			buffer_unref(labels);
+			return error_set(error, ERROR_FAILED, "no memory for a micro-batch");
+		}
+		stage_session_batch(job->sessions[plan_rank(job->plan, 0, r)], PENSTOCK__V1__BATCH__KIND__KIND_IMAGES,
+				    step, b, images);
+		stage_session_batch(job->sessions[plan_rank(job->plan, last_stage, r)],
+				    PENSTOCK__V1__BATCH__KIND__KIND_LABELS, step, b, labels);
+	}
+	return true;
+}
+
 static bool order_step(struct steps *steps, struct error *error)
 {
 	struct job *job = steps->job;
@@ -67,28 +92,18 @@ static bool order_step(struct steps *steps, struct error *error)
 	// OneCycle moves, may be a step ahead then.
 	struct learning_rate_value rate = rate_at(steps, step - steps->skipped);
 	flight->reports = flight->norms = 0;
-	flight->result = (struct job_step){.step = step, .learning_rate = rate.learning_rate, .stages = flight->stages};
+	flight->result = (struct job_step){.step = step, .learning_rate = rate.learning_rate, .ranks = flight->ranks};
 	Penstock__V1__RunStep order = PENSTOCK__V1__RUN_STEP__INIT;
 	order.step = step;
 	order.learning_rate = (float)rate.learning_rate;
 	order.beta1 = (float)rate.momentum;
 	order.beta2 = config->beta2;
-	order.first_sample = step * config->train_batch_size;
-	for (uint32_t s = 0; s < job->stages; s++)
-		stage_session_run_step(job->sessions[s], &order);
-	sampler_batch(job->options.sampler, step, steps->indices);
-	for (uint32_t b = 0; b < job->plan->options.micro_batches; b++) {
-		struct buffer *images = gather_images(steps, b), *labels = gather_labels(steps, b);
-		if (images == NULL || labels == NULL) {
-			buffer_unref(images);
-			buffer_unref(labels);
-			return error_set(error, ERROR_FAILED, "no memory for a micro-batch");
-		}
-		stage_session_batch(job->sessions[0], PENSTOCK__V1__BATCH__KIND__KIND_IMAGES, step, b, images);
-		stage_session_batch(job->sessions[job->stages - 1], PENSTOCK__V1__BATCH__KIND__KIND_LABELS, step, b,
-				    labels);
+	uint64_t share = (uint64_t)job->plan->options.micro_batches * job->plan->options.micro_batch_size;
+	for (uint32_t r = 0; r < job->ranks; r++) {
+		order.first_sample = step * config->train_batch_size + plan_rank_replica(job->plan, r) * share;
+		stage_session_run_step(job->sessions[r], &order);
 	}
-	return true;
+	return send_data(steps, step, error);
 }
 
 // The flight of `step`, or NULL when no such step is under way.
@@ -97,11 +112,21 @@ static struct flight *flight_of(struct steps *steps, uint64_t step)
 	return step >= steps->done && step < steps->ordered ? &steps->flight[step % JOB_STEPS_AHEAD] : NULL;
 }
 
+// Of equal shares of the samples; summed in the replicas' order, so that a run can be repeated to the bit.
+static double mean_loss(const double *losses, uint32_t replicas)
+{
+	double sum = 0.0;
+	for (uint32_t r = 0; r < replicas; r++)
+		sum += losses[r];
+	return sum / replicas;
+}
+
 static void finish_step(struct steps *steps)
 {
 	struct job *job = steps->job;
 	struct flight *flight = &steps->flight[steps->done % JOB_STEPS_AHEAD];
 	uint64_t now = clock_now_ns();
+	flight->result.loss = mean_loss(flight->losses, job->plan->options.data_parallel_size);
 	flight->result.seconds = (double)(now - steps->last_ns) * 1e-9;
 	steps->last_ns = now;
 	steps->skipped += flight->result.skipped;
@@ -109,19 +134,13 @@ static void finish_step(struct steps *steps)
 	job->options.events->step(job->options.user, &flight->result);
 }
 
-static bool refuse(const struct steps *steps, uint32_t stage, const char *what, struct error *error)
+static bool take_report(struct steps *steps, uint32_t rank, const Penstock__V1__StepReport *report, struct error *error)
 {
-	return error_set(error, ERROR_PROTOCOL, "stage %u on %s: %s", stage,
-			 stage_session_address(steps->job->sessions[stage]), what);
-}
-
-static bool take_report(struct steps *steps, uint32_t stage, const Penstock__V1__StepReport *report,
-			struct error *error)
-{
+	struct job *job = steps->job;
 	struct flight *flight = flight_of(steps, report->step);
 	if (flight == NULL)
-		return refuse(steps, stage, "a report of a step that is not under way", error);
-	flight->stages[stage] = (struct job_stage_step){
+		return job_refuse(job, rank, "a report of a step that is not under way", error);
+	flight->ranks[rank] = (struct job_rank_step){
 		.step_ns = report->step_ns,
 		.copy_ns = report->copy_ns,
 		.forward_ns = report->forward_ns,
@@ -129,17 +148,17 @@ static bool take_report(struct steps *steps, uint32_t stage, const Penstock__V1_
 		.optimizer_ns = report->optimizer_ns,
 		.wait_previous_ns = report->wait_previous_ns,
 		.wait_next_ns = report->wait_next_ns,
+		.wait_replicas_ns = report->wait_replicas_ns,
 		.wait_coordinator_ns = report->wait_coordinator_ns,
 		.sent_bytes = report->sent_bytes,
 		.received_bytes = report->received_bytes,
 	};
-	if (stage + 1 == steps->job->stages) {
-		flight->result.loss = report->loss;
-		flight->result.correct = report->correct;
+	if (plan_rank_stage(job->plan, rank) + 1 == job->plan->options.pipeline_size) {
+		flight->losses[plan_rank_replica(job->plan, rank)] = report->loss;
+		flight->result.correct += report->correct;
 	}
 	flight->reports++;
-	while (steps->done < steps->ordered &&
-	       steps->flight[steps->done % JOB_STEPS_AHEAD].reports == steps->job->stages)
+	while (steps->done < steps->ordered && steps->flight[steps->done % JOB_STEPS_AHEAD].reports == job->ranks)
 		finish_step(steps);
 	return true;
 }
@@ -179,17 +198,20 @@ static bool refuse_hopeless(const struct steps *steps, struct error *error)
 		steps->scaled, scaler->stuck, scaler->scale);
 }
 
-static bool take_norms(struct steps *steps, uint32_t stage, const Penstock__V1__GradientNorms *norms,
+// Replicas hold the same sums: the first one alone tells their norms, and all get the scale.
+static bool take_norms(struct steps *steps, uint32_t rank, const Penstock__V1__GradientNorms *norms,
 		       struct error *error)
 {
 	struct job *job = steps->job;
 	struct flight *flight = flight_of(steps, norms->step);
 	uint32_t parameters = model_parameter_count(&job->plan->model);
+	if (plan_rank_replica(job->plan, rank) != 0)
+		return job_refuse(job, rank, "gradient norms, which replica 0 alone is to tell", error);
 	if (flight == NULL || norms->step != steps->scaled || norms->first_parameter > parameters ||
 	    norms->n_squares > parameters - norms->first_parameter)
-		return refuse(steps, stage, "gradient norms of a step or of parameters that there are not", error);
+		return job_refuse(job, rank, "gradient norms of a step or of parameters that there are not", error);
 	memcpy(steps->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
-	if (++flight->norms < job->stages)
+	if (++flight->norms < job->plan->options.pipeline_size)
 		return true;
 	struct gradient_scale scale =
 		gradient_scale_of(steps->squares, parameters, steps->loss_scaling ? steps->scaler.scale : 1.0,
@@ -202,8 +224,8 @@ static bool take_norms(struct steps *steps, uint32_t stage, const Penstock__V1__
 		scale_loss(steps, &flight->result, scale.overflow, &message);
 	if (steps->scaler.stuck >= LOSS_SCALER_PATIENCE)
 		return refuse_hopeless(steps, error);
-	for (uint32_t s = 0; s < job->stages; s++)
-		stage_session_gradient_scale(job->sessions[s], &message);
+	for (uint32_t r = 0; r < job->ranks; r++)
+		stage_session_gradient_scale(job->sessions[r], &message);
 	steps->scaled++;
 	return true;
 }
@@ -212,9 +234,9 @@ static bool take_event(struct steps *steps, const struct stage_event *event, str
 {
 	switch (event->response->body_case) {
 	case PENSTOCK__V1__SESSION_RESPONSE__BODY_STEP_REPORT:
-		return take_report(steps, event->stage, event->response->step_report, error);
+		return take_report(steps, event->rank, event->response->step_report, error);
 	case PENSTOCK__V1__SESSION_RESPONSE__BODY_GRADIENT_NORMS:
-		return take_norms(steps, event->stage, event->response->gradient_norms, error);
+		return take_norms(steps, event->rank, event->response->gradient_norms, error);
 	default:
 		return job_unexpected(steps->job, event, error);
 	}
@@ -248,15 +270,18 @@ bool steps_run(struct job *job, struct error *error)
 		loss_scaler_init(&steps.scaler, &job->options.config->loss_scaling);
 	bool ok = true;
 	for (int i = 0; i < JOB_STEPS_AHEAD; i++) {
-		steps.flight[i].stages = calloc(job->stages, sizeof(struct job_stage_step));
-		ok = ok && steps.flight[i].stages != NULL;
+		steps.flight[i].ranks = calloc(job->ranks, sizeof(struct job_rank_step));
+		steps.flight[i].losses = calloc(job->plan->options.data_parallel_size, sizeof(double));
+		ok = ok && steps.flight[i].ranks != NULL && steps.flight[i].losses != NULL;
 	}
 	steps.indices = calloc(job->options.config->train_batch_size, sizeof(*steps.indices));
 	steps.squares = calloc(model_parameter_count(&job->plan->model) + 1, sizeof(*steps.squares));
 	ok = (ok && steps.indices != NULL && steps.squares != NULL) || error_set(error, ERROR_FAILED, "out of memory");
 	ok = ok && run(&steps, error);
-	for (int i = 0; i < JOB_STEPS_AHEAD; i++)
-		free(steps.flight[i].stages);
+	for (int i = 0; i < JOB_STEPS_AHEAD; i++) {
+		free(steps.flight[i].ranks);
+		free(steps.flight[i].losses);
+	}
 	free(steps.indices);
 	free(steps.squares);
 	return ok;

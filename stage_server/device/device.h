@@ -70,6 +70,7 @@ struct program_spec {
 	uint32_t checkpoint_interval;
 	uint64_t seed;                // of dropout
 	bool training;                // false: forward only, no gradients
+	bool replicas;                // read_gradient and write_gradient will be called inside steps; see there
 	const _Atomic(bool) *stopped; // looked at while create and allocate take their time; NULL: never
 	uint64_t beside_bytes;        // of the host's memory, that the caller will allocate beside the program
 	// Of the first stage's images (uint8, N x 3 x raw x raw), resized bilinearly (align_corners false, no antialias: as
@@ -123,7 +124,15 @@ struct device_ops {
 	// Whole tensors, float32, row-major in PyTorch's dimensions. They return when it is done.
 	bool (*write_parameter)(struct program *program, uint32_t parameter, const float *values, struct error *error);
 	bool (*read_parameter)(struct program *program, uint32_t parameter, float *ret_values, struct error *error);
-	bool (*read_gradient)(struct program *program, uint32_t parameter, float *ret_values, struct error *error);
+	// A gradient, whole, in the same form, out and back in: so that it is summed over replicas while the backward pass of other
+	// layers runs. read_gradient: as it is after the operations issued so far; zeros where none added to it since
+	// zero_gradients. write_gradient: what operations issued later find; the next backward_weight adds to it. With
+	// spec.replicas both overlap with work on other gradients, what memory that takes is part of the plan, and memory of
+	// host_allocate's is fast; without, they return when the transfer is over.
+	bool (*read_gradient)(struct program *program, uint32_t parameter, float *ret_values,
+			      struct device_completion completion, struct error *error);
+	bool (*write_gradient)(struct program *program, uint32_t parameter, const float *values,
+			       struct device_completion completion, struct error *error);
 
 	// Into the slot: the first stage's raw images, the last stage's labels (below classes), or the previous stage's output.
 	bool (*load_images)(struct program *program, uint32_t slot, const uint8_t *images,

@@ -1,4 +1,4 @@
-// The way to one neighbouring stage, over which tensors go out and come in. Two kinds: a stream link's tensors cross the network on
+// The way to one neighbour, a stage or another replica of one's own, over which tensors go out and come in. Two kinds: a stream link's tensors cross the network on
 // `connections` Exchange streams, both ways held back by credits (stream_link.c); the upstream stage opens the streams
 // (link_dial), the downstream one is given them (link_adopt) when somebody shows its token. A local link's are handed over to another
 // stage of this daemon, which reads them where the device wrote them (local_link.c).
@@ -31,8 +31,9 @@ struct link_counters {
 
 struct link_options {
 	bool local;
-	struct mailbox_options incoming; // of a local link only the shape
-	uint32_t send_depth;             // tensors that may be on their way out at once
+	struct mailbox_options incoming; // of a local link only the shape, which is also that of what goes out
+	Penstock__V1__TensorKind outgoing;
+	uint32_t send_depth; // tensors that may be on their way out at once; 0: none goes out
 	const struct buffer_memory
 		*memory; // of outgoing tensors; of a local link, the neighbour's device reads them, too
 	struct link_counters counters;

@@ -1,4 +1,4 @@
-// The way to a neighbouring stage of the same daemon. A tensor's buffer itself is handed over, so nothing is copied: the sender's
+// The way to a neighbour, a stage or a replica, of the same daemon. A tensor's buffer itself is handed over, so nothing is copied: the sender's
 // device wrote it, the receiver's reads it, and it returns to the sender's pool when it is released. The pool's size is all that
 // holds a sender back.
 #include <inttypes.h>
@@ -183,7 +183,7 @@ bool local_link_create(const struct link_options *options, struct link **ret_lin
 static bool make_room(struct local_link *local, const struct local_link *from)
 {
 	local->capacity = from->base.options.send_depth;
-	local->arrived = calloc(local->capacity, sizeof(*local->arrived));
+	local->arrived = calloc(local->capacity + 1, sizeof(*local->arrived));
 	return local->arrived != NULL;
 }
 
@@ -203,10 +203,12 @@ bool local_link_join(struct link *upstream, struct link *downstream, struct erro
 	struct local_link *up = local_of(upstream), *down = local_of(downstream);
 	const struct tensor_shape *a = &upstream->options.incoming.shape, *b = &downstream->options.incoming.shape;
 	if (up->joined || down->joined || up->closed || down->closed)
-		return error_set(error, ERROR_PROTOCOL, "the stages are linked already, or one has ended");
-	if (a->bytes != b->bytes || a->type != b->type || a->rank != b->rank ||
+		return error_set(error, ERROR_PROTOCOL, "the two are linked already, or one has ended");
+	bool same_kinds = upstream->options.outgoing == downstream->options.incoming.kind &&
+			  downstream->options.outgoing == upstream->options.incoming.kind;
+	if (!same_kinds || a->bytes != b->bytes || a->type != b->type || a->rank != b->rank ||
 	    memcmp(a->dimensions, b->dimensions, a->rank * sizeof(a->dimensions[0])) != 0)
-		return error_set(error, ERROR_PROTOCOL, "the two stages' plans disagree on the tensors between them");
+		return error_set(error, ERROR_PROTOCOL, "the two plans disagree on the tensors between them");
 	if (!make_room(up, down) || !make_room(down, up))
 		return error_set(error, ERROR_FAILED, "no memory for a link");
 	join(up, down);

@@ -1,4 +1,4 @@
-// See mailbox.h. Tensors are numbered: number = step * micro_batches + position in the order; number n lives in place
+// See mailbox.h. Tensors are numbered: number = step * tensors_per_step + position in the order; number n lives in place
 // n % depth. A place is free for number n when number n - depth was released.
 #include "stage_server/exchange/mailbox.h"
 
@@ -20,7 +20,7 @@ struct expected {
 
 struct mailbox {
 	struct mailbox_options options;
-	uint32_t *order;
+	uint32_t *order; // [tensors_per_step]; NULL: 0, 1, ...
 	uint64_t chunks; // per tensor
 	uint64_t place_bytes;
 	struct buffer_memory memory;
@@ -52,21 +52,25 @@ bool mailbox_create(const struct mailbox_options *options, struct mailbox **ret_
 	mailbox->options = *options;
 	mailbox->chunks = (options->shape.bytes + options->chunk_bytes - 1) / options->chunk_bytes;
 	mailbox->place_bytes = place_bytes(options);
-	mailbox->order = calloc(options->micro_batches, sizeof(*mailbox->order));
+	if (options->order != NULL)
+		mailbox->order = calloc(options->tensors_per_step, sizeof(*mailbox->order));
 	mailbox->expected = calloc(options->connections, sizeof(*mailbox->expected));
-	mailbox->missing = calloc(options->depth, sizeof(*mailbox->missing));
+	mailbox->missing = calloc(options->depth + 1, sizeof(*mailbox->missing));
 	mailbox->memory = *options->memory;
-	mailbox->places = mailbox->memory.allocate(mailbox->memory.user, mailbox_bytes(options));
+	if (options->depth > 0)
+		mailbox->places = mailbox->memory.allocate(mailbox->memory.user, mailbox_bytes(options));
 	pthread_mutex_init(&mailbox->lock, NULL);
 	pthread_cond_init(&mailbox->changed, NULL);
-	if (mailbox->order == NULL || mailbox->expected == NULL || mailbox->missing == NULL ||
-	    mailbox->places == NULL) {
+	if ((mailbox->order == NULL && options->order != NULL) || mailbox->expected == NULL ||
+	    mailbox->missing == NULL || (mailbox->places == NULL && options->depth > 0)) {
 		mailbox_destroy(mailbox);
 		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for %" PRIu64 " bytes of mailbox",
 				 mailbox_bytes(options));
 	}
-	memcpy(mailbox->order, options->order, options->micro_batches * sizeof(*mailbox->order));
-	memset(mailbox->places, 0, mailbox_bytes(options)); // touched now, not inside a step
+	if (options->order != NULL)
+		memcpy(mailbox->order, options->order, options->tensors_per_step * sizeof(*mailbox->order));
+	if (options->depth > 0)
+		memset(mailbox->places, 0, mailbox_bytes(options)); // touched now, not inside a step
 	for (uint32_t i = 0; i < options->connections; i++)
 		mailbox->expected[i].chunk = i;
 	for (uint32_t i = 0; i < options->depth; i++)
@@ -98,13 +102,26 @@ static const char *shape_text(uint32_t rank, const uint32_t *dimensions, char in
 	return into;
 }
 
+static const char *kind_name(Penstock__V1__TensorKind kind)
+{
+	switch (kind) {
+	case PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_ACTIVATION:
+		return "an activation";
+	case PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT:
+		return "a gradient";
+	case PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT_SUM:
+		return "a sum of gradients";
+	default:
+		return "a tensor of no kind";
+	}
+}
+
 static bool check_tensor(const struct mailbox *mailbox, const Penstock__V1__TensorChunk *chunk, struct error *error)
 {
 	const struct tensor_shape *shape = &mailbox->options.shape;
-	const char *expected = mailbox->options.gradient ? "a gradient" : "an activation";
-	if ((chunk->gradient != 0) != mailbox->options.gradient)
-		return error_set(error, ERROR_PROTOCOL, "%s came where %s was expected",
-				 chunk->gradient ? "a gradient" : "an activation", expected);
+	if (chunk->kind != mailbox->options.kind)
+		return error_set(error, ERROR_PROTOCOL, "%s came where %s was expected", kind_name(chunk->kind),
+				 kind_name(mailbox->options.kind));
 	if (chunk->dtype != wire_type_of(shape->type))
 		return error_set(error, ERROR_PROTOCOL,
 				 "tensor of step %" PRIu64 ", micro-batch %u has dtype %d, expected %s (%d)",
@@ -126,8 +143,9 @@ static bool check_place(const struct mailbox *mailbox, uint32_t connection, cons
 {
 	const struct mailbox_options *options = &mailbox->options;
 	const struct expected *expected = &mailbox->expected[connection];
-	uint64_t step = expected->number / options->micro_batches;
-	uint32_t micro_batch = mailbox->order[expected->number % options->micro_batches];
+	uint64_t step = expected->number / options->tensors_per_step;
+	uint32_t position = (uint32_t)(expected->number % options->tensors_per_step);
+	uint32_t micro_batch = mailbox->order != NULL ? mailbox->order[position] : position;
 	uint64_t offset = expected->chunk * options->chunk_bytes;
 	uint64_t rest = offset < options->shape.bytes ? options->shape.bytes - offset : 0;
 	uint64_t bytes = rest < options->chunk_bytes ? rest : options->chunk_bytes;

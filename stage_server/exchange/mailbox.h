@@ -14,9 +14,9 @@
 #include "common/model/data_type.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
-// What crosses a boundary: the same both ways.
+// What crosses a boundary: the same both ways. Or a piece of what replicas sum.
 struct tensor_shape {
-	uint32_t rank;          // 4: (N, C, H, W); 2: (N, F)
+	uint32_t rank;          // 4: (N, C, H, W); 2: (N, F); 1: a piece's length
 	uint32_t dimensions[4]; // of the whole tensor
 	enum data_type type;
 	uint64_t bytes;
@@ -24,12 +24,13 @@ struct tensor_shape {
 
 struct mailbox_options {
 	struct tensor_shape shape;
-	bool gradient; // what comes in: gradients, or activations
-	uint32_t depth;
+	Penstock__V1__TensorKind kind; // of what comes in
+	uint32_t depth;                // 0: nothing does
 	uint32_t connections;
 	uint32_t chunk_bytes;
-	uint32_t micro_batches;
-	const uint32_t *order; // [micro_batches]: which micro-batch comes first, second, ... in a step; copied
+	uint32_t tensors_per_step; // one for each micro-batch, or all pieces
+	// [tensors_per_step]: which micro-batch comes first, second, ... in a step; copied. NULL: 0, 1, ...
+	const uint32_t *order;
 	const struct buffer_memory *memory; // of the ring; copied
 };
 

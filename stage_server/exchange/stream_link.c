@@ -1,4 +1,4 @@
-// The way to a neighbouring stage over the network. Chunk c of a tensor goes over connection c % connections; credits go over
+// The way to a neighbour, a stage or a replica, over the network. Chunk c of a tensor goes over connection c % connections; credits go over
 // connection 0.
 #include "stage_server/exchange/internal.h"
 
@@ -97,7 +97,7 @@ static void send_tensor(struct stream_link *link, const struct outgoing *outgoin
 	message.chunk = &chunk;
 	chunk.step = outgoing->step;
 	chunk.micro_batch = outgoing->micro_batch;
-	chunk.gradient = !link->base.options.incoming.gradient; // what goes out is what does not come in
+	chunk.kind = link->base.options.outgoing;
 	chunk.dtype = wire_type_of(shape->type);
 	chunk.n_shape = shape->rank;
 	chunk.shape = (uint32_t *)shape->dimensions;
@@ -137,8 +137,9 @@ static void send(struct link *base, uint64_t step, uint32_t micro_batch, struct 
 static bool take_credits(struct stream_link *link, uint32_t tensors, struct error *error)
 {
 	pthread_mutex_lock(&link->lock);
-	bool ok = tensors > 0 && tensors <= link->base.options.incoming.micro_batches &&
-		  link->credits + tensors <= link->base.options.incoming.micro_batches;
+	bool ok = link->base.options.send_depth > 0 && tensors > 0 &&
+		  tensors <= link->base.options.incoming.tensors_per_step &&
+		  link->credits + tensors <= link->base.options.incoming.tensors_per_step;
 	if (ok)
 		link->credits += tensors;
 	while (ok && !link->closed && link->credits > 0 && link->waiting_count > 0) {
@@ -149,8 +150,8 @@ static bool take_credits(struct stream_link *link, uint32_t tensors, struct erro
 		send_tensor(link, &outgoing);
 	}
 	pthread_mutex_unlock(&link->lock);
-	return ok || error_set(error, ERROR_PROTOCOL, "a credit of %u tensors, more than a step's %u micro-batches",
-			       tensors, link->base.options.incoming.micro_batches);
+	return ok || error_set(error, ERROR_PROTOCOL, "a credit of %u tensors, more than a step's %u", tensors,
+			       link->base.options.incoming.tensors_per_step);
 }
 
 static enum mailbox_status receive(struct link *base, const void **ret_values)
@@ -185,7 +186,8 @@ static void connection_stands(struct stream_link *link, uint32_t connection, boo
 	if (accept)
 		send_accepted(link->connection[connection].stream);
 	if (++link->standing == link->connections && !link->closed) {
-		give_credits(link, link->base.options.incoming.depth);
+		if (link->base.options.incoming.depth > 0)
+			give_credits(link, link->base.options.incoming.depth);
 		link->base.options.events->ready(&link->base, link->base.options.user);
 	}
 	pthread_mutex_unlock(&link->lock);
@@ -435,7 +437,7 @@ bool stream_link_create(const struct link_options *options, struct link **ret_li
 	link->chunk_bytes = options->incoming.chunk_bytes;
 	pthread_mutex_init(&link->lock, NULL);
 	link->pool = buffer_pool_create(options->incoming.shape.bytes, options->send_depth, options->memory);
-	link->waiting = calloc(options->send_depth, sizeof(*link->waiting));
+	link->waiting = calloc(options->send_depth + 1, sizeof(*link->waiting));
 	if (link->pool == NULL || link->waiting == NULL) {
 		link_unref(&link->base);
 		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for %u tensors of %" PRIu64 " bytes to send",

@@ -10,20 +10,27 @@
 
 enum { SAVE_BUFFERS = 4 }; // chunks of a saved parameter that may be on their way at once
 
+// From device to device. What replicas sum goes through the host, whichever daemon holds them.
+static bool is_handed_over(const struct stage_plan *plan, enum neighbour side)
+{
+	return plan->boundary[side].local && (side == NEIGHBOUR_PREVIOUS || side == NEIGHBOUR_NEXT);
+}
+
 static void link_options_of(const struct executor *executor, enum neighbour side, struct link_options *ret_options)
 {
 	const struct stage_plan *plan = executor->plan;
 	*ret_options = (struct link_options){
 		.incoming = {.shape = plan->boundary[side].shape,
-			     .gradient = side == NEIGHBOUR_NEXT,
+			     .kind = plan->boundary[side].incoming,
 			     .depth = plan->boundary[side].receive_depth,
 			     .connections = executor->options.connections,
 			     .chunk_bytes = executor->options.chunk_bytes,
-			     .micro_batches = plan->micro_batches,
+			     .tensors_per_step = plan->boundary[side].tensors_per_step,
 			     .order = plan->boundary[side].order,
 			     .memory = executor->options.memory},
+		.outgoing = plan->boundary[side].outgoing,
 		.local = plan->boundary[side].local,
-		.memory = plan->boundary[side].local ? executor->options.exchange_memory : executor->options.memory,
+		.memory = is_handed_over(plan, side) ? executor->options.exchange_memory : executor->options.memory,
 		.send_depth = plan->boundary[side].send_depth,
 	};
 }
@@ -43,12 +50,12 @@ static struct exchange_use exchange_use_of(const struct executor *executor)
 {
 	const struct stage_plan *plan = executor->plan;
 	struct batches_options batches = batches_options_of(plan);
-	struct exchange_use use = {.host_bytes = batches_bytes(&batches)};
+	struct exchange_use use = {.host_bytes = batches_bytes(&batches) + reducer_bytes(plan)};
 	for (int side = 0; side < NEIGHBOUR_COUNT; side++) {
 		struct link_options link;
 		link_options_of(executor, side, &link);
 		if (plan->boundary[side].exists)
-			*(link.local ? &use.handover_bytes : &use.host_bytes) += link_bytes(&link);
+			*(is_handed_over(plan, side) ? &use.handover_bytes : &use.host_bytes) += link_bytes(&link);
 	}
 	return use;
 }
@@ -66,12 +73,29 @@ static bool create_links(struct executor *executor, struct error *error)
 		options.events = executor->options.link_events;
 		options.user = executor->options.user;
 		if (!link_create(&options, &executor->links[side], error))
-			return error_wrap(error, "link to the %s stage",
-					  side == NEIGHBOUR_PREVIOUS ? "previous" : "next");
-		executor->transfers[side] = calloc(options.send_depth, sizeof(struct transfer));
+			return error_wrap(error, "link to the %s", neighbour_name(side));
+		executor->transfers[side] = calloc(options.send_depth + 1, sizeof(struct transfer));
 		if (executor->transfers[side] == NULL)
 			return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a link");
 	}
+	return true;
+}
+
+static bool create_reducer(struct executor *executor, struct error *error)
+{
+	if (executor->plan->ring.buckets == 0)
+		return true;
+	executor->gradient_transfers =
+		calloc(model_parameter_count(&executor->plan->model), sizeof(*executor->gradient_transfers));
+	if (executor->gradient_transfers == NULL)
+		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for the replicas' sums");
+	struct reducer *reducer;
+	if (!reducer_create(executor->plan, executor->links[NEIGHBOUR_PREVIOUS_REPLICA],
+			    executor->links[NEIGHBOUR_NEXT_REPLICA], executor->options.memory, &reducer, error))
+		return false;
+	pthread_mutex_lock(&executor->lock);
+	executor->reducer = reducer; // where executor_stop looks for it
+	pthread_mutex_unlock(&executor->lock);
 	return true;
 }
 
@@ -115,7 +139,7 @@ static bool open_stage(struct executor *executor, uint64_t *ret_parameters, stru
 	if (!executor->options.events->reserve(executor->options.user, &use, &exchange, error) ||
 	    !executor->ops->program_allocate(executor->program, error) ||
 	    !batches_allocate(executor->batches, executor->options.memory, error) || !create_links(executor, error) ||
-	    !draw_parameters(executor, ret_parameters, error))
+	    !create_reducer(executor, error) || !draw_parameters(executor, ret_parameters, error))
 		return false;
 	uint32_t parameters = model_parameter_count(&plan->model);
 	executor->losses = calloc(plan->micro_batches, sizeof(*executor->losses));
@@ -212,9 +236,7 @@ static bool run_step(struct executor *executor, const struct step_order *order, 
 	if (result == STEP_FAILED)
 		return false;
 	executor->lost = true;
-	executor->lost_neighbour = result == STEP_LOST_PREVIOUS ? NEIGHBOUR_PREVIOUS : NEIGHBOUR_NEXT;
-	return error_set(error, ERROR_UNREACHABLE, "the %s stage is gone",
-			 result == STEP_LOST_PREVIOUS ? "previous" : "next");
+	return error_set(error, ERROR_UNREACHABLE, "the %s is gone", neighbour_name(executor->lost_neighbour));
 }
 
 static bool load(struct executor *executor, const struct order *order, struct error *error)
@@ -318,6 +340,7 @@ void executor_destroy(struct executor *executor)
 		return;
 	if (executor->started)
 		pthread_join(executor->thread, NULL);
+	reducer_destroy(executor->reducer);
 	while (executor->first != NULL) {
 		struct order *next = executor->first->next;
 		free_order(executor->first);
@@ -329,6 +352,7 @@ void executor_destroy(struct executor *executor)
 	loader_destroy(executor->loader);
 	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
 		free(executor->transfers[side]);
+	free(executor->gradient_transfers);
 	free(executor->losses);
 	free(executor->correct);
 	free(executor->squares);
@@ -479,6 +503,7 @@ void executor_stop(struct executor *executor)
 	atomic_store(&executor->stopped, true);
 	if (executor->save_pool != NULL)
 		buffer_pool_close(executor->save_pool);
+	reducer_stop(executor->reducer);
 	pthread_cond_broadcast(&executor->changed);
 	pthread_mutex_unlock(&executor->lock);
 }

@@ -6,6 +6,7 @@
 
 #include "stage_server/executor/executor.h"
 #include "stage_server/executor/loader.h"
+#include "stage_server/executor/reducer.h"
 
 enum order_kind { ORDER_LOAD, ORDER_STEP, ORDER_SAVE, ORDER_CLOSE };
 
@@ -15,6 +16,12 @@ struct order {
 	struct step_order step;
 	uint32_t parameter; // load
 	float *values;      // load; owned
+};
+
+// A gradient that the device is copying out, to be summed over the replicas when it is there.
+struct gradient_transfer {
+	struct executor *executor;
+	uint32_t parameter;
 };
 
 // A tensor that the device is copying out, to be sent when it is there.
@@ -35,6 +42,7 @@ struct executor {
 	struct link *links[NEIGHBOUR_COUNT];
 	struct batches *batches;
 	struct loader *loader;
+	struct reducer *reducer; // NULL: there are no replicas, or no gradients
 	_Atomic(bool) stopped;
 	_Atomic(bool) device_failed; // a tensor did not come out of it; the executor's thread asks the device why
 	_Atomic(uint64_t) step;
@@ -48,9 +56,10 @@ struct executor {
 	uint64_t applied_steps;                      // optimizer steps that were not skipped
 	struct transfer *transfers[NEIGHBOUR_COUNT]; // [send_depth]: on their way from the device to the link, a ring
 	uint64_t transfers_begun[NEIGHBOUR_COUNT];
-	double *squares; // [parameters]: sums of squares, when clipping
-	bool started;    // the thread
-	bool lost;       // a neighbour, and which
+	struct gradient_transfer *gradient_transfers; // [parameters]
+	double *squares;                              // [parameters]: sums of squares, when clipping
+	bool started;                                 // the thread
+	bool lost;                                    // a neighbour, and which
 	enum neighbour lost_neighbour;
 
 	pthread_mutex_t lock; // the rest
@@ -67,10 +76,9 @@ struct executor {
 // What a step ended with.
 enum step_result {
 	STEP_DONE,
-	STEP_STOPPED,       // executor_stop
-	STEP_FAILED,        // the device; `error` says how
-	STEP_LOST_PREVIOUS, // a neighbour is gone
-	STEP_LOST_NEXT,
+	STEP_STOPPED, // executor_stop
+	STEP_FAILED,  // the device; `error` says how
+	STEP_LOST,    // a neighbour, executor->lost_neighbour, is gone
 };
 enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error);
 // Before the gradient norms are sent, so that the answer finds somebody.

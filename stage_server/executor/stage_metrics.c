@@ -11,14 +11,17 @@ static const struct metric_family busy = {"penstock_busy_seconds_total", "Time t
 					  METRIC_COUNTER, 1e-9};
 static const struct metric_family waiting = {"penstock_waiting_seconds_total",
 					     "Time the stage waited, by whom it waited for.", METRIC_COUNTER, 1e-9};
-static const struct metric_family sent_bytes = {"penstock_sent_bytes_total",
-						"Tensor bytes sent to a neighbouring stage.", METRIC_COUNTER, 1.0};
-static const struct metric_family sent_messages = {
-	"penstock_sent_messages_total", "Tensor messages sent to a neighbouring stage.", METRIC_COUNTER, 1.0};
-static const struct metric_family received_bytes = {
-	"penstock_received_bytes_total", "Tensor bytes received from a neighbouring stage.", METRIC_COUNTER, 1.0};
-static const struct metric_family received_messages = {
-	"penstock_received_messages_total", "Tensor messages received from a neighbouring stage.", METRIC_COUNTER, 1.0};
+static const struct metric_family sent_bytes = {
+	"penstock_sent_bytes_total", "Tensor bytes sent to a neighbouring stage or replica.", METRIC_COUNTER, 1.0};
+static const struct metric_family sent_messages = {"penstock_sent_messages_total",
+						   "Tensor messages sent to a neighbouring stage or replica.",
+						   METRIC_COUNTER, 1.0};
+static const struct metric_family received_bytes = {"penstock_received_bytes_total",
+						    "Tensor bytes received from a neighbouring stage or replica.",
+						    METRIC_COUNTER, 1.0};
+static const struct metric_family received_messages = {"penstock_received_messages_total",
+						       "Tensor messages received from a neighbouring stage or replica.",
+						       METRIC_COUNTER, 1.0};
 
 static struct metric *series(struct metrics *metrics, const struct metric_family *family, uint32_t pipeline_stage,
 			     const char *key, const char *value)
@@ -33,7 +36,7 @@ static struct metric *series(struct metrics *metrics, const struct metric_family
 
 void stage_metrics_init(struct stage_metrics *stage, struct metrics *metrics, uint32_t pipeline_stage)
 {
-	static const char *const directions[NEIGHBOUR_COUNT] = {"previous", "next"};
+	static const char *const directions[NEIGHBOUR_COUNT] = {"previous", "next", "previous_replica", "next_replica"};
 	stage->steps = series(metrics, &steps, pipeline_stage, NULL, NULL);
 	stage->samples = series(metrics, &samples, pipeline_stage, NULL, NULL);
 	stage->micro_batches = series(metrics, &micro_batches, pipeline_stage, NULL, NULL);
@@ -43,6 +46,7 @@ void stage_metrics_init(struct stage_metrics *stage, struct metrics *metrics, ui
 	stage->optimizer = series(metrics, &busy, pipeline_stage, "phase", "optimizer");
 	stage->wait_previous = series(metrics, &waiting, pipeline_stage, "on", "previous");
 	stage->wait_next = series(metrics, &waiting, pipeline_stage, "on", "next");
+	stage->wait_replicas = series(metrics, &waiting, pipeline_stage, "on", "replicas");
 	stage->wait_coordinator = series(metrics, &waiting, pipeline_stage, "on", "coordinator");
 	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
 		stage->links[side] = (struct link_counters){

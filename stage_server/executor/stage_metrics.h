@@ -7,8 +7,8 @@
 
 struct stage_metrics {
 	struct metric *steps, *samples, *micro_batches;
-	struct metric *copy, *forward, *backward, *optimizer;        // ns
-	struct metric *wait_previous, *wait_next, *wait_coordinator; // ns
+	struct metric *copy, *forward, *backward, *optimizer;                        // ns
+	struct metric *wait_previous, *wait_next, *wait_replicas, *wait_coordinator; // ns
 	struct link_counters links[NEIGHBOUR_COUNT];
 };
 

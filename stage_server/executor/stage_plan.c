@@ -5,12 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 
 enum {
 	MAXIMUM_CLASSES = 256, // a label is a byte
 	MAXIMUM_BATCH_BYTES = RPC_MAXIMUM_MESSAGE_BYTES - RPC_MAXIMUM_HEADER_BYTES,
-	INSTRUCTIONS_PER_MICRO_BATCH = 8, // at most; and two for the whole step
+	INSTRUCTIONS_PER_MICRO_BATCH = 8,   // at most; and two for the whole step
+	MAXIMUM_STEP_MICRO_BATCHES = 65536, // of all replicas
+	MINIMUM_BUCKET_BYTES = 64,
+	MAXIMUM_BUCKET_BYTES = 1 << 30,
 };
 
 static bool within(uint64_t value, uint64_t minimum, uint64_t maximum, const char *what, struct error *error)
@@ -78,6 +82,7 @@ static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan
 	plan->micro_batches = message->micro_batches;
 	plan->raw_image_size = message->raw_image_size;
 	plan->replica = message->replica;
+	plan->data_parallel_size = message->data_parallel_size;
 	uint32_t layers = plan->model.layer_count;
 	if (!within(message->pipeline_size, 1, SCHEDULE_MAXIMUM_STAGES, "pipeline_size", error) ||
 	    !within(message->pipeline_stage, 0, message->pipeline_size - 1, "pipeline_stage", error) ||
@@ -85,11 +90,12 @@ static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan
 	    !within(message->first_layer, 0, message->end_layer - 1, "first_layer", error) ||
 	    !within(message->micro_batch_size, 1, MODEL_MAXIMUM_MICRO_BATCH_SIZE, "micro_batch_size", error) ||
 	    !within(message->micro_batches, 1, SCHEDULE_MAXIMUM_MICRO_BATCHES, "micro_batches", error) ||
-	    !within(message->raw_image_size, 1, MODEL_MAXIMUM_IMAGE_SIZE, "raw_image_size", error))
+	    !within(message->raw_image_size, 1, MODEL_MAXIMUM_IMAGE_SIZE, "raw_image_size", error) ||
+	    !within(message->data_parallel_size, 1, PROTOCOL_MAXIMUM_REPLICAS, "data_parallel_size", error) ||
+	    !within(message->replica, 0, message->data_parallel_size - 1, "replica", error) ||
+	    !within((uint64_t)message->micro_batches * message->data_parallel_size, 1, MAXIMUM_STEP_MICRO_BATCHES,
+		    "micro_batches times data_parallel_size", error))
 		return false;
-	if (message->data_parallel_size != 1 || message->replica != 0)
-		return error_set(error, ERROR_USAGE, "data_parallel_size is %u: this daemon serves one replica",
-				 message->data_parallel_size);
 	if ((plan->first_layer == 0) != stage_plan_is_first(plan) ||
 	    (plan->end_layer == layers) != stage_plan_is_last(plan))
 		return error_set(error, ERROR_USAGE, "stage %u of %u holds layers %u to %u of %u: the ends do not meet",
@@ -221,6 +227,11 @@ static bool read_boundary(struct stage_plan *plan, enum neighbour side, bool loc
 	plan->boundary[side].shape = shape_before(plan, previous ? plan->first_layer : plan->end_layer);
 	plan->boundary[side].receive_depth = receive_depth;
 	plan->boundary[side].send_depth = send_depth;
+	plan->boundary[side].incoming = previous ? PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_ACTIVATION
+						 : PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT;
+	plan->boundary[side].outgoing = previous ? PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT
+						 : PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_ACTIVATION;
+	plan->boundary[side].tensors_per_step = plan->micro_batches;
 	uint32_t *order = calloc(plan->micro_batches, sizeof(*order));
 	plan->boundary[side].order = order;
 	if (order == NULL)
@@ -230,6 +241,41 @@ static bool read_boundary(struct stage_plan *plan, enum neighbour side, bool loc
 	for (uint32_t i = 0; i < plan->schedule.count && count < plan->micro_batches; i++)
 		if (plan->schedule.instructions[i].kind == kind)
 			order[count++] = plan->schedule.instructions[i].micro_batch;
+	return true;
+}
+
+static uint64_t parameter_floats(const struct stage_plan *plan)
+{
+	uint64_t floats = 0;
+	for (uint32_t i = plan->first_layer; i < plan->end_layer; i++)
+		floats += layer_parameter_count(&plan->model.layers[i]);
+	return floats;
+}
+
+// The ring of the stage's replicas, where there are gradients to sum.
+static bool read_replicas(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+{
+	uint64_t floats = parameter_floats(plan);
+	if (plan->data_parallel_size == 1 || floats == 0)
+		return true;
+	if (!within(message->reduce_bucket_bytes, MINIMUM_BUCKET_BYTES, MAXIMUM_BUCKET_BYTES, "reduce_bucket_bytes",
+		    error))
+		return false;
+	plan->ring = ring_make(floats, plan->data_parallel_size, message->reduce_bucket_bytes);
+	for (enum neighbour side = NEIGHBOUR_PREVIOUS_REPLICA; side <= NEIGHBOUR_NEXT_REPLICA; side++) {
+		bool previous = side == NEIGHBOUR_PREVIOUS_REPLICA;
+		plan->boundary[side].exists = true;
+		plan->boundary[side].local =
+			previous ? message->previous_replica_is_local : message->next_replica_is_local;
+		plan->boundary[side].shape = (struct tensor_shape){.rank = 1,
+								   .dimensions = {(uint32_t)plan->ring.piece_floats},
+								   .type = DATA_FLOAT32,
+								   .bytes = plan->ring.piece_floats * sizeof(float)};
+		plan->boundary[side].tensors_per_step = plan->ring.buckets * ring_hops(&plan->ring);
+		*(previous ? &plan->boundary[side].receive_depth : &plan->boundary[side].send_depth) = RING_DEPTH;
+		*(previous ? &plan->boundary[side].incoming : &plan->boundary[side].outgoing) =
+			PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT_SUM;
+	}
 	return true;
 }
 
@@ -243,7 +289,8 @@ bool stage_plan_read(const Penstock__V1__StagePlan *message, struct stage_plan *
 	    read_boundary(plan, NEIGHBOUR_PREVIOUS, message->previous_is_local, message->receive_depth_from_previous,
 			  message->send_depth_to_previous, error) &&
 	    read_boundary(plan, NEIGHBOUR_NEXT, message->next_is_local, message->receive_depth_from_next,
-			  message->send_depth_to_next, error))
+			  message->send_depth_to_next, error) &&
+	    read_replicas(message, plan, error))
 		return true;
 	stage_plan_fini(plan);
 	return error_wrap(error, "plan of stage %u", message->pipeline_stage);
@@ -255,6 +302,28 @@ void stage_plan_fini(struct stage_plan *plan)
 	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
 		free(plan->boundary[side].order);
 	*plan = (struct stage_plan){0};
+}
+
+const char *neighbour_name(enum neighbour side)
+{
+	static const char *const names[NEIGHBOUR_COUNT] = {"previous stage", "next stage", "previous replica",
+							   "next replica"};
+	return names[side];
+}
+
+uint32_t stage_plan_peer_stage(const struct stage_plan *plan, enum neighbour side)
+{
+	return side == NEIGHBOUR_PREVIOUS ? plan->pipeline_stage - 1
+	       : side == NEIGHBOUR_NEXT   ? plan->pipeline_stage + 1
+					  : plan->pipeline_stage;
+}
+
+uint32_t stage_plan_peer_replica(const struct stage_plan *plan, enum neighbour side)
+{
+	uint32_t d = plan->data_parallel_size;
+	return side == NEIGHBOUR_PREVIOUS_REPLICA ? (plan->replica + d - 1) % d
+	       : side == NEIGHBOUR_NEXT_REPLICA   ? (plan->replica + 1) % d
+						  : plan->replica;
 }
 
 uint64_t stage_plan_image_bytes(const struct stage_plan *plan)
@@ -269,7 +338,7 @@ void stage_plan_program_spec(const struct stage_plan *plan, struct program_spec 
 		.first_layer = plan->first_layer,
 		.end_layer = plan->end_layer,
 		.micro_batch_size = plan->micro_batch_size,
-		.micro_batches = plan->micro_batches,
+		.micro_batches = plan->micro_batches * plan->data_parallel_size,
 		.slots = plan->schedule.slots,
 		.marks = stage_plan_mark(plan, MARK_COUNT, 0),
 		.optimizer = plan->optimizer,
@@ -279,6 +348,7 @@ void stage_plan_program_spec(const struct stage_plan *plan, struct program_spec 
 		.checkpoint_interval = plan->checkpoint_interval,
 		.seed = plan->seed,
 		.training = true,
+		.replicas = plan->ring.buckets > 0,
 		.raw_image_size = plan->raw_image_size,
 	};
 	memcpy(ret_spec->mean, plan->mean, sizeof(plan->mean));

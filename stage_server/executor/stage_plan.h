@@ -2,17 +2,26 @@
 // sent it may be wrong. Pure data. Any thread.
 #pragma once
 
+#include "common/schedule/ring.h"
 #include "common/schedule/schedule.h"
 #include "penstock/v1/stage_server.pb-c.h"
 #include "stage_server/device/device.h"
 #include "stage_server/exchange/mailbox.h"
 
-enum neighbour { NEIGHBOUR_PREVIOUS, NEIGHBOUR_NEXT, NEIGHBOUR_COUNT };
+// Whom a stage exchanges tensors with. The replicas of a stage are a ring: each sends to the next one.
+enum neighbour {
+	NEIGHBOUR_PREVIOUS, // stage
+	NEIGHBOUR_NEXT,
+	NEIGHBOUR_PREVIOUS_REPLICA,
+	NEIGHBOUR_NEXT_REPLICA,
+	NEIGHBOUR_COUNT,
+};
+const char *neighbour_name(enum neighbour side); // "previous stage", "next replica", ...
 
 struct stage_plan {
 	struct model model;
 	uint32_t first_layer, end_layer;
-	uint32_t replica, pipeline_stage, pipeline_size;
+	uint32_t replica, data_parallel_size, pipeline_stage, pipeline_size;
 	uint32_t micro_batch_size, micro_batches;
 	struct stage_schedule schedule; // owns its instructions
 	struct optimizer optimizer;
@@ -25,12 +34,15 @@ struct stage_plan {
 	float initial_loss_scale; // 1 without loss_scaling
 	uint32_t raw_image_size;
 	float mean[3], standard_deviation[3];
+	struct ring ring; // without buckets where there is nothing to sum
 	struct {
 		bool exists;
 		bool local; // held by this daemon
 		struct tensor_shape shape;
+		Penstock__V1__TensorKind incoming, outgoing;
 		uint32_t receive_depth, send_depth;
-		uint32_t *order; // [micro_batches] as they are received; owned
+		uint32_t tensors_per_step;
+		uint32_t *order; // of a stage: [micro_batches] as they are received; owned
 	} boundary[NEIGHBOUR_COUNT];
 };
 
@@ -46,6 +58,14 @@ static inline bool stage_plan_is_last(const struct stage_plan *plan)
 {
 	return plan->pipeline_stage + 1 == plan->pipeline_size;
 }
+// Whether the stage's gradients are judged by the coordinator before the optimizer's step. Replica 0 sends their norms.
+static inline bool stage_plan_awaits_answer(const struct stage_plan *plan)
+{
+	return plan->gradient_clipping || plan->loss_scaling;
+}
+// The neighbour's place in the job.
+uint32_t stage_plan_peer_stage(const struct stage_plan *plan, enum neighbour side);
+uint32_t stage_plan_peer_replica(const struct stage_plan *plan, enum neighbour side);
 // Points in a step's work at which the device is asked for the time.
 enum mark {
 	MARK_FORWARD_BEGIN,

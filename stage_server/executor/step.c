@@ -71,44 +71,74 @@ static enum step_result forward(struct executor *executor, uint32_t micro_batch,
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
+// The device's next operation says what failed. The executor's thread may be far from one: it waits for what a neighbour makes
+// of this very tensor, which will never be sent. So it is woken, wherever it waits for a neighbour.
+static void device_failed(struct executor *executor)
+{
+	atomic_store(&executor->device_failed, true);
+	reducer_stop(executor->reducer);
+	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
+		if (executor->links[side] != NULL)
+			link_wake(executor->links[side]);
+}
+
+static void gradient_is_out(void *user, bool ok)
+{
+	struct gradient_transfer *transfer = user;
+	if (ok)
+		reducer_put(transfer->executor->reducer, transfer->parameter);
+	else
+		device_failed(transfer->executor);
+}
+
+// The layer's gradients are whole: on their way to be summed over the replicas, while the layers before it go backward.
+static bool give_gradients(struct executor *executor, uint32_t layer, struct error *error)
+{
+	const struct model *model = &executor->plan->model;
+	uint64_t begin = clock_now_ns();
+	bool ok = true;
+	for (uint32_t i = model_first_parameter(model, layer); i < model_first_parameter(model, layer + 1) && ok; i++) {
+		struct gradient_transfer *transfer = &executor->gradient_transfers[i];
+		*transfer = (struct gradient_transfer){executor, i};
+		struct device_completion out = {.call = gradient_is_out, .user = transfer};
+		ok = executor->ops->read_gradient(executor->program, i, reducer_place(executor->reducer, i), out,
+						  error);
+	}
+	count_time(&executor->report.copy_ns, begin);
+	return ok;
+}
+
 static enum step_result backward(struct executor *executor, uint32_t micro_batch, struct error *error)
 {
 	const struct stage_plan *plan = executor->plan;
+	bool is_last = micro_batch + 1 == plan->micro_batches; // the schedule's checker keeps their order
 	uint32_t slot = slot_of(executor, micro_batch);
 	bool ok = mark(executor, MARK_BACKWARD_BEGIN, micro_batch, error) &&
 		  (!stage_plan_is_last(plan) ||
 		   executor->ops->loss_backward(executor->program, slot, executor->loss_scale, error));
 	for (uint32_t layer = plan->end_layer; layer-- > plan->first_layer && ok;)
 		ok = executor->ops->backward_weight(executor->program, slot, layer, error) &&
+		     (!is_last || executor->reducer == NULL || give_gradients(executor, layer, error)) &&
 		     executor->ops->backward_input(executor->program, slot, layer, error);
 	ok = ok && mark(executor, MARK_BACKWARD_END, micro_batch, error);
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
-static enum step_result lost(enum neighbour side)
+static enum step_result lost(struct executor *executor, enum neighbour side)
 {
-	return side == NEIGHBOUR_PREVIOUS ? STEP_LOST_PREVIOUS : STEP_LOST_NEXT;
-}
-
-// The device's next operation says what failed. The executor's thread may be far from one: it waits for what a neighbour makes
-// of this very tensor, which will never be sent. So it is woken, wherever it waits for a neighbour.
-static void tensor_is_lost(struct transfer *transfer)
-{
-	struct executor *executor = transfer->executor;
-	atomic_store(&executor->device_failed, true);
-	buffer_unref(transfer->buffer);
-	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
-		if (executor->links[side] != NULL)
-			link_wake(executor->links[side]);
+	executor->lost_neighbour = side;
+	return STEP_LOST;
 }
 
 static void tensor_is_out(void *user, bool ok)
 {
 	struct transfer *transfer = user;
-	if (ok)
+	if (ok) {
 		link_send(transfer->link, transfer->step, transfer->micro_batch, transfer->buffer);
-	else
-		tensor_is_lost(transfer);
+		return;
+	}
+	buffer_unref(transfer->buffer);
+	device_failed(transfer->executor);
 }
 
 // A wait ended without what it was for, and no neighbour is lost.
@@ -130,7 +160,7 @@ static enum step_result send(struct executor *executor, enum neighbour side, uin
 	if (buffer == NULL)
 		return atomic_load(&executor->stopped) || atomic_load(&executor->device_failed)
 			       ? interrupted(executor, error)
-			       : lost(side);
+			       : lost(executor, side);
 	begin = clock_now_ns();
 	// Transfers end in order and each holds one of the pool's buffers, so the ring's next place is free.
 	uint64_t number = executor->transfers_begun[side]++;
@@ -163,7 +193,7 @@ static enum step_result receive(struct executor *executor, enum neighbour side, 
 	if (status == MAILBOX_CLOSED)
 		return interrupted(executor, error);
 	if (status == MAILBOX_LOST)
-		return lost(side);
+		return lost(executor, side);
 	begin = clock_now_ns();
 	struct device_completion in = {.call = tensor_is_in, .user = executor->links[side]};
 	bool ok = side == NEIGHBOUR_PREVIOUS
@@ -175,26 +205,76 @@ static enum step_result receive(struct executor *executor, enum neighbour side, 
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
-// The clipping norm, and whether a gradient overflowed, is over all stages, so the coordinator judges from every stage's sums.
-static enum step_result reduce_gradients(struct executor *executor, uint64_t step, struct gradient_answer *ret_answer,
-					 struct error *error)
+static void sum_is_in(void *user, bool ok)
+{
+	// The vector is written again only by the next step's backward pass, which the device does after this.
+}
+
+static enum step_result take_sum(struct executor *executor, uint32_t parameter, struct error *error)
+{
+	enum neighbour side = NEIGHBOUR_PREVIOUS_REPLICA;
+	uint64_t begin = clock_now_ns();
+	enum mailbox_status status = reducer_wait(executor->reducer, parameter, &side);
+	count_time(&executor->report.wait_ns[NEIGHBOUR_PREVIOUS_REPLICA], begin);
+	if (status == MAILBOX_CLOSED)
+		return interrupted(executor, error);
+	if (status == MAILBOX_LOST)
+		return lost(executor, side);
+	begin = clock_now_ns();
+	struct device_completion in = {.call = sum_is_in};
+	bool ok = executor->ops->write_gradient(executor->program, parameter,
+						reducer_place(executor->reducer, parameter), in, error);
+	count_time(&executor->report.copy_ns, begin);
+	return ok ? STEP_DONE : STEP_FAILED;
+}
+
+// In the order in which they were given.
+static enum step_result take_sums(struct executor *executor, struct error *error)
 {
 	const struct stage_plan *plan = executor->plan;
-	if (!plan->gradient_clipping && !plan->loss_scaling)
-		return STEP_DONE;
+	enum step_result result = STEP_DONE;
+	for (uint32_t layer = plan->end_layer; layer-- > plan->first_layer;) {
+		uint32_t end = model_first_parameter(&plan->model, layer + 1);
+		for (uint32_t i = model_first_parameter(&plan->model, layer); i < end && result == STEP_DONE; i++)
+			result = take_sum(executor, i, error);
+	}
+	uint64_t bytes =
+		plan->ring.buckets * (uint64_t)ring_hops(&plan->ring) * plan->ring.piece_floats * sizeof(float);
+	executor->report.sent_bytes += bytes;
+	executor->report.received_bytes += bytes;
+	return result;
+}
+
+// The clipping norm, and whether a gradient overflowed, is over all stages, so the coordinator judges from every stage's sums of
+// squares. All replicas hold the same gradients by now: those of the first speak for all.
+static enum step_result judge_gradients(struct executor *executor, uint64_t step, struct gradient_answer *ret_answer,
+					struct error *error)
+{
+	const struct stage_plan *plan = executor->plan;
+	if (plan->replica == 0) {
+		uint64_t begin = clock_now_ns();
+		bool ok = executor->ops->gradient_squares(executor->program, executor->squares, error);
+		count_time(&executor->report.norms_ns, begin);
+		if (!ok)
+			return STEP_FAILED;
+		uint32_t first = model_first_parameter(&plan->model, plan->first_layer);
+		executor_expect_answer(executor);
+		executor->options.events->gradient_norms(executor->options.user, step, first, executor->squares,
+							 model_first_parameter(&plan->model, plan->end_layer) - first);
+	}
 	uint64_t begin = clock_now_ns();
-	bool ok = executor->ops->gradient_squares(executor->program, executor->squares, error);
-	count_time(&executor->report.reduce_ns, begin);
-	if (!ok)
-		return STEP_FAILED;
-	uint32_t first = model_first_parameter(&plan->model, plan->first_layer);
-	executor_expect_answer(executor);
-	executor->options.events->gradient_norms(executor->options.user, step, first, executor->squares,
-						 model_first_parameter(&plan->model, plan->end_layer) - first);
-	begin = clock_now_ns();
 	bool set = executor_wait_for_answer(executor, ret_answer);
 	count_time(&executor->report.wait_coordinator_ns, begin);
 	return set ? STEP_DONE : STEP_STOPPED;
+}
+
+static enum step_result reduce_gradients(struct executor *executor, uint64_t step, struct gradient_answer *ret_answer,
+					 struct error *error)
+{
+	enum step_result result = executor->reducer != NULL ? take_sums(executor, error) : STEP_DONE;
+	if (result == STEP_DONE && stage_plan_awaits_answer(executor->plan))
+		result = judge_gradients(executor, step, ret_answer, error);
+	return result;
 }
 
 static enum step_result optimizer_step(struct executor *executor, const struct step_order *order,
@@ -262,6 +342,7 @@ static void count_metrics(struct executor *executor)
 	metric_add(metrics->optimizer, report->optimizer_ns);
 	metric_add(metrics->wait_previous, report->wait_ns[NEIGHBOUR_PREVIOUS]);
 	metric_add(metrics->wait_next, report->wait_ns[NEIGHBOUR_NEXT]);
+	metric_add(metrics->wait_replicas, report->wait_ns[NEIGHBOUR_PREVIOUS_REPLICA]);
 	metric_add(metrics->wait_coordinator, report->wait_coordinator_ns);
 }
 
@@ -287,7 +368,7 @@ static bool sum_times(struct executor *executor, struct error *error)
 				return false;
 			*works[i].sum += ns;
 		}
-	report->optimizer_ns += report->reduce_ns;
+	report->optimizer_ns += report->norms_ns;
 	return true;
 }
 
@@ -317,6 +398,11 @@ enum step_result step_run(struct executor *executor, const struct step_order *or
 	struct gradient_answer answer = {.scale = 1.0f};
 	if (!executor->ops->zero_gradients(executor->program, error))
 		return STEP_FAILED;
+	if (executor->reducer != NULL)
+		reducer_begin(executor->reducer, order->step);
+	// The first replica's norms may be answered before this one has taken all of its sums.
+	if (stage_plan_awaits_answer(executor->plan) && executor->plan->replica > 0)
+		executor_expect_answer(executor);
 	for (uint32_t i = 0; i < schedule->count; i++) {
 		const struct instruction *instruction = &schedule->instructions[i];
 		if (atomic_load(&executor->stopped))

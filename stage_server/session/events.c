@@ -25,7 +25,10 @@ static void post(const struct session_event *event)
 
 static enum neighbour side_of(struct session *session, const struct link *link)
 {
-	return executor_link(session->executor, NEIGHBOUR_PREVIOUS) == link ? NEIGHBOUR_PREVIOUS : NEIGHBOUR_NEXT;
+	enum neighbour side = NEIGHBOUR_PREVIOUS;
+	while (executor_link(session->executor, side) != link)
+		side++;
+	return side;
 }
 
 static void on_link_ready(struct link *link, void *user)

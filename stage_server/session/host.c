@@ -54,15 +54,19 @@ void host_count_error(struct session_host *host, enum error_code code)
 	metric_add(metrics_series(host->options.metrics, &errors_family, labels), 1);
 }
 
-struct session *host_find_token(struct session_host *host, const uint8_t *token)
+struct session *host_find_token(struct session_host *host, const uint8_t *token, enum neighbour *ret_side)
 {
-	for (struct session *session = host->sessions; session != NULL; session = session->next) {
-		uint8_t difference = 0; // as long for a near miss as for a wild guess
-		for (int i = 0; i < PROTOCOL_TOKEN_BYTES; i++)
-			difference |= session->token[i] ^ token[i];
-		if (session->has_token && session->opened && session->state != SESSION_ENDED && difference == 0)
+	for (struct session *session = host->sessions; session != NULL; session = session->next)
+		for (enum neighbour side = 0; side < NEIGHBOUR_COUNT; side++) {
+			uint8_t difference = 0; // as long for a near miss as for a wild guess
+			for (int i = 0; i < PROTOCOL_TOKEN_BYTES; i++)
+				difference |= session->token[side][i] ^ token[i];
+			if (!session->has_token[side] || !session->opened || session->state == SESSION_ENDED ||
+			    difference != 0)
+				continue;
+			*ret_side = side;
 			return session;
-	}
+		}
 	return NULL;
 }
 

@@ -80,7 +80,7 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 		rpc_stream_finish(stream, rpc_status_from_error(&error), error.message);
 }
 
-// The previous stage left in good order, or its call broke: `closed`, which follows, knows which.
+// The neighbour left in good order, or its call broke: `closed`, which follows, knows which.
 static void on_half_closed(struct rpc_stream *stream, void *user)
 {
 	rpc_stream_finish(stream, RPC_OK, NULL);
@@ -114,9 +114,9 @@ static void handle_arrived(struct event *event)
 		rpc_stream_finish(inbound->stream, RPC_RESOURCE_EXHAUSTED, "too many exchanges wait to be opened");
 }
 
-static bool adopt(struct inbound *inbound, struct session *session, struct error *error)
+static bool adopt(struct inbound *inbound, struct session *session, enum neighbour side, struct error *error)
 {
-	struct link *link = executor_link(session->executor, NEIGHBOUR_PREVIOUS);
+	struct link *link = executor_link(session->executor, side);
 	pthread_mutex_lock(&inbound->lock);
 	bool closed = inbound->closed;
 	bool ok = !closed && link_adopt(link, inbound->stream, inbound->connection, error);
@@ -134,12 +134,13 @@ static bool adopt(struct inbound *inbound, struct session *session, struct error
 static void handle_adopt(struct event *event)
 {
 	struct inbound *inbound = of(event, offsetof(struct inbound, adopt));
-	struct session *session = host_find_token(inbound->host, inbound->token);
+	enum neighbour side;
+	struct session *session = host_find_token(inbound->host, inbound->token, &side);
 	struct error error;
 	if (session == NULL) {
 		host_count_error(inbound->host, ERROR_PROTOCOL);
 		rpc_stream_finish(inbound->stream, RPC_PERMISSION_DENIED, "no session here has this link token");
-	} else if (!adopt(inbound, session, &error)) {
+	} else if (!adopt(inbound, session, side, &error)) {
 		host_count_error(inbound->host, ERROR_PROTOCOL);
 		rpc_stream_finish(inbound->stream, RPC_INVALID_ARGUMENT, error.message);
 	}

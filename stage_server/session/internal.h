@@ -28,10 +28,11 @@ struct session {
 	char job[64];
 	struct stage_plan plan;
 	bool has_plan;
-	uint8_t token[PROTOCOL_TOKEN_BYTES];
-	bool has_token;
-	char next_address[256];
-	const struct device_slot *slot; // from Open on
+	// What neighbours show to open a link here: NEIGHBOUR_PREVIOUS and NEIGHBOUR_PREVIOUS_REPLICA have one, where they exist.
+	uint8_t token[NEIGHBOUR_COUNT][PROTOCOL_TOKEN_BYTES];
+	bool has_token[NEIGHBOUR_COUNT];
+	char address[NEIGHBOUR_COUNT][256]; // of the neighbours that this stage dialled
+	const struct device_slot *slot;     // from Open on
 
 	struct executor *executor; // loop's thread; links' events read it, which begin after `opened`
 	bool opened, stream_over, executor_over;
@@ -62,7 +63,8 @@ struct session_host {
 void host_add(struct session_host *host, struct session *session);
 void host_remove(struct session_host *host, struct session *session);
 void host_count_error(struct session_host *host, enum error_code code);
-struct session *host_find_token(struct session_host *host, const uint8_t *token);
+// The session that has the token, and for which neighbour; NULL: none.
+struct session *host_find_token(struct session_host *host, const uint8_t *token, enum neighbour *ret_side);
 
 // events.c: posted from any thread.
 enum session_event_kind {
@@ -108,7 +110,7 @@ void reply_loaded(struct session *session, const struct parameter *parameter);
 void reply_ready(struct session *session);
 void reply_heartbeat(struct session *session);
 void reply_closed(struct session *session);
-void reply_failed(struct session *session, const struct error *error, uint64_t step, bool lost, uint32_t peer_stage);
+void reply_failed(struct session *session, const struct error *error, uint64_t step, bool lost, enum neighbour side);
 void reply_step(struct session *session, const struct step_report *report);
 void reply_norms(struct session *session, uint64_t step, uint32_t first, const double *squares, uint32_t count);
 void reply_parameter(struct session *session, const struct parameter *parameter, struct buffer *values,

@@ -50,14 +50,17 @@ void reply_closed(struct session *session)
 	REPLY(session, CLOSED, closed, closed);
 }
 
-void reply_failed(struct session *session, const struct error *error, uint64_t step, bool lost, uint32_t peer_stage)
+void reply_failed(struct session *session, const struct error *error, uint64_t step, bool lost, enum neighbour side)
 {
 	Penstock__V1__Failed failed = PENSTOCK__V1__FAILED__INIT;
 	failed.code = error->code;
 	failed.message = (char *)error->message;
 	failed.step = step;
 	failed.lost_peer = lost;
-	failed.peer_stage = peer_stage;
+	if (lost) {
+		failed.peer_stage = stage_plan_peer_stage(&session->plan, side);
+		failed.peer_replica = stage_plan_peer_replica(&session->plan, side);
+	}
 	REPLY(session, FAILED, failed, failed);
 }
 
@@ -76,6 +79,7 @@ void reply_step(struct session *session, const struct step_report *report)
 	message.copy_ns = report->copy_ns;
 	message.wait_previous_ns = report->wait_ns[NEIGHBOUR_PREVIOUS];
 	message.wait_next_ns = report->wait_ns[NEIGHBOUR_NEXT];
+	message.wait_replicas_ns = report->wait_ns[NEIGHBOUR_PREVIOUS_REPLICA];
 	message.wait_coordinator_ns = report->wait_coordinator_ns;
 	message.sent_bytes = report->sent_bytes;
 	message.received_bytes = report->received_bytes;

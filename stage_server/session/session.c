@@ -58,12 +58,11 @@ void session_end(struct session *session, const struct error *error, bool lost, 
 		rpc_stream_finish(session->stream, RPC_OK, NULL);
 	} else {
 		uint64_t step = session->executor != NULL ? executor_step(session->executor) : 0;
-		uint32_t peer = session->plan.pipeline_stage + (neighbour == NEIGHBOUR_NEXT ? 1 : -1u);
 		enum log_level level = error->code == ERROR_CANCELLED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
 		log_write(level, "job %s, stage %u: ended at step %" PRIu64 ": %s", session->job,
 			  session->plan.pipeline_stage, step, error->message);
 		host_count_error(session->host, error->code);
-		reply_failed(session, error, step, lost, lost ? peer : 0);
+		reply_failed(session, error, step, lost, neighbour);
 		rpc_stream_finish(session->stream, rpc_status_from_error(error), error->message);
 	}
 	if (session->executor != NULL)
@@ -85,6 +84,18 @@ static void copy_job_name(struct session *session, const char *name)
 		session->job[length] = '\0';
 }
 
+static bool take_token(struct session *session, enum neighbour side, size_t expected_bytes,
+		       const ProtobufCBinaryData *token, struct error *error)
+{
+	if (token->len != expected_bytes)
+		return error_set(error, ERROR_PROTOCOL, "the %s's link token has %zu bytes, expected %zu",
+				 neighbour_name(side), token->len, expected_bytes);
+	session->has_token[side] = session->plan.boundary[side].exists;
+	if (session->has_token[side])
+		memcpy(session->token[side], token->data, expected_bytes);
+	return true;
+}
+
 static bool read_open(struct session *session, const Penstock__V1__Open *open, struct error *error)
 {
 	if (open->protocol_version != PROTOCOL_VERSION)
@@ -99,10 +110,11 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 	if (!stage_plan_read(open->plan, &session->plan, error))
 		return false;
 	session->has_plan = true;
-	size_t token_bytes = stage_plan_is_first(&session->plan) ? 0 : PROTOCOL_TOKEN_BYTES;
-	if (open->link_token.len != token_bytes)
-		return error_set(error, ERROR_PROTOCOL, "the link token has %zu bytes, expected %zu",
-				 open->link_token.len, token_bytes);
+	if (!take_token(session, NEIGHBOUR_PREVIOUS, stage_plan_is_first(&session->plan) ? 0 : PROTOCOL_TOKEN_BYTES,
+			&open->link_token, error) ||
+	    !take_token(session, NEIGHBOUR_PREVIOUS_REPLICA,
+			session->plan.data_parallel_size == 1 ? 0 : PROTOCOL_TOKEN_BYTES, &open->replica_token, error))
+		return false;
 	if (open->connections < 1 || open->connections > PROTOCOL_MAXIMUM_CONNECTIONS)
 		return error_set(error, ERROR_USAGE, "connections is %u, must be from 1 to %d", open->connections,
 				 PROTOCOL_MAXIMUM_CONNECTIONS);
@@ -116,9 +128,6 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 				 "slots= in the hostfile, or start penstockd with more --device options",
 				 open->plan->device_index, devices_count(devices));
 	session->slot = devices_slot(devices, open->plan->device_index);
-	session->has_token = token_bytes > 0;
-	if (session->has_token)
-		memcpy(session->token, open->link_token.data, token_bytes);
 	return true;
 }
 
@@ -142,10 +151,10 @@ static void handle_open(struct session *session, const Penstock__V1__Open *open)
 		.link_events = &session_link_events,
 		.user = session,
 	};
-	log_info("job %s, stage %u of %u: %s layers %u to %u, %u micro-batches of %u", session->job,
-		 session->plan.pipeline_stage, session->plan.pipeline_size, session->plan.model.name,
-		 session->plan.first_layer, session->plan.end_layer - 1, session->plan.micro_batches,
-		 session->plan.micro_batch_size);
+	log_info("job %s, stage %u of %u, replica %u of %u: %s layers %u to %u, %u micro-batches of %u", session->job,
+		 session->plan.pipeline_stage, session->plan.pipeline_size, session->plan.replica,
+		 session->plan.data_parallel_size, session->plan.model.name, session->plan.first_layer,
+		 session->plan.end_layer - 1, session->plan.micro_batches, session->plan.micro_batch_size);
 	session->state = SESSION_OPENING;
 	if (!executor_create(&options, &session->executor, &error))
 		end_with(session, &error);
@@ -162,46 +171,52 @@ static void become_ready(struct session *session)
 	reply_ready(session);
 }
 
-// The next stage is another session of this daemon.
-static bool join_next(struct session *session, struct link *link, const uint8_t *token, struct error *error)
+// The neighbour is another session of this daemon.
+static bool join(struct session *session, enum neighbour side, const uint8_t *token, struct error *error)
 {
-	struct session *next = host_find_token(session->host, token);
-	if (next == NULL)
-		return error_set(
-			error, ERROR_PROTOCOL,
-			"the plan says that the next stage is held by this daemon, which holds no stage of that token");
-	if (next->slot->ops != session->slot->ops)
+	enum neighbour their_side = NEIGHBOUR_PREVIOUS;
+	struct session *other = host_find_token(session->host, token, &their_side);
+	if (other == NULL)
+		return error_set(error, ERROR_PROTOCOL,
+				 "the plan says that the %s is held by this daemon, which holds no stage of that token",
+				 neighbour_name(side));
+	if (other->slot->ops != session->slot->ops && side == NEIGHBOUR_NEXT)
 		return error_set(error, ERROR_USAGE,
 				 "stages %u and %u are on devices of two kinds, %s and %s, of one daemon, which cannot "
 				 "hand tensors over: start a daemon for each kind",
-				 session->plan.pipeline_stage, next->plan.pipeline_stage, session->slot->name,
-				 next->slot->name);
-	return link_join(link, link_of(next, NEIGHBOUR_PREVIOUS), error);
+				 session->plan.pipeline_stage, other->plan.pipeline_stage, session->slot->name,
+				 other->slot->name);
+	return link_join(link_of(session, side), link_of(other, their_side), error);
+}
+
+// Begins the link to a neighbour behind this stage, where there is one.
+static bool reach(struct session *session, enum neighbour side, const char *address, const ProtobufCBinaryData *token,
+		  struct error *error)
+{
+	struct link *link = link_of(session, side);
+	if (link == NULL)
+		return true;
+	if (token->len != PROTOCOL_TOKEN_BYTES)
+		return error_set(error, ERROR_PROTOCOL, "the %s's link token has %zu bytes, expected %d",
+				 neighbour_name(side), token->len, PROTOCOL_TOKEN_BYTES);
+	if (session->plan.boundary[side].local)
+		return join(session, side, token->data, error);
+	if (strlen(address) >= sizeof(session->address[side]))
+		return error_set(error, ERROR_USAGE, "the %s's address is too long", neighbour_name(side));
+	if (!link_dial(link, address, token->data, error))
+		return false;
+	strcpy(session->address[side], address);
+	return true;
 }
 
 static void handle_connect(struct session *session, const Penstock__V1__Connect *connect)
 {
 	struct error error;
-	struct link *next = link_of(session, NEIGHBOUR_NEXT);
-	if (next != NULL) {
-		bool ok = connect->next_link_token.len == PROTOCOL_TOKEN_BYTES ||
-			  error_set(&error, ERROR_PROTOCOL, "the next stage's link token has %zu bytes, expected %d",
-				    connect->next_link_token.len, PROTOCOL_TOKEN_BYTES);
-		if (ok && session->plan.boundary[NEIGHBOUR_NEXT].local) {
-			if (join_next(session, next, connect->next_link_token.data, &error))
-				session->state = SESSION_LINKING;
-			else
-				end_with(session, &error);
-			return;
-		}
-		ok = ok && (strlen(connect->next_address) < sizeof(session->next_address) ||
-			    error_set(&error, ERROR_USAGE, "the next stage's address is too long"));
-		ok = ok && link_dial(next, connect->next_address, connect->next_link_token.data, &error);
-		if (!ok) {
-			end_with(session, &error);
-			return;
-		}
-		strcpy(session->next_address, connect->next_address);
+	if (!reach(session, NEIGHBOUR_NEXT, connect->next_address, &connect->next_link_token, &error) ||
+	    !reach(session, NEIGHBOUR_NEXT_REPLICA, connect->next_replica_address, &connect->next_replica_token,
+		   &error)) {
+		end_with(session, &error);
+		return;
 	}
 	session->state = SESSION_LINKING;
 	become_ready(session);
@@ -301,14 +316,14 @@ static void handle_opened(struct session *session, uint64_t parameters)
 
 static void handle_link_lost(struct session *session, struct session_event *event)
 {
-	const char *name = event->neighbour == NEIGHBOUR_PREVIOUS ? "previous" : "next";
+	enum neighbour side = event->neighbour;
 	// One that left in good order matters only when its tensors are waited for; the executor says so then.
 	if (!event->flag || session->state == SESSION_CLOSING)
 		return;
-	if (event->neighbour == NEIGHBOUR_NEXT && session->next_address[0] != '\0')
-		error_wrap(&event->error, "link to the next stage at %s", session->next_address);
+	if (session->address[side][0] != '\0')
+		error_wrap(&event->error, "link to the %s at %s", neighbour_name(side), session->address[side]);
 	else
-		error_wrap(&event->error, "link to the %s stage", name);
+		error_wrap(&event->error, "link to the %s", neighbour_name(side));
 	session_end(session, &event->error, event->error.code == ERROR_UNREACHABLE, event->neighbour);
 }
 
@@ -354,8 +369,8 @@ void session_handle_event(struct event *base)
 		handle_finished(session, event->flag);
 		break;
 	case EVENT_LINK_READY:
-		log_debug("job %s, stage %u: the link to the %s stage stands", session->job,
-			  session->plan.pipeline_stage, event->neighbour == NEIGHBOUR_PREVIOUS ? "previous" : "next");
+		log_debug("job %s, stage %u: the link to the %s stands", session->job, session->plan.pipeline_stage,
+			  neighbour_name(event->neighbour));
 		session->link_ready[event->neighbour] = true;
 		become_ready(session);
 		break;

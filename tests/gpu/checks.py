@@ -74,10 +74,10 @@ class Context:
         self.daemons.append(daemon)
         return daemon
 
-    def hostfile(self, *daemons):
-        path = os.path.join(self.folder, "hostfile-" + "-".join(str(daemon.port) for daemon in daemons))
+    def hostfile(self, *daemons, slots=None):
+        path = self.path("hostfile-" + "-".join(str(daemon.port) for daemon in daemons) + f"-{slots}")
         with open(path, "w") as file:
-            file.writelines(f"{daemon.address} slots={daemon.slots}\n" for daemon in daemons)
+            file.writelines(f"{daemon.address} slots={slots or daemon.slots}\n" for daemon in daemons)
         return path
 
     def begin(self, *arguments):

@@ -15,7 +15,7 @@ STEPS = ["--image-size", 63, "--micro-batch-size", 8, "--gradient-accumulation-s
 
 def trains(context, daemon, stages=1):
     context.alive(daemon)
-    steps = context.train("--dataset", context.dataset(), *STEPS, "-H", context.hostfile(daemon), "-p", stages, "--steps", 3)
+    steps = context.train("--dataset", context.dataset(), *STEPS, "-H", context.hostfile(daemon, slots=stages), "--steps", 3)
     assert len(steps) == 3, f"{len(steps)} steps of 3"
     free(context, daemon)
 

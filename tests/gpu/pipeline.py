@@ -12,8 +12,8 @@ ROUNDS = 2
 
 def cost(model, batch, size, micro_batches, steps, precision):
     def check(context):
-        one, two = context.hostfile(context.daemon(2)), context.hostfile(context.daemon(), context.daemon())
-        layouts = {"one": ["-H", one, "-p", 1], "one_daemon": ["-H", one, "-p", 2], "grpc": ["-H", two, "-p", 2]}
+        daemon, two = context.daemon(2), context.hostfile(context.daemon(), context.daemon())
+        layouts = {"one": ["-H", context.hostfile(daemon, slots=1)], "one_daemon": ["-H", context.hostfile(daemon)], "grpc": ["-H", two]}
         times = {name: [] for name in layouts}
         for turn in range(ROUNDS):
             if turn > 0 and context.seconds_left() < 25:

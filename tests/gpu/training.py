@@ -111,15 +111,15 @@ def curve(model):
 def same_bits(model, precision, steps):
     """Pipeline sizes 1, 2 and 4 over the slots of one daemon, and 2 over gRPC."""
     def check(context):
-        one = context.hostfile(context.daemon(4))
+        daemon = context.daemon(4)
         two = context.hostfile(context.daemon(), context.daemon())
         size = SETTINGS[model][0]
         common = ["--model", model, "--dataset", context.dataset(), "--image-size", size, "--micro-batch-size", 4,
                   "--gradient-accumulation-steps", 4, "--lr", 0.01, "--momentum", 0.9, "--steps", steps, "--precision", precision]
         curves = {}
-        for name, where in (("1", ["-H", one, "-p", 1]), ("2", ["-H", one, "-p", 2]), ("4", ["-H", one, "-p", 4]),
-                            ("2 over gRPC", ["-H", two, "-p", 2])):
-            curves[name] = [step["loss"] for step in context.train(*common, *where)]
+        for name, hostfile in (("1", context.hostfile(daemon, slots=1)), ("2", context.hostfile(daemon, slots=2)),
+                               ("4", context.hostfile(daemon)), ("2 over gRPC", two)):
+            curves[name] = [step["loss"] for step in context.train(*common, "-H", hostfile)]
         reference = curves["1"]
         assert len(reference) == steps and None not in reference, reference
         assert len(set(reference)) == steps, f"nothing moved: {reference}"

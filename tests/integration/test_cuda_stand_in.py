@@ -25,7 +25,7 @@ class CudaStandIn(harness.TestCase):
     def test_losses_are_the_cpu_devices_and_do_not_depend_on_the_cut(self):
         daemon = self.start(2)
         together = self.hostfile([daemon], slots=2)
-        reference = self.losses("-H", together, "-p", 1)
+        reference = self.losses("-H", self.hostfile([daemon]), "-p", 1)
         self.assertEqual(self.losses("-H", together, "-p", 2), reference)  # handed over on the device
         self.assertEqual(self.losses("-H", self.hostfile([self.start(), self.start()]), "-p", 2), reference)  # by gRPC
         options = ["-p", 2, "--activation-checkpoint-interval", 3, "--schedule", "gpipe"]
@@ -36,11 +36,12 @@ class CudaStandIn(harness.TestCase):
             self.assertAlmostEqual(ours, theirs, delta=1e-4 * theirs)
 
     def test_narrow_types_learn_what_float32_learns(self):
-        hostfile = self.hostfile([self.start(2)], slots=2)
-        wide = self.losses("-H", hostfile, "-p", 1)
+        daemon = self.start(2)
+        one, two = self.hostfile([daemon]), self.hostfile([daemon], slots=2)
+        wide = self.losses("-H", one, "-p", 1)
         for precision in "bf16", "fp16":
-            steps = self.steps("-H", hostfile, "-p", 2, "--precision", precision)
-            self.assertEqual(steps[0]["loss"], self.steps("-H", hostfile, "-p", 1, "--precision", precision)[0]["loss"])
+            steps = self.steps("-H", two, "-p", 2, "--precision", precision)
+            self.assertEqual(steps[0]["loss"], self.steps("-H", one, "-p", 1, "--precision", precision)[0]["loss"])
             for step, loss in zip(steps, wide):
                 self.assertAlmostEqual(step["loss"], loss, delta=0.02 * loss)
         self.assertEqual([(step["loss_scale"], step["skipped"]) for step in steps], [(65536, False)] * 2)

@@ -10,14 +10,13 @@ class DeviceSlots(harness.TestCase):
     def test_stages_of_one_daemon_give_the_same_bits(self):
         apart = self.hostfile(self.start_daemons(2))
         [daemon] = self.start_daemons(1, *4 * CPU)
-        together = self.hostfile([daemon], slots=4)
         mixed = self.hostfile([daemon, *self.start_daemons(1, *2 * CPU)], slots=2)
         reference = self.losses("-H", apart, "-p", 2, "--steps", 4)
         for schedule in "gpipe", "1f1b":
             for size in 1, 2, 4:
                 with self.subTest(schedule=schedule, size=size):
-                    options = ["-p", size, "--steps", 4, "--schedule", schedule]
-                    self.assertEqual(self.losses("-H", together, *options), reference)
+                    together = self.hostfile([daemon], slots=size)
+                    self.assertEqual(self.losses("-H", together, "--steps", 4, "--schedule", schedule), reference)
         self.assertEqual(self.losses("-H", mixed, "-p", 4, "--steps", 4), reference)
         daemon.wait_until_free(5)
 
@@ -40,10 +39,10 @@ class DeviceSlots(harness.TestCase):
                 self.assertAlmostEqual(ours, theirs, delta=0.02)
 
     def test_more_slots_than_devices_are_refused(self):
-        hostfile = self.hostfile(self.start_daemons(1), slots=2)
-        run = self.train("-H", hostfile, "-p", 2, "--steps", 1, code=2)
+        daemons = self.start_daemons(1)
+        run = self.train("-H", self.hostfile(daemons, slots=2), "-p", 2, "--steps", 1, code=2)
         self.assertIn("wants device slot 1, this daemon has 1", run.error)
-        self.train("-H", hostfile, "-p", 1, "--steps", 1)
+        self.train("-H", self.hostfile(daemons), "-p", 1, "--steps", 1)
 
     def test_types_that_the_device_cannot_compute_in_are_refused(self):
         hostfile = self.hostfile(self.start_daemons(1))

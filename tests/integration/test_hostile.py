@@ -354,11 +354,11 @@ class Hostile(harness.TestCase):
     def test_tensors_that_are_not_the_plans_end_the_job(self):
         def chunk(**fields):
             size = fields.pop("size", 2048)
-            wanted = dict(step=0, micro_batch=0, gradient=False, dtype=1, shape=[2, 256], offset_bytes=0)
+            wanted = dict(step=0, micro_batch=0, kind=1, dtype=1, shape=[2, 256], offset_bytes=0)
             return pb.ExchangeMessage(chunk=pb.TensorChunk(**{**wanted, **fields}), payload=bytes(size))
 
         cases = [
-            (chunk(step=1), "step 1"), (chunk(micro_batch=1), "micro-batch 1"), (chunk(gradient=True), "a gradient came"),
+            (chunk(step=1), "step 1"), (chunk(micro_batch=1), "micro-batch 1"), (chunk(kind=2), "a gradient came"),
             (chunk(dtype=2), "dtype"), (chunk(shape=[2, 255]), r"shape \(2, 255\), expected \(2, 256\)"),
             (chunk(shape=[1] * 50), "shape"), (chunk(offset_bytes=2048), "bytes 2048"), (chunk(size=2047), "2047"),
             (chunk(size=4096), "4096"), (chunk(size=0), r"\+0 came"), (pb.ExchangeMessage(credit=pb.Credit(tensors=4000000000)), "credit"),
@@ -383,6 +383,73 @@ class Hostile(harness.TestCase):
         session, link = self.linked()
         link.call.cancel()
         self.refused(session, "link to the previous stage", "step_report")
+
+    def replica(self):
+        """The daemon is replica 1 of two, and we are replica 0: behind it one that takes nothing, before it ourselves."""
+        neighbour = SilentNeighbour()
+        self.addCleanup(neighbour.stop)
+        message = self.open_message(replica_token=self.replica_token)
+        message.open.plan.data_parallel_size, message.open.plan.replica, message.open.plan.reduce_bucket_bytes = 2, 1, 1 << 20
+        session = self.session()
+        session.send(message)
+        session.answers("opened")
+        session.send(pb.SessionRequest(connect=pb.Connect(next_replica_address=neighbour.address,
+                                                          next_replica_token=self.replica_token)))
+        link = self.exchange()
+        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.replica_token)))
+        link.answers("accepted")
+        self.assertEqual(link.answers("credit").tensors, 2)
+        session.answers("ready")
+        return session, link, neighbour
+
+    replica_token = b"fedcba9876543210"
+    piece = 1344  # floats: half of the 2,682 parameters, in whole lines of 16
+
+    def test_pieces_of_sums_that_are_not_the_plans_end_the_job(self):
+        def chunk(**fields):
+            size = fields.pop("size", 4096)
+            wanted = dict(step=0, micro_batch=0, kind=3, dtype=1, shape=[self.piece], offset_bytes=0)
+            return pb.ExchangeMessage(chunk=pb.TensorChunk(**{**wanted, **fields}), payload=bytes(size))
+
+        for message, words in (
+                (chunk(kind=1), "an activation came where a sum of gradients"), (chunk(kind=0), "a tensor of no kind came"),
+                (chunk(step=1), "step 1"), (chunk(micro_batch=1), "micro-batch 1"), (chunk(shape=[self.piece + 16]), "shape"),
+                (chunk(dtype=3), "dtype"), (chunk(size=4095), "4095"), (pb.ExchangeMessage(credit=pb.Credit(tensors=1)), "credit")):
+            with self.subTest(words=words):
+                session, link, _ = self.replica()
+                link.send(message)
+                self.refused(session, words, "step_report")
+                session.close()
+                link.close()
+        session, link, _ = self.replica()
+        for number in range(3):
+            for offset in range(0, 4 * self.piece, 4096):
+                link.send(chunk(step=number // 2, micro_batch=number % 2, offset_bytes=offset, size=min(4096, 4 * self.piece - offset)))
+        self.refused(session, "without a credit", "step_report")
+
+    def test_replica_that_goes_away_ends_the_job_and_is_named(self):
+        for leave in "previous", "next":
+            with self.subTest(leave=leave):
+                session, link, neighbour = self.replica()
+                session.send(pb.SessionRequest(run_step=pb.RunStep(learning_rate=0.1)))
+                for b in range(2):
+                    for kind, size in (1, 2 * 3 * 8 * 8), (2, 2):
+                        session.send(pb.SessionRequest(batch=pb.Batch(kind=kind, micro_batch=b), payload=bytes(size)))
+                if leave == "previous":
+                    link.call.cancel()
+                else:
+                    neighbour.leave.set()
+                with self.assertRaises(Refused) as caught:
+                    session.answers("step_report")
+                self.assertRegex(str(caught.exception), f"{leave} replica")
+
+    def test_replicas_token_is_wanted_where_there_are_replicas(self):
+        for token, replicas in ((b"", 2), (b"short", 2), (self.replica_token, 1)):
+            message = self.open_message(replica_token=token)
+            message.open.plan.data_parallel_size, message.open.plan.reduce_bucket_bytes = replicas, 1 << 20
+            stream = self.session()
+            stream.send(message)
+            self.refused(stream, f"previous replica's link token has {len(token)} bytes")
 
     def step_with_a_neighbour_that_takes_nothing(self):
         """The daemon is stage 0 and has computed what its next stage will not take: one tensor waits for a credit, the

@@ -34,7 +34,13 @@ class Refusals(harness.TestCase):
         self.refuse(2, "--split 3,2: needs .* each larger than the one before", "train", "--split", "3,2", "-p", 3, "--dataset", self.dataset, "--local", 3)
         self.refuse(2, "pipeline size 23: alexnet has 22 layers", "plan", "-p", 23)
         self.refuse(2, "pipeline size 3: --local has only 2 slots", "train", "--dataset", self.dataset, "--local", 2, "-p", 3)
-        self.refuse(2, "-p 0: .*-p 1 is a pipeline of one stage", "train", "-p", 0, *data)
+        self.refuse(2, "pipeline size 2: it does not divide the 3 devices of --local, .*or --local 2", "train", "--dataset", self.dataset,
+                    "--local", 3, "-p", 2)
+        self.refuse(2, "pipeline size 3: it does not divide the 8 devices of --nodes, .*or --nodes 6", "plan", "-p", 3, "--num_nodes", 8)
+        self.refuse(2, "--nodes and --local exclude each other", "train", "--nodes", 1, *data)
+        self.refuse(2, "where to train.*-H HOSTFILE", "train", "--dataset", self.dataset, "--nodes", 2)
+        self.refuse(2, '--nodes: "0" is not a whole number from 1 to 1024', "plan", "--nodes", 0)
+        self.refuse(2, "--reduce-bucket-size 1KiB: must be from 4096 to 1073741824 bytes", "plan", "--reduce-bucket-size", "1KiB")
         self.refuse(2, '--steps: "many" is not a whole number from 1 to 1000000000', "train", "--steps", "many", *data)
         self.refuse(2, "--dropout 1.5: must be from 0 to 1", "train", "--dropout", 1.5, *data)
         self.refuse(2, '--lr: "nan" is not a number', "train", "--lr", "nan", *data)
@@ -86,6 +92,13 @@ class Refusals(harness.TestCase):
             with open(path, "w") as file:
                 file.write(text)
             self.refuse(2, words, "nodes", "-H", path)
+        path = self.path("hostfile")
+        with open(path, "w") as file:
+            file.write("a slots=2\nb slots=1\n")
+        self.refuse(2, "--nodes 3: .*hostfile has only 2 nodes", "plan", "-H", path, "--nodes", 3)
+        self.refuse(2, "pipeline size 2: it does not divide the 3 devices of .*hostfile, .* fewer nodes with --nodes", "plan", "-H", path, "-p", 2)
+        self.assertIn("\n1 replica: 128 samples a step\n", self.penstock("plan", "-H", path, "-p", 2, "--nodes", 1).out)
+        self.assertIn("\n3 replicas, 3 devices: 384 samples a step; ", self.penstock("plan", "-H", path, "-p", 0).out)
 
     def test_dataset(self):
         def broken(name, change):

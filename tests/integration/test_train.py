@@ -14,13 +14,13 @@ class Train(harness.TestCase):
     def test_losses_do_not_depend_on_pipeline_size_or_schedule(self):
         daemons = self.start_daemons(4)
         hostfile = self.hostfile(daemons)
-        reference = self.losses("-H", hostfile, "-p", 1, "--steps", 4)
+        reference = self.losses("-H", hostfile, "--nodes", 1, "--steps", 4)
         self.assertEqual(len(reference), 4)
         self.assertEqual(len(set(reference)), 4)  # something is learned, or at least moves
         for schedule in "gpipe", "1f1b":
             for size in 1, 2, 3, 4:
                 with self.subTest(schedule=schedule, size=size):
-                    losses = self.losses("-H", hostfile, "-p", size, "--steps", 4, "--schedule", schedule)
+                    losses = self.losses("-H", hostfile, "--nodes", size, "--steps", 4, "--schedule", schedule)
                     self.assertEqual(losses, reference)
         for daemon in daemons:
             daemon.wait_until_free(5)

@@ -123,6 +123,7 @@ const struct device_ops cpu_device_ops = {
 	.write_parameter = cpu_write_parameter,
 	.read_parameter = cpu_read_parameter,
 	.read_gradient = cpu_read_gradient,
+	.write_gradient = cpu_write_gradient,
 	.load_images = cpu_load_images,
 	.load_labels = cpu_load_labels,
 	.write_input = cpu_write_input,

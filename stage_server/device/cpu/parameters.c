@@ -49,7 +49,8 @@ static bool place_gradient(struct program *program, struct parameter_state *para
 		uint64_t form_bytes = layout_bytes(form->layout);
 		bytes = form_bytes > bytes ? form_bytes : bytes;
 		form->floats = form_bytes / sizeof(float);
-		if (!program_reorder(program, form->layout, parameter->plain, &form->export, error) ||
+		if (!program_reorder(program, parameter->plain, form->layout, &form->import, error) ||
+		    !program_reorder(program, form->layout, parameter->plain, &form->export, error) ||
 		    !program_reorder(program, form->layout, parameter->layout, &form->align, error))
 			return false;
 		if (form->align != NULL && value_bytes > program->weight_temporary_bytes)
@@ -95,6 +96,7 @@ void parameters_release(struct program *program)
 		kernel_destroy(parameter->import);
 		kernel_destroy(parameter->export);
 		for (uint32_t f = 0; f < 2; f++) {
+			kernel_destroy(parameter->forms[f].import);
 			kernel_destroy(parameter->forms[f].export);
 			kernel_destroy(parameter->forms[f].align);
 		}
@@ -138,17 +140,33 @@ bool cpu_read_parameter(struct program *program, uint32_t index, float *ret_valu
 	       fault(parameter, "read_parameter", error);
 }
 
-bool cpu_read_gradient(struct program *program, uint32_t index, float *ret_values, struct error *error)
+bool cpu_read_gradient(struct program *program, uint32_t index, float *ret_values, struct device_completion completion,
+		       struct error *error)
 {
 	struct parameter_state *parameter = parameters_find(program, index, error);
-	if (parameter == NULL)
+	if (parameter == NULL || !program_enter(program, "read_gradient", 0, true, error))
 		return false;
-	if (!program->training)
-		return error_set(error, ERROR_FAILED, "read_gradient: the program is not for training");
-	return program_convert(program, parameter_form(parameter)->export,
-			       parameter_gradient_values(program, parameter), ret_values,
-			       parameter->description.count * sizeof(float)) ||
-	       fault(parameter, "read_gradient", error);
+	if (!program_convert(program, parameter_form(parameter)->export, parameter_gradient_values(program, parameter),
+			     ret_values, parameter->description.count * sizeof(float)))
+		return fault(parameter, "read_gradient", error);
+	device_complete(completion, true);
+	return true;
+}
+
+// A blocked layout's padding comes out as zeros.
+bool cpu_write_gradient(struct program *program, uint32_t index, const float *values,
+			struct device_completion completion, struct error *error)
+{
+	struct parameter_state *parameter = parameters_find(program, index, error);
+	if (parameter == NULL || !program_enter(program, "write_gradient", 0, true, error))
+		return false;
+	if (!program_convert(program, parameter_form(parameter)->import, values,
+			     program_pointer(program, &parameter->gradient, 0),
+			     parameter->description.count * sizeof(float)))
+		return fault(parameter, "write_gradient", error);
+	parameter->gradient_is_zero = false;
+	device_complete(completion, true);
+	return true;
 }
 
 // Lazy: the next backward pass overwrites.

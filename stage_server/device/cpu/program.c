@@ -9,6 +9,7 @@
 #include "stage_server/device/cpu/convolution_methods.h"
 #include "stage_server/device/cpu/cpu.h"
 #include "stage_server/device/cpu/memory.h"
+#include "stage_server/device/cpu/vector.h"
 #include "stage_server/device/host_memory.h"
 #include "stage_server/device/program_spec.h"
 
@@ -50,7 +51,7 @@ bool program_run(struct program *program, struct kernel *kernel, void *const poi
 bool program_convert(struct program *program, struct kernel *kernel, const void *from, void *to, uint64_t bytes)
 {
 	if (kernel == NULL) {
-		memcpy(to, from, bytes);
+		vector_copy(program->device->threads, bytes / sizeof(float), from, to);
 		return true;
 	}
 	return program_run(program, kernel,

@@ -48,9 +48,10 @@ struct value {
 
 // A layout in which a weight gradient may come, with what follows from it.
 struct gradient_form {
-	const struct layout *layout;   // borrowed
-	struct kernel *export, *align; // to plain, and to the value's layout; NULL: the same
-	uint64_t floats;               // padding included
+	const struct layout *layout;    // borrowed
+	struct kernel *import, *export; // plain to layout and back; NULL: the same
+	struct kernel *align;           // to the value's layout; NULL: the same
+	uint64_t floats;                // padding included
 };
 
 struct parameter_state {
@@ -183,7 +184,7 @@ bool program_reserve(struct program *program, enum region region, uint64_t bytes
 		     struct error *error);
 void program_need_scratchpad(struct program *program, uint64_t bytes);
 bool program_run(struct program *program, struct kernel *kernel, void *const pointers[ARGUMENT_COUNT]);
-// `kernel` NULL: a copy.
+// `kernel` NULL: a copy of so many bytes, of floats.
 bool program_convert(struct program *program, struct kernel *kernel, const void *from, void *to, uint64_t bytes);
 bool program_reorder(struct program *program, const struct layout *from, const struct layout *to,
 		     struct kernel **ret_kernel, struct error *error);
@@ -240,7 +241,10 @@ void parameters_release(struct program *program);
 struct parameter_state *parameters_find(struct program *program, uint32_t parameter, struct error *error);
 bool cpu_write_parameter(struct program *program, uint32_t parameter, const float *values, struct error *error);
 bool cpu_read_parameter(struct program *program, uint32_t parameter, float *ret_values, struct error *error);
-bool cpu_read_gradient(struct program *program, uint32_t parameter, float *ret_values, struct error *error);
+bool cpu_read_gradient(struct program *program, uint32_t parameter, float *ret_values,
+		       struct device_completion completion, struct error *error);
+bool cpu_write_gradient(struct program *program, uint32_t parameter, const float *values,
+			struct device_completion completion, struct error *error);
 bool cpu_zero_gradients(struct program *program, struct error *error);
 bool cpu_gradient_squares(struct program *program, double *ret_squares, struct error *error);
 // Where a gradient is nothing yet, makes it zeros.

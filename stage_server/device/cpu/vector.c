@@ -2,6 +2,7 @@
 #include "stage_server/device/cpu/vector.h"
 
 #include <omp.h>
+#include <string.h>
 
 // What was written before hand_over is seen after take_over: libgomp sees to that, but inside a library that
 // ThreadSanitizer cannot look into, so its builds are told.
@@ -43,6 +44,17 @@ struct vectors {
 	uint64_t rows, columns;
 	int flag;
 };
+
+static void copy(void *context, uint64_t begin, uint64_t end)
+{
+	const struct vectors *v = context;
+	memcpy(v->to + begin, v->from + begin, (end - begin) * sizeof(float));
+}
+
+void vector_copy(uint32_t threads, uint64_t count, const float *from, float *to)
+{
+	vector_for(threads, count, VECTOR_CHUNK, copy, &(struct vectors){.from = from, .to = to});
+}
 
 VECTOR_CLONES static void relu(void *context, uint64_t begin, uint64_t end)
 {

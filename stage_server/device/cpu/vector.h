@@ -18,6 +18,7 @@ enum { VECTOR_CHUNK = 16384 }; // elements
 void vector_for(uint32_t threads, uint64_t count, uint64_t chunk,
 		void (*work)(void *context, uint64_t begin, uint64_t end), void *context);
 
+void vector_copy(uint32_t threads, uint64_t count, const float *from, float *to);
 void vector_relu(uint32_t threads, uint64_t count, float *values);
 // gradient = output > 0 ? gradient : 0
 void vector_relu_backward(uint32_t threads, uint64_t count, const float *output, float *gradient);

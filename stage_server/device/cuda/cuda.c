@@ -172,6 +172,7 @@ const struct device_ops cuda_device_ops = {
 	.write_parameter = cuda_write_parameter,
 	.read_parameter = cuda_read_parameter,
 	.read_gradient = cuda_read_gradient,
+	.write_gradient = cuda_write_gradient,
 	.load_images = cuda_load_images,
 	.load_labels = cuda_load_labels,
 	.write_input = cuda_write_input,

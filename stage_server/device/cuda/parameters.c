@@ -125,20 +125,27 @@ static bool pad(struct program *program, const struct parameter_state *parameter
 		       &program->fault, "pad the weights");
 }
 
+static bool write_floats(struct program *program, const struct parameter_state *parameter, const float *values,
+			 float *to)
+{
+	struct error *error = &program->fault;
+	bool is_convolution = parameter->positions > 0;
+	float *plain = is_convolution ? program_pointer(program, &program->weight_temporary, 0) : to;
+	return cuda_ok(cudaMemcpyAsync(plain, values, parameter->description.count * sizeof(float), cudaMemcpyDefault,
+				       program->compute),
+		       error, "copy to the GPU") &&
+	       (!is_convolution ||
+		cuda_ok(kernel_to_channels_last(program->compute, parameter->filters, parameter->channels,
+						parameter->positions, DATA_FLOAT32, plain, DATA_FLOAT32, to),
+			error, "change the layout"));
+}
+
 static bool write_values(struct program *program, const struct parameter_state *parameter, const float *values)
 {
 	struct error *error = &program->fault;
 	uint64_t count = parameter->description.count;
-	bool is_convolution = parameter->positions > 0;
 	float *to = cuda_parameter_values(program, parameter);
-	float *plain = is_convolution ? program_pointer(program, &program->weight_temporary, 0) : to;
-	if (!cuda_ok(cudaMemcpyAsync(plain, values, count * sizeof(float), cudaMemcpyHostToDevice, program->compute),
-		     error, "copy to the GPU"))
-		return false;
-	if (is_convolution &&
-	    !cuda_ok(kernel_to_channels_last(program->compute, parameter->filters, parameter->channels,
-					     parameter->positions, DATA_FLOAT32, plain, DATA_FLOAT32, to),
-		     error, "change the layout"))
+	if (!write_floats(program, parameter, values, to))
 		return false;
 	if (program->type != DATA_FLOAT32 && !cuda_ok(kernel_convert(program->compute, count, DATA_FLOAT32, to,
 								     program->type, copy_of(program, parameter)),
@@ -160,7 +167,7 @@ static bool read_floats(struct program *program, const struct parameter_state *p
 		from = plain;
 	}
 	return cuda_ok(cudaMemcpyAsync(ret_values, from, parameter->description.count * sizeof(float),
-				       cudaMemcpyDeviceToHost, program->compute),
+				       cudaMemcpyDefault, program->compute),
 		       error, "copy from the GPU") &&
 	       cuda_ok(cudaStreamSynchronize(program->compute), error, "wait for the GPU");
 }
@@ -204,14 +211,33 @@ static bool fill_gradient(struct program *program, const struct parameter_state 
 		       &program->fault, "zero a gradient");
 }
 
-bool cuda_read_gradient(struct program *program, uint32_t index, float *ret_values, struct error *error)
+bool cuda_read_gradient(struct program *program, uint32_t index, float *ret_values, struct device_completion completion,
+			struct error *error)
 {
 	struct parameter_state *parameter = find(program, index, error);
 	if (parameter == NULL || !cuda_enter(program, "read_gradient", 0, true, error))
 		return false;
 	bool ok = fill_gradient(program, parameter) &&
 		  read_floats(program, parameter, cuda_parameter_gradient(program, parameter), ret_values);
-	return cuda_leave(program, ok, error, "read_gradient of %s", parameter->description.name);
+	if (!cuda_leave(program, ok, error, "read_gradient of %s", parameter->description.name))
+		return false;
+	device_complete(completion, true);
+	return true;
+}
+
+bool cuda_write_gradient(struct program *program, uint32_t index, const float *values,
+			 struct device_completion completion, struct error *error)
+{
+	struct parameter_state *parameter = find(program, index, error);
+	if (parameter == NULL || !cuda_enter(program, "write_gradient", 0, true, error))
+		return false;
+	parameter->gradient_is_zero = false;
+	bool ok = write_floats(program, parameter, values, cuda_parameter_gradient(program, parameter)) &&
+		  cuda_ok(cudaStreamSynchronize(program->compute), &program->fault, "wait for the GPU");
+	if (!cuda_leave(program, ok, error, "write_gradient of %s", parameter->description.name))
+		return false;
+	device_complete(completion, true);
+	return true;
 }
 
 static bool sum_squares(struct program *program, double *ret_squares)

@@ -295,7 +295,10 @@ float *cuda_parameter_values(const struct program *program, const struct paramet
 float *cuda_parameter_gradient(const struct program *program, const struct parameter_state *parameter);
 bool cuda_write_parameter(struct program *program, uint32_t parameter, const float *values, struct error *error);
 bool cuda_read_parameter(struct program *program, uint32_t parameter, float *ret_values, struct error *error);
-bool cuda_read_gradient(struct program *program, uint32_t parameter, float *ret_values, struct error *error);
+bool cuda_read_gradient(struct program *program, uint32_t parameter, float *ret_values,
+			struct device_completion completion, struct error *error);
+bool cuda_write_gradient(struct program *program, uint32_t parameter, const float *values,
+			 struct device_completion completion, struct error *error);
 bool cuda_zero_gradients(struct program *program, struct error *error);
 bool cuda_gradient_squares(struct program *program, double *ret_squares, struct error *error);
 bool cuda_optimizer_step(struct program *program, const struct optimizer_step *step, struct error *error);

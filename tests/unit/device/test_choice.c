@@ -92,7 +92,38 @@ struct outcome {
 	struct memory_use memory;
 };
 
-// Two steps; the gradients are the second one's.
+static void read_gradients(const struct device_ops *ops, struct program *program, const struct model *model,
+			   float *gradients)
+{
+	struct error error = {0};
+	for (uint32_t i = 0; i < model_parameter_count(model); i++) {
+		struct parameter parameter;
+		model_parameter(model, i, &parameter);
+		harness_check(ops->read_gradient(program, i, gradients, HARNESS_WAIT, &error), error);
+		gradients += parameter.count;
+	}
+}
+
+// In the layouts that the chosen kernels give them: they come out again as they went in.
+static void write_gradients(const struct device_ops *ops, struct program *program, const struct model *model,
+			    uint64_t count, const float *gradients)
+{
+	struct error error = {0};
+	const float *next = gradients;
+	harness_check(ops->zero_gradients(program, &error), error);
+	for (uint32_t i = 0; i < model_parameter_count(model); i++) {
+		struct parameter parameter;
+		model_parameter(model, i, &parameter);
+		harness_check(ops->write_gradient(program, i, next, HARNESS_WAIT, &error), error);
+		next += parameter.count;
+	}
+	float *again = harness_floats(count);
+	read_gradients(ops, program, model, again);
+	assert_memory_equal(again, gradients, count * sizeof(float));
+	free(again);
+}
+
+// Two steps with gradients that went out and in again; the outcome's are the second one's.
 static void train(const struct device_ops *ops, struct device *device, const struct model *model, struct outcome *ret)
 {
 	struct error error = {0};
@@ -127,13 +158,8 @@ static void train(const struct device_ops *ops, struct device *device, const str
 			harness_check(ops->loss_backward(program, slot, 1.0f, &error), error);
 			harness_backward(&harness, program, &spec, slot);
 		}
-		float *gradient = ret->gradients;
-		for (uint32_t i = 0; i < model_parameter_count(model); i++) {
-			struct parameter parameter;
-			model_parameter(model, i, &parameter);
-			harness_check(ops->read_gradient(program, i, gradient, &error), error);
-			gradient += parameter.count;
-		}
+		read_gradients(ops, program, model, ret->gradients);
+		write_gradients(ops, program, model, ret->count, ret->gradients);
 		struct optimizer_step settings = {
 			.step = step, .learning_rate = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .gradient_scale = 1.0f};
 		harness_check(ops->optimizer_step(program, &settings, &error), error);

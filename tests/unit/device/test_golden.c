@@ -123,7 +123,7 @@ static void check_gradient(struct run *r, uint32_t index)
 	struct parameter parameter;
 	model_parameter(&r->model, index, &parameter);
 	float *values = harness_floats(parameter.count), sampled[RULE_SAMPLES];
-	harness_check(r->harness->ops->read_gradient(r->program, index, values, &error), error);
+	harness_check(r->harness->ops->read_gradient(r->program, index, values, HARNESS_WAIT, &error), error);
 	uint64_t count = parameter.count < RULE_SAMPLES ? parameter.count : RULE_SAMPLES;
 	for (uint64_t i = 0; i < count; i++)
 		sampled[i] = values[sample(&parameter, i)];

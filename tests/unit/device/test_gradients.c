@@ -106,7 +106,7 @@ static void check_layer(struct harness *harness, const struct model *model, uint
 		model_parameter(model, p, &parameter);
 		float *values = harness_filled(parameter.name, harness_scale(model, &parameter), parameter.count);
 		float *gradient = harness_floats(parameter.count);
-		harness_check(ops->read_gradient(t.program, p, gradient, &error), error);
+		harness_check(ops->read_gradient(t.program, p, gradient, HARNESS_WAIT, &error), error);
 		double largest = largest_of(parameter.count, gradient);
 		assert_true(largest > 0.0);
 		for (uint32_t s = 0; s < SAMPLES; s++) {
@@ -164,7 +164,7 @@ static void loss_backward_equals_slopes(void **state)
 	harness_check(ops->zero_gradients(program, &error), error);
 	harness_check(ops->loss_backward(program, 0, 1.0f, &error), error);
 	harness_backward(harness, program, &spec, 0);
-	harness_check(ops->read_gradient(program, p, gradient, &error), error);
+	harness_check(ops->read_gradient(program, p, gradient, HARNESS_WAIT, &error), error);
 	for (int i = 0; i < 10; i++) {
 		for (int side = 0; side < 2; side++) {
 			float kept = bias[i];

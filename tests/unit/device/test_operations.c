@@ -60,7 +60,7 @@ static void check_run(struct harness *harness, const struct model *model, uint32
 		struct parameter parameter;
 		model_parameter(model, p, &parameter);
 		float *values = harness_floats(parameter.count);
-		harness_check(ops->read_gradient(program, p, values, &error), error);
+		harness_check(ops->read_gradient(program, p, values, HARNESS_WAIT, &error), error);
 		snprintf(what, sizeof(what), "gradient of %s in layers [%u, %u)", parameter.name, first, end);
 		harness_assert_close(what, parameter.count, values, reference.parameter_gradients[p], 1e-5);
 		harness_check(ops->read_parameter(program, p, values, &error), error);
@@ -131,7 +131,7 @@ static void backward_weight_second_micro_batch_adds(void **state)
 				harness_backward(harness, program, &spec, 0);
 			}
 			parts[part] = harness_floats(parameter.count);
-			harness_check(ops->read_gradient(program, p, parts[part], &error), error);
+			harness_check(ops->read_gradient(program, p, parts[part], HARNESS_WAIT, &error), error);
 		}
 		double *sum = calloc(parameter.count, sizeof(*sum));
 		assert_non_null(sum);
@@ -225,7 +225,8 @@ static void loss_and_gradient_equal_reference(void **state)
 		double expected_bias[10] = {0};
 		for (int i = 0; i < 90; i++)
 			expected_bias[i % 10] += reference.gradients[1][i];
-		harness_check(ops->read_gradient(program, model_parameter_count(&model) - 1, bias_gradient, &error),
+		harness_check(ops->read_gradient(program, model_parameter_count(&model) - 1, bias_gradient,
+						 HARNESS_WAIT, &error),
 			      error);
 		harness_assert_close("gradient of the logits, summed", 10, bias_gradient, expected_bias, 1e-5);
 		free(input);
@@ -429,7 +430,9 @@ static void optimizer_step_three_steps_equal_reference(void **state)
 			float *gradients[4];
 			for (uint32_t p = 0; p < 4; p++) {
 				gradients[p] = harness_floats(parameters[p].count);
-				harness_check(ops->read_gradient(program, begin + p, gradients[p], &error), error);
+				harness_check(
+					ops->read_gradient(program, begin + p, gradients[p], HARNESS_WAIT, &error),
+					error);
 			}
 			harness_check(ops->optimizer_step(program, &settings, &error), error);
 			for (uint32_t p = 0; p < 4; p++) {
@@ -481,7 +484,9 @@ static void gradient_squares_equal_sums_over_gradients(void **state)
 		struct parameter parameter;
 		model_parameter(&model, model_first_parameter(&model, 3) + p, &parameter);
 		float *values = harness_floats(parameter.count);
-		harness_check(ops->read_gradient(program, model_first_parameter(&model, 3) + p, values, &error), error);
+		harness_check(
+			ops->read_gradient(program, model_first_parameter(&model, 3) + p, values, HARNESS_WAIT, &error),
+			error);
 		double sum = 0.0;
 		for (uint64_t i = 0; i < parameter.count; i++)
 			sum += (double)values[i] * values[i];

@@ -413,13 +413,13 @@ static void backward_weight_after_one_gradient_was_read_is_the_same(void **state
 	for (uint32_t i = 0; i < 3; i++) { // the first as usual, then one of both read
 		harness_check(ops->zero_gradients(program, &error), error);
 		if (i == 1)
-			harness_check(ops->read_gradient(program, weight, gradients[i], &error), error);
+			harness_check(ops->read_gradient(program, weight, gradients[i], HARNESS_WAIT, &error), error);
 		if (i == 2)
-			harness_check(ops->read_gradient(program, weight + 1, biases[i], &error), error);
+			harness_check(ops->read_gradient(program, weight + 1, biases[i], HARNESS_WAIT, &error), error);
 		harness_check(ops->write_output_gradient(program, direction, HARNESS_WAIT, &error), error);
 		harness_backward(harness, program, &spec, 0);
-		harness_check(ops->read_gradient(program, weight, gradients[i], &error), error);
-		harness_check(ops->read_gradient(program, weight + 1, biases[i], &error), error);
+		harness_check(ops->read_gradient(program, weight, gradients[i], HARNESS_WAIT, &error), error);
+		harness_check(ops->read_gradient(program, weight + 1, biases[i], HARNESS_WAIT, &error), error);
 		assert_memory_equal(gradients[i], gradients[0], parameter.count * sizeof(float));
 		assert_memory_equal(biases[i], biases[0], model.layers[3].out_channels * sizeof(float));
 	}
@@ -449,7 +449,7 @@ static void passes_wrong_slot_or_layer_are_refused(void **state)
 	assert_false(ops->write_input(program, 1, values, HARNESS_WAIT, &error));
 	assert_false(ops->read_output(program, 1, values, HARNESS_WAIT, &error));
 	assert_false(ops->read_parameter(program, model_first_parameter(&model, 3) - 1, values, &error));
-	assert_false(ops->read_gradient(program, model_first_parameter(&model, 6), values, &error));
+	assert_false(ops->read_gradient(program, model_first_parameter(&model, 6), values, HARNESS_WAIT, &error));
 	assert_false(ops->load_images(program, 0, (uint8_t *)values, HARNESS_WAIT, &error));
 	assert_false(ops->load_labels(program, 0, (uint8_t *)values, HARNESS_WAIT, &error));
 	harness_check(ops->forward(program, 0, 3, 0, &error), error);

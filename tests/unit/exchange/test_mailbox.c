@@ -14,11 +14,11 @@ static struct mailbox *make(uint32_t depth, uint32_t connections)
 {
 	struct mailbox_options options = {
 		.shape = {.rank = 4, .dimensions = {2, 3, 17, 41}, .bytes = TENSOR},
-		.gradient = true,
+		.kind = PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT,
 		.depth = depth,
 		.connections = connections,
 		.chunk_bytes = CHUNK,
-		.micro_batches = 3,
+		.tensors_per_step = 3,
 		.order = order,
 		.memory = &buffer_library_memory,
 	};
@@ -34,7 +34,7 @@ static Penstock__V1__TensorChunk chunk_of(uint64_t step, uint32_t micro_batch, u
 	Penstock__V1__TensorChunk chunk = PENSTOCK__V1__TENSOR_CHUNK__INIT;
 	chunk.step = step;
 	chunk.micro_batch = micro_batch;
-	chunk.gradient = true;
+	chunk.kind = PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT;
 	chunk.dtype = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32;
 	chunk.n_shape = 4;
 	chunk.shape = dimensions;
@@ -144,7 +144,7 @@ static void mailbox_begin_chunk_other_tensor_is_refused_with_both_shapes(void **
 	chunk.dtype = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_UINT8;
 	refuse(mailbox, 0, &chunk, CHUNK, "dtype");
 	chunk = chunk_of(0, 0, 0);
-	chunk.gradient = false;
+	chunk.kind = PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_ACTIVATION;
 	refuse(mailbox, 0, &chunk, CHUNK, "an activation came");
 	mailbox_destroy(mailbox);
 }

@@ -51,6 +51,33 @@ static void stage_plan_read_what_a_coordinator_writes(void **state)
 	}
 }
 
+static void stage_plan_read_replicas_are_a_ring(void **state)
+{
+	struct stage_plan plan;
+	struct error error;
+	Penstock__V1__StagePlan *message = message_of(1, 2);
+	message->data_parallel_size = 3;
+	message->replica = 2;
+	message->reduce_bucket_bytes = 1 << 20;
+	message->next_replica_is_local = true;
+	if (!stage_plan_read(message, &plan, &error))
+		fail_msg("%s", error.message);
+	assert_true(plan.boundary[NEIGHBOUR_PREVIOUS_REPLICA].exists && plan.boundary[NEIGHBOUR_NEXT_REPLICA].exists);
+	assert_false(plan.boundary[NEIGHBOUR_PREVIOUS_REPLICA].local);
+	assert_true(plan.boundary[NEIGHBOUR_NEXT_REPLICA].local);
+	assert_int_equal(stage_plan_peer_replica(&plan, NEIGHBOUR_PREVIOUS_REPLICA), 1);
+	assert_int_equal(stage_plan_peer_replica(&plan, NEIGHBOUR_NEXT_REPLICA), 0);
+	assert_int_equal(stage_plan_peer_stage(&plan, NEIGHBOUR_NEXT_REPLICA), 1);
+	assert_int_equal(stage_plan_peer_stage(&plan, NEIGHBOUR_PREVIOUS), 0);
+	assert_int_equal(stage_plan_peer_replica(&plan, NEIGHBOUR_PREVIOUS), 2);
+	struct program_spec spec;
+	stage_plan_program_spec(&plan, &spec);
+	assert_int_equal(spec.micro_batches,
+			 3 * plan.micro_batches); // of all replicas: so their gradients' sum is the mean
+	stage_plan_fini(&plan);
+	plan_free_message(message);
+}
+
 static void stage_plan_read_boundary_has_the_tensor_that_crosses(void **state)
 {
 	struct stage_plan first, second;
@@ -174,9 +201,27 @@ static void huge_send_depth(Penstock__V1__StagePlan *m)
 {
 	m->send_depth_to_next = 1000000;
 }
-static void replicas(Penstock__V1__StagePlan *m)
+static void no_replicas(Penstock__V1__StagePlan *m)
+{
+	m->data_parallel_size = 0;
+}
+static void many_replicas(Penstock__V1__StagePlan *m)
+{
+	m->data_parallel_size = 100000;
+}
+static void replica_beyond(Penstock__V1__StagePlan *m)
+{
+	m->replica = 1;
+}
+static void no_bucket(Penstock__V1__StagePlan *m)
 {
 	m->data_parallel_size = 2;
+	m->reduce_bucket_bytes = 0;
+}
+static void huge_bucket(Penstock__V1__StagePlan *m)
+{
+	m->data_parallel_size = 2;
+	m->reduce_bucket_bytes = UINT64_MAX;
 }
 
 static void stage_plan_read_damaged_field_is_named(void **state)
@@ -211,7 +256,11 @@ static void stage_plan_read_damaged_field_is_named(void **state)
 		{two_means, "three channels"},
 		{no_receive_depth, "receive_depth_from_previous"},
 		{huge_send_depth, "send_depth_to_next"},
-		{replicas, "data_parallel_size"},
+		{no_replicas, "data_parallel_size"},
+		{many_replicas, "data_parallel_size"},
+		{replica_beyond, "replica"},
+		{no_bucket, "reduce_bucket_bytes"},
+		{huge_bucket, "reduce_bucket_bytes"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct stage_plan plan;
@@ -235,6 +284,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stage_plan_read_what_a_coordinator_writes),
+		cmocka_unit_test(stage_plan_read_replicas_are_a_ring),
 		cmocka_unit_test(stage_plan_read_boundary_has_the_tensor_that_crosses),
 		cmocka_unit_test(stage_plan_read_damaged_field_is_named),
 	};

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/schedule/ring.h"
 #include "coordinator/plan/plan.h"
 
 static struct plan_options options_of(const char *schedule, uint32_t p, uint32_t n, uint32_t m)
@@ -180,6 +181,74 @@ static void create_1f1b_keeps_fewer_activations_than_gpipe(void **state)
 	plan_destroy(b);
 }
 
+static void create_replicas_add_the_memory_of_their_sums(void **state)
+{
+	struct model model = alexnet();
+	struct plan_options options = options_of("1f1b", 3, 4, 8);
+	options.split = "1,2"; // the stage in the middle is a ReLU: it has no parameters, and nothing to sum
+	struct plan *one = create(&model, &options);
+	options.data_parallel_size = 3;
+	options.reduce_bucket_bytes = 12 << 10;
+	struct plan *three = create(&model, &options);
+	for (int s = 0; s < 3; s++) {
+		const struct plan_stage *a = &one->stages[s], *b = &three->stages[s];
+		uint64_t sums = 0;
+		if (a->parameters > 0) {
+			struct ring ring = ring_make(a->parameters, 3, 12 << 10);
+			sums = ring_bytes(&ring);
+			assert_true(sums >= a->parameters * 4);
+		}
+		assert_int_equal(a->parameters > 0, s != 1);
+		assert_int_equal(b->exchange_bytes, a->exchange_bytes + sums);
+		assert_int_equal(b->memory_bytes, a->memory_bytes + sums);
+	}
+	plan_destroy(one);
+	plan_destroy(three);
+}
+
+static void create_replicas_are_limited(void **state)
+{
+	static const struct {
+		uint32_t stages, replicas;
+		const char *words; // NULL: taken
+	} cases[] = {
+		{1, 0, "0 replicas: there may be from 1 to 256"},
+		{1, 256, NULL},
+		{1, 257, "257 replicas: there may be from 1 to 256"},
+		{4, 256, NULL},
+		{5, 205, "5 stages x 205 replicas: a job runs on at most 1024 devices"},
+	};
+	struct model model = alexnet();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct plan_options options = options_of("1f1b", cases[i].stages, 4, 8);
+		struct plan *plan = NULL;
+		struct error error = {0};
+		options.data_parallel_size = cases[i].replicas;
+		bool ok = plan_create(&model, &options, &plan, &error);
+		assert_int_equal(ok, cases[i].words == NULL);
+		if (!ok)
+			assert_string_equal(error.message, cases[i].words);
+		plan_destroy(plan);
+	}
+}
+
+// As deepspeed.runtime.pipe.topology.PipeDataParallelTopology(num_pp=3, num_dp=4): get_rank(pipe=1, data=2) is 6.
+static void rank_replicas_of_a_stage_are_neighbours(void **state)
+{
+	struct model model = alexnet();
+	struct plan_options options = options_of("1f1b", 3, 4, 8);
+	options.data_parallel_size = 4;
+	struct plan *plan = create(&model, &options);
+	assert_int_equal(plan_rank_count(plan), 12);
+	assert_int_equal(plan_rank(plan, 1, 2), 6);
+	for (uint32_t rank = 0; rank < 12; rank++) {
+		assert_int_equal(plan_rank_stage(plan, rank), rank / 4);
+		assert_int_equal(plan_rank_replica(plan, rank), rank % 4);
+		assert_int_equal(plan_rank(plan, plan_rank_stage(plan, rank), plan_rank_replica(plan, rank)), rank);
+	}
+	plan_destroy(plan);
+}
+
 static void create_strings_are_copied(void **state)
 {
 	struct model model = alexnet();
@@ -296,6 +365,30 @@ static void stage_message_carries_the_whole_model(void **state)
 	plan_destroy(plan);
 }
 
+static void stage_message_tells_replicas_apart(void **state)
+{
+	struct model model = alexnet();
+	struct plan_options options = options_of("1f1b", 2, 4, 8);
+	options.data_parallel_size = 3;
+	options.reduce_bucket_bytes = 5 << 20;
+	struct plan *plan = create(&model, &options);
+	for (uint32_t r = 0; r < 3; r++) {
+		struct plan_place place = {.previous_replica_is_local = r == 0, .next_replica_is_local = r == 1};
+		Penstock__V1__StagePlan *message = plan_stage_message(plan, r, 1, &place);
+		assert_int_equal(message->replica, r);
+		assert_int_equal(message->data_parallel_size, 3);
+		assert_int_equal(message->pipeline_stage, 1);
+		assert_int_equal(message->pipeline_size, 2);
+		assert_int_equal(message->micro_batches, 8); // of each replica
+		assert_int_equal(message->reduce_bucket_bytes, 5 << 20);
+		assert_int_equal(message->previous_replica_is_local, r == 0);
+		assert_int_equal(message->next_replica_is_local, r == 1);
+		assert_int_equal(message->n_instructions, plan->schedule->stage[1].count);
+		plan_free_message(message);
+	}
+	plan_destroy(plan);
+}
+
 static void stage_message_carries_types_and_checkpoints(void **state)
 {
 	struct model model = alexnet();
@@ -354,6 +447,16 @@ static void print_says_what_is_computed_in(void **state)
 	assert_prints(&options, "computed in float16, sent in float16, loss scale 65536 at first\n");
 }
 
+static void print_says_how_many_replicas_there_are(void **state)
+{
+	struct plan_options options = options_of("1f1b", 3, 4, 8);
+	assert_prints(&options, "\n1 replica: 32 samples a step\n");
+	options.data_parallel_size = 4;
+	options.reduce_bucket_bytes = 25 << 20;
+	assert_prints(&options,
+		      "\n4 replicas, 12 devices: 128 samples a step; gradients are summed 25.0 MiB at once\n");
+}
+
 static void print_names_every_stage(void **state)
 {
 	struct model model = alexnet();
@@ -383,12 +486,17 @@ int main(void)
 		cmocka_unit_test(create_16_bits_halve_activations_and_add_a_copy_of_parameters),
 		cmocka_unit_test(create_checkpoints_keep_the_inputs_of_runs),
 		cmocka_unit_test(create_1f1b_keeps_fewer_activations_than_gpipe),
+		cmocka_unit_test(create_replicas_add_the_memory_of_their_sums),
+		cmocka_unit_test(create_replicas_are_limited),
+		cmocka_unit_test(rank_replicas_of_a_stage_are_neighbours),
 		cmocka_unit_test(create_strings_are_copied),
 		cmocka_unit_test(create_bad_options_are_refused),
 		cmocka_unit_test(stage_message_holds_what_the_daemon_needs),
 		cmocka_unit_test(stage_message_carries_the_whole_model),
+		cmocka_unit_test(stage_message_tells_replicas_apart),
 		cmocka_unit_test(stage_message_carries_types_and_checkpoints),
 		cmocka_unit_test(print_says_what_is_computed_in),
+		cmocka_unit_test(print_says_how_many_replicas_there_are),
 		cmocka_unit_test(print_names_every_stage),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,228 @@
+// From the command line and a hostfile to stages, replicas and batch sizes; and where the ranks are then.
+#include "tests/unit/cmocka_all.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "coordinator/command/job_setup.h"
+
+enum { MAXIMUM_WORDS = 24 };
+
+static char hostfile_path[] = "/tmp/penstock-test-job-setup-XXXXXX";
+
+static int write_hostfile(void **state)
+{
+	static const char text[] = "a slots=2\nb:1 slots=1\nc slots=3\nd slots=2\n";
+	int descriptor = mkstemp(hostfile_path);
+	bool ok = descriptor >= 0 && write(descriptor, text, strlen(text)) == (ssize_t)strlen(text);
+	if (descriptor >= 0)
+		close(descriptor);
+	return ok ? 0 : -1;
+}
+
+static int remove_hostfile(void **state)
+{
+	return unlink(hostfile_path);
+}
+
+struct given {
+	struct job_arguments arguments;
+	struct job_nodes nodes;
+	struct job_setup setup;
+	struct error error;
+	bool ok;
+	char text[512];
+};
+
+// `text` is the command line; HOSTFILE stands for the file above.
+static void give(struct given *given, const char *text)
+{
+	char *words[MAXIMUM_WORDS + 1] = {"plan"}, *rest = NULL;
+	int count = 1;
+	memset(given, 0, sizeof(*given));
+	snprintf(given->text, sizeof(given->text), "%s", text);
+	for (char *word = strtok_r(given->text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+		assert_true(count < MAXIMUM_WORDS);
+		words[count++] = strcmp(word, "HOSTFILE") == 0 ? hostfile_path : word;
+	}
+	optind = 1;
+	given->ok = job_arguments_parse(count, words, "", &given->arguments, &given->error) == JOB_ARGUMENTS_RUN &&
+		    job_nodes_read(&given->arguments, &given->nodes, &given->error);
+	if (given->ok)
+		given->ok = job_setup_init(&given->arguments, &given->nodes, &given->setup, &given->error);
+}
+
+static void end(struct given *given)
+{
+	if (given->ok)
+		job_setup_fini(&given->setup);
+	job_nodes_fini(&given->nodes);
+}
+
+static void assert_grid(const char *text, uint32_t stages, uint32_t replicas, uint32_t train_batch)
+{
+	struct given given;
+	give(&given, text);
+	if (!given.ok)
+		fail_msg("%s: %s", text, given.error.message);
+	const struct plan_options *options = &given.setup.plan->options;
+	if (given.setup.pipeline_size != stages || given.setup.data_parallel_size != replicas)
+		fail_msg("%s: %u stages x %u replicas", text, given.setup.pipeline_size,
+			 given.setup.data_parallel_size);
+	assert_int_equal(options->pipeline_size, stages);
+	assert_int_equal(options->data_parallel_size, replicas);
+	assert_int_equal(plan_rank_count(given.setup.plan), stages * replicas);
+	assert_int_equal(given.setup.config.train_batch_size, train_batch);
+	assert_int_equal(options->micro_batch_size * options->micro_batches * replicas, train_batch);
+	end(&given);
+}
+
+static void assert_refused(const char *text, const char *words)
+{
+	struct given given;
+	give(&given, text);
+	assert_false(given.ok);
+	assert_int_equal(given.error.code, ERROR_USAGE);
+	if (strstr(given.error.message, words) == NULL)
+		fail_msg("%s: \"%s\" is not in: %s", text, words, given.error.message);
+	end(&given);
+}
+
+static void init_replicas_are_devices_over_stages(void **state)
+{
+	assert_grid("", 1, 1, 128);
+	assert_grid("-p 3", 3, 1, 128);
+	assert_grid("-p 0", 1, 1, 128);
+	assert_grid("--nodes 4", 4, 1, 128);
+	assert_grid("--nodes 4 -p 2", 2, 2, 256);
+	assert_grid("--num-nodes 4 -p 0", 1, 4, 512);
+	assert_grid("--num_nodes 4 -p 1", 1, 4, 512);
+	assert_grid("--local 6 -p 3", 3, 2, 256);
+	assert_grid("--local 6", 6, 1, 128);
+	assert_grid("--nodes 256 -p 0", 1, 256, 32768);
+	assert_grid("--nodes 1024 -p 4", 4, 256, 32768);
+	assert_grid("-H HOSTFILE", 8, 1, 128);
+	assert_grid("-H HOSTFILE -p 2", 2, 4, 512);
+	assert_grid("-H HOSTFILE -p 0", 1, 8, 1024);
+}
+
+static void init_nodes_takes_the_first_hosts_with_all_their_slots(void **state)
+{
+	assert_grid("-H HOSTFILE --nodes 1", 2, 1, 128);
+	assert_grid("-H HOSTFILE --nodes 2", 3, 1, 128);
+	assert_grid("-H HOSTFILE --nodes 3 -p 3", 3, 2, 256);
+	assert_grid("-H HOSTFILE --nodes 4 -p 4", 4, 2, 256);
+}
+
+static void init_batch_sizes_count_the_replicas(void **state)
+{
+	struct given given;
+	assert_grid("--nodes 4 -p 2 --micro-batch-size 8 --gradient-accumulation-steps 3", 2, 2, 48);
+	assert_grid("--nodes 4 -p 0 --train-batch-size 64 --micro-batch-size 8", 1, 4, 64);
+	give(&given, "--nodes 4 -p 0 --train-batch-size 64 --micro-batch-size 8");
+	assert_true(given.ok);
+	assert_int_equal(given.setup.config.gradient_accumulation_steps, 2);
+	end(&given);
+	assert_refused("--nodes 3 -p 0 --train-batch-size 64 --micro-batch-size 8",
+		       "train_batch_size 64 is not train_micro_batch_size_per_gpu 8 x gradient_accumulation_steps 2 x "
+		       "data-parallel size 3");
+}
+
+static void init_bucket_size_reaches_the_plan(void **state)
+{
+	struct given given;
+	give(&given, "-p 0 --nodes 2");
+	assert_true(given.ok);
+	assert_int_equal(given.setup.plan->options.reduce_bucket_bytes, 25 << 20);
+	end(&given);
+	give(&given, "-p 0 --nodes 2 --reduce-bucket-size 64KiB");
+	assert_true(given.ok);
+	assert_int_equal(given.setup.plan->options.reduce_bucket_bytes, 64 << 10);
+	end(&given);
+	assert_refused("--reduce-bucket-size 4095", "--reduce-bucket-size 4095: must be from 4096 to 1073741824 bytes");
+	assert_refused("--reduce-bucket-size 2GiB", "--reduce-bucket-size 2GiB: must be from 4096");
+	assert_refused("--reduce-bucket-size big", "--reduce-bucket-size: \"big\"");
+}
+
+static void init_uneven_devices_are_refused_with_both_numbers(void **state)
+{
+	assert_refused("-H HOSTFILE -p 3", "pipeline size 3: it does not divide the 8 devices of /tmp/");
+	assert_refused("-H HOSTFILE -p 3", "fewer nodes with --nodes");
+	assert_refused("-H HOSTFILE --nodes 2 -p 2", "pipeline size 2: it does not divide the 3 devices");
+	assert_refused("--local 7 -p 3", "does not divide the 7 devices of --local");
+	assert_refused("--local 7 -p 3", "or --local 6");
+	assert_refused("--nodes 7 -p 3", "or --nodes 6");
+	assert_refused("--local 2 -p 3", "pipeline size 3: --local has only 2 slots");
+	assert_refused("-H HOSTFILE --nodes 1 -p 3", "has only 2 slots");
+}
+
+static void init_too_many_are_refused(void **state)
+{
+	assert_refused("-H HOSTFILE --nodes 5", "has only 4 nodes");
+	assert_refused("--nodes 65", "say with -p how many");
+	assert_refused("--nodes 257 -p 0", "257 replicas: there may be from 1 to 256");
+	assert_refused("--nodes 1025", "--nodes: \"1025\" is not a whole number from 1 to 1024");
+	assert_refused("-p 65", "--pipeline-size: \"65\" is not a whole number from 0 to 64");
+}
+
+static void read_nodes_and_local_exclude_each_other(void **state)
+{
+	assert_refused("--local 2 --nodes 2", "--nodes and --local exclude each other");
+	assert_refused("--local 2 -H HOSTFILE", "--hostfile and --local exclude each other");
+}
+
+// The first ranks' places are the same, however many there are: a sweep starts daemons once.
+static void place_ranks_go_through_the_slots_in_order(void **state)
+{
+	static const struct {
+		const char *address;
+		uint32_t device;
+	} expected[] = {{"a:7070", 0}, {"a:7070", 1}, {"b:1", 0},    {"c:7070", 0},
+			{"c:7070", 1}, {"c:7070", 2}, {"d:7070", 0}, {"d:7070", 1}};
+	struct given given;
+	give(&given, "-H HOSTFILE -p 2");
+	assert_true(given.ok);
+	assert_true(job_nodes_start(&given.nodes, &given.error)); // which starts nothing
+	assert_int_equal(job_nodes_count(&given.nodes), 4);
+	assert_int_equal(job_nodes_devices(&given.nodes, 3), 6);
+	for (uint32_t ranks = 1; ranks <= 8; ranks++) {
+		struct job_place place;
+		assert_true(job_nodes_place(&given.nodes, ranks, &place, &given.error));
+		for (uint32_t r = 0; r < ranks; r++) {
+			assert_string_equal(place.addresses[r], expected[r].address);
+			assert_int_equal(place.devices[r], expected[r].device);
+		}
+		job_place_fini(&place);
+	}
+	end(&given);
+}
+
+static void start_nodes_that_are_only_planned_for_are_refused(void **state)
+{
+	struct given given;
+	give(&given, "--nodes 4");
+	assert_true(given.ok);
+	assert_false(job_nodes_start(&given.nodes, &given.error));
+	assert_int_equal(given.error.code, ERROR_USAGE);
+	assert_non_null(strstr(given.error.message, "-H HOSTFILE"));
+	end(&given);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(init_replicas_are_devices_over_stages),
+		cmocka_unit_test(init_nodes_takes_the_first_hosts_with_all_their_slots),
+		cmocka_unit_test(init_batch_sizes_count_the_replicas),
+		cmocka_unit_test(init_bucket_size_reaches_the_plan),
+		cmocka_unit_test(init_uneven_devices_are_refused_with_both_numbers),
+		cmocka_unit_test(init_too_many_are_refused),
+		cmocka_unit_test(read_nodes_and_local_exclude_each_other),
+		cmocka_unit_test(place_ranks_go_through_the_slots_in_order),
+		cmocka_unit_test(start_nodes_that_are_only_planned_for_are_refused),
+	};
+	return cmocka_run_group_tests(tests, write_hostfile, remove_hostfile);
+}
