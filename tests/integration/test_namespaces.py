@@ -56,6 +56,12 @@ class Namespaces(harness.TestCase):
         losses = self.losses("-H", hostfile, "-p", 4, "--steps", self.steps)
         self.assertEqual(losses, self.losses("--local", 4, "--threads", 1, "--steps", self.steps))
 
+    def test_replicas_on_four_hosts_compute_what_one_machine_does(self):
+        hostfile = self.hostfile(self.start_hosts(4))
+        for size in 2, 0:  # two replicas of two stages, and four whole models
+            losses = self.losses("-H", hostfile, "-p", size, "--steps", 2)
+            self.assertEqual(losses, self.losses("--local", 4, "-p", size, "--threads", 1, "--steps", 2))
+
     def test_limited_link_sets_the_time_of_a_step(self):
         hostfile = self.hostfile(self.start_hosts(2))
         megabits = 16
@@ -129,6 +135,26 @@ class Namespaces(harness.TestCase):
             self.assertIn(daemon.address, error)
         self.network.join(0, 1)
         self.train("-H", hostfile, "--steps", 2)
+
+    def test_replica_that_is_cut_off_in_a_reduction_is_named_and_all_serve_the_next_job(self):
+        daemons = self.start_hosts(3)
+        hostfile = self.hostfile(daemons)
+        victim = 1
+        self.network.limit(victim, 400)  # 300 MB of gradients leave each host in a step: seconds
+        run = self.begin_long(hostfile, "-p", 0)
+        sent = self.network.sent_bytes(victim)
+        harness.wait_until(lambda: self.network.sent_bytes(victim) > sent + 50e6, 60, "a reduction under way")
+        self.network.cut(victim)
+        begin = time.monotonic()
+        run.finish(30)
+        self.assertEqual(run.code, 4, run.error)
+        self.assertLess(time.monotonic() - begin, 12 * harness.PATIENCE)
+        self.assertIn(daemons[victim].address, run.error)
+        for daemon in daemons:
+            daemon.wait_until_free(12)
+        self.network.mend(victim)
+        self.network.unlimit(victim)
+        self.train("-H", hostfile, "-p", 0, "--steps", 2)
 
     def test_coordinator_that_is_cut_off_frees_every_daemon(self):
         daemons = self.start_hosts(2)
