@@ -88,7 +88,7 @@ static void fill_memory(struct plan *plan, uint32_t s)
 	if (s + 1 < plan->options.pipeline_size)
 		stage->exchange_bytes +=
 			stage->output_bytes * (plan_receive_depth(plan, s) + plan_send_depth(plan, s, true));
-	if (options->data_parallel_size > 1 && stage->parameters > 0) {
+	if (options->data_parallel_size > 1) {
 		struct ring ring =
 			ring_make(stage->parameters, options->data_parallel_size, options->reduce_bucket_bytes);
 		stage->exchange_bytes += ring_bytes(&ring);
@@ -147,6 +147,10 @@ static bool check_replicas(const struct plan_options *options, struct error *err
 	if (d < 1 || d > PROTOCOL_MAXIMUM_REPLICAS)
 		return error_set(error, ERROR_USAGE, "%u replicas: there may be from 1 to %d", d,
 				 PROTOCOL_MAXIMUM_REPLICAS);
+	if ((uint64_t)options->micro_batches * d > PROTOCOL_MAXIMUM_STEP_MICRO_BATCHES)
+		return error_set(error, ERROR_USAGE,
+				 "%u micro-batches x %u replicas: a step has at most %d micro-batches",
+				 options->micro_batches, d, PROTOCOL_MAXIMUM_STEP_MICRO_BATCHES);
 	return (uint64_t)options->pipeline_size * d <= PLAN_MAXIMUM_RANKS ||
 	       error_set(error, ERROR_USAGE, "%u stages x %u replicas: a job runs on at most %d devices",
 			 options->pipeline_size, d, PLAN_MAXIMUM_RANKS);

@@ -11,9 +11,9 @@ grpc, pb = messages.grpc, messages.pb
 class StrangeDaemon:
     """A server whose Session and Describe are functions of ours."""
 
-    def __init__(self, session=None, describe=None):
+    def __init__(self, session=None, describe=None, threads=8):
         self.over = threading.Event()
-        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(threads))
         handlers = {}
         if session is not None:
             handlers["Session"] = grpc.stream_stream_rpc_method_handler(
