@@ -34,13 +34,13 @@ def wait_until(condition, seconds, what):
 
 
 class Daemon:
-    """One penstockd. Its log is in `log`."""
+    """One penstockd. Its log is in `log`. `inside` is a command that runs a command elsewhere, as `ip netns exec NAME` does."""
 
-    def __init__(self, folder, *options, program=PENSTOCKD):
+    def __init__(self, folder, *options, program=PENSTOCKD, host="127.0.0.1", inside=()):
         self.folder = tempfile.mkdtemp(dir=folder)
         self.log_path = os.path.join(self.folder, "log")
         ready = os.path.join(self.folder, "ready")
-        command = [program, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--ready-file", ready]
+        command = [*inside, program, "--listen", f"{host}:0", "--metrics-listen", "127.0.0.1:0", "--ready-file", ready]
         with open(self.log_path, "w") as log:
             self.process = subprocess.Popen(command + ["--threads", "1", *options], stderr=log)
         wait_until(lambda: os.path.exists(ready) or self.process.poll() is not None, 30, "a daemon's start")
@@ -95,8 +95,8 @@ class Daemon:
 class Run:
     """One penstock command, running."""
 
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen([PENSTOCK, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(self, *arguments, inside=()):
+        self.process = subprocess.Popen([*inside, PENSTOCK, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def finish(self, seconds=120):
         try:
