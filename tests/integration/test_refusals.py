@@ -30,7 +30,7 @@ class Refusals(harness.TestCase):
         self.refuse(2, "vgg11 takes images of 32 x 32.*not 31 x 31", "train", "--model", "vgg11", "--image-size", 31, *data)
         self.refuse(2, '--optimizer: there is no "Lion"; there are SGD, Adam and AdamW', "train", "--optimizer", "Lion", *data)
         self.refuse(2, 'no schedule "zigzag"; there are gpipe, 1f1b', "train", "--schedule", "zigzag", *data)
-        self.refuse(2, 'no partition method "best"; there are: flops, uniform, parameters, type:REGEX', "train", "--partition-method", "best", *data)
+        self.refuse(2, 'no partition method "best"; there are: flops, memory, uniform, parameters, type:REGEX', "train", "--partition-method", "best", *data)
         self.refuse(2, "--split 3,2: needs .* each larger than the one before", "train", "--split", "3,2", "-p", 3, "--dataset", self.dataset, "--local", 3)
         self.refuse(2, "pipeline size 23: alexnet has 22 layers", "plan", "-p", 23)
         self.refuse(2, "pipeline size 3: --local has only 2 slots", "train", "--dataset", self.dataset, "--local", 2, "-p", 3)
