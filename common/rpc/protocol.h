@@ -15,6 +15,7 @@ enum {
 	PROTOCOL_DEFAULT_CONNECTIONS = 2,
 	PROTOCOL_KEEPALIVE_MS = 10000,
 	PROTOCOL_MAXIMUM_REPLICAS = 256,
+	PROTOCOL_MAXIMUM_STEP_MICRO_BATCHES = 65536, // of all replicas
 	// Of gradients that are summed at once; the default is that of PyTorch's DistributedDataParallel.
 	PROTOCOL_DEFAULT_BUCKET_BYTES = 25 << 20,
 	PROTOCOL_MINIMUM_BUCKET_BYTES = 4 << 10,

@@ -133,6 +133,10 @@ static bool check_replicas(const struct plan_options *options, struct error *err
 	if (d < 1 || d > PROTOCOL_MAXIMUM_REPLICAS)
 		return error_set(error, ERROR_USAGE, "%u replicas: there may be from 1 to %d", d,
 				 PROTOCOL_MAXIMUM_REPLICAS);
+	if ((uint64_t)options->micro_batches * d > PROTOCOL_MAXIMUM_STEP_MICRO_BATCHES)
+		return error_set(error, ERROR_USAGE,
+				 "%u micro-batches x %u replicas: a step has at most %d micro-batches",
+				 options->micro_batches, d, PROTOCOL_MAXIMUM_STEP_MICRO_BATCHES);
 	return (uint64_t)options->pipeline_size * d <= PLAN_MAXIMUM_RANKS ||
 	       error_set(error, ERROR_USAGE, "%u stages x %u replicas: a job runs on at most %d devices",
 			 options->pipeline_size, d, PLAN_MAXIMUM_RANKS);

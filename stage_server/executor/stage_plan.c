@@ -11,8 +11,7 @@
 enum {
 	MAXIMUM_CLASSES = 256, // a label is a byte
 	MAXIMUM_BATCH_BYTES = RPC_MAXIMUM_MESSAGE_BYTES - RPC_MAXIMUM_HEADER_BYTES,
-	INSTRUCTIONS_PER_MICRO_BATCH = 8,   // at most; and two for the whole step
-	MAXIMUM_STEP_MICRO_BATCHES = 65536, // of all replicas
+	INSTRUCTIONS_PER_MICRO_BATCH = 8, // at most; and two for the whole step
 	MINIMUM_BUCKET_BYTES = 64,
 	MAXIMUM_BUCKET_BYTES = 1 << 30,
 };
@@ -93,8 +92,8 @@ static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan
 	    !within(message->raw_image_size, 1, MODEL_MAXIMUM_IMAGE_SIZE, "raw_image_size", error) ||
 	    !within(message->data_parallel_size, 1, PROTOCOL_MAXIMUM_REPLICAS, "data_parallel_size", error) ||
 	    !within(message->replica, 0, message->data_parallel_size - 1, "replica", error) ||
-	    !within((uint64_t)message->micro_batches * message->data_parallel_size, 1, MAXIMUM_STEP_MICRO_BATCHES,
-		    "micro_batches times data_parallel_size", error))
+	    !within((uint64_t)message->micro_batches * message->data_parallel_size, 1,
+		    PROTOCOL_MAXIMUM_STEP_MICRO_BATCHES, "micro_batches times data_parallel_size", error))
 		return false;
 	if ((plan->first_layer == 0) != stage_plan_is_first(plan) ||
 	    (plan->end_layer == layers) != stage_plan_is_last(plan))

@@ -4,6 +4,7 @@
 // not a number in any of the element types: a GPU's memory is not zeroed either.
 #include "internal.hpp"
 
+#include <condition_variable>
 #include <map>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +162,32 @@ static bool kind_matches(enum cudaMemcpyKind kind, enum place to, enum place fro
 	}
 }
 
+static std::mutex held_mutex;
+static std::condition_variable held_changed;
+static uintptr_t held_begin = 0, held_end = 0;
+
+void stand_in_hold_copies(const void *memory, size_t size)
+{
+	std::lock_guard<std::mutex> lock(held_mutex);
+	held_begin = (uintptr_t)memory;
+	held_end = held_begin + size;
+	held_changed.notify_all();
+}
+
+static bool is_held(const void *memory, size_t size)
+{
+	return (uintptr_t)memory < held_end && (uintptr_t)memory + size > held_begin;
+}
+
+static void copy(void *to, const void *from, size_t size)
+{
+	{
+		std::unique_lock<std::mutex> lock(held_mutex);
+		held_changed.wait(lock, [=] { return !is_held(to, size) && !is_held(from, size); });
+	}
+	memcpy(to, from, size);
+}
+
 // Pinned memory is the stream's until the copy is over. Pageable memory is copied aside before the call returns, or the call waits for
 // it, as CUDA's "API synchronization behavior" says.
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind, cudaStream_t stream)
@@ -176,7 +203,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMe
 		auto aside = std::make_shared<std::vector<char>>(bytes, bytes + size);
 		issue_operation(stream, [=] { memcpy(to, aside->data(), size); });
 	} else {
-		issue_operation(stream, [=] { memcpy(to, from, size); });
+		issue_operation(stream, [=] { copy(to, from, size); });
 	}
 	if (to_place == PAGEABLE)
 		wait_for_stream(stream);

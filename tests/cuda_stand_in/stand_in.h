@@ -10,6 +10,8 @@
 //   PENSTOCK_STAND_IN_DEVICES     0: there is no device; 1 otherwise
 #pragma once
 
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -21,6 +23,9 @@ unsigned long stand_in_allocations(void);
 // touches what is not its own: it does nothing, nor does whatever comes after it, host functions included; and every call from
 // then on says cudaErrorIllegalAddress. 0: none fails.
 void stand_in_fail_after(long operations);
+// From now on copies to or from any of those bytes of the host's pinned memory do not begin, nor does what is behind them in their
+// streams; until it is called again, with other bytes or with NULL. Any thread.
+void stand_in_hold_copies(const void *memory, size_t size);
 // What no real runtime does: the fault is over and all streams work again. Only with nothing in flight.
 void stand_in_recover(void);
 

@@ -7,6 +7,8 @@ import time
 
 import harness
 
+CPU = ["--device", "cpu"]
+
 
 class Replicas(harness.TestCase):
     # 24 samples a step.
@@ -34,6 +36,26 @@ class Replicas(harness.TestCase):
         self.assertEqual(len(set(reference)), 3)
         for daemon in daemons:
             daemon.wait_until_free(5)
+
+    def test_optimizers_and_dropout_are_those_of_one_replica(self):
+        hostfile = self.hostfile(self.start_daemons(4))
+        for extra in ["--dropout", 0], ["--optimizer", "AdamW", "--lr", 1e-3]:
+            options = ["-H", hostfile, "--micro-batch-size", 2, "--steps", 4, *extra]
+            reference = self.losses(*options, "--nodes", 1)
+            for stages in 0, 2:
+                for ours, theirs in zip(self.losses(*options, "-p", stages), reference, strict=True):
+                    self.assertAlmostEqual(ours, theirs, delta=1e-5 * theirs)
+
+    def test_replicas_of_one_daemon_give_the_same_bits(self):
+        apart = self.hostfile(self.start_daemons(4))
+        [daemon] = self.start_daemons(1, *4 * CPU)
+        one, other = self.start_daemons(2, *2 * CPU)
+        for stages in 0, 2:
+            options = ["-p", stages, "--micro-batch-size", 3, "--steps", 3]
+            reference = self.losses("-H", apart, *options)
+            self.assertEqual(self.losses("-H", self.hostfile([daemon], slots=4), *options), reference)
+            self.assertEqual(self.losses("-H", self.hostfile([one, other], slots=2), *options), reference)
+        daemon.wait_until_free(5)
 
     def test_saved_parameters_are_loaded_into_every_replica(self):
         saved, again = self.path("a.safetensors"), self.path("b.safetensors")

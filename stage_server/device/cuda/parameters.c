@@ -1,5 +1,5 @@
-// Parameters, their gradients and the optimizer. All of them are float32 and lie at the same places in their regions, with gaps of
-// zeros between them that stay zero, so that one kernel steps over everything.
+// Parameters and the optimizer; gradients.c has the gradients. All of them are float32 and lie at the same places in their regions,
+// with gaps of zeros between them that stay zero, so that one kernel steps over everything.
 #include <stdlib.h>
 
 #include "stage_server/device/cuda/kernels/kernels.h"
@@ -42,9 +42,7 @@ static bool place(struct program *program, struct error *error)
 	for (uint32_t s = 0; s < optimizer_state_tensors(program->optimizer.kind); s++)
 		if (!cuda_reserve(program, REGION_OPTIMIZER, bytes, &program->state[s], error))
 			return false;
-	return cuda_reserve(program, REGION_GRADIENTS, bytes, &program->gradients, error) &&
-	       cuda_reserve(program, REGION_WORKSPACE, program->parameter_count * sizeof(double), &program->squares,
-			    error);
+	return cuda_gradients_plan(program, error);
 }
 
 bool cuda_parameters_prepare(struct program *program, struct error *error)
@@ -106,7 +104,7 @@ void *cuda_parameter_weights(const struct program *program, const struct paramet
 
 // ---- in and out
 
-static struct parameter_state *find(struct program *program, uint32_t index, struct error *error)
+struct parameter_state *cuda_parameter_find(struct program *program, uint32_t index, struct error *error)
 {
 	if (index >= program->first_parameter && index - program->first_parameter < program->parameter_count)
 		return &program->parameters[index - program->first_parameter];
@@ -125,19 +123,32 @@ static bool pad(struct program *program, const struct parameter_state *parameter
 		       &program->fault, "pad the weights");
 }
 
-static bool write_floats(struct program *program, const struct parameter_state *parameter, const float *values,
-			 float *to)
+bool cuda_floats_in(struct program *program, const struct parameter_state *parameter, cudaStream_t stream,
+		    const float *values, float *plain, float *to)
 {
 	struct error *error = &program->fault;
 	bool is_convolution = parameter->positions > 0;
-	float *plain = is_convolution ? program_pointer(program, &program->weight_temporary, 0) : to;
-	return cuda_ok(cudaMemcpyAsync(plain, values, parameter->description.count * sizeof(float), cudaMemcpyDefault,
-				       program->compute),
+	return cuda_ok(cudaMemcpyAsync(is_convolution ? plain : to, values,
+				       parameter->description.count * sizeof(float), cudaMemcpyDefault, stream),
 		       error, "copy to the GPU") &&
 	       (!is_convolution ||
-		cuda_ok(kernel_to_channels_last(program->compute, parameter->filters, parameter->channels,
-						parameter->positions, DATA_FLOAT32, plain, DATA_FLOAT32, to),
+		cuda_ok(kernel_to_channels_last(stream, parameter->filters, parameter->channels, parameter->positions,
+						DATA_FLOAT32, plain, DATA_FLOAT32, to),
 			error, "change the layout"));
+}
+
+bool cuda_floats_out(struct program *program, const struct parameter_state *parameter, cudaStream_t stream,
+		     const float *from, float *plain, float *ret_values)
+{
+	struct error *error = &program->fault;
+	bool is_convolution = parameter->positions > 0;
+	return (!is_convolution ||
+		cuda_ok(kernel_to_channels_first(stream, parameter->filters, parameter->channels, parameter->positions,
+						 DATA_FLOAT32, from, DATA_FLOAT32, plain),
+			error, "change the layout")) &&
+	       cuda_ok(cudaMemcpyAsync(ret_values, is_convolution ? plain : from,
+				       parameter->description.count * sizeof(float), cudaMemcpyDefault, stream),
+		       error, "copy from the GPU");
 }
 
 static bool write_values(struct program *program, const struct parameter_state *parameter, const float *values)
@@ -145,7 +156,8 @@ static bool write_values(struct program *program, const struct parameter_state *
 	struct error *error = &program->fault;
 	uint64_t count = parameter->description.count;
 	float *to = cuda_parameter_values(program, parameter);
-	if (!write_floats(program, parameter, values, to))
+	float *plain = program_pointer(program, &program->weight_temporary, 0);
+	if (!cuda_floats_in(program, parameter, program->compute, values, plain, to))
 		return false;
 	if (program->type != DATA_FLOAT32 && !cuda_ok(kernel_convert(program->compute, count, DATA_FLOAT32, to,
 								     program->type, copy_of(program, parameter)),
@@ -154,27 +166,9 @@ static bool write_values(struct program *program, const struct parameter_state *
 	return pad(program, parameter) && cuda_ok(cudaStreamSynchronize(program->compute), error, "wait for the GPU");
 }
 
-static bool read_floats(struct program *program, const struct parameter_state *parameter, const float *from,
-			float *ret_values)
-{
-	struct error *error = &program->fault;
-	if (parameter->positions > 0) {
-		float *plain = program_pointer(program, &program->weight_temporary, 0);
-		if (!cuda_ok(kernel_to_channels_first(program->compute, parameter->filters, parameter->channels,
-						      parameter->positions, DATA_FLOAT32, from, DATA_FLOAT32, plain),
-			     error, "change the layout"))
-			return false;
-		from = plain;
-	}
-	return cuda_ok(cudaMemcpyAsync(ret_values, from, parameter->description.count * sizeof(float),
-				       cudaMemcpyDefault, program->compute),
-		       error, "copy from the GPU") &&
-	       cuda_ok(cudaStreamSynchronize(program->compute), error, "wait for the GPU");
-}
-
 bool cuda_write_parameter(struct program *program, uint32_t index, const float *values, struct error *error)
 {
-	struct parameter_state *parameter = find(program, index, error);
+	struct parameter_state *parameter = cuda_parameter_find(program, index, error);
 	if (parameter == NULL || !cuda_enter(program, "write_parameter", 0, false, error))
 		return false;
 	return cuda_leave(program, write_values(program, parameter, values), error, "write_parameter of %s",
@@ -183,87 +177,13 @@ bool cuda_write_parameter(struct program *program, uint32_t index, const float *
 
 bool cuda_read_parameter(struct program *program, uint32_t index, float *ret_values, struct error *error)
 {
-	struct parameter_state *parameter = find(program, index, error);
+	struct parameter_state *parameter = cuda_parameter_find(program, index, error);
 	if (parameter == NULL || !cuda_enter(program, "read_parameter", 0, false, error))
 		return false;
-	bool ok = read_floats(program, parameter, cuda_parameter_values(program, parameter), ret_values);
-	return cuda_leave(program, ok, error, "read_parameter of %s", parameter->description.name);
-}
-
-// ---- gradients
-
-// Lazy: the next backward pass overwrites.
-bool cuda_zero_gradients(struct program *program, struct error *error)
-{
-	if (!cuda_enter(program, "zero_gradients", 0, true, error))
-		return false;
-	for (uint32_t i = 0; i < program->parameter_count; i++)
-		program->parameters[i].gradient_is_zero = true;
-	return true;
-}
-
-// Makes zeros of what is to be zero. The next pass overwrites it none the less, so that looking changes no bit.
-static bool fill_gradient(struct program *program, const struct parameter_state *parameter)
-{
-	return !parameter->gradient_is_zero ||
-	       cuda_ok(cudaMemsetAsync(cuda_parameter_gradient(program, parameter), 0,
-				       parameter->description.count * sizeof(float), program->compute),
-		       &program->fault, "zero a gradient");
-}
-
-bool cuda_read_gradient(struct program *program, uint32_t index, float *ret_values, struct device_completion completion,
-			struct error *error)
-{
-	struct parameter_state *parameter = find(program, index, error);
-	if (parameter == NULL || !cuda_enter(program, "read_gradient", 0, true, error))
-		return false;
-	bool ok = fill_gradient(program, parameter) &&
-		  read_floats(program, parameter, cuda_parameter_gradient(program, parameter), ret_values);
-	if (!cuda_leave(program, ok, error, "read_gradient of %s", parameter->description.name))
-		return false;
-	device_complete(completion, true);
-	return true;
-}
-
-bool cuda_write_gradient(struct program *program, uint32_t index, const float *values,
-			 struct device_completion completion, struct error *error)
-{
-	struct parameter_state *parameter = find(program, index, error);
-	if (parameter == NULL || !cuda_enter(program, "write_gradient", 0, true, error))
-		return false;
-	parameter->gradient_is_zero = false;
-	bool ok = write_floats(program, parameter, values, cuda_parameter_gradient(program, parameter)) &&
+	bool ok = cuda_floats_out(program, parameter, program->compute, cuda_parameter_values(program, parameter),
+				  program_pointer(program, &program->weight_temporary, 0), ret_values) &&
 		  cuda_ok(cudaStreamSynchronize(program->compute), &program->fault, "wait for the GPU");
-	if (!cuda_leave(program, ok, error, "write_gradient of %s", parameter->description.name))
-		return false;
-	device_complete(completion, true);
-	return true;
-}
-
-static bool sum_squares(struct program *program, double *ret_squares)
-{
-	struct error *error = &program->fault;
-	double *sums = program_pointer(program, &program->squares, 0);
-	void *scratch = program_pointer(program, &program->scratch, 0);
-	for (uint32_t i = 0; i < program->parameter_count; i++) {
-		const struct parameter_state *parameter = &program->parameters[i];
-		if (!fill_gradient(program, parameter) ||
-		    !cuda_ok(kernel_squares(program->compute, parameter->description.count,
-					    cuda_parameter_gradient(program, parameter), sums + i, scratch),
-			     error, "square the gradient of %s", parameter->description.name))
-			return false;
-	}
-	return program->parameter_count == 0 ||
-	       (cuda_ok(cudaMemcpyAsync(ret_squares, sums, program->parameter_count * sizeof(double),
-					cudaMemcpyDeviceToHost, program->compute),
-			error, "copy from the GPU") &&
-		cuda_ok(cudaStreamSynchronize(program->compute), error, "wait for the GPU"));
-}
-
-bool cuda_gradient_squares(struct program *program, double *ret_squares, struct error *error)
-{
-	return cuda_enter(program, "gradient_squares", 0, true, error) &&
-	       cuda_leave(program, sum_squares(program, ret_squares), error, "gradient_squares");
+	return cuda_leave(program, ok, error, "read_parameter of %s", parameter->description.name);
 }
 
 // ---- the optimizer
@@ -276,7 +196,7 @@ static float *state_of(const struct program *program, uint32_t s)
 static bool issue_step(struct program *program, const struct optimizer_step *step)
 {
 	for (uint32_t i = 0; i < program->parameter_count; i++)
-		if (!fill_gradient(program, &program->parameters[i]))
+		if (!cuda_gradient_fill(program, &program->parameters[i]))
 			return false;
 	if (program->floats == 0)
 		return true;

@@ -79,7 +79,9 @@ bool cuda_backward_weight(struct program *program, uint32_t slot, uint32_t layer
 	struct layer_state *state = enter_layer(program, "backward_weight", slot, layer, true, error);
 	if (state == NULL)
 		return false;
-	bool ok = cuda_checkpoint_restore(program, state, slot, &program->fault) &&
+	bool ok = (state->weight == NULL || cuda_gradient_take(program, state->weight)) &&
+		  (state->bias == NULL || cuda_gradient_take(program, state->bias)) &&
+		  cuda_checkpoint_restore(program, state, slot, &program->fault) &&
 		  (state->class->backward_weight == NULL ||
 		   state->class->backward_weight(program, state, slot, &program->fault));
 	return leave_layer(program, state, ok, error, "backward_weight");

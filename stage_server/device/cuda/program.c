@@ -150,6 +150,7 @@ static struct program *program_of(struct device *device, const struct program_sp
 	program->allow_tf32 = spec->allow_tf32 && spec->compute_type == DATA_FLOAT32;
 	program->seed = spec->seed;
 	program->training = spec->training;
+	program->replicas = spec->replicas && spec->training;
 	struct shape output = spec->model->layers[spec->end_layer - 1].output;
 	program->has_labels = spec->end_layer == spec->model->layer_count && output.height * output.width == 1;
 	program->raw_image_size = spec->raw_image_size;
@@ -221,7 +222,7 @@ bool cuda_program_allocate(struct program *program, struct error *error)
 	if (!host_memory_check(program->beside_bytes, error) ||
 	    !cuda_ok(cudaSetDevice(program->device->gpu), error, "use GPU %d", program->device->gpu) ||
 	    !create_streams(program, error) || !cuda_allocate(program, error) || !create_marks(program, error) ||
-	    !cuda_transfers_create(program, error) || !choose(program, error))
+	    !cuda_transfers_create(program, error) || !cuda_gradients_create(program, error) || !choose(program, error))
 		return false;
 	program->stopped = NULL;
 	return true;
@@ -264,6 +265,7 @@ void cuda_program_destroy(struct program *program)
 		cuda_ok(cudaSetDevice(program->device->gpu), NULL, "use GPU %d", program->device->gpu);
 		wait_for_streams(program);
 		cuda_transfers_destroy(program);
+		cuda_gradients_destroy(program);
 	}
 	for (uint32_t i = 0; program->layers != NULL && i < program->layer_count; i++)
 		release_layer(&program->layers[i]);

@@ -9,7 +9,8 @@
 // in all of them.
 //
 // Order. Whatever reads or writes a slot, a parameter or a gradient is issued on the compute stream, so its order there is the order of
-// issue. The copy streams touch landing and departure buffers only, and events order those (transfers.c).
+// issue. The copy streams touch landing and departure buffers only, and events order those (transfers.c); and gradients of replicas,
+// on their way out and in, which events order, too (gradients.c).
 //
 // How bits stay the same wherever a model is cut: each layer chooses its kernels from its own shape alone, no kernel adds up in
 // an order that depends on chance, and changes of layout are exact.
@@ -77,6 +78,8 @@ struct parameter_state {
 	uint32_t padded_channels;   // of `padded`
 	struct block padded;        // the weight in the compute type with more channels; no bytes: not needed
 	bool gradient_is_zero;      // nothing was added since zero_gradients: the next pass overwrites
+	cudaEvent_t settled, moved; // of the gradient, with replicas: gradients.c
+	bool is_settled, is_moving; // compute has issued nothing on it since `settled`; it does not know of `moved` yet
 };
 
 struct program;
@@ -142,6 +145,7 @@ struct program {
 	bool allow_tf32;
 	uint64_t seed;
 	bool training;
+	bool replicas;   // and training
 	bool has_labels; // the program ends the model, and in one value a class
 	uint32_t raw_image_size;
 	float mean[3], standard_deviation[3];
@@ -174,7 +178,8 @@ struct program {
 	uint64_t gradient_bytes, scratch_bytes, weight_temporary_bytes; // the largest so far
 	struct block losses, correct;                                   // [micro_batches] float, uint32_t
 	struct block squares;                                           // [parameter_count] double
-	struct block labels;                                            // (N), in the stash
+	struct block gradient_landing, gradient_departure; // a convolution's gradient as PyTorch has it; with replicas
+	struct block labels;                               // (N), in the stash
 
 	cudnnHandle_t cudnn;
 	cublasLtHandle_t cublas;
@@ -268,6 +273,11 @@ bool cuda_checkpoint_restore(struct program *program, const struct layer_state *
 			     struct error *error);
 
 // transfers.c
+bool cuda_record(cudaEvent_t event, cudaStream_t stream, struct error *error);
+bool cuda_wait_for(cudaStream_t stream, cudaEvent_t event, struct error *error); // on the GPU, not here
+// Calls the completion when what was issued on the stream is over; without one, waits for it.
+bool cuda_complete(struct program *program, struct completions *completions, cudaStream_t stream,
+		   struct device_completion completion);
 bool cuda_transfers_plan(struct program *program, struct error *error);
 bool cuda_transfers_create(struct program *program, struct error *error);
 void cuda_transfers_destroy(struct program *program); // calls every completion; takes half-made ones
@@ -291,17 +301,33 @@ bool cuda_parameters_pad(struct program *program, struct parameter_state *weight
 			 struct error *error);
 void *cuda_parameter_weights(const struct program *program,
 			     const struct parameter_state *weight); // as kernels read them
+struct parameter_state *cuda_parameter_find(struct program *program, uint32_t index, struct error *error);
 float *cuda_parameter_values(const struct program *program, const struct parameter_state *parameter);
 float *cuda_parameter_gradient(const struct program *program, const struct parameter_state *parameter);
+// A parameter's count of floats, issued on `stream`: between the host's memory, or another stage's, as PyTorch has them, and where
+// they lie here. A convolution's go through `plain`.
+bool cuda_floats_in(struct program *program, const struct parameter_state *parameter, cudaStream_t stream,
+		    const float *values, float *plain, float *to);
+bool cuda_floats_out(struct program *program, const struct parameter_state *parameter, cudaStream_t stream,
+		     const float *from, float *plain, float *ret_values);
 bool cuda_write_parameter(struct program *program, uint32_t parameter, const float *values, struct error *error);
 bool cuda_read_parameter(struct program *program, uint32_t parameter, float *ret_values, struct error *error);
+bool cuda_optimizer_step(struct program *program, const struct optimizer_step *step, struct error *error);
+
+// gradients.c
+bool cuda_gradients_plan(struct program *program, struct error *error);
+bool cuda_gradients_create(struct program *program, struct error *error);
+void cuda_gradients_destroy(struct program *program); // takes half-made ones
+// Before the compute stream uses a gradient in any way: it waits for the copies of it.
+bool cuda_gradient_take(struct program *program, struct parameter_state *parameter);
+// The same before it reads one: makes zeros of what is to be zero. The next pass overwrites them none the less.
+bool cuda_gradient_fill(struct program *program, struct parameter_state *parameter);
 bool cuda_read_gradient(struct program *program, uint32_t parameter, float *ret_values,
 			struct device_completion completion, struct error *error);
 bool cuda_write_gradient(struct program *program, uint32_t parameter, const float *values,
 			 struct device_completion completion, struct error *error);
 bool cuda_zero_gradients(struct program *program, struct error *error);
 bool cuda_gradient_squares(struct program *program, double *ret_squares, struct error *error);
-bool cuda_optimizer_step(struct program *program, const struct optimizer_step *step, struct error *error);
 
 // loss.c
 bool cuda_loss_plan(struct program *program, struct error *error);

@@ -10,6 +10,7 @@ set(PENSTOCK_CUDA_SOURCES
   cuda.c
   dropout.c
   elementwise.c
+  gradients.c
   graph.c
   linear.c
   loss.c

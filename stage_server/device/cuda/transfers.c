@@ -95,12 +95,12 @@ void cuda_transfers_destroy(struct program *program)
 
 // ---- streams
 
-static bool record(cudaEvent_t event, cudaStream_t stream, struct error *error)
+bool cuda_record(cudaEvent_t event, cudaStream_t stream, struct error *error)
 {
 	return cuda_ok(cudaEventRecord(event, stream), error, "record an event");
 }
 
-static bool wait_for(cudaStream_t stream, cudaEvent_t event, struct error *error)
+bool cuda_wait_for(cudaStream_t stream, cudaEvent_t event, struct error *error)
 {
 	return cuda_ok(cudaStreamWaitEvent(stream, event, 0), error, "wait for an event");
 }
@@ -112,16 +112,16 @@ static bool land(struct program *program, const void *from, uint64_t bytes, stru
 	struct station *station = &program->landing[program->landing_next];
 	program->landing_next = 1 - program->landing_next;
 	*ret_station = station;
-	return wait_for(program->copy_in, station->free, error) &&
+	return cuda_wait_for(program->copy_in, station->free, error) &&
 	       cuda_ok(cudaMemcpyAsync(program_pointer(program, &station->block, 0), from, bytes, cudaMemcpyDefault,
 				       program->copy_in),
 		       error, "copy to the GPU") &&
-	       record(station->full, program->copy_in, error) && wait_for(program->compute, station->full, error);
+	       cuda_record(station->full, program->copy_in, error) &&
+	       cuda_wait_for(program->compute, station->full, error);
 }
 
-// The host's memory is free again when what was issued on the copy stream is over.
-static bool complete(struct program *program, struct completions *completions, cudaStream_t stream,
-		     struct device_completion completion)
+bool cuda_complete(struct program *program, struct completions *completions, cudaStream_t stream,
+		   struct device_completion completion)
 {
 	return completion.call != NULL ? completions_add(completions, stream, completion, &program->fault)
 				       : cuda_ok(cudaStreamSynchronize(stream), &program->fault, "wait for a copy");
@@ -171,7 +171,7 @@ static bool import_padded(struct program *program, uint32_t n, struct shape shap
 	struct station *station = &program->departure[0];
 	float *plain = program_pointer(program, &station->block, 0); // (n, P, C)
 	uint32_t positions = shape.height * shape.width;
-	return wait_for(program->compute, station->free, &program->fault) &&
+	return cuda_wait_for(program->compute, station->free, &program->fault) &&
 	       cuda_ok(kernel_to_channels_last(program->compute, n, shape.channels, positions, program->boundary_type,
 					       from, DATA_FLOAT32, plain),
 		       &program->fault, "change the layout") &&
@@ -199,7 +199,7 @@ static bool issue_images(struct program *program, uint32_t slot, const uint8_t *
 				     program_pointer(program, &station->block, 0),
 				     program_pointer(program, &input->block, slot)),
 		       &program->fault, "resize") &&
-	       record(station->free, program->compute, &program->fault);
+	       cuda_record(station->free, program->compute, &program->fault);
 }
 
 bool cuda_load_images(struct program *program, uint32_t slot, const uint8_t *images,
@@ -210,8 +210,8 @@ bool cuda_load_images(struct program *program, uint32_t slot, const uint8_t *ima
 				 program->first_layer);
 	if (!cuda_enter(program, "load_images", slot, false, error))
 		return false;
-	bool ok =
-		issue_images(program, slot, images) && complete(program, program->landed, program->copy_in, completion);
+	bool ok = issue_images(program, slot, images) &&
+		  cuda_complete(program, program->landed, program->copy_in, completion);
 	return cuda_leave(program, ok, error, "load_images");
 }
 
@@ -221,7 +221,7 @@ static bool issue_labels(struct program *program, uint32_t slot, const uint8_t *
 	return land(program, labels, program->n, &station) &&
 	       copy_on_device(program, program_pointer(program, &station->block, 0),
 			      program_pointer(program, &program->labels, slot), program->n) &&
-	       record(station->free, program->compute, &program->fault);
+	       cuda_record(station->free, program->compute, &program->fault);
 }
 
 bool cuda_load_labels(struct program *program, uint32_t slot, const uint8_t *labels,
@@ -237,8 +237,8 @@ bool cuda_load_labels(struct program *program, uint32_t slot, const uint8_t *lab
 		if (labels[i] >= classes)
 			return error_set(error, ERROR_USAGE, "label %u of sample %u: the model has %llu classes",
 					 labels[i], i, (unsigned long long)classes);
-	bool ok =
-		issue_labels(program, slot, labels) && complete(program, program->landed, program->copy_in, completion);
+	bool ok = issue_labels(program, slot, labels) &&
+		  cuda_complete(program, program->landed, program->copy_in, completion);
 	return cuda_leave(program, ok, error, "load_labels");
 }
 
@@ -265,7 +265,7 @@ static bool issue_input(struct program *program, uint32_t slot, const uint8_t *v
 		if (is_padded ? !import_padded(program, count, shape, input->channels, from, to)
 			      : !import_values(program, count, shape, from, to))
 			return false;
-		if (!record(station->free, program->compute, &program->fault))
+		if (!cuda_record(station->free, program->compute, &program->fault))
 			return false;
 	}
 	return true;
@@ -276,8 +276,8 @@ bool cuda_write_input(struct program *program, uint32_t slot, const void *values
 {
 	if (!cuda_enter(program, "write_input", slot, false, error))
 		return false;
-	bool ok =
-		issue_input(program, slot, values) && complete(program, program->landed, program->copy_in, completion);
+	bool ok = issue_input(program, slot, values) &&
+		  cuda_complete(program, program->landed, program->copy_in, completion);
 	return cuda_leave(program, ok, error, "write_input");
 }
 
@@ -288,7 +288,7 @@ static bool issue_output_gradient(struct program *program, const void *values)
 	return land(program, values, boundary_bytes(program, program->n, shape), &station) &&
 	       import_values(program, program->n, shape, program_pointer(program, &station->block, 0),
 			     program_gradient(program)) &&
-	       record(station->free, program->compute, &program->fault);
+	       cuda_record(station->free, program->compute, &program->fault);
 }
 
 bool cuda_write_output_gradient(struct program *program, const void *values, struct device_completion completion,
@@ -297,7 +297,7 @@ bool cuda_write_output_gradient(struct program *program, const void *values, str
 	if (!cuda_enter(program, "write_output_gradient", 0, true, error))
 		return false;
 	bool ok = issue_output_gradient(program, values) &&
-		  complete(program, program->landed, program->copy_in, completion);
+		  cuda_complete(program, program->landed, program->copy_in, completion);
 	return cuda_leave(program, ok, error, "write_output_gradient");
 }
 
@@ -309,12 +309,13 @@ static bool depart(struct program *program, struct shape shape, const void *from
 	struct station *station = &program->departure[program->departure_next];
 	program->departure_next = 1 - program->departure_next;
 	void *buffer = program_pointer(program, &station->block, 0);
-	return wait_for(program->compute, station->free, error) && export_values(program, shape, from, buffer) &&
-	       record(station->full, program->compute, error) && wait_for(program->copy_out, station->full, error) &&
+	return cuda_wait_for(program->compute, station->free, error) && export_values(program, shape, from, buffer) &&
+	       cuda_record(station->full, program->compute, error) &&
+	       cuda_wait_for(program->copy_out, station->full, error) &&
 	       cuda_ok(cudaMemcpyAsync(to, buffer, boundary_bytes(program, program->n, shape), cudaMemcpyDefault,
 				       program->copy_out),
 		       error, "copy from the GPU") &&
-	       record(station->free, program->copy_out, error);
+	       cuda_record(station->free, program->copy_out, error);
 }
 
 bool cuda_read_output(struct program *program, uint32_t slot, void *ret_values, struct device_completion completion,
@@ -324,7 +325,7 @@ bool cuda_read_output(struct program *program, uint32_t slot, void *ret_values, 
 		return false;
 	const void *output = program_pointer(program, &program_last_layer(program)->output.block, slot);
 	bool ok = depart(program, output_shape(program), output, ret_values) &&
-		  complete(program, program->departed, program->copy_out, completion);
+		  cuda_complete(program, program->departed, program->copy_out, completion);
 	return cuda_leave(program, ok, error, "read_output");
 }
 
@@ -336,6 +337,6 @@ bool cuda_read_input_gradient(struct program *program, void *ret_values, struct 
 	if (!cuda_enter(program, "read_input_gradient", 0, true, error))
 		return false;
 	bool ok = depart(program, input_shape(program), program_gradient(program), ret_values) &&
-		  complete(program, program->departed, program->copy_out, completion);
+		  cuda_complete(program, program->departed, program->copy_out, completion);
 	return cuda_leave(program, ok, error, "read_input_gradient");
 }

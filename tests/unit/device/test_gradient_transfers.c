@@ -1,7 +1,9 @@
-// Gradients that go out of a program, and back in, as replicas of a stage sum them: in every type that the device computes in, with and
-// without program_spec.replicas.
+// Gradients that go out of a program, and back in, as replicas of a stage sum them: in every type that the device computes in, and with
+// and without program_spec.replicas.
 #include "tests/unit/device/suite.h"
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "tests/unit/device/rule.h"
@@ -48,14 +50,14 @@ static bool computes_in(struct harness *harness, enum data_type type)
 	return false;
 }
 
-// Runs `check` on a new program of each type, as one of a single pipeline and as one of replicas.
+// Runs `check` on a new program of each type, as one of replicas; and on one that is not, of one type, since types differ in no more.
 static void for_each_program(void **state, void (*check)(struct fixture *f))
 {
 	struct fixture f = {.harness = harness_open(*state, 2), .ops = *state};
 	for (enum data_type type = DATA_FLOAT32; type < DATA_TYPE_COUNT; type++) {
 		if (!computes_in(f.harness, type))
 			continue;
-		for (int replicas = 0; replicas < 2; replicas++) {
+		for (int replicas = type == DATA_FLOAT32 ? 0 : 1; replicas < 2; replicas++) {
 			make_program(&f, type, replicas != 0);
 			check(&f);
 			f.ops->program_destroy(f.program);
@@ -322,6 +324,144 @@ static void backward_weight_after_write_gradient_adds_to_what_was_written(void *
 	for_each_program(state, check_addition);
 }
 
+// ---- many at once
+
+struct calls {
+	atomic_int good, bad;
+};
+
+static void count_call(void *user, bool ok)
+{
+	struct calls *calls = user;
+	atomic_fetch_add(ok ? &calls->good : &calls->bad, 1);
+}
+
+static void wait_for_calls(struct calls *calls, int count)
+{
+	while (calls->good + calls->bad < count)
+		sched_yield();
+	assert_int_equal(calls->bad, 0);
+}
+
+// In memory that the device allocates.
+static struct gradients make_fast(const struct fixture *f)
+{
+	struct gradients gradients = {0};
+	for (uint32_t i = 0; i < f->count; i++) {
+		gradients.of[i] = f->ops->host_allocate(f->harness->device, f->parameters[i].count * sizeof(float));
+		assert_non_null(gradients.of[i]);
+	}
+	return gradients;
+}
+
+static void free_fast(const struct fixture *f, const struct gradients *gradients)
+{
+	for (uint32_t i = 0; i < f->count; i++)
+		f->ops->host_free(f->harness->device, gradients->of[i]);
+}
+
+// Writes and reads of one gradient follow each other at once, and each read finds the write before it.
+static void check_order(struct fixture *f)
+{
+	enum { ROUNDS = 3 };
+	struct gradients written[ROUNDS], read[ROUNDS];
+	struct error error = {0};
+	struct calls calls = {0};
+	struct device_completion completion = {count_call, &calls};
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		written[round] = make_fast(f);
+		read[round] = make_fast(f);
+		fill_gradients(f, round, &written[round]);
+	}
+	zero(f);
+	pass(f, 0);
+	for (uint32_t i = 0; i < f->count; i++)
+		for (uint32_t round = 0; round < ROUNDS; round++) {
+			harness_check(f->ops->write_gradient(f->program, i, written[round].of[i], completion, &error),
+				      error);
+			harness_check(f->ops->read_gradient(f->program, i, read[round].of[i], completion, &error),
+				      error);
+		}
+	wait_for_calls(&calls, 2 * ROUNDS * (int)f->count);
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		assert_same_gradients(f, &read[round], &written[round]);
+		free_fast(f, &written[round]);
+		free_fast(f, &read[round]);
+	}
+}
+
+static void transfers_of_one_gradient_take_effect_in_order(void **state)
+{
+	for_each_program(state, check_order);
+}
+
+enum { STEPS = 3 };
+
+// Of the layer, once the micro-batches are summed.
+static int read_layer(const struct fixture *f, uint32_t layer, const struct gradients *gradients,
+		      struct device_completion completion)
+{
+	struct error error = {0};
+	uint32_t begin = model_first_parameter(&f->model, layer), end = model_first_parameter(&f->model, layer + 1);
+	for (uint32_t i = begin; i < end; i++)
+		harness_check(f->ops->read_gradient(f->program, i, gradients->of[i], completion, &error), error);
+	return (int)(end - begin);
+}
+
+// Steps as the executor makes them: each layer's gradients leave behind its last backward_weight, all come back doubled, and nothing
+// waits but for memory that is used again. `by_host` false: no transfers; the optimizer doubles.
+static struct gradients train(struct fixture *f, bool by_host)
+{
+	struct error error = {0};
+	struct calls calls = {0};
+	struct device_completion completion = {count_call, &calls};
+	struct gradients gradients = make_fast(f), values = make_gradients(f);
+	struct optimizer_step settings = {
+		.learning_rate = 0.01f, .beta1 = 0.9f, .gradient_scale = by_host ? 1.0f : 2.0f};
+	int expected = 0;
+	for (settings.step = 0; settings.step < STEPS; settings.step++) {
+		zero(f);
+		pass(f, 0);
+		forward(f, 1);
+		harness_check(f->ops->loss_backward(f->program, 1, 1.0f, &error), error);
+		wait_for_calls(&calls, expected); // the last step's writes
+		for (uint32_t layer = f->model.layer_count; layer-- > 0;) {
+			harness_check(f->ops->backward_weight(f->program, 1, layer, &error), error);
+			if (by_host)
+				expected += read_layer(f, layer, &gradients, completion);
+			harness_check(f->ops->backward_input(f->program, 1, layer, &error), error);
+		}
+		wait_for_calls(&calls, expected);
+		if (by_host)
+			scale_gradients(f, 2.0f, &gradients);
+		for (uint32_t i = 0; by_host && i < f->count; i++, expected++)
+			harness_check(f->ops->write_gradient(f->program, i, gradients.of[i], completion, &error),
+				      error);
+		harness_check(f->ops->optimizer_step(f->program, &settings, &error), error);
+	}
+	wait_for_calls(&calls, expected);
+	for (uint32_t i = 0; i < f->count; i++)
+		harness_check(f->ops->read_parameter(f->program, i, values.of[i], &error), error);
+	free_fast(f, &gradients);
+	return values;
+}
+
+static void check_training(struct fixture *f)
+{
+	struct gradients by_host = train(f, true);
+	f->ops->program_destroy(f->program);
+	f->program = harness_program(f->harness, &f->spec);
+	struct gradients by_scale = train(f, false);
+	assert_same_gradients(f, &by_host, &by_scale);
+	free_gradients(&by_host);
+	free_gradients(&by_scale);
+}
+
+static void steps_with_gradients_doubled_on_the_host_give_the_same_bits(void **state)
+{
+	for_each_program(state, check_training);
+}
+
 static void gradients_of_a_wrong_parameter_or_program_are_refused(void **state)
 {
 	struct fixture f = {.harness = harness_open(*state, 1), .ops = *state};
@@ -351,6 +491,8 @@ static const struct suite_case cases[] = {
 	SUITE_CASE(gradient_squares_after_write_gradient_are_of_what_was_written),
 	SUITE_CASE(optimizer_step_after_write_gradient_takes_what_was_written),
 	SUITE_CASE(backward_weight_after_write_gradient_adds_to_what_was_written),
+	SUITE_CASE(transfers_of_one_gradient_take_effect_in_order),
+	SUITE_CASE(steps_with_gradients_doubled_on_the_host_give_the_same_bits),
 	SUITE_CASE(gradients_of_a_wrong_parameter_or_program_are_refused),
 };
 

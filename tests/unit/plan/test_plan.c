@@ -227,18 +227,20 @@ static void create_replicas_add_the_memory_of_their_sums(void **state)
 static void create_replicas_are_limited(void **state)
 {
 	static const struct {
-		uint32_t stages, replicas;
+		uint32_t stages, replicas, micro_batches;
 		const char *words; // NULL: taken
 	} cases[] = {
-		{1, 0, "0 replicas: there may be from 1 to 256"},
-		{1, 256, NULL},
-		{1, 257, "257 replicas: there may be from 1 to 256"},
-		{4, 256, NULL},
-		{5, 205, "5 stages x 205 replicas: a job runs on at most 1024 devices"},
+		{1, 0, 8, "0 replicas: there may be from 1 to 256"},
+		{1, 256, 8, NULL},
+		{1, 16, 4096, NULL},
+		{1, 17, 4096, "4096 micro-batches x 17 replicas: a step has at most 65536 micro-batches"},
+		{1, 257, 8, "257 replicas: there may be from 1 to 256"},
+		{4, 256, 8, NULL},
+		{5, 205, 8, "5 stages x 205 replicas: a job runs on at most 1024 devices"},
 	};
 	struct model model = alexnet();
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct plan_options options = options_of("1f1b", cases[i].stages, 4, 8);
+		struct plan_options options = options_of("1f1b", cases[i].stages, 4, cases[i].micro_batches);
 		struct plan *plan = NULL;
 		struct error error = {0};
 		options.data_parallel_size = cases[i].replicas;

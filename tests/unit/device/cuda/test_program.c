@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@
 #include "tests/unit/device/harness.h"
 #include "tests/unit/device/rule.h"
 
-enum { N = 4, SLOTS = 2, MICRO_BATCHES = 4, RAW = 32 };
+enum { N = 4, SLOTS = 2, MICRO_BATCHES = 4, RAW = 32, MOST_PARAMETERS = 16 };
 
 static const struct device_ops *const ops = &cuda_device_ops;
 
@@ -40,6 +41,7 @@ struct job {
 	int issued; // operations with a completion that returned true
 	uint8_t images[N * 3 * RAW * RAW], labels[N];
 	float output[N * 10];
+	float *gradients[MOST_PARAMETERS]; // pinned, of each parameter; with replicas
 };
 
 // In a harness of its own if there is none yet. Jobs that are to agree to the bit share one, and so the file of choices.
@@ -60,9 +62,40 @@ static struct job *job_open(struct harness *harness, enum data_type type, uint32
 	return job;
 }
 
+static void allocate_gradients(struct job *job)
+{
+	assert_true(model_parameter_count(&job->model) <= MOST_PARAMETERS);
+	for (uint32_t p = 0; p < model_parameter_count(&job->model); p++) {
+		struct parameter parameter;
+		model_parameter(&job->model, p, &parameter);
+		job->gradients[p] = ops->host_allocate(job->harness->device, parameter.count * sizeof(float));
+		assert_non_null(job->gradients[p]);
+	}
+}
+
+static void free_gradients(struct job *job)
+{
+	for (uint32_t p = 0; p < MOST_PARAMETERS; p++) {
+		ops->host_free(job->harness->device, job->gradients[p]);
+		job->gradients[p] = NULL;
+	}
+}
+
+// The same with a program that is one of replicas.
+static struct job *job_open_replica(enum data_type type, uint32_t checkpoint_interval)
+{
+	struct job *job = job_open(NULL, type, checkpoint_interval);
+	ops->program_destroy(job->program);
+	job->spec.replicas = true;
+	job->program = harness_program(job->harness, &job->spec);
+	allocate_gradients(job);
+	return job;
+}
+
 static void job_close(struct job *job)
 {
 	ops->program_destroy(job->program);
+	free_gradients(job);
 	if (job->has_own_harness)
 		harness_close(job->harness);
 	free(job);
@@ -93,13 +126,40 @@ static bool forward(struct job *job, uint32_t number, struct error *error)
 	       ops->synchronize(job->program, error); // the host's memory is used again
 }
 
+static bool read_gradients(struct job *job, uint32_t layer, struct error *error)
+{
+	struct device_completion completion = {count_call, &job->calls};
+	uint32_t end = model_first_parameter(&job->model, layer + 1);
+	for (uint32_t p = model_first_parameter(&job->model, layer); p < end; p++)
+		if (!issued(job, ops->read_gradient(job->program, p, job->gradients[p], completion, error)))
+			return false;
+	return true;
+}
+
+static bool write_gradients(struct job *job, struct error *error)
+{
+	struct device_completion completion = {count_call, &job->calls};
+	for (uint32_t p = 0; p < model_parameter_count(&job->model); p++)
+		if (!issued(job, ops->write_gradient(job->program, p, job->gradients[p], completion, error)))
+			return false;
+	return true;
+}
+
+static void wait_for_calls(struct job *job)
+{
+	while (job->calls.good + job->calls.bad < job->issued)
+		sched_yield();
+}
+
+// The last one's gradients go out, layer by layer, with replicas.
 static bool backward(struct job *job, uint32_t number, struct error *error)
 {
 	uint32_t slot = number % SLOTS;
+	bool reads = job->spec.replicas && number + 1 == MICRO_BATCHES;
 	if (!ops->loss_backward(job->program, slot, 1.0f, error))
 		return false;
 	for (uint32_t l = job->model.layer_count; l-- > 0;)
-		if (!ops->backward_weight(job->program, slot, l, error) ||
+		if (!ops->backward_weight(job->program, slot, l, error) || (reads && !read_gradients(job, l, error)) ||
 		    !ops->backward_input(job->program, slot, l, error))
 			return false;
 	return true;
@@ -115,6 +175,9 @@ static bool step(struct job *job, struct error *error)
 		for (uint32_t i = 0; i < 2 * SLOTS; i++)
 			if (i < SLOTS ? !forward(job, begin + i, error) : !backward(job, begin + i - SLOTS, error))
 				return false;
+	wait_for_calls(job);
+	if (job->spec.replicas && !write_gradients(job, error))
+		return false;
 	return ops->optimizer_step(job->program, &settings, error) && ops->mark(job->program, 1, error) &&
 	       ops->synchronize(job->program, error);
 }
@@ -143,7 +206,7 @@ static float *parameters(struct job *job)
 
 static void steps_allocate_nothing(void **state)
 {
-	struct job *job = job_open(NULL, DATA_BFLOAT16, 3);
+	struct job *job = job_open_replica(DATA_BFLOAT16, 3);
 	struct error error = {0};
 	unsigned long before = stand_in_allocations();
 	for (int i = 0; i < 2; i++)
@@ -175,6 +238,98 @@ static void steps_any_checkpoint_interval_in_bfloat16_gives_the_same_bits(void *
 	}
 	free(expected);
 	harness_close(harness);
+}
+
+// Of replicas or not: gradients that go out and in again are what they were.
+static void steps_of_replicas_give_the_same_bits(void **state)
+{
+	struct job *alone = job_open(NULL, DATA_FLOAT16, 0), *replica = job_open_replica(DATA_FLOAT16, 0);
+	struct error error = {0};
+	for (int i = 0; i < 3; i++) {
+		harness_check(step(alone, &error), error);
+		harness_check(step(replica, &error), error);
+	}
+	float *expected = parameters(alone), *values = parameters(replica);
+	assert_memory_equal(values, expected, parameter_count(alone) * sizeof(float));
+	free(expected);
+	free(values);
+	job_close(alone);
+	job_close(replica);
+}
+
+// Only the workspace is larger: by a buffer each way for the largest convolution's gradient.
+static void program_memory_of_replicas_has_two_buffers_more(void **state)
+{
+	struct harness *harness = harness_open(ops, 1);
+	struct model model;
+	harness_small_model(0.5f, &model);
+	struct program_spec spec = harness_spec(&model, 0, model.layer_count, N);
+	struct memory_use alone = harness_plan_memory(harness, &spec), replica;
+	spec.replicas = true;
+	replica = harness_plan_memory(harness, &spec);
+	assert_int_equal(replica.workspace_bytes, alone.workspace_bytes + 2ull * 32 * 32 * 3 * 3 * sizeof(float));
+	replica.workspace_bytes = alone.workspace_bytes;
+	assert_memory_equal(&replica, &alone, sizeof(alone));
+	spec.training = false;
+	replica = harness_plan_memory(harness, &spec);
+	spec.replicas = false;
+	alone = harness_plan_memory(harness, &spec);
+	assert_memory_equal(&replica, &alone, sizeof(alone));
+	harness_close(harness);
+}
+
+// While a copy of the parameter's gradient stands still, in its stream: a linear layer's, a convolution's.
+static void check_work_goes_on(struct job *job, uint32_t index)
+{
+	struct error error = {0};
+	struct parameter parameter;
+	float losses[MICRO_BATCHES];
+	uint32_t correct[MICRO_BATCHES];
+	double squares[MOST_PARAMETERS], sum = 0.0;
+	model_parameter(&job->model, index, &parameter);
+	harness_check(ops->zero_gradients(job->program, &error), error);
+	harness_check(forward(job, 0, &error), error);
+	wait_for_calls(job);
+	int before = job->calls.good;
+	// Out: the rest of the backward pass.
+	stand_in_hold_copies(job->gradients[index], parameter.count * sizeof(float));
+	harness_check(ops->loss_backward(job->program, 0, 1.0f, &error), error);
+	for (uint32_t l = job->model.layer_count; l-- > 0;) {
+		harness_check(ops->backward_weight(job->program, 0, l, &error), error);
+		if (l == parameter.layer)
+			harness_check(read_gradients(job, l, &error), error);
+		harness_check(ops->backward_input(job->program, 0, l, &error), error);
+	}
+	harness_check(ops->read_losses(job->program, 1, losses, correct, &error), error); // waits for compute
+	assert_int_equal(job->calls.good, before);
+	stand_in_hold_copies(NULL, 0);
+	wait_for_calls(job);
+	assert_int_equal(job->calls.good, before + 2);
+	// In: another forward pass; who needs the gradient waits for it.
+	for (uint64_t i = 0; i < parameter.count; i++) {
+		job->gradients[index][i] = (float)(i % 7) - 3.0f;
+		sum += (double)job->gradients[index][i] * job->gradients[index][i];
+	}
+	stand_in_hold_copies(job->gradients[index], parameter.count * sizeof(float));
+	struct device_completion completion = {count_call, &job->calls};
+	assert_true(issued(job, ops->write_gradient(job->program, index, job->gradients[index], completion, &error)));
+	for (uint32_t l = 0; l < job->model.layer_count; l++)
+		harness_check(ops->forward(job->program, 0, l, 0, &error), error);
+	harness_check(ops->loss(job->program, 0, 0, &error), error);
+	harness_check(ops->read_losses(job->program, 1, losses, correct, &error), error);
+	assert_int_equal(job->calls.good, before + 2);
+	stand_in_hold_copies(NULL, 0);
+	harness_check(ops->gradient_squares(job->program, squares, &error), error);
+	assert_true(squares[index] == sum);
+	wait_for_calls(job);
+}
+
+static void gradients_on_their_way_let_other_work_go_on(void **state)
+{
+	struct job *job = job_open_replica(DATA_BFLOAT16, 0);
+	check_work_goes_on(job, model_parameter_count(&job->model) - 2); // the last layer's weight
+	check_work_goes_on(job, 4);                                      // a convolution's
+	job_close(job);
 }
 
 // Padded images and weights, 16-bit copies and gradients: close to float32, and not the same.
@@ -261,11 +416,16 @@ static void destroy_calls_every_completion(void **state)
 // Wherever in a step the fault comes: it is told, each completion is called once, and the next program serves.
 static void fault_ends_the_program_and_nothing_else(void **state)
 {
-	for (long when = 1; when < 300; when += 73) {
-		struct job *job = job_open(NULL, DATA_FLOAT16, 4);
+	int faults = 0;
+	for (long when = 1;; when += 73, faults++) {
+		struct job *job = job_open_replica(DATA_FLOAT16, 4);
 		struct error error = {0}, again = {0};
 		stand_in_fail_after(when);
-		assert_false(step(job, &error));
+		if (step(job, &error)) { // it has fewer operations
+			stand_in_fail_after(0);
+			job_close(job);
+			break;
+		}
 		assert_int_equal(error.code, ERROR_FAILED);
 		assert_non_null(strstr(error.message, "cudaErrorIllegalAddress"));
 		assert_false(ops->forward(job->program, 0, 0, 0, &again));
@@ -275,10 +435,13 @@ static void fault_ends_the_program_and_nothing_else(void **state)
 		assert_null(other);
 		ops->program_destroy(job->program);
 		assert_int_equal(job->calls.good + job->calls.bad, job->issued);
+		free_gradients(job); // pinned memory is the failed GPU's, too
 		job->program = harness_program(job->harness, &job->spec);
+		allocate_gradients(job);
 		harness_check(step(job, &error), error);
 		job_close(job);
 	}
+	assert_true(faults > 3);
 }
 
 static void program_allocate_without_memory_gives_all_back(void **state)
@@ -335,6 +498,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(steps_allocate_nothing),
 		cmocka_unit_test(steps_any_checkpoint_interval_in_bfloat16_gives_the_same_bits),
+		cmocka_unit_test(steps_of_replicas_give_the_same_bits),
+		cmocka_unit_test(program_memory_of_replicas_has_two_buffers_more),
+		cmocka_unit_test(gradients_on_their_way_let_other_work_go_on),
 		cmocka_unit_test(steps_other_types_stay_close_to_float32),
 		cmocka_unit_test(write_input_of_the_first_stage_is_padded),
 		cmocka_unit_test(destroy_calls_every_completion),
