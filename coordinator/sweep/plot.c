@@ -91,7 +91,7 @@ static void measure(struct plot *plot)
 		}
 	plot->most_rate = plot->most_rate > 0.0 ? 1.18 * plot->most_rate : 1.0;
 	plot->most_efficiency *= 1.12;
-	plot->bar_width = GROUP_WIDTH / most_bars;
+	plot->bar_width = fmin(GROUP_WIDTH / most_bars, 0.3);
 	plot->height = HEAD_PIXELS + FOOT_PIXELS + PANEL_PIXELS * (double)grid->micro_batch_sizes.count;
 }
 
