@@ -91,6 +91,8 @@ void model_parameter(const struct model *model, uint32_t index, struct parameter
 
 uint64_t shape_count(struct shape shape);                  // elements per sample
 uint64_t layer_parameter_count(const struct layer *layer); // elements
+// Elements of the parameters of layers [first_layer, end_layer).
+uint64_t model_parameter_floats(const struct model *model, uint32_t first_layer, uint32_t end_layer);
 // Per sample; a multiply-add is 2; layers without weights have none.
 uint64_t layer_forward_flops(const struct layer *layer);
 uint64_t layer_backward_flops(const struct layer *layer); // both gradients

@@ -29,6 +29,14 @@ uint64_t layer_parameter_count(const struct layer *layer)
 	return has_parameters(layer) ? layer->out_channels * fan_in(layer) + layer->out_channels : 0;
 }
 
+uint64_t model_parameter_floats(const struct model *model, uint32_t first_layer, uint32_t end_layer)
+{
+	uint64_t floats = 0;
+	for (uint32_t i = first_layer; i < end_layer; i++)
+		floats += layer_parameter_count(&model->layers[i]);
+	return floats;
+}
+
 uint32_t model_first_parameter(const struct model *model, uint32_t layer)
 {
 	uint32_t count = 0;

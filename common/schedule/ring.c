@@ -1,26 +1,30 @@
 // See ring.h.
 #include "common/schedule/ring.h"
 
-enum { PIECE_ALIGNMENT = 16 }; // floats: a line of the cache
+enum {
+	PIECE_ALIGNMENT = 16, // floats: a line of the cache
+	MINIMUM_BUCKETS = 16,
+};
 
 static uint64_t divide_up(uint64_t value, uint64_t by)
 {
 	return (value + by - 1) / by;
 }
 
-struct ring ring_make(uint64_t floats, uint32_t replicas, uint64_t bucket_bytes)
+struct ring ring_make(uint64_t behind, uint64_t floats, uint64_t total, uint32_t replicas, uint64_t bucket_bytes)
 {
 	struct ring ring = {.replicas = replicas};
 	if (floats == 0)
 		return ring;
+	uint64_t lines = divide_up(total, PIECE_ALIGNMENT);
 	uint64_t most = bucket_bytes / sizeof(float) / replicas / PIECE_ALIGNMENT; // of a piece, in lines
-	if (most == 0)
-		most = 1;
-	uint64_t lines = divide_up(floats, PIECE_ALIGNMENT);
-	ring.buckets = (uint32_t)divide_up(lines, most * replicas);
-	// Even buckets: the padding is less than a line for each piece.
-	ring.piece_floats = divide_up(lines, (uint64_t)ring.buckets * replicas) * PIECE_ALIGNMENT;
-	ring.floats = ring.buckets * replicas * ring.piece_floats;
+	uint64_t even = divide_up(lines, (uint64_t)MINIMUM_BUCKETS * replicas);
+	most = most < even ? most : even;
+	ring.piece_floats = (most > 0 ? most : 1) * PIECE_ALIGNMENT;
+	uint64_t bucket = replicas * ring.piece_floats;
+	ring.first = behind % bucket;
+	ring.buckets = divide_up(ring.first + floats, bucket);
+	ring.floats = ring.buckets * bucket;
 	return ring;
 }
 

@@ -205,7 +205,9 @@ static uint64_t exchange_bytes(const struct context *c, const struct schedule *s
 	bytes += data * options->micro_batches * PROTOCOL_MAXIMUM_QUEUED_STEPS;
 	if (options->data_parallel_size > 1 && c->stage->parameters > 0 && !c->is_cuda) {
 		struct ring ring =
-			ring_make(c->stage->parameters, options->data_parallel_size, options->reduce_bucket_bytes);
+			ring_make(model_parameter_floats(c->model, c->stage->end_layer, c->model->layer_count),
+				  c->stage->parameters, model_parameter_floats(c->model, 0, c->model->layer_count),
+				  options->data_parallel_size, options->reduce_bucket_bytes);
 		bytes += ring_bytes(&ring);
 	}
 	return bytes;
@@ -219,9 +221,7 @@ void memory_fill(const struct model *model, const struct plan_options *options, 
 			    .stage = stage,
 			    .element = data_type_bytes(options->compute_type),
 			    .is_cuda = options->device == PLAN_DEVICE_CUDA};
-	stage->parameters = 0;
-	for (uint32_t i = stage->first_layer; i < stage->end_layer; i++)
-		stage->parameters += layer_parameter_count(&model->layers[i]);
+	stage->parameters = model_parameter_floats(model, stage->first_layer, stage->end_layer);
 	stage->input_bytes = s > 0 ? boundary_bytes(&c, stage->first_layer) : 0;
 	stage->output_bytes = s + 1 < schedule->stages ? boundary_bytes(&c, stage->end_layer) : 0;
 	uint64_t copy = options->compute_type != DATA_FLOAT32 ? c.element : 0; // of each parameter, to compute with

@@ -5,7 +5,7 @@
 
 struct link_class {
 	struct buffer *(*take_buffer)(struct link *link);
-	void (*send)(struct link *link, uint64_t step, uint32_t micro_batch, struct buffer *tensor);
+	void (*send)(struct link *link, uint64_t step, uint32_t number, struct buffer *tensor);
 	enum mailbox_status (*receive)(struct link *link, const void **ret_values);
 	void (*release)(struct link *link);
 	void (*close)(struct link *link, bool in_good_order);

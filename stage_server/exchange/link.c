@@ -16,7 +16,7 @@ bool link_create(const struct link_options *options, struct link **ret_link, str
 bool link_join(struct link *upstream, struct link *downstream, struct error *error)
 {
 	if (upstream == NULL || downstream == NULL || !upstream->options.local || !downstream->options.local)
-		return error_set(error, ERROR_PROTOCOL, "the two stages' plans do not both say that they are local");
+		return error_set(error, ERROR_PROTOCOL, "the two plans do not both say that they are local");
 	return local_link_join(upstream, downstream, error);
 }
 
@@ -36,9 +36,9 @@ struct buffer *link_take_buffer(struct link *link)
 	return link->class->take_buffer(link);
 }
 
-void link_send(struct link *link, uint64_t step, uint32_t micro_batch, struct buffer *tensor)
+void link_send(struct link *link, uint64_t step, uint32_t number, struct buffer *tensor)
 {
-	link->class->send(link, step, micro_batch, tensor);
+	link->class->send(link, step, number, tensor);
 }
 
 enum mailbox_status link_receive(struct link *link, const void **ret_values)

@@ -3,7 +3,8 @@
 // (link_dial), the downstream one is given them (link_adopt) when somebody shows its token. A local link's are handed over to another
 // stage of this daemon, which reads them where the device wrote them (local_link.c).
 //
-// Threads: dial, adopt, accept, join and close from the session's; create, take and receive from the executor's; send and release
+// Threads: dial, adopt, accept, join and close from the session's; create from the executor's; take and receive from one, the
+// executor's or the reducer's; send and release
 // from any, in order; ref and unref from any. Events run on gRPC's threads, on the neighbour's, or inside link_dial,
 // link_accept, link_join and link_close.
 #pragma once
@@ -45,7 +46,7 @@ struct link_options {
 bool link_create(const struct link_options *options, struct link **ret_link, struct error *error);
 uint64_t link_bytes(const struct link_options *options); // what it allocates
 
-// Two local links of this daemon, of stages s and s + 1, become one way. ERROR_PROTOCOL where either is none, or joined already, or
+// Two local links of this daemon, of neighbouring stages or replicas, become one way. ERROR_PROTOCOL where either is none, or joined already, or
 // their tensors' shapes differ.
 bool link_join(struct link *upstream, struct link *downstream, struct error *error);
 
@@ -65,7 +66,8 @@ void link_handle_closed(struct link *link, uint32_t connection, enum rpc_status 
 // neighbour is gone. Returns owned.
 struct buffer *link_take_buffer(struct link *link);
 // Takes `tensor`. Sent when the neighbour has given a credit; never blocks.
-void link_send(struct link *link, uint64_t step, uint32_t micro_batch, struct buffer *tensor);
+// `number` is the tensor's in the step: its micro-batch, or of a sum its piece.
+void link_send(struct link *link, uint64_t step, uint32_t number, struct buffer *tensor);
 enum mailbox_status link_receive(struct link *link, const void **ret_values);
 void link_release(struct link *link); // done with the first that link_receive gave and that was not released yet
 

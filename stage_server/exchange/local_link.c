@@ -43,7 +43,7 @@ static struct local_link *neighbour_of(struct local_link *local)
 	return neighbour;
 }
 
-static void send_tensor(struct link *link, uint64_t step, uint32_t micro_batch, struct buffer *tensor)
+static void send_tensor(struct link *link, uint64_t step, uint32_t number, struct buffer *tensor)
 {
 	struct local_link *neighbour = neighbour_of(local_of(link));
 	if (neighbour == NULL) {

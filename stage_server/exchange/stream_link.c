@@ -13,7 +13,7 @@
 // A tensor that waits for a credit.
 struct outgoing {
 	uint64_t step;
-	uint32_t micro_batch;
+	uint32_t number; // see link_send
 	struct buffer *tensor;
 };
 
@@ -96,7 +96,7 @@ static void send_tensor(struct stream_link *link, const struct outgoing *outgoin
 	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK;
 	message.chunk = &chunk;
 	chunk.step = outgoing->step;
-	chunk.micro_batch = outgoing->micro_batch;
+	chunk.micro_batch = outgoing->number;
 	chunk.kind = link->base.options.outgoing;
 	chunk.dtype = wire_type_of(shape->type);
 	chunk.n_shape = shape->rank;
@@ -118,10 +118,10 @@ static struct buffer *take_buffer(struct link *base)
 	return buffer_pool_take(stream_of(base)->pool);
 }
 
-static void send(struct link *base, uint64_t step, uint32_t micro_batch, struct buffer *tensor)
+static void send(struct link *base, uint64_t step, uint32_t number, struct buffer *tensor)
 {
 	struct stream_link *link = stream_of(base);
-	struct outgoing outgoing = {step, micro_batch, tensor};
+	struct outgoing outgoing = {step, number, tensor};
 	pthread_mutex_lock(&link->lock);
 	if (link->closed) {
 		buffer_unref(tensor);

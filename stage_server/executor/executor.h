@@ -31,8 +31,9 @@ struct step_report {
 	double loss;   // mean over the step
 	uint32_t correct;
 	uint64_t step_ns, copy_ns, forward_ns, backward_ns, optimizer_ns;
-	uint64_t norms_ns; // of optimizer_ns: the gradients' norms
-	uint64_t wait_ns[NEIGHBOUR_COUNT], wait_coordinator_ns;
+	uint64_t norms_ns;                    // of optimizer_ns: the gradients' norms
+	uint64_t wait_ns[NEIGHBOUR_NEXT + 1]; // for tensors of neighbouring stages
+	uint64_t wait_replicas_ns, wait_coordinator_ns;
 	uint64_t sent_bytes, received_bytes;
 };
 

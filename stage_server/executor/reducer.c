@@ -99,7 +99,7 @@ static enum mailbox_status run_hop(struct reducer *reducer, float *bucket, uint3
 	return MAILBOX_OK;
 }
 
-static bool sum_bucket(struct reducer *reducer, uint32_t bucket, uint64_t step)
+static bool sum_bucket(struct reducer *reducer, uint64_t bucket, uint64_t step)
 {
 	const struct ring *ring = &reducer->plan->ring;
 	uint64_t floats = ring->replicas * ring->piece_floats, begin = bucket * floats;
@@ -108,7 +108,8 @@ static bool sum_bucket(struct reducer *reducer, uint32_t bucket, uint64_t step)
 	enum mailbox_status status = MAILBOX_OK;
 	enum neighbour side = NEIGHBOUR_PREVIOUS_REPLICA;
 	for (uint32_t i = 0; i < ring_hops(ring) && status == MAILBOX_OK; i++)
-		status = run_hop(reducer, reducer->vector + begin, i, step, bucket * ring_hops(ring) + i, &side);
+		status = run_hop(reducer, reducer->vector + begin, i, step, (uint32_t)(bucket * ring_hops(ring) + i),
+				 &side);
 	pthread_mutex_lock(&reducer->lock);
 	if (status == MAILBOX_OK)
 		reducer->summed = begin + floats;
@@ -127,7 +128,7 @@ static void *reducer_thread(void *argument)
 	uint64_t step;
 	bool ok = true;
 	while (ok && next_step(reducer, &step))
-		for (uint32_t bucket = 0; bucket < reducer->plan->ring.buckets && ok; bucket++)
+		for (uint64_t bucket = 0; bucket < reducer->plan->ring.buckets && ok; bucket++)
 			ok = sum_bucket(reducer, bucket, step);
 	return NULL;
 }
@@ -138,7 +139,7 @@ static void *reducer_thread(void *argument)
 static void lay_out(struct reducer *reducer)
 {
 	const struct model *model = &reducer->plan->model;
-	uint64_t offset = 0;
+	uint64_t offset = reducer->plan->ring.first;
 	uint32_t placed = 0;
 	for (uint32_t layer = reducer->plan->end_layer; layer-- > reducer->plan->first_layer;)
 		for (uint32_t i = model_first_parameter(model, layer); i < model_first_parameter(model, layer + 1);

@@ -12,8 +12,6 @@ enum {
 	MAXIMUM_CLASSES = 256, // a label is a byte
 	MAXIMUM_BATCH_BYTES = RPC_MAXIMUM_MESSAGE_BYTES - RPC_MAXIMUM_HEADER_BYTES,
 	INSTRUCTIONS_PER_MICRO_BATCH = 8, // at most; and two for the whole step
-	MINIMUM_BUCKET_BYTES = 64,
-	MAXIMUM_BUCKET_BYTES = 1 << 30,
 };
 
 static bool within(uint64_t value, uint64_t minimum, uint64_t maximum, const char *what, struct error *error)
@@ -243,24 +241,20 @@ static bool read_boundary(struct stage_plan *plan, enum neighbour side, bool loc
 	return true;
 }
 
-static uint64_t parameter_floats(const struct stage_plan *plan)
-{
-	uint64_t floats = 0;
-	for (uint32_t i = plan->first_layer; i < plan->end_layer; i++)
-		floats += layer_parameter_count(&plan->model.layers[i]);
-	return floats;
-}
-
 // The ring of the stage's replicas, where there are gradients to sum.
 static bool read_replicas(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
 {
-	uint64_t floats = parameter_floats(plan);
+	uint64_t floats = model_parameter_floats(&plan->model, plan->first_layer, plan->end_layer);
+	uint64_t behind = model_parameter_floats(&plan->model, plan->end_layer, plan->model.layer_count);
+	uint64_t total = model_parameter_floats(&plan->model, 0, plan->model.layer_count);
 	if (plan->data_parallel_size == 1 || floats == 0)
 		return true;
-	if (!within(message->reduce_bucket_bytes, MINIMUM_BUCKET_BYTES, MAXIMUM_BUCKET_BYTES, "reduce_bucket_bytes",
-		    error))
+	if (!within(message->reduce_bucket_bytes, PROTOCOL_MINIMUM_BUCKET_BYTES, PROTOCOL_MAXIMUM_BUCKET_BYTES,
+		    "reduce_bucket_bytes", error))
 		return false;
-	plan->ring = ring_make(floats, plan->data_parallel_size, message->reduce_bucket_bytes);
+	plan->ring = ring_make(behind, floats, total, plan->data_parallel_size, message->reduce_bucket_bytes);
+	if (!within(plan->ring.buckets * ring_hops(&plan->ring), 1, UINT32_MAX, "the number of pieces to sum", error))
+		return false;
 	for (enum neighbour side = NEIGHBOUR_PREVIOUS_REPLICA; side <= NEIGHBOUR_NEXT_REPLICA; side++) {
 		bool previous = side == NEIGHBOUR_PREVIOUS_REPLICA;
 		plan->boundary[side].exists = true;
@@ -270,7 +264,7 @@ static bool read_replicas(const Penstock__V1__StagePlan *message, struct stage_p
 								   .dimensions = {(uint32_t)plan->ring.piece_floats},
 								   .type = DATA_FLOAT32,
 								   .bytes = plan->ring.piece_floats * sizeof(float)};
-		plan->boundary[side].tensors_per_step = plan->ring.buckets * ring_hops(&plan->ring);
+		plan->boundary[side].tensors_per_step = (uint32_t)(plan->ring.buckets * ring_hops(&plan->ring));
 		*(previous ? &plan->boundary[side].receive_depth : &plan->boundary[side].send_depth) = RING_DEPTH;
 		*(previous ? &plan->boundary[side].incoming : &plan->boundary[side].outgoing) =
 			PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT_SUM;

@@ -215,7 +215,7 @@ static enum step_result take_sum(struct executor *executor, uint32_t parameter, 
 	enum neighbour side = NEIGHBOUR_PREVIOUS_REPLICA;
 	uint64_t begin = clock_now_ns();
 	enum mailbox_status status = reducer_wait(executor->reducer, parameter, &side);
-	count_time(&executor->report.wait_ns[NEIGHBOUR_PREVIOUS_REPLICA], begin);
+	count_time(&executor->report.wait_replicas_ns, begin);
 	if (status == MAILBOX_CLOSED)
 		return interrupted(executor, error);
 	if (status == MAILBOX_LOST)
@@ -238,8 +238,7 @@ static enum step_result take_sums(struct executor *executor, struct error *error
 		for (uint32_t i = model_first_parameter(&plan->model, layer); i < end && result == STEP_DONE; i++)
 			result = take_sum(executor, i, error);
 	}
-	uint64_t bytes =
-		plan->ring.buckets * (uint64_t)ring_hops(&plan->ring) * plan->ring.piece_floats * sizeof(float);
+	uint64_t bytes = plan->ring.buckets * ring_hops(&plan->ring) * plan->ring.piece_floats * sizeof(float);
 	executor->report.sent_bytes += bytes;
 	executor->report.received_bytes += bytes;
 	return result;
@@ -342,7 +341,7 @@ static void count_metrics(struct executor *executor)
 	metric_add(metrics->optimizer, report->optimizer_ns);
 	metric_add(metrics->wait_previous, report->wait_ns[NEIGHBOUR_PREVIOUS]);
 	metric_add(metrics->wait_next, report->wait_ns[NEIGHBOUR_NEXT]);
-	metric_add(metrics->wait_replicas, report->wait_ns[NEIGHBOUR_PREVIOUS_REPLICA]);
+	metric_add(metrics->wait_replicas, report->wait_replicas_ns);
 	metric_add(metrics->wait_coordinator, report->wait_coordinator_ns);
 }
 

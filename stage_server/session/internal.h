@@ -14,7 +14,7 @@ enum session_state {
 	SESSION_ARRIVED, // a stream without Open; only Open is taken
 	SESSION_OPENING, // the executor plans, allocates and draws; no request is taken
 	SESSION_OPENED,  // parameters may be loaded; waits for Connect
-	SESSION_LINKING, // waits for both links; parameters may still be loaded
+	SESSION_LINKING, // waits for its links; parameters may still be loaded
 	SESSION_READY,   // steps run
 	SESSION_CLOSING, // Close came: the executor finishes what it was ordered
 	SESSION_ENDED,   // waits for stream, executor and links to be over

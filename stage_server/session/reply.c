@@ -79,7 +79,7 @@ void reply_step(struct session *session, const struct step_report *report)
 	message.copy_ns = report->copy_ns;
 	message.wait_previous_ns = report->wait_ns[NEIGHBOUR_PREVIOUS];
 	message.wait_next_ns = report->wait_ns[NEIGHBOUR_NEXT];
-	message.wait_replicas_ns = report->wait_ns[NEIGHBOUR_PREVIOUS_REPLICA];
+	message.wait_replicas_ns = report->wait_replicas_ns;
 	message.wait_coordinator_ns = report->wait_coordinator_ns;
 	message.sent_bytes = report->sent_bytes;
 	message.received_bytes = report->received_bytes;

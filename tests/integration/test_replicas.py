@@ -46,6 +46,14 @@ class Replicas(harness.TestCase):
                 for ours, theirs in zip(self.losses(*options, "-p", stages), reference, strict=True):
                     self.assertAlmostEqual(ours, theirs, delta=1e-5 * theirs)
 
+    def test_the_cut_does_not_show_in_the_bits_of_the_sums(self):
+        saved = [self.path(f"{stages}.safetensors") for stages in (1, 2)]
+        options = ["--lr", 0.03, "--micro-batch-size", 4, "--steps", 3]
+        losses = [self.losses("--local", 3 * stages, "-p", stages, *options, "--save", path) for stages, path in zip((1, 2), saved)]
+        self.assertEqual(losses[0], losses[1])
+        with open(saved[0], "rb") as one, open(saved[1], "rb") as other:
+            self.assertTrue(one.read() == other.read(), "parameters differ")
+
     def test_replicas_of_one_daemon_give_the_same_bits(self):
         apart = self.hostfile(self.start_daemons(4))
         [daemon] = self.start_daemons(1, *4 * CPU)

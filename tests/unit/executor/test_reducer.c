@@ -65,13 +65,11 @@ static void make(struct fixture *fixture, uint32_t count)
 	*fixture = (struct fixture){.count = count, .metrics = metrics_create()};
 	for (uint32_t r = 0; r < count; r++) {
 		struct stage_plan *plan = &fixture->replica[r].plan;
-		uint64_t floats = 0;
 		*plan = (struct stage_plan){
 			.replica = r, .data_parallel_size = count, .first_layer = 0, .end_layer = 5};
 		assert_true(model_create("alexnet", 63, 10, -1.0f, &plan->model, &error));
-		for (uint32_t i = plan->first_layer; i < plan->end_layer; i++)
-			floats += layer_parameter_count(&plan->model.layers[i]);
-		plan->ring = ring_make(floats, count, BUCKET_BYTES);
+		plan->ring = ring_make(1000, model_parameter_floats(&plan->model, plan->first_layer, plan->end_layer),
+				       1000000, count, BUCKET_BYTES);
 		fixture->replica[r].previous = make_link(fixture, plan, false);
 		fixture->replica[r].next = make_link(fixture, plan, true);
 		fixture->first = model_first_parameter(&plan->model, plan->first_layer);

@@ -212,7 +212,10 @@ static void create_replicas_add_the_memory_of_their_sums(void **state)
 		const struct plan_stage *a = &one->stages[s], *b = &three->stages[s];
 		uint64_t sums = 0;
 		if (a->parameters > 0) {
-			struct ring ring = ring_make(a->parameters, 3, 12 << 10);
+			struct ring ring =
+				ring_make(model_parameter_floats(&one->model, a->end_layer, one->model.layer_count),
+					  a->parameters, model_parameter_floats(&one->model, 0, one->model.layer_count),
+					  3, 12 << 10);
 			sums = ring_bytes(&ring);
 			assert_true(sums >= a->parameters * 4);
 		}

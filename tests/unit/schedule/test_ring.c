@@ -6,25 +6,33 @@
 
 #include "common/schedule/ring.h"
 
-static void ring_make_cuts_buckets_that_are_even(void **state)
+static void ring_make_lies_on_one_grid_for_the_whole_model(void **state)
 {
-	static const uint64_t floats[] = {1, 15, 16, 17, 1000, 4096, 57044810};
-	static const uint64_t buckets[] = {1, 64, 4096, 25 << 20};
-	for (size_t f = 0; f < sizeof(floats) / sizeof(floats[0]); f++)
+	static const uint64_t totals[] = {1, 17, 4096, 57044810};
+	static const uint64_t buckets[] = {1, 4096, 25 << 20};
+	for (size_t t = 0; t < sizeof(totals) / sizeof(totals[0]); t++)
 		for (uint32_t d = 2; d < 9; d++)
 			for (size_t b = 0; b < sizeof(buckets) / sizeof(buckets[0]); b++) {
-				struct ring ring = ring_make(floats[f], d, buckets[b]);
-				uint64_t bucket_floats = ring.piece_floats * d;
-				assert_true(ring.floats == ring.buckets * bucket_floats && ring.floats >= floats[f]);
-				assert_true(ring.piece_floats % 16 == 0);
-				assert_true(bucket_floats * sizeof(float) <= buckets[b] || ring.piece_floats == 16);
-				assert_true(ring.floats - floats[f] < (uint64_t)16 * d * ring.buckets + 16);
+				uint64_t total = totals[t], half = total / 3;
+				struct ring whole = ring_make(0, total, total, d, buckets[b]);
+				struct ring last = ring_make(0, half, total, d, buckets[b]);
+				struct ring first = ring_make(half, total - half, total, d, buckets[b]);
+				uint64_t bucket = whole.piece_floats * d;
+				assert_true(whole.floats == whole.buckets * bucket && whole.floats >= total);
+				assert_true(whole.piece_floats % 16 == 0);
+				assert_true(bucket * sizeof(float) <= buckets[b] || whole.piece_floats == 16);
+				assert_true(bucket <= total / 16 + 16 * d || whole.piece_floats == 16);
+				assert_true(first.piece_floats == whole.piece_floats);
+				assert_true(first.first == half % bucket); // where the whole model's vector has it, too
+				assert_true(first.floats >= first.first + total - half);
+				assert_true(first.floats - total + half < 2 * bucket);
+				assert_true(half == 0 || (last.first == 0 && last.piece_floats == whole.piece_floats));
 			}
 }
 
 static void ring_make_nothing_has_no_buckets(void **state)
 {
-	struct ring ring = ring_make(0, 4, 1 << 20);
+	struct ring ring = ring_make(10, 0, 100, 4, 1 << 20);
 	assert_int_equal(ring.buckets, 0);
 	assert_int_equal(ring_bytes(&ring), 0);
 }
@@ -70,7 +78,7 @@ static void ring_hop_at_all_replicas_end_with_the_sum_of_all(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ring_make_cuts_buckets_that_are_even),
+		cmocka_unit_test(ring_make_lies_on_one_grid_for_the_whole_model),
 		cmocka_unit_test(ring_make_nothing_has_no_buckets),
 		cmocka_unit_test(ring_hop_at_all_replicas_end_with_the_sum_of_all),
 	};
