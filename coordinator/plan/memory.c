@@ -159,21 +159,25 @@ static uint64_t cuda_scratch(const struct context *c, const struct layer *layer)
 						     : 0);
 }
 
-// A weight in another layout, the kernels' scratch memory, and two buffers each for what comes in and goes out.
+// A weight in another layout, the kernels' scratch memory, two buffers each for what comes in and goes out, and, with replicas, one
+// each way in which a convolution's gradient changes its layout.
 static uint64_t cuda_workspace(const struct context *c)
 {
-	uint64_t temporary = 0, scratch = 0, n = c->options->micro_batch_size, pixels = c->options->raw_image_size;
+	uint64_t temporary = 0, scratch = 0, gradient = 0, n = c->options->micro_batch_size,
+		 pixels = c->options->raw_image_size;
 	for (uint32_t i = c->stage->first_layer; i < c->stage->end_layer; i++) {
 		const struct layer *layer = &c->model->layers[i];
 		scratch = larger(scratch, cuda_scratch(c, layer));
 		if (layer->kind == LAYER_CONVOLUTION || layer->kind == LAYER_LINEAR)
 			temporary = larger(temporary, weight_bytes(layer));
+		if (layer->kind == LAYER_CONVOLUTION && c->options->data_parallel_size > 1)
+			gradient = larger(gradient, weight_bytes(layer));
 	}
 	bool is_first = c->stage->first_layer == 0;
 	uint64_t in = is_first ? n * 3 * pixels * pixels : c->stage->input_bytes;
 	uint64_t out = shape_count(c->model->layers[c->stage->end_layer - 1].output) * n *
 		       data_type_bytes(c->options->boundary_type);
-	return temporary + scratch + 2 * larger(in, out) + 2 * larger(is_first ? 0 : in, out);
+	return temporary + scratch + 2 * gradient + 2 * larger(in, out) + 2 * larger(is_first ? 0 : in, out);
 }
 
 // What crosses the boundary before `layer`, for one micro-batch.
@@ -203,7 +207,7 @@ static uint64_t exchange_bytes(const struct context *c, const struct schedule *s
 	else
 		data += lines(options->micro_batch_size);
 	bytes += data * options->micro_batches * PROTOCOL_MAXIMUM_QUEUED_STEPS;
-	if (options->data_parallel_size > 1 && c->stage->parameters > 0 && !c->is_cuda) {
+	if (options->data_parallel_size > 1 && c->stage->parameters > 0) {
 		struct ring ring =
 			ring_make(model_parameter_floats(c->model, c->stage->end_layer, c->model->layer_count),
 				  c->stage->parameters, model_parameter_floats(c->model, 0, c->model->layer_count),

@@ -3,7 +3,6 @@ bits. Run by ctest."""
 
 import json
 import os
-import unittest
 
 import harness
 
@@ -92,4 +91,4 @@ class Memory(harness.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    harness.main()

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import unittest
 
 import harness
 
@@ -248,4 +247,4 @@ class Sweep(harness.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    harness.main()

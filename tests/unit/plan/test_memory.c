@@ -145,27 +145,47 @@ static void fill_of_every_stage_is_what_the_cpu_counts(void **state)
 	unlink(file);
 }
 
-static void fill_of_replicas_counts_the_ring(void **state)
+static struct plan *create_replicas(uint32_t replicas, enum plan_device device)
 {
 	struct model model;
+	struct plan *plan = NULL;
 	struct error error = {0};
-	assert_true(model_create("vgg11", 64, 10, -1, &model, &error));
 	struct plan_options options = {.partition_method = "flops",
 				       .schedule = "1f1b",
 				       .pipeline_size = 1,
-				       .data_parallel_size = 1,
+				       .data_parallel_size = replicas,
 				       .micro_batch_size = 8,
 				       .micro_batches = 2,
 				       .reduce_bucket_bytes = 25 << 20,
+				       .device = device,
 				       .raw_image_size = 32};
-	struct plan *one = NULL, *four = NULL;
-	assert_true(plan_create(&model, &options, &one, &error));
-	options.data_parallel_size = 4;
-	assert_true(plan_create(&model, &options, &four, &error));
-	uint64_t more = four->stages[0].exchange_bytes - one->stages[0].exchange_bytes;
-	uint64_t vector = one->stages[0].parameters * sizeof(float), pieces = 4 * (25 << 20) / 4;
-	assert_in_range(more, vector, vector + (25 << 20) + pieces); // whole buckets
-	assert_int_equal(four->stages[0].memory_bytes - one->stages[0].memory_bytes, more);
+	if (!model_create("vgg11", 64, 10, -1, &model, &error) || !plan_create(&model, &options, &plan, &error))
+		fail_msg("%s", error.message);
+	return plan;
+}
+
+// What four replicas take more than one.
+static void fill_of_replicas_counts_the_ring(void **state)
+{
+	for (int device = PLAN_DEVICE_CPU; device <= PLAN_DEVICE_CUDA; device++) {
+		struct plan *one = create_replicas(1, device), *four = create_replicas(4, device);
+		uint64_t more = four->stages[0].exchange_bytes - one->stages[0].exchange_bytes;
+		uint64_t vector = one->stages[0].parameters * sizeof(float), pieces = 4 * (25 << 20) / 4;
+		assert_in_range(more, vector, vector + (25 << 20) + pieces); // whole buckets
+		if (device == PLAN_DEVICE_CPU)
+			assert_int_equal(four->stages[0].memory_bytes - one->stages[0].memory_bytes, more);
+		plan_destroy(one);
+		plan_destroy(four);
+	}
+}
+
+// VGG's largest convolution has 512 x 512 x 3 x 3 weights; the ring is the host's.
+static void fill_of_replicas_on_a_gpu_counts_two_buffers_for_gradients(void **state)
+{
+	struct plan *one = create_replicas(1, PLAN_DEVICE_CUDA), *four = create_replicas(4, PLAN_DEVICE_CUDA);
+	uint64_t buffers = 2 * 512 * 512 * 9 * sizeof(float);
+	assert_int_equal(four->stages[0].workspace_bytes - one->stages[0].workspace_bytes, buffers);
+	assert_int_equal(four->stages[0].memory_bytes - one->stages[0].memory_bytes, buffers);
 	plan_destroy(one);
 	plan_destroy(four);
 }
@@ -175,6 +195,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fill_of_every_stage_is_what_the_cpu_counts),
 		cmocka_unit_test(fill_of_replicas_counts_the_ring),
+		cmocka_unit_test(fill_of_replicas_on_a_gpu_counts_two_buffers_for_gradients),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
