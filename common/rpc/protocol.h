@@ -7,6 +7,7 @@ enum {
 	PROTOCOL_TIMEOUT_MS = 8000,        // silence after which the other end counts as lost
 	PROTOCOL_MAXIMUM_QUEUED_STEPS = 4, // RunStep orders that a stage may hold at once
 	PROTOCOL_TOKEN_BYTES = 16,
+	PROTOCOL_GROUP_ID_BYTES = 128,
 	PROTOCOL_PARAMETER_CHUNK_BYTES = 4 << 20, // largest payload of LoadParameter and SavedParameter
 	PROTOCOL_MAXIMUM_CHUNK_BYTES = 8 << 20,   // of a tensor
 	PROTOCOL_MINIMUM_CHUNK_BYTES = 4 << 10,

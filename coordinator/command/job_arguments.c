@@ -69,7 +69,9 @@ const char job_arguments_help[] =
 	"fp16)\n"
 	"  --connections N           connections per boundary between stages (default 2)\n"
 	"  --chunk-size SIZE         largest piece in which tensors are sent (default 2MiB)\n"
-	"  --reduce-bucket-size SIZE gradients that are summed at once over the replicas (default 25MiB)\n";
+	"  --reduce NAME             how replicas sum their gradients: auto (default), ring, over the stages' own\n"
+	"                            connections, or nccl, between GPUs; auto takes nccl where all devices have it\n"
+	"  --reduce-bucket-size SIZE gradients that are summed at once around the ring (default 25MiB)\n";
 
 enum option_code {
 	OPTION_MODEL = COMMAND_OPTION_HELP + 1,
@@ -107,6 +109,7 @@ enum option_code {
 	OPTION_PLAN_DEVICE,
 	OPTION_PIPELINE_SIZES,
 	OPTION_MICRO_BATCHES,
+	OPTION_REDUCE,
 	OPTION_REDUCE_BUCKET_SIZE,
 	OPTION_JSON,
 };
@@ -147,6 +150,7 @@ static const struct option known[] = {
 	{"memory-limit", required_argument, NULL, OPTION_MEMORY_LIMIT},
 	{"connections", required_argument, NULL, OPTION_CONNECTIONS},
 	{"chunk-size", required_argument, NULL, OPTION_CHUNK_SIZE},
+	{"reduce", required_argument, NULL, OPTION_REDUCE},
 	{"reduce-bucket-size", required_argument, NULL, OPTION_REDUCE_BUCKET_SIZE},
 	{"in-flight", required_argument, NULL, OPTION_IN_FLIGHT},
 	{"fit", no_argument, NULL, OPTION_FIT},
@@ -233,6 +237,17 @@ static bool take_chunk_size(struct job_arguments *arguments, struct error *error
 		return false;
 	arguments->chunk_bytes = (uint32_t)bytes;
 	return true;
+}
+
+static bool take_reduce(struct job_arguments *arguments, struct error *error)
+{
+	static const char *const names[] = {"auto", "ring", "nccl"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(optarg, names[i]) == 0) {
+			arguments->reduce = names[i];
+			return true;
+		}
+	return error_set(error, ERROR_USAGE, "--reduce: there is no \"%.40s\"; there are auto, ring and nccl", optarg);
 }
 
 static bool take_pipeline_size(struct job_arguments *arguments, struct error *error)
@@ -366,6 +381,8 @@ static bool take(int code, struct job_arguments *arguments, struct error *error)
 		return take_memory_limit(arguments, error);
 	case OPTION_CONNECTIONS:
 		return take_integer(code, 1, PROTOCOL_MAXIMUM_CONNECTIONS, &arguments->connections, error);
+	case OPTION_REDUCE:
+		return take_reduce(arguments, error);
 	case OPTION_REDUCE_BUCKET_SIZE:
 		return take_bytes(code, PROTOCOL_MINIMUM_BUCKET_BYTES, PROTOCOL_MAXIMUM_BUCKET_BYTES,
 				  &arguments->reduce_bucket_bytes, error);
@@ -407,6 +424,7 @@ enum job_arguments_result job_arguments_parse(int argc, char **argv, const char 
 		.pipeline_size = -1,
 		.connections = PROTOCOL_DEFAULT_CONNECTIONS,
 		.chunk_bytes = PROTOCOL_DEFAULT_CHUNK_BYTES,
+		.reduce = "auto",
 		.reduce_bucket_bytes = PROTOCOL_DEFAULT_BUCKET_BYTES,
 	};
 	deepspeed_overrides_init(&arguments.overrides);

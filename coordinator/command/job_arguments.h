@@ -11,6 +11,7 @@
 struct job_arguments {
 	// Strings stay in argv; NULL: not given.
 	const char *model, *dataset, *deepspeed_config, *hostfile, *schedule, *partition_method, *split, *plan_device;
+	const char *reduce; // "auto", "ring", "nccl"
 	const char *load, *save, *json, *memory_limit;
 	const char *pipeline_sizes, *micro_batches, *node_counts; // lists, of penstock plan's cells
 	uint32_t image_size, classes, threads;

@@ -9,6 +9,7 @@
 
 #include "common/base/strings.h"
 #include "coordinator/command/describe.h"
+#include "coordinator/command/job_reduction.h"
 #include "coordinator/plan/fit.h"
 #include "coordinator/report/totals.h"
 #include "coordinator/run/job.h"
@@ -147,7 +148,8 @@ static bool run_job(struct run *run, const struct job_arguments *arguments, cons
 				      .chunk_bytes = arguments->chunk_bytes,
 				      .events = &events,
 				      .user = run};
-	bool done = job_run(&options, error);
+	bool done = job_reduction_choose(arguments, setup->plan, place, &options.reduce_in_group, error) &&
+		    job_run(&options, error);
 	describe_until_free(place->addresses, plan_rank_count(setup->plan), name, FREE_TIMEOUT_MS);
 	return done;
 }

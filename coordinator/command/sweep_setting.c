@@ -47,7 +47,7 @@ bool sweep_setting(const struct sweep_arguments *arguments, const struct job_nod
 	if (config.unknown_keys[0] != '\0') // once, and not for each cell
 		log_warning("%s: not honoured here: %s", job->deepspeed_config, config.unknown_keys);
 	json_t *setting = json_pack(
-		"{s:s, s:s, s:i, s:i, s:f, s:I, s:i, s:i, s:s, s:b, s:s, s:s, s:b, s:i, s:s, s:s, s:i, s:i, s:I}",
+		"{s:s, s:s, s:i, s:i, s:f, s:I, s:i, s:i, s:s, s:b, s:s, s:s, s:b, s:i, s:s, s:s, s:i, s:i, s:I, s:s}",
 		"penstock", PENSTOCK_VERSION, "model", job->model, "image_size", (int)job->image_size, "classes",
 		(int)job->classes, "dropout", job->dropout, "steps", (json_int_t)job->steps, "warm_up_steps",
 		(int)arguments->warm_up_steps, "gradient_accumulation_steps", (int)arguments->micro_batches,
@@ -56,7 +56,8 @@ bool sweep_setting(const struct sweep_arguments *arguments, const struct job_nod
 		data_type_name(config.communication_type), "tf32", config.allow_tf32, "activation_checkpoint_interval",
 		(int)config.checkpoint_interval, "schedule", job->schedule, "partition_method",
 		job->split != NULL ? job->split : job->partition_method, "connections", (int)job->connections,
-		"chunk_bytes", (int)job->chunk_bytes, "reduce_bucket_bytes", (json_int_t)job->reduce_bucket_bytes);
+		"chunk_bytes", (int)job->chunk_bytes, "reduce_bucket_bytes", (json_int_t)job->reduce_bucket_bytes,
+		"reduce", job->reduce);
 	if (setting == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
 	if (job->dropout < 0.0)

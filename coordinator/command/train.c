@@ -8,6 +8,7 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/checkpoint/safetensors.h"
 #include "coordinator/command/command.h"
+#include "coordinator/command/job_reduction.h"
 #include "coordinator/command/job_setup.h"
 #include "coordinator/plan/fit.h"
 #include "coordinator/run/job.h"
@@ -132,7 +133,8 @@ static bool run(struct train *train, struct error *error)
 				      .chunk_bytes = arguments->chunk_bytes,
 				      .events = &events,
 				      .user = train->report};
-	bool done = job_run(&options, error);
+	bool done = job_reduction_choose(arguments, setup->plan, &train->place, &options.reduce_in_group, error) &&
+		    job_run(&options, error);
 	if (!done)
 		strings_make_printable(error->message); // a daemon's words, which go into the JSON lines as well
 	report_finish(train->report, done ? NULL : error);

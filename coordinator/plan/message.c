@@ -58,6 +58,7 @@ static void fill_place(const struct plan *plan, uint32_t s, const struct plan_pl
 	message->previous_replica_is_local = place->previous_replica_is_local;
 	message->next_replica_is_local = place->next_replica_is_local;
 	message->reduce_bucket_bytes = options->reduce_bucket_bytes;
+	message->reduce_in_group = place->reduce_in_group;
 	if (s > 0) {
 		message->receive_depth_from_previous = plan_receive_depth(plan, s);
 		message->send_depth_to_previous = send_depth(plan, s, false, place->previous_is_local);

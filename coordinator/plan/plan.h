@@ -72,6 +72,7 @@ struct plan_place {
 	uint32_t device;                                       // of the daemon's device slots
 	bool previous_is_local, next_is_local;                 // the neighbouring stage is held by the same daemon
 	bool previous_replica_is_local, next_replica_is_local; // so is that replica of the stage
+	bool reduce_in_group;                                  // the replicas' devices sum among themselves
 };
 
 // The ranks of a job, as DeepSpeed's grid numbers them (PipeDataParallelTopology): the replicas of a stage are neighbours.

@@ -14,6 +14,12 @@ struct job_tokens {
 	uint8_t link[PROTOCOL_TOKEN_BYTES], replica[PROTOCOL_TOKEN_BYTES];
 };
 
+// How the replicas of a stage find each other, with reduce_in_group: what its replica 0 made.
+struct job_group {
+	uint8_t id[PROTOCOL_GROUP_ID_BYTES];
+	bool is_known;
+};
+
 struct job {
 	struct job_options options;
 	const struct plan *plan;
@@ -21,6 +27,7 @@ struct job {
 	struct stage_events *events;
 	struct stage_session **sessions; // [ranks]
 	struct job_tokens *tokens;       // [ranks]
+	struct job_group *groups;        // [pipeline size]
 	struct heartbeat *heartbeat;
 	uint64_t step; // the first one not done: for messages
 	enum job_phase phase;

@@ -135,6 +135,7 @@ static struct plan_place place_of(const struct job *job, uint32_t rank)
 		.previous_is_local = rank >= d && same_daemon(job, rank - d, rank),
 		.next_is_local = !is_last_stage(job, rank) && same_daemon(job, rank, rank + d),
 		.previous_replica_is_local = d > 1 && same_daemon(job, ring_neighbour(job, rank, d - 1), rank),
+		.reduce_in_group = job->options.reduce_in_group,
 		.next_replica_is_local = d > 1 && same_daemon(job, rank, ring_neighbour(job, rank, 1)),
 	};
 }
@@ -170,6 +171,12 @@ static bool open_rank(struct job *job, uint32_t rank, struct error *error)
 static void take_opened(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response)
 {
 	const Penstock__V1__MemoryUse *memory = response->opened->memory;
+	const ProtobufCBinaryData *id = &response->opened->group_id;
+	struct job_group *group = &job->groups[plan_rank_stage(job->plan, rank)];
+	if (plan_rank_replica(job->plan, rank) == 0 && id->len == sizeof(group->id)) {
+		memcpy(group->id, id->data, id->len);
+		group->is_known = true;
+	}
 	if (memory == NULL)
 		return;
 	job->options.events->opened(job->options.user, rank,
@@ -193,6 +200,17 @@ static bool open_ranks(struct job *job, struct error *error)
 	return ok;
 }
 
+// What the rank joins its stage's group with; NULL: there is none to join.
+static bool find_group(const struct job *job, uint32_t rank, const uint8_t **ret_id, struct error *error)
+{
+	uint32_t stage = plan_rank_stage(job->plan, rank);
+	const struct job_group *group = &job->groups[stage];
+	bool joins = job->options.reduce_in_group && job->plan->stages[stage].parameters > 0;
+	*ret_id = joins ? group->id : NULL;
+	return !joins || group->is_known ||
+	       job_refuse(job, plan_rank(job->plan, stage, 0), "its Opened has no group_id of 128 bytes", error);
+}
+
 static bool link_ranks(struct job *job, struct error *error)
 {
 	uint32_t d = job->plan->options.data_parallel_size;
@@ -203,7 +221,10 @@ static bool link_ranks(struct job *job, struct error *error)
 		uint32_t next = ring_neighbour(job, r, 1);
 		if (d > 1)
 			replica = (struct stage_session_next){job->options.addresses[next], job->tokens[next].replica};
-		stage_session_connect(job->sessions[r], &stage, &replica);
+		const uint8_t *group_id;
+		if (!find_group(job, r, &group_id, error))
+			return false;
+		stage_session_connect(job->sessions[r], &stage, &replica, group_id);
 	}
 	return job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, NULL, error);
 }
@@ -231,6 +252,7 @@ static void destroy(struct job *job)
 	safetensors_writer_abort(job->writer);
 	free(job->sessions);
 	free(job->tokens);
+	free(job->groups);
 	free(job->entries);
 }
 
@@ -240,7 +262,8 @@ bool job_run(const struct job_options *options, struct error *error)
 	job.events = stage_events_create();
 	job.sessions = calloc(job.ranks, sizeof(*job.sessions));
 	job.tokens = calloc(job.ranks, sizeof(*job.tokens));
-	bool ok = (job.events != NULL && job.sessions != NULL && job.tokens != NULL) ||
+	job.groups = calloc(options->plan->options.pipeline_size, sizeof(*job.groups));
+	bool ok = (job.events != NULL && job.sessions != NULL && job.tokens != NULL && job.groups != NULL) ||
 		  error_set(error, ERROR_FAILED, "out of memory");
 	ok = ok && parameters_prepare_save(&job, error) && open_ranks(&job, error) && parameters_load(&job, error) &&
 	     link_ranks(&job, error) && steps_run(&job, error) && parameters_save(&job, error);

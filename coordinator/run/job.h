@@ -49,6 +49,7 @@ struct job_options {
 	uint64_t steps;
 	const struct safetensors *load; // NULL: the initial values are drawn from the seed
 	const char *save;               // NULL: nothing is saved
+	bool reduce_in_group;           // see StagePlan; every device of the job can
 	uint32_t connections, chunk_bytes;
 	const struct job_events *events;
 	void *user;

@@ -148,7 +148,7 @@ static ProtobufCBinaryData token_of(const struct stage_session_next *next)
 }
 
 void stage_session_connect(struct stage_session *session, const struct stage_session_next *next_stage,
-			   const struct stage_session_next *next_replica)
+			   const struct stage_session_next *next_replica, const uint8_t *group_id)
 {
 	Penstock__V1__Connect connect = PENSTOCK__V1__CONNECT__INIT;
 	if (next_stage->address != NULL) {
@@ -159,6 +159,8 @@ void stage_session_connect(struct stage_session *session, const struct stage_ses
 		connect.next_replica_address = (char *)next_replica->address;
 		connect.next_replica_token = token_of(next_replica);
 	}
+	if (group_id != NULL)
+		connect.group_id = (ProtobufCBinaryData){.data = (uint8_t *)group_id, .len = PROTOCOL_GROUP_ID_BYTES};
 	SEND(session, CONNECT, connect, &connect, NULL, 0);
 }
 

@@ -39,8 +39,9 @@ uint64_t stage_session_silent_ms(struct stage_session *session);
 void stage_session_resume(struct stage_session *session);
 
 void stage_session_open(struct stage_session *session, const Penstock__V1__Open *open);
+// `group_id`: [PROTOCOL_GROUP_ID_BYTES], NULL: none.
 void stage_session_connect(struct stage_session *session, const struct stage_session_next *next_stage,
-			   const struct stage_session_next *next_replica);
+			   const struct stage_session_next *next_replica, const uint8_t *group_id);
 void stage_session_load(struct stage_session *session, const char *name, const uint32_t *shape, uint32_t rank,
 			uint64_t offset_bytes, struct buffer *values, size_t size);
 void stage_session_run_step(struct stage_session *session, const Penstock__V1__RunStep *order);

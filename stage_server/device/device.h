@@ -21,6 +21,8 @@
 struct device;
 struct program;
 
+enum { DEVICE_GROUP_ID_BYTES = 128 };
+
 struct device_options {
 	const char *name;        // "cpu", "cuda:1"
 	uint32_t threads;        // cpu: of each program; 0: as many as the process has cores
@@ -31,6 +33,8 @@ struct device_info {
 	char name[32];
 	char description[128]; // "oneDNN 2.6.3, AVX-512"
 	uint32_t threads;      // 0: of no meaning
+	char group
+		[16]; // how its programs sum gradients among themselves: "nccl"; "": they do not, and the group_ operations are not called
 	uint64_t physical_bytes;
 	bool exchange_is_device; // see exchange_allocate; such memory counts as the device's
 	bool shares_host_memory; // programs and the host's buffers come out of one memory, so one limit holds for both
@@ -71,6 +75,7 @@ struct program_spec {
 	uint64_t seed;                // of dropout
 	bool training;                // false: forward only, no gradients
 	bool replicas;                // read_gradient and write_gradient will be called inside steps; see there
+	bool group;                   // group_join will be called, and group_reduce inside steps
 	const _Atomic(bool) *stopped; // looked at while create and allocate take their time; NULL: never
 	uint64_t beside_bytes;        // of the host's memory, that the caller will allocate beside the program
 	// Of the first stage's images (uint8, N x 3 x raw x raw), resized bilinearly (align_corners false, no antialias: as
@@ -93,7 +98,7 @@ static inline void device_complete(struct device_completion completion, bool ok)
 		completion.call(completion.user, ok);
 }
 
-// Every operation is there for every device. Slots are below spec.slots, layers are indices of the model within the
+// Every operation is there for every device, but for the group_ ones. Slots are below spec.slots, layers are indices of the model within the
 // program's run, parameters are indices of the model (model_parameter). A status false is a device fault that ends the
 // job; `error` says which operation on which layer, or that an earlier one failed. ERROR_USAGE for a spec that the device
 // cannot compute (its types, say).
@@ -133,6 +138,21 @@ struct device_ops {
 			      struct device_completion completion, struct error *error);
 	bool (*write_gradient)(struct program *program, uint32_t parameter, const float *values,
 			       struct device_completion completion, struct error *error);
+
+	// Programs of several devices, on whatever machines, that sum their gradients among themselves. All four are NULL for a device
+	// that has no such way; with spec.group.
+	// A new group's id, [DEVICE_GROUP_ID_BYTES], for every member to join with. Any thread.
+	bool (*group_id)(struct device *device, uint8_t *ret_id, struct error *error);
+	// Once, before the first step; returns when all `replicas` members have joined. ERROR_CANCELLED once *stopped, which is
+	// borrowed until program_destroy and ends every later wait for other members, too; ERROR_UNREACHABLE, here and from any
+	// later operation, when the device notices that a member is gone. It may not notice.
+	bool (*group_join)(struct program *program, const uint8_t *id, uint32_t replicas, uint32_t replica,
+			   const _Atomic(bool) *stopped, struct error *error);
+	// The layer's gradients become their sums over the members, the same bits on each, while other layers' passes run. Each
+	// member issues the same layers in the same order. What uses a gradient later waits for it.
+	bool (*group_reduce)(struct program *program, uint32_t layer, struct error *error);
+	// Operations issued from now on come after all reductions issued so far. Does not wait itself.
+	bool (*group_wait)(struct program *program, struct error *error);
 
 	// Into the slot: the first stage's raw images, the last stage's labels (below classes), or the previous stage's output.
 	bool (*load_images)(struct program *program, uint32_t slot, const uint8_t *images,

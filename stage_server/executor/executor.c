@@ -141,6 +141,9 @@ static bool open_stage(struct executor *executor, uint64_t *ret_parameters, stru
 	    !batches_allocate(executor->batches, executor->options.memory, error) || !create_links(executor, error) ||
 	    !create_reducer(executor, error) || !draw_parameters(executor, ret_parameters, error))
 		return false;
+	if (executor_group_id(executor) != NULL &&
+	    !executor->ops->group_id(executor->options.device, executor->group_id, error))
+		return false;
 	uint32_t parameters = model_parameter_count(&plan->model);
 	executor->losses = calloc(plan->micro_batches, sizeof(*executor->losses));
 	executor->correct = calloc(plan->micro_batches, sizeof(*executor->correct));
@@ -223,6 +226,27 @@ static bool save(struct executor *executor, struct error *error)
 	return ok;
 }
 
+// A member of the group is gone, and the device does not say which.
+static void note_lost_group(struct executor *executor, const struct error *error)
+{
+	if (!executor->plan->reduce_in_group || error->code != ERROR_UNREACHABLE)
+		return;
+	executor->lost = true;
+	executor->lost_neighbour = NEIGHBOUR_COUNT;
+}
+
+static bool join(struct executor *executor, const struct order *order, struct error *error)
+{
+	const struct stage_plan *plan = executor->plan;
+	if (!executor->ops->group_join(executor->program, order->group_id, plan->data_parallel_size, plan->replica,
+				       &executor->stopped, error)) {
+		note_lost_group(executor, error);
+		return false;
+	}
+	executor->options.events->joined(executor->options.user);
+	return true;
+}
+
 static bool run_step(struct executor *executor, const struct step_order *order, struct error *error)
 {
 	atomic_store(&executor->step, order->step);
@@ -233,8 +257,10 @@ static bool run_step(struct executor *executor, const struct step_order *order, 
 	}
 	if (result == STEP_STOPPED)
 		return error_set(error, ERROR_CANCELLED, "stopped");
-	if (result == STEP_FAILED)
+	if (result == STEP_FAILED) {
+		note_lost_group(executor, error);
 		return false;
+	}
 	executor->lost = true;
 	return error_set(error, ERROR_UNREACHABLE, "the %s is gone", neighbour_name(executor->lost_neighbour));
 }
@@ -258,6 +284,8 @@ static bool obey(struct executor *executor, const struct order *order, struct er
 	switch (order->kind) {
 	case ORDER_LOAD:
 		return load(executor, order, error);
+	case ORDER_JOIN:
+		return join(executor, order, error);
 	case ORDER_STEP:
 		return run_step(executor, &order->step, error);
 	case ORDER_SAVE:
@@ -361,6 +389,12 @@ void executor_destroy(struct executor *executor)
 	free(executor);
 }
 
+const uint8_t *executor_group_id(const struct executor *executor)
+{
+	const struct stage_plan *plan = executor->plan;
+	return plan->reduce_in_group && plan->replica == 0 ? executor->group_id : NULL;
+}
+
 struct link *executor_link(struct executor *executor, enum neighbour side)
 {
 	return executor->links[side];
@@ -409,6 +443,13 @@ bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter 
 	if (!loader_put(executor->loader, chunk, incoming, &order.parameter, &order.values, error))
 		return false;
 	return order.values == NULL || push_order(executor, &order, error);
+}
+
+bool executor_join(struct executor *executor, const uint8_t *group_id, struct error *error)
+{
+	struct order order = {.kind = ORDER_JOIN};
+	memcpy(order.group_id, group_id, sizeof(order.group_id));
+	return push_order(executor, &order, error);
 }
 
 bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *batch,

@@ -50,13 +50,15 @@ struct executor_events {
 	// The program stands and its parameters are drawn; executor_link works from now on.
 	void (*opened)(void *user, uint64_t parameters);
 	void (*loaded)(void *user, const struct parameter *parameter); // executor_load takes the next one
+	void (*joined)(void *user);                                    // executor_join
 	void (*step_done)(void *user, const struct step_report *report);
 	void (*gradient_norms)(void *user, uint64_t step, uint32_t first_parameter, const double *squares,
 			       uint32_t count);
 	void (*saved_parameter)(void *user, const struct parameter *parameter, struct buffer *values,
 				uint64_t offset_bytes, uint64_t size_bytes);
 	void (*saved)(void *user, uint32_t parameters);
-	// The job is over. `lost` says that a neighbour is gone, which is somebody else's fault.
+	// The job is over. `lost` says that a neighbour is gone, which is somebody else's fault; NEIGHBOUR_COUNT: a replica, nobody
+	// knows which.
 	void (*failed)(void *user, const struct error *error, bool lost, enum neighbour neighbour);
 	// The last event: the program is freed. `in_good_order`: after executor_close, with all its work done.
 	void (*finished)(void *user, bool in_good_order);
@@ -81,12 +83,17 @@ struct executor;
 bool executor_create(const struct executor_options *options, struct executor **ret_executor, struct error *error);
 struct link *executor_link(struct executor *executor, enum neighbour side); // after `opened`; NULL: no such neighbour
 
+// After `opened`: the new group's id, [DEVICE_GROUP_ID_BYTES]; NULL: another replica makes it, or there is no group.
+const uint8_t *executor_group_id(const struct executor *executor);
+
 // Orders. ERROR_PROTOCOL when one comes out of order or too many wait.
 bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter *chunk,
 		   const struct rpc_incoming *incoming, struct error *error); // one stream's callbacks only
 bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *batch,
 			const struct rpc_incoming *incoming,
 			struct error *error); // one stream's callbacks only
+// With the plan's reduce_in_group, once: joins the other replicas with replica 0's id.
+bool executor_join(struct executor *executor, const uint8_t *group_id, struct error *error);
 bool executor_run_step(struct executor *executor, const struct step_order *order, struct error *error);
 bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const struct gradient_answer *answer,
 				 struct error *error);

@@ -8,14 +8,15 @@
 #include "stage_server/executor/loader.h"
 #include "stage_server/executor/reducer.h"
 
-enum order_kind { ORDER_LOAD, ORDER_STEP, ORDER_SAVE, ORDER_CLOSE };
+enum order_kind { ORDER_LOAD, ORDER_JOIN, ORDER_STEP, ORDER_SAVE, ORDER_CLOSE };
 
 struct order {
 	struct order *next;
 	enum order_kind kind;
 	struct step_order step;
-	uint32_t parameter; // load
-	float *values;      // load; owned
+	uint32_t parameter;                      // load
+	float *values;                           // load; owned
+	uint8_t group_id[DEVICE_GROUP_ID_BYTES]; // join
 };
 
 // A gradient that the device is copying out, to be summed over the replicas when it is there.
@@ -42,10 +43,12 @@ struct executor {
 	struct link *links[NEIGHBOUR_COUNT];
 	struct batches *batches;
 	struct loader *loader;
-	struct reducer *reducer; // NULL: there are no replicas, or no gradients
+	struct reducer *reducer; // NULL: there is no ring
 	_Atomic(bool) stopped;
 	_Atomic(bool) device_failed; // a tensor did not come out of it; the executor's thread asks the device why
 	_Atomic(uint64_t) step;
+
+	uint8_t group_id[DEVICE_GROUP_ID_BYTES]; // of replica 0 in a group; written before `opened`
 
 	// The thread's own.
 	struct program *program;

@@ -241,13 +241,16 @@ static bool read_boundary(struct stage_plan *plan, enum neighbour side, bool loc
 	return true;
 }
 
-// The ring of the stage's replicas, where there are gradients to sum.
+// The ring of the stage's replicas, or their group, where there are gradients to sum.
 static bool read_replicas(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
 {
 	uint64_t floats = model_parameter_floats(&plan->model, plan->first_layer, plan->end_layer);
 	uint64_t behind = model_parameter_floats(&plan->model, plan->end_layer, plan->model.layer_count);
 	uint64_t total = model_parameter_floats(&plan->model, 0, plan->model.layer_count);
 	if (plan->data_parallel_size == 1 || floats == 0)
+		return true;
+	plan->reduce_in_group = message->reduce_in_group;
+	if (plan->reduce_in_group)
 		return true;
 	if (!within(message->reduce_bucket_bytes, PROTOCOL_MINIMUM_BUCKET_BYTES, PROTOCOL_MAXIMUM_BUCKET_BYTES,
 		    "reduce_bucket_bytes", error))
@@ -342,6 +345,7 @@ void stage_plan_program_spec(const struct stage_plan *plan, struct program_spec 
 		.seed = plan->seed,
 		.training = true,
 		.replicas = plan->ring.buckets > 0,
+		.group = plan->reduce_in_group,
 		.raw_image_size = plan->raw_image_size,
 	};
 	memcpy(ret_spec->mean, plan->mean, sizeof(plan->mean));

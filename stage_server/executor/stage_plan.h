@@ -34,7 +34,8 @@ struct stage_plan {
 	float initial_loss_scale; // 1 without loss_scaling
 	uint32_t raw_image_size;
 	float mean[3], standard_deviation[3];
-	struct ring ring; // without buckets where there is nothing to sum
+	struct ring ring;     // without buckets where there is nothing to sum, or in a group
+	bool reduce_in_group; // the device sums over the replicas, and there is something to sum
 	struct {
 		bool exists;
 		bool local; // held by this daemon
@@ -72,15 +73,17 @@ enum mark {
 	MARK_FORWARD_END,
 	MARK_BACKWARD_BEGIN,
 	MARK_BACKWARD_END,
+	MARK_REDUCE_BEGIN, // from here on one a step
+	MARK_REDUCE_END,
 	MARK_OPTIMIZER_BEGIN,
 	MARK_OPTIMIZER_END,
 	MARK_COUNT
 };
-// The mark's number; those of the optimizer have one micro-batch, 0.
+// The mark's number; those of the whole step have one micro-batch, 0.
 static inline uint32_t stage_plan_mark(const struct stage_plan *plan, enum mark mark, uint32_t micro_batch)
 {
-	return mark < MARK_OPTIMIZER_BEGIN ? micro_batch * MARK_OPTIMIZER_BEGIN + mark
-					   : plan->micro_batches * MARK_OPTIMIZER_BEGIN + mark - MARK_OPTIMIZER_BEGIN;
+	return mark < MARK_REDUCE_BEGIN ? micro_batch * MARK_REDUCE_BEGIN + mark
+					: plan->micro_batches * MARK_REDUCE_BEGIN + mark - MARK_REDUCE_BEGIN;
 }
 uint64_t stage_plan_image_bytes(const struct stage_plan *plan);                             // of a micro-batch
 void stage_plan_program_spec(const struct stage_plan *plan, struct program_spec *ret_spec); // borrows the plan

@@ -94,6 +94,10 @@ static void gradient_is_out(void *user, bool ok)
 // The layer's gradients are whole: on their way to be summed over the replicas, while the layers before it go backward.
 static bool give_gradients(struct executor *executor, uint32_t layer, struct error *error)
 {
+	if (executor->plan->reduce_in_group)
+		return executor->ops->group_reduce(executor->program, layer, error);
+	if (executor->reducer == NULL)
+		return true;
 	const struct model *model = &executor->plan->model;
 	uint64_t begin = clock_now_ns();
 	bool ok = true;
@@ -118,7 +122,7 @@ static enum step_result backward(struct executor *executor, uint32_t micro_batch
 		   executor->ops->loss_backward(executor->program, slot, executor->loss_scale, error));
 	for (uint32_t layer = plan->end_layer; layer-- > plan->first_layer && ok;)
 		ok = executor->ops->backward_weight(executor->program, slot, layer, error) &&
-		     (!is_last || executor->reducer == NULL || give_gradients(executor, layer, error)) &&
+		     (!is_last || give_gradients(executor, layer, error)) &&
 		     executor->ops->backward_input(executor->program, slot, layer, error);
 	ok = ok && mark(executor, MARK_BACKWARD_END, micro_batch, error);
 	return ok ? STEP_DONE : STEP_FAILED;
@@ -244,6 +248,16 @@ static enum step_result take_sums(struct executor *executor, struct error *error
 	return result;
 }
 
+// In a group the device waits for the sums, and its marks say how long.
+static enum step_result await_group(struct executor *executor, struct error *error)
+{
+	bool ok = mark(executor, MARK_REDUCE_BEGIN, 0, error) && executor->ops->group_wait(executor->program, error) &&
+		  mark(executor, MARK_REDUCE_END, 0, error);
+	// The norms, which wait for the device, are timed here: what it waits for the other replicas is not theirs.
+	ok = ok && (!stage_plan_awaits_answer(executor->plan) || executor->ops->synchronize(executor->program, error));
+	return ok ? STEP_DONE : STEP_FAILED;
+}
+
 // The clipping norm, and whether a gradient overflowed, is over all stages, so the coordinator judges from every stage's sums of
 // squares. All replicas hold the same gradients by now: those of the first speak for all.
 static enum step_result judge_gradients(struct executor *executor, uint64_t step, struct gradient_answer *ret_answer,
@@ -270,7 +284,9 @@ static enum step_result judge_gradients(struct executor *executor, uint64_t step
 static enum step_result reduce_gradients(struct executor *executor, uint64_t step, struct gradient_answer *ret_answer,
 					 struct error *error)
 {
-	enum step_result result = executor->reducer != NULL ? take_sums(executor, error) : STEP_DONE;
+	enum step_result result = executor->plan->reduce_in_group ? await_group(executor, error)
+				  : executor->reducer != NULL     ? take_sums(executor, error)
+								  : STEP_DONE;
 	if (result == STEP_DONE && stage_plan_awaits_answer(executor->plan))
 		result = judge_gradients(executor, step, ret_answer, error);
 	return result;
@@ -358,6 +374,8 @@ static bool sum_times(struct executor *executor, struct error *error)
 		{MARK_FORWARD_BEGIN, MARK_FORWARD_END, plan->micro_batches, &report->forward_ns},
 		{MARK_BACKWARD_BEGIN, MARK_BACKWARD_END, plan->micro_batches, &report->backward_ns},
 		{MARK_OPTIMIZER_BEGIN, MARK_OPTIMIZER_END, 1, &report->optimizer_ns},
+		{MARK_REDUCE_BEGIN, MARK_REDUCE_END, plan->reduce_in_group,
+		 &report->wait_ns[NEIGHBOUR_PREVIOUS_REPLICA]},
 	};
 	for (size_t i = 0; i < sizeof(works) / sizeof(works[0]); i++)
 		for (uint32_t b = 0; b < works[i].count; b++) {

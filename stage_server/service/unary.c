@@ -65,6 +65,7 @@ static void describe_device(const struct device_slot *slot, Penstock__V1__Device
 	penstock__v1__device__init(ret_device);
 	ret_device->name = (char *)slot->name;
 	ret_device->threads = info.threads;
+	ret_device->group = (char *)slot->group;
 	ret_device->memory_limit_bytes = ledger_limit_bytes(slot->ledger);
 	ret_device->memory_used_bytes = ledger_used_bytes(slot->ledger);
 }

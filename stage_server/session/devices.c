@@ -59,6 +59,7 @@ static bool open_slot(struct devices *devices, const struct devices_options *opt
 	if (limit_bytes == 0 || limit_bytes > info.physical_bytes)
 		limit_bytes = info.physical_bytes;
 	snprintf(slot->name, sizeof(slot->name), "%s", info.name);
+	snprintf(slot->group, sizeof(slot->group), "%s", info.group);
 	slot->shares_host_memory = info.shares_host_memory;
 	slot->ledger = ledger_create(limit_bytes);
 	if (slot->ledger == NULL) {

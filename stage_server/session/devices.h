@@ -11,7 +11,8 @@
 enum { DEVICES_MAXIMUM = 32 };
 
 struct device_slot {
-	char name[32]; // "cuda:0"
+	char name[32];  // "cuda:0"
+	char group[16]; // see device_info
 	const struct device_ops *ops;
 	struct device *device;
 	struct ledger *ledger;

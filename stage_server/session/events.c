@@ -79,6 +79,11 @@ static void on_opened(void *user, uint64_t parameters)
 	post(&(struct session_event){.kind = EVENT_OPENED, .session = user, .number = parameters});
 }
 
+static void on_joined(void *user)
+{
+	post(&(struct session_event){.kind = EVENT_JOINED, .session = user});
+}
+
 static void on_failed(void *user, const struct error *error, bool lost, enum neighbour neighbour)
 {
 	post(&(struct session_event){
@@ -125,6 +130,7 @@ const struct executor_events session_executor_events = {
 	.reserve = on_reserve,
 	.opened = on_opened,
 	.loaded = on_loaded,
+	.joined = on_joined,
 	.step_done = on_step_done,
 	.gradient_norms = on_norms,
 	.saved_parameter = on_saved_parameter,

@@ -35,7 +35,7 @@ struct session {
 	const struct device_slot *slot;     // from Open on
 
 	struct executor *executor; // loop's thread; links' events read it, which begin after `opened`
-	bool opened, stream_over, executor_over;
+	bool opened, joined, stream_over, executor_over;
 	bool link_ready[NEIGHBOUR_COUNT], link_over[NEIGHBOUR_COUNT];
 	uint64_t arrived_ns, ended_ns, heartbeat_ns;
 
@@ -74,6 +74,7 @@ enum session_event_kind {
 	EVENT_HALF_CLOSED,
 	EVENT_STREAM_OVER,
 	EVENT_OPENED,
+	EVENT_JOINED,
 	EVENT_FAILED,
 	EVENT_FINISHED,
 	EVENT_LINK_READY,
@@ -105,7 +106,8 @@ void inbound_tick(struct session_host *host, uint64_t now_ns);
 void inbound_drain(struct session_host *host); // ends those that belong to no session
 
 // reply.c: SessionResponses. Any thread.
-void reply_opened(struct session *session, uint64_t parameters);
+// `group_id`: [DEVICE_GROUP_ID_BYTES], NULL: none.
+void reply_opened(struct session *session, uint64_t parameters, const uint8_t *group_id);
 void reply_loaded(struct session *session, const struct parameter *parameter);
 void reply_ready(struct session *session);
 void reply_heartbeat(struct session *session);

@@ -9,7 +9,7 @@
 		rpc_stream_send((session)->stream, &response.base, NULL, 0, 0);                                        \
 	} while (0)
 
-void reply_opened(struct session *session, uint64_t parameters)
+void reply_opened(struct session *session, uint64_t parameters, const uint8_t *group_id)
 {
 	Penstock__V1__MemoryUse memory = PENSTOCK__V1__MEMORY_USE__INIT;
 	Penstock__V1__Opened opened = PENSTOCK__V1__OPENED__INIT;
@@ -22,6 +22,8 @@ void reply_opened(struct session *session, uint64_t parameters)
 	opened.memory = &memory;
 	opened.parameters = parameters;
 	opened.version = PENSTOCK_VERSION;
+	if (group_id != NULL)
+		opened.group_id = (ProtobufCBinaryData){.data = (uint8_t *)group_id, .len = DEVICE_GROUP_ID_BYTES};
 	REPLY(session, OPENED, opened, opened);
 }
 
@@ -57,7 +59,9 @@ void reply_failed(struct session *session, const struct error *error, uint64_t s
 	failed.message = (char *)error->message;
 	failed.step = step;
 	failed.lost_peer = lost;
-	if (lost) {
+	if (lost && side == NEIGHBOUR_COUNT) {
+		failed.peer_replica = session->plan.data_parallel_size; // which no replica is: one of them
+	} else if (lost) {
 		failed.peer_stage = stage_plan_peer_stage(&session->plan, side);
 		failed.peer_replica = stage_plan_peer_replica(&session->plan, side);
 	}

@@ -8,6 +8,9 @@
 #include "common/base/log.h"
 #include "stage_server/session/internal.h"
 
+_Static_assert((int)PROTOCOL_GROUP_ID_BYTES == (int)DEVICE_GROUP_ID_BYTES,
+	       "an id of a group crosses the wire as it is");
+
 enum { LINGER_MS = 3000 }; // how long streams may take to end in good order
 
 static struct link *link_of(struct session *session, enum neighbour side)
@@ -128,7 +131,11 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 				 "slots= in the hostfile, or start penstockd with more --device options",
 				 open->plan->device_index, devices_count(devices));
 	session->slot = devices_slot(devices, open->plan->device_index);
-	return true;
+	return !session->plan.reduce_in_group || session->slot->group[0] != '\0' ||
+	       error_set(error, ERROR_USAGE,
+			 "reduce_in_group: device %s of this daemon cannot sum gradients with others: train with "
+			 "--reduce ring",
+			 session->slot->name);
 }
 
 static void handle_open(struct session *session, const Penstock__V1__Open *open)
@@ -165,7 +172,7 @@ static void become_ready(struct session *session)
 	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
 		if (link_of(session, side) != NULL && !session->link_ready[side])
 			return;
-	if (session->state != SESSION_LINKING)
+	if (session->state != SESSION_LINKING || (session->plan.reduce_in_group && !session->joined))
 		return;
 	session->state = SESSION_READY;
 	reply_ready(session);
@@ -209,12 +216,24 @@ static bool reach(struct session *session, enum neighbour side, const char *addr
 	return true;
 }
 
+// Begins to join the group of the stage's replicas, where there is one.
+static bool join_group(struct session *session, const ProtobufCBinaryData *id, struct error *error)
+{
+	if (!session->plan.reduce_in_group)
+		return true;
+	if (id->len != DEVICE_GROUP_ID_BYTES)
+		return error_set(error, ERROR_PROTOCOL, "group_id has %zu bytes, expected %d", id->len,
+				 DEVICE_GROUP_ID_BYTES);
+	return executor_join(session->executor, id->data, error);
+}
+
 static void handle_connect(struct session *session, const Penstock__V1__Connect *connect)
 {
 	struct error error;
 	if (!reach(session, NEIGHBOUR_NEXT, connect->next_address, &connect->next_link_token, &error) ||
 	    !reach(session, NEIGHBOUR_NEXT_REPLICA, connect->next_replica_address, &connect->next_replica_token,
-		   &error)) {
+		   &error) ||
+	    !join_group(session, &connect->group_id, &error)) {
 		end_with(session, &error);
 		return;
 	}
@@ -311,7 +330,7 @@ static void handle_opened(struct session *session, uint64_t parameters)
 	pthread_mutex_lock(&session->lock);
 	session->data_executor = session->executor;
 	pthread_mutex_unlock(&session->lock);
-	reply_opened(session, parameters);
+	reply_opened(session, parameters, executor_group_id(session->executor));
 }
 
 static void handle_link_lost(struct session *session, struct session_event *event)
@@ -361,6 +380,10 @@ void session_handle_event(struct event *base)
 		break;
 	case EVENT_OPENED:
 		handle_opened(session, event->number);
+		break;
+	case EVENT_JOINED:
+		session->joined = true;
+		become_ready(session);
 		break;
 	case EVENT_FAILED:
 		session_end(session, &event->error, event->flag, event->neighbour);

@@ -132,7 +132,7 @@ static int number(const char *variable, int otherwise)
 
 static bool is_device(int device)
 {
-	return device == 0 && number("PENSTOCK_STAND_IN_DEVICES", 1) > 0;
+	return device >= 0 && device < number("PENSTOCK_STAND_IN_DEVICES", 1);
 }
 
 static int capability()
@@ -142,13 +142,18 @@ static int capability()
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
-	*count = is_device(0) ? 1 : 0;
+	*count = number("PENSTOCK_STAND_IN_DEVICES", 1);
 	return answer(*count > 0 ? cudaSuccess : cudaErrorNoDevice);
 }
 
+static thread_local int current_device = 0;
+
 cudaError_t cudaSetDevice(int device)
 {
-	return answer(is_device(device) ? cudaSuccess : cudaErrorInvalidDevice);
+	if (!is_device(device))
+		return answer(cudaErrorInvalidDevice);
+	current_device = device;
+	return answer(cudaSuccess);
 }
 
 // Only the fault is over: what is still allocated stays so, as whoever calls this has freed it before.
@@ -160,8 +165,8 @@ cudaError_t cudaDeviceReset(void)
 
 cudaError_t cudaGetDevice(int *device)
 {
-	*device = 0;
-	return answer(is_device(0) ? cudaSuccess : cudaErrorNoDevice);
+	*device = current_device;
+	return answer(is_device(current_device) ? cudaSuccess : cudaErrorNoDevice);
 }
 
 enum { PROCESSORS = 4, PROCESSOR_THREADS = 2048, BLOCK_THREADS_LIMIT = 1024, SHARED_BYTES = 48 * 1024 };
@@ -236,7 +241,7 @@ cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device)
 {
 	if (!is_device(device))
 		return answer(cudaErrorInvalidDevice);
-	snprintf(text, (size_t)size, "0000:00:00.0");
+	snprintf(text, (size_t)size, "0000:%02x:00.0", (unsigned)device);
 	return answer(cudaSuccess);
 }
 

@@ -7,7 +7,9 @@
 // Environment, read at each call that asks:
 //   PENSTOCK_STAND_IN_MEMORY      bytes of the device's memory; 8 GiB otherwise
 //   PENSTOCK_STAND_IN_CAPABILITY  compute capability, as 75; 80 otherwise
-//   PENSTOCK_STAND_IN_DEVICES     0: there is no device; 1 otherwise
+//   PENSTOCK_STAND_IN_DEVICES     how many devices there are, one memory for all, and one fault; 1 otherwise
+//   PENSTOCK_STAND_IN_NCCL        0: the device's code finds no NCCL
+//   PENSTOCK_STAND_IN_NCCL_NOTICES  set: members of a communicator notice when one aborts, as the real ones do over a network
 #pragma once
 
 #include <stddef.h>

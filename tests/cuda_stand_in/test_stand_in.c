@@ -250,6 +250,14 @@ static void devices_are_described(void **state)
 	check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
 	assert_true(properties.major == 7 && properties.minor == 5 && major == 7);
 	assert_int_equal(cudaSetDevice(1), cudaErrorInvalidDevice);
+	setenv("PENSTOCK_STAND_IN_DEVICES", "2", 1);
+	int device = -1;
+	check(cudaGetDeviceCount(&count));
+	check(cudaSetDevice(1));
+	check(cudaGetDevice(&device));
+	assert_true(count == 2 && device == 1);
+	assert_int_equal(cudaSetDevice(2), cudaErrorInvalidDevice);
+	check(cudaSetDevice(0));
 	setenv("PENSTOCK_STAND_IN_DEVICES", "0", 1);
 	assert_int_equal(cudaGetDeviceCount(&count), cudaErrorNoDevice);
 	assert_int_equal(count, 0);

@@ -147,10 +147,42 @@ def learns(precision):
     return check
 
 
+REPLICAS = ["--image-size", 64, "--micro-batch-size", 8, "--gradient-accumulation-steps", 2, "--lr", 0.01, "--steps", 3, "-p", 0]
+
+
+def replicas_of_one_device(context):
+    daemon = context.daemon(2)
+    options = ["--dataset", context.dataset(), *REPLICAS, "-H", context.hostfile(daemon)]
+    auto, ring = ([step["loss"] for step in context.train(*options, "--reduce", way)] for way in ("auto", "ring"))
+    assert auto == ring, f"{auto}, by the ring {ring}"
+    said = context.penstock("train", *options, "--reduce", "nccl", code=2).error.strip().splitlines()[-1]
+    assert "holds replica 0 of the stage already" in said or "has no NCCL" in said, said
+    return said
+
+
+def replicas_by_nccl(context):
+    if not context.on_gpu:
+        raise checks.Skip("NCCL is for GPUs")
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout.splitlines()
+    gpus = sum(line.startswith("GPU ") for line in listed)
+    if gpus < 2:
+        raise checks.Skip("there is one GPU, and NCCL takes each once")
+    other = "cuda:1" if context.device in ("cuda", "cuda:0") else "cuda:0"
+    daemon = context.daemon(1, "--device", other)
+    options = ["--dataset", context.dataset(), *REPLICAS, "-H", context.hostfile(daemon, slots=2)]
+    nccl, ring = ([step["loss"] for step in context.train(*options, "--reduce", way)] for way in ("nccl", "ring"))
+    worst = max(abs(ours / theirs - 1) for ours, theirs in zip(nccl, ring, strict=True))
+    assert worst < 1e-5, f"losses {nccl}, by the ring {ring}"
+    daemon.wait_until_free(10)
+    return f"losses differ from the ring's by {worst:.1e} at most"
+
+
 checks.run(
     checks.context(),
     ("AlexNet, fp32, bit for bit at pipeline sizes 1, 2, 4 and over gRPC", same_bits("alexnet", "fp32", 4)),
     ("AlexNet, fp32, beside the CPU device and PyTorch", curve("alexnet")),
+    ("two replicas on one device sum around the ring, and NCCL is refused", replicas_of_one_device),
+    ("two replicas on two GPUs sum by NCCL as the ring does", replicas_by_nccl),
     ("bf16 learns", learns("bf16")),
     ("fp16 learns", learns("fp16")),
     ("VGG-16, fp32, bit for bit at pipeline sizes 1, 2, 4 and over gRPC", same_bits("vgg16", "fp32", 3)),

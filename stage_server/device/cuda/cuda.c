@@ -90,6 +90,7 @@ static bool create(const struct device_options *options, struct device **ret_dev
 		destroy(device);
 		return error_wrap(error, "open device %s", options->name);
 	}
+	device->has_nccl = libraries_load_nccl();
 	*ret_device = device;
 	return true;
 }
@@ -98,6 +99,7 @@ static void describe(const struct device *device, struct device_info *ret_info)
 {
 	*ret_info = (struct device_info){.physical_bytes = device->physical_bytes, .exchange_is_device = true};
 	snprintf(ret_info->name, sizeof(ret_info->name), "cuda:%d", device->gpu);
+	snprintf(ret_info->group, sizeof(ret_info->group), "%s", device->has_nccl ? "nccl" : "");
 	snprintf(ret_info->description, sizeof(ret_info->description), "%s", device->description);
 }
 
@@ -173,6 +175,10 @@ const struct device_ops cuda_device_ops = {
 	.read_parameter = cuda_read_parameter,
 	.read_gradient = cuda_read_gradient,
 	.write_gradient = cuda_write_gradient,
+	.group_id = cuda_group_id,
+	.group_join = cuda_group_join,
+	.group_reduce = cuda_group_reduce,
+	.group_wait = cuda_group_wait,
 	.load_images = cuda_load_images,
 	.load_labels = cuda_load_labels,
 	.write_input = cuda_write_input,

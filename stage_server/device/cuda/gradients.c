@@ -1,13 +1,13 @@
 // Gradients as a whole: their way out and in, and their squares. Whatever computes with a gradient does so on the compute stream. With
-// spec.replicas the copies, and the changes of layout that belong to them, run on the copy streams, so that they overlap with the
-// passes of other layers. Two events of each parameter order them:
+// spec.replicas the copies, and the changes of layout that belong to them, run on the copy streams, and in a group the reductions on a
+// stream of their own (group.c), so that they overlap with the passes of other layers. Two events of each parameter order them:
 //
 //   settled: on compute, when it has done what was issued on the gradient. A copy waits for it.
 //   moved:   on a copy stream, behind the gradient's last copy. The next copy waits for it, and so does compute, but not
 //            before it uses that gradient again (cuda_gradient_take): what comes between runs beside the copy.
 //
 // A convolution's gradient changes its layout in a buffer of its copy stream's own, which nobody else touches. Without
-// spec.replicas all is done on the compute stream, and waited for.
+// spec.replicas copies are done on the compute stream, and waited for.
 #include "stage_server/device/cuda/completions.h"
 #include "stage_server/device/cuda/kernels/kernels.h"
 #include "stage_server/device/cuda/program.h"
@@ -30,7 +30,10 @@ bool cuda_gradients_plan(struct program *program, struct error *error)
 
 bool cuda_gradients_create(struct program *program, struct error *error)
 {
-	for (uint32_t i = 0; program->replicas && i < program->parameter_count; i++) {
+	if (program->in_group &&
+	    !cuda_ok(cudaEventCreateWithFlags(&program->reduced, cudaEventDisableTiming), error, "create an event"))
+		return false;
+	for (uint32_t i = 0; (program->replicas || program->in_group) && i < program->parameter_count; i++) {
 		struct parameter_state *parameter = &program->parameters[i];
 		if (!cuda_ok(cudaEventCreateWithFlags(&parameter->settled, cudaEventDisableTiming), error,
 			     "create an event") ||
@@ -43,6 +46,8 @@ bool cuda_gradients_create(struct program *program, struct error *error)
 
 void cuda_gradients_destroy(struct program *program)
 {
+	if (program->reduced != NULL)
+		cuda_ok(cudaEventDestroy(program->reduced), NULL, "destroy an event");
 	for (uint32_t i = 0; program->parameters != NULL && i < program->parameter_count; i++) {
 		struct parameter_state *parameter = &program->parameters[i];
 		if (parameter->settled != NULL)
@@ -91,6 +96,8 @@ static bool sum_squares(struct program *program, double *ret_squares)
 	struct error *error = &program->fault;
 	double *sums = program_pointer(program, &program->squares, 0);
 	void *scratch = program_pointer(program, &program->scratch, 0);
+	if (!cuda_group_finish(program))
+		return false;
 	for (uint32_t i = 0; i < program->parameter_count; i++) {
 		struct parameter_state *parameter = &program->parameters[i];
 		if (!cuda_gradient_fill(program, parameter) ||
@@ -114,11 +121,11 @@ bool cuda_gradient_squares(struct program *program, double *ret_squares, struct 
 
 // ---- a copy's turn
 
-static bool begin_move(struct program *program, struct parameter_state *parameter, cudaStream_t stream)
+bool cuda_gradient_begin_move(struct program *program, struct parameter_state *parameter, cudaStream_t stream)
 {
 	struct error *error = &program->fault;
-	if (!program->replicas)
-		return true;
+	if (stream == program->compute)
+		return cuda_gradient_take(program, parameter);
 	if (!parameter->is_settled && !cuda_record(parameter->settled, program->compute, error))
 		return false;
 	parameter->is_settled = true;
@@ -126,10 +133,10 @@ static bool begin_move(struct program *program, struct parameter_state *paramete
 	       (!parameter->is_moving || cuda_wait_for(stream, parameter->moved, error));
 }
 
-static bool end_move(struct program *program, struct parameter_state *parameter, cudaStream_t stream)
+bool cuda_gradient_end_move(struct program *program, struct parameter_state *parameter, cudaStream_t stream)
 {
-	parameter->is_moving = program->replicas;
-	return !program->replicas || cuda_record(parameter->moved, stream, &program->fault);
+	parameter->is_moving = stream != program->compute;
+	return !parameter->is_moving || cuda_record(parameter->moved, stream, &program->fault);
 }
 
 // Issued, or on the way to an error: tells who waits, now where the program has no replicas.
@@ -155,11 +162,11 @@ bool cuda_read_gradient(struct program *program, uint32_t index, float *ret_valu
 		return false;
 	cudaStream_t stream = program->replicas ? program->copy_out : program->compute;
 	const struct block *plain = program->replicas ? &program->gradient_departure : &program->weight_temporary;
-	bool issued = (!parameter->gradient_is_zero || make_zeros(program, parameter)) &&
-		      begin_move(program, parameter, stream) &&
+	bool issued = cuda_group_finish(program) && (!parameter->gradient_is_zero || make_zeros(program, parameter)) &&
+		      cuda_gradient_begin_move(program, parameter, stream) &&
 		      cuda_floats_out(program, parameter, stream, cuda_parameter_gradient(program, parameter),
 				      program_pointer(program, plain, 0), ret_values) &&
-		      end_move(program, parameter, stream);
+		      cuda_gradient_end_move(program, parameter, stream);
 	return finish(program, issued, program->departed, stream, completion, "read_gradient", parameter, error);
 }
 
@@ -172,9 +179,9 @@ bool cuda_write_gradient(struct program *program, uint32_t index, const float *v
 	cudaStream_t stream = program->replicas ? program->copy_in : program->compute;
 	const struct block *plain = program->replicas ? &program->gradient_landing : &program->weight_temporary;
 	parameter->gradient_is_zero = false;
-	bool issued = begin_move(program, parameter, stream) &&
+	bool issued = cuda_group_finish(program) && cuda_gradient_begin_move(program, parameter, stream) &&
 		      cuda_floats_in(program, parameter, stream, values, program_pointer(program, plain, 0),
 				     cuda_parameter_gradient(program, parameter)) &&
-		      end_move(program, parameter, stream);
+		      cuda_gradient_end_move(program, parameter, stream);
 	return finish(program, issued, program->landed, stream, completion, "write_gradient", parameter, error);
 }

@@ -1,6 +1,6 @@
 // The vendor's libraries, looked for when the daemon runs. See libraries.h.
 //
-// A function that this device calls is a line of one of the three lists below: it becomes a pointer, which libraries_load finds, and
+// A function that this device calls is a line of one of the lists below: it becomes a pointer, which libraries_load finds, and
 // a function of the vendor's name that passes on to it. Nothing here looks at arguments or results.
 //
 // cuDNN finds its own parts (libcudnn_graph, _engines_precompiled, ...), cuBLASLt and nvrtc beside itself, and beside its
@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/log.h"
+#include "stage_server/device/cuda/nccl.h"
 #include "stage_server/device/cuda/nvml.h"
 
 // ---- the functions: X(result, name, parameters, arguments)
@@ -87,6 +89,23 @@
 	  (handle, operation, alpha, a, a_layout, b, b_layout, beta, c, c_layout, d, d_layout, algorithm, workspace,   \
 	   workspace_size, stream))
 
+#define NCCL_FUNCTIONS(X)                                                                                              \
+	X(ncclResult_t, ncclGetVersion, (int *ret), (ret))                                                             \
+	X(ncclResult_t, ncclGetUniqueId, (ncclUniqueId * ret), (ret))                                                  \
+	X(ncclResult_t, ncclCommInitRankConfig,                                                                        \
+	  (ncclComm_t * ret, int ranks, ncclUniqueId id, int rank, ncclConfig_t *config),                              \
+	  (ret, ranks, id, rank, config))                                                                              \
+	X(ncclResult_t, ncclCommGetAsyncError, (ncclComm_t comm, ncclResult_t * ret), (comm, ret))                     \
+	X(ncclResult_t, ncclCommFinalize, (ncclComm_t comm), (comm))                                                   \
+	X(ncclResult_t, ncclCommDestroy, (ncclComm_t comm), (comm))                                                    \
+	X(ncclResult_t, ncclCommAbort, (ncclComm_t comm), (comm))                                                      \
+	X(ncclResult_t, ncclAllReduce,                                                                                 \
+	  (const void *from, void *to, size_t count, ncclDataType_t type, ncclRedOp_t operation, ncclComm_t comm,      \
+	   cudaStream_t stream),                                                                                       \
+	  (from, to, count, type, operation, comm, stream))                                                            \
+	X(const char *, ncclGetErrorString, (ncclResult_t status), (status))                                           \
+	X(const char *, ncclGetLastError, (ncclComm_t comm), (comm))
+
 #define NVML_FUNCTIONS(X)                                                                                              \
 	X(nvmlReturn_t, nvmlInit_v2, (void), ())                                                                       \
 	X(nvmlReturn_t, nvmlDeviceGetHandleByPciBusId_v2, (const char *pci_bus_id, nvmlDevice_t *ret),                 \
@@ -106,6 +125,7 @@
 	}
 CUDNN_FUNCTIONS(DEFINE)
 CUBLASLT_FUNCTIONS(DEFINE)
+NCCL_FUNCTIONS(DEFINE)
 NVML_FUNCTIONS(DEFINE)
 
 struct function {
@@ -115,6 +135,7 @@ struct function {
 #define ROW(result, name, parameters, arguments) {#name, (void **)&name##_found},
 static const struct function cudnn_functions[] = {CUDNN_FUNCTIONS(ROW){NULL, NULL}};
 static const struct function cublaslt_functions[] = {CUBLASLT_FUNCTIONS(ROW){NULL, NULL}};
+static const struct function nccl_functions[] = {NCCL_FUNCTIONS(ROW){NULL, NULL}};
 static const struct function nvml_functions[] = {NVML_FUNCTIONS(ROW){NULL, NULL}};
 
 // ---- looking for a library
@@ -257,6 +278,24 @@ bool libraries_load(struct error *error)
 {
 	pthread_once(&once, load_once);
 	return loaded || error_set(error, load_error.code, "%s", load_error.message);
+}
+
+static pthread_once_t nccl_once = PTHREAD_ONCE_INIT;
+static bool nccl_loaded;
+
+// Its absence is no error: replicas sum their gradients without it.
+static void load_nccl_once(void)
+{
+	struct error error = {0};
+	nccl_loaded = load("NCCL", "libnccl.so.2", "NCCL 2.14 or newer", nccl_functions, &error);
+	if (!nccl_loaded)
+		log_info("replicas on GPUs of this daemon will sum their gradients on the host: %s", error.message);
+}
+
+bool libraries_load_nccl(void)
+{
+	pthread_once(&nccl_once, load_nccl_once);
+	return nccl_loaded;
 }
 
 static pthread_once_t nvml_once = PTHREAD_ONCE_INIT;

@@ -48,7 +48,8 @@ bool cuda_read_losses(struct program *program, uint32_t count, float *ret_losses
 		return error_set(error, ERROR_FAILED, "read_losses: %u of %u", count, program->micro_batches);
 	if (!enter(program, "read_losses", 0, false, error))
 		return false;
-	bool ok = cuda_ok(cudaMemcpyAsync(ret_losses, program_pointer(program, &program->losses, 0),
+	bool ok = cuda_group_finish(program) &&
+		  cuda_ok(cudaMemcpyAsync(ret_losses, program_pointer(program, &program->losses, 0),
 					  count * sizeof(float), cudaMemcpyDeviceToHost, program->compute),
 			  &program->fault, "copy from the GPU") &&
 		  cuda_ok(cudaMemcpyAsync(ret_correct, program_pointer(program, &program->correct, 0),

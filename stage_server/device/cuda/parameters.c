@@ -157,7 +157,7 @@ static bool write_values(struct program *program, const struct parameter_state *
 	uint64_t count = parameter->description.count;
 	float *to = cuda_parameter_values(program, parameter);
 	float *plain = program_pointer(program, &program->weight_temporary, 0);
-	if (!cuda_floats_in(program, parameter, program->compute, values, plain, to))
+	if (!cuda_group_finish(program) || !cuda_floats_in(program, parameter, program->compute, values, plain, to))
 		return false;
 	if (program->type != DATA_FLOAT32 && !cuda_ok(kernel_convert(program->compute, count, DATA_FLOAT32, to,
 								     program->type, copy_of(program, parameter)),
@@ -180,7 +180,8 @@ bool cuda_read_parameter(struct program *program, uint32_t index, float *ret_val
 	struct parameter_state *parameter = cuda_parameter_find(program, index, error);
 	if (parameter == NULL || !cuda_enter(program, "read_parameter", 0, false, error))
 		return false;
-	bool ok = cuda_floats_out(program, parameter, program->compute, cuda_parameter_values(program, parameter),
+	bool ok = cuda_group_finish(program) &&
+		  cuda_floats_out(program, parameter, program->compute, cuda_parameter_values(program, parameter),
 				  program_pointer(program, &program->weight_temporary, 0), ret_values) &&
 		  cuda_ok(cudaStreamSynchronize(program->compute), &program->fault, "wait for the GPU");
 	return cuda_leave(program, ok, error, "read_parameter of %s", parameter->description.name);

@@ -37,6 +37,7 @@ bool cuda_leave(struct program *program, bool ok, struct error *error, const cha
 	program->failed = true;
 	if (error != NULL)
 		*error = program->fault;
+	cuda_group_abort(program); // or what follows may wait for ever
 	// The caller's memory is its own again once this returns, so no copy may be under way.
 	cuda_ok(cudaStreamSynchronize(program->copy_in), NULL, "wait for copies");
 	cuda_ok(cudaStreamSynchronize(program->copy_out), NULL, "wait for copies");
@@ -103,7 +104,8 @@ bool cuda_synchronize(struct program *program, struct error *error)
 {
 	if (!cuda_enter(program, "synchronize", 0, false, error))
 		return false;
-	bool ok = cuda_ok(cudaStreamSynchronize(program->copy_in), &program->fault, "wait for copies") &&
+	bool ok = cuda_group_finish(program) &&
+		  cuda_ok(cudaStreamSynchronize(program->copy_in), &program->fault, "wait for copies") &&
 		  cuda_ok(cudaStreamSynchronize(program->compute), &program->fault, "wait for kernels") &&
 		  cuda_ok(cudaStreamSynchronize(program->copy_out), &program->fault, "wait for copies");
 	return cuda_leave(program, ok, error, "synchronize");

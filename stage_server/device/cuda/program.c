@@ -151,6 +151,7 @@ static struct program *program_of(struct device *device, const struct program_sp
 	program->seed = spec->seed;
 	program->training = spec->training;
 	program->replicas = spec->replicas && spec->training;
+	program->in_group = spec->group && spec->training;
 	struct shape output = spec->model->layers[spec->end_layer - 1].output;
 	program->has_labels = spec->end_layer == spec->model->layer_count && output.height * output.width == 1;
 	program->raw_image_size = spec->raw_image_size;
@@ -189,6 +190,9 @@ static bool create_streams(struct program *program, struct error *error)
 	for (int i = 0; i < 3; i++)
 		if (!cuda_ok(cudaStreamCreateWithFlags(streams[i], cudaStreamNonBlocking), error, "create a stream"))
 			return false;
+	if (program->in_group &&
+	    !cuda_ok(cudaStreamCreateWithFlags(&program->reduce, cudaStreamNonBlocking), error, "create a stream"))
+		return false;
 	return cudnn_ok(cudnnSetStream(program->cudnn, program->compute), error, "give cuDNN its stream");
 }
 
@@ -238,20 +242,20 @@ static void release_layer(struct layer_state *state)
 
 static void wait_for_streams(const struct program *program)
 {
-	cudaStream_t streams[] = {program->copy_in, program->compute, program->copy_out};
-	for (int i = 0; i < 3; i++)
+	cudaStream_t streams[] = {program->copy_in, program->compute, program->reduce, program->copy_out};
+	for (int i = 0; i < 4; i++)
 		if (streams[i] != NULL)
 			cuda_ok(cudaStreamSynchronize(streams[i]), NULL, "wait for a stream");
 }
 
 static void destroy_streams(struct program *program)
 {
-	cudaStream_t streams[] = {program->copy_in, program->compute, program->copy_out};
+	cudaStream_t streams[] = {program->copy_in, program->compute, program->reduce, program->copy_out};
 	for (uint32_t i = 0; program->marks != NULL && i < program->mark_count; i++)
 		if (program->marks[i] != NULL)
 			cuda_ok(cudaEventDestroy(program->marks[i]), NULL, "destroy an event");
 	free(program->marks);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		if (streams[i] != NULL)
 			cuda_ok(cudaStreamDestroy(streams[i]), NULL, "destroy a stream");
 }
@@ -263,6 +267,7 @@ void cuda_program_destroy(struct program *program)
 		return;
 	if (program->has_context) {
 		cuda_ok(cudaSetDevice(program->device->gpu), NULL, "use GPU %d", program->device->gpu);
+		cuda_group_leave(program);
 		wait_for_streams(program);
 		cuda_transfers_destroy(program);
 		cuda_gradients_destroy(program);

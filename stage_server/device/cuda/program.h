@@ -26,6 +26,7 @@
 #include "common/base/random.h"
 #include "stage_server/device/cuda/convolution_plans.h"
 #include "stage_server/device/cuda/matmul.h"
+#include "stage_server/device/cuda/nccl.h"
 #include "stage_server/device/device.h"
 
 struct completions;
@@ -39,6 +40,7 @@ struct device {
 	char pci_bus_id[20];
 	char description[128];
 	char machine[160];
+	bool has_nccl;
 	uint64_t physical_bytes;
 	int capability; // 90: compute capability 9.0
 	struct tuning *tuning;
@@ -146,6 +148,7 @@ struct program {
 	uint64_t seed;
 	bool training;
 	bool replicas;   // and training
+	bool in_group;   // spec.group, and training
 	bool has_labels; // the program ends the model, and in one value a class
 	uint32_t raw_image_size;
 	float mean[3], standard_deviation[3];
@@ -184,10 +187,17 @@ struct program {
 	cudnnHandle_t cudnn;
 	cublasLtHandle_t cublas;
 	cudaStream_t compute, copy_in, copy_out;
+	cudaStream_t reduce; // NULL without a group
 	struct station landing[2], departure[2];
 	uint32_t landing_next, departure_next;
 	struct completions *landed, *departed;
 	cudaEvent_t *marks; // [mark_count], with time
+
+	// group.c
+	ncclComm_t communicator;            // NULL: in no group
+	const _Atomic(bool) *group_stopped; // borrowed from group_join on
+	cudaEvent_t reduced;                // on reduce, behind the last reduction
+	bool is_reducing;                   // it is not known that all reductions are over
 
 	bool failed;        // a fault of the device: nothing is issued any more
 	struct error fault; // what it was; operations put their errors here first
@@ -328,6 +338,23 @@ bool cuda_write_gradient(struct program *program, uint32_t parameter, const floa
 			 struct device_completion completion, struct error *error);
 bool cuda_zero_gradients(struct program *program, struct error *error);
 bool cuda_gradient_squares(struct program *program, double *ret_squares, struct error *error);
+
+// A gradient's way on another stream than compute: what is issued on that stream between the two. On compute itself they see to it that
+// the moves are over.
+bool cuda_gradient_begin_move(struct program *program, struct parameter_state *parameter, cudaStream_t stream);
+bool cuda_gradient_end_move(struct program *program, struct parameter_state *parameter, cudaStream_t stream);
+
+// group.c
+bool cuda_group_id(struct device *device, uint8_t *ret_id, struct error *error);
+bool cuda_group_join(struct program *program, const uint8_t *id, uint32_t replicas, uint32_t replica,
+		     const _Atomic(bool) *stopped, struct error *error);
+bool cuda_group_reduce(struct program *program, uint32_t layer, struct error *error);
+bool cuda_group_wait(struct program *program, struct error *error);
+// Before the thread waits for the compute stream, as copies to memory that is not pinned do: waits for the reductions, and can be
+// stopped. False: program->fault.
+bool cuda_group_finish(struct program *program);
+void cuda_group_abort(struct program *program); // ends all reductions, done or not; does nothing in no group
+void cuda_group_leave(struct program *program); // in good order where that is possible
 
 // loss.c
 bool cuda_loss_plan(struct program *program, struct error *error);

@@ -12,6 +12,7 @@ set(PENSTOCK_CUDA_SOURCES
   elementwise.c
   gradients.c
   graph.c
+  group.c
   linear.c
   loss.c
   matmul.c

@@ -1,4 +1,4 @@
-// Statuses of CUDA, cuDNN and cuBLASLt as errors. See status.h.
+// Statuses of CUDA, cuDNN, cuBLASLt and NCCL as errors. See status.h.
 #include "stage_server/device/cuda/status.h"
 
 #include <stdarg.h>
@@ -56,4 +56,20 @@ bool cublas_ok(cublasStatus_t status, struct error *error, const char *operation
 	va_end(arguments);
 	return error_set(error, status == CUBLAS_STATUS_ALLOC_FAILED ? ERROR_OUT_OF_MEMORY : ERROR_FAILED,
 			 "%s: cuBLASLt: %s: %s", text, cublasLtGetStatusName(status), cublasLtGetStatusString(status));
+}
+
+// NCCL keeps one last text for the process.
+bool nccl_ok(ncclResult_t status, struct error *error, const char *operation, ...)
+{
+	if (status == NCCL_SUCCESS)
+		return true;
+	char text[OPERATION_SIZE];
+	va_list arguments;
+	va_start(arguments, operation);
+	vsnprintf(text, sizeof(text), operation, arguments);
+	va_end(arguments);
+	const char *detail = ncclGetLastError(NULL);
+	bool has_detail = detail != NULL && detail[0] != '\0';
+	return error_set(error, status == NCCL_REMOTE_ERROR ? ERROR_UNREACHABLE : ERROR_FAILED, "%s: %s%s%s", text,
+			 ncclGetErrorString(status), has_detail ? ": " : "", has_detail ? detail : "");
 }

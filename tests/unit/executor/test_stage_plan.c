@@ -78,6 +78,27 @@ static void stage_plan_read_replicas_are_a_ring(void **state)
 	plan_free_message(message);
 }
 
+static void stage_plan_read_replicas_in_a_group_have_no_ring(void **state)
+{
+	struct stage_plan plan;
+	struct error error;
+	Penstock__V1__StagePlan *message = message_of(1, 2);
+	message->data_parallel_size = 3;
+	message->reduce_in_group = true;
+	if (!stage_plan_read(message, &plan, &error))
+		fail_msg("%s", error.message);
+	assert_true(plan.reduce_in_group && plan.ring.buckets == 0);
+	assert_false(plan.boundary[NEIGHBOUR_PREVIOUS_REPLICA].exists || plan.boundary[NEIGHBOUR_NEXT_REPLICA].exists);
+	struct program_spec spec;
+	stage_plan_program_spec(&plan, &spec);
+	assert_true(spec.group && !spec.replicas && spec.micro_batches == 3 * plan.micro_batches);
+	stage_plan_fini(&plan);
+	message->data_parallel_size = 1; // nothing to sum
+	assert_true(stage_plan_read(message, &plan, &error) && !plan.reduce_in_group);
+	stage_plan_fini(&plan);
+	plan_free_message(message);
+}
+
 static void stage_plan_read_boundary_has_the_tensor_that_crosses(void **state)
 {
 	struct stage_plan first, second;
@@ -285,6 +306,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stage_plan_read_what_a_coordinator_writes),
 		cmocka_unit_test(stage_plan_read_replicas_are_a_ring),
+		cmocka_unit_test(stage_plan_read_replicas_in_a_group_have_no_ring),
 		cmocka_unit_test(stage_plan_read_boundary_has_the_tensor_that_crosses),
 		cmocka_unit_test(stage_plan_read_damaged_field_is_named),
 	};

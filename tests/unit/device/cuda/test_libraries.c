@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "stage_server/device/cuda/libraries.h"
+#include "stage_server/device/cuda/nccl.h"
 #include "stage_server/device/cuda/nvml.h"
 
 // What a case found, told by the exit status of its process.
@@ -59,6 +60,38 @@ static void libraries_load_finds_every_function(void **state)
 	if (status == NOT_INSTALLED)
 		skip();
 	assert_int_equal(status, FINE);
+}
+
+static int load_nccl(void)
+{
+	int version = 0;
+	unsetenv("PENSTOCK_CUDA_LIBRARY_PATH");
+	if (!libraries_load_nccl())
+		return NOT_INSTALLED;
+	if (ncclGetVersion(&version) != NCCL_SUCCESS || version < NCCL_CONFIG_VERSION)
+		return WRONG;
+	printf("NCCL %d\n", version);
+	return strcmp(ncclGetErrorString(NCCL_SUCCESS), "no error") == 0 && ncclGetLastError(NULL) != NULL ? FINE
+													   : WRONG;
+}
+
+static void libraries_load_nccl_finds_every_function(void **state)
+{
+	int status = in_a_process(load_nccl);
+	if (status == NOT_INSTALLED)
+		skip();
+	assert_int_equal(status, FINE);
+}
+
+static int load_no_nccl(void)
+{
+	setenv("PENSTOCK_CUDA_LIBRARY_PATH", "/nowhere/at/all", 1);
+	return libraries_load_nccl() || libraries_load_nccl() ? WRONG : FINE;
+}
+
+static void libraries_load_nccl_without_it_says_no(void **state)
+{
+	assert_int_equal(in_a_process(load_no_nccl), FINE);
 }
 
 static bool says(const char *text, const char *part)
@@ -123,6 +156,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(libraries_load_finds_every_function),
+		cmocka_unit_test(libraries_load_nccl_finds_every_function),
+		cmocka_unit_test(libraries_load_nccl_without_it_says_no),
 		cmocka_unit_test(libraries_load_without_them_says_what_to_install),
 		cmocka_unit_test(libraries_load_of_a_broken_one_says_why),
 		cmocka_unit_test(nvml_sample_without_such_a_gpu_says_nothing),
