@@ -374,8 +374,7 @@ static bool sum_times(struct executor *executor, struct error *error)
 		{MARK_FORWARD_BEGIN, MARK_FORWARD_END, plan->micro_batches, &report->forward_ns},
 		{MARK_BACKWARD_BEGIN, MARK_BACKWARD_END, plan->micro_batches, &report->backward_ns},
 		{MARK_OPTIMIZER_BEGIN, MARK_OPTIMIZER_END, 1, &report->optimizer_ns},
-		{MARK_REDUCE_BEGIN, MARK_REDUCE_END, plan->reduce_in_group,
-		 &report->wait_ns[NEIGHBOUR_PREVIOUS_REPLICA]},
+		{MARK_REDUCE_BEGIN, MARK_REDUCE_END, plan->reduce_in_group, &report->wait_replicas_ns},
 	};
 	for (size_t i = 0; i < sizeof(works) / sizeof(works[0]); i++)
 		for (uint32_t b = 0; b < works[i].count; b++) {
