@@ -134,7 +134,7 @@ static bool resume(struct command *command, struct error *error)
 
 static bool open_output(struct command *command, struct error *error)
 {
-	return output_open(command->arguments.output, &command->output, error) && resume(command, error) &&
+	return output_open(command->arguments.job.output, &command->output, error) && resume(command, error) &&
 	       // What cannot be written is said before the first cell runs.
 	       output_write(command->output, command->sweep, error);
 }
@@ -221,7 +221,7 @@ static bool run_cells(struct command *command, struct error *error)
 
 static void draw(const struct command *command)
 {
-	const char *folder = command->arguments.output;
+	const char *folder = command->arguments.job.output;
 	struct error error;
 	switch (output_draw(command->output, &error)) {
 	case OUTPUT_DRAWN:

@@ -27,7 +27,7 @@ static struct job_arguments arguments_of(const struct sweep_arguments *sweep, co
 	arguments.nodes = cell->nodes;
 	arguments.pipeline_size = (int32_t)cell->pipeline_size;
 	arguments.overrides.micro_batch_size = cell->micro_batch_size;
-	arguments.overrides.gradient_accumulation_steps = sweep->micro_batches;
+	arguments.overrides.gradient_accumulation_steps = sweep->gradient_accumulation_steps;
 	return arguments;
 }
 
@@ -116,7 +116,7 @@ static void fill_figures(struct run *run, const struct job_setup *setup, struct 
 	struct sweep_figures figures = {.devices = run->totals.ranks,
 					.stages = setup->pipeline_size,
 					.replicas = setup->data_parallel_size,
-					.micro_batches = setup->config.gradient_accumulation_steps,
+					.gradient_accumulation_steps = setup->config.gradient_accumulation_steps,
 					.train_batch_size = setup->config.train_batch_size,
 					.steps = run->totals.measured_steps,
 					.warm_up_steps = run->totals.warm_up_steps,
@@ -161,7 +161,7 @@ static bool run_cell(const struct sweep_cell_options *options, const struct job_
 	struct sampler *sampler = NULL;
 	bool ok = run.step_seconds != NULL || error_set(error, ERROR_FAILED, "out of memory");
 	ok = ok &&
-	     totals_init(ranks, setup->config.train_batch_size, options->arguments->warm_up_steps, &run.totals,
+	     totals_init(ranks, setup->config.train_batch_size, options->arguments->job.warm_up_steps, &run.totals,
 			 error) &&
 	     job_nodes_place(options->nodes, ranks, &place, error) && make_sampler(options, setup, &sampler, error) &&
 	     run_job(&run, arguments, setup, &place, sampler, error);

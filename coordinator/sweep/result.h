@@ -23,8 +23,8 @@ enum sweep_outcome {
 // Of the measured steps. Shares are of the time that these took, as means over the devices.
 struct sweep_figures {
 	uint64_t devices, stages, replicas;
-	uint64_t micro_batches;    // per step and replica
-	uint64_t train_batch_size; // samples per step, over all replicas
+	uint64_t gradient_accumulation_steps; // micro-batches per step and replica
+	uint64_t train_batch_size;            // samples per step, over all replicas
 	uint64_t steps, warm_up_steps;
 	double samples_per_second;
 	double step_seconds_median, step_seconds_minimum, step_seconds_maximum, step_seconds_deviation;

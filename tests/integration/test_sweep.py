@@ -55,10 +55,11 @@ class Sweep(harness.TestCase):
         self.refuse(2, "option --fly is unknown.*penstock sweep --help", *sweep, "--fly")
         self.refuse(2, '--nodes: "x" is not a whole number', *sweep, "--nodes", "1,x")
         self.refuse(2, '--pipeline-sizes: "2" stands there twice', *sweep, "--pipeline-sizes=2,2")
-        self.refuse(2, "-p has no place in a sweep: say --pipeline-sizes", *sweep, "-p", 2)
-        self.refuse(2, "--micro-batch-size has no place in a sweep: say --micro-batches", *sweep, "--micro-batch-size", 2)
-        self.refuse(2, "--train-batch-size has no place in a sweep", *sweep, "--train-batch-size", 2)
-        self.refuse(2, "--save has no place in a sweep", *sweep, "--save", "x")
+        self.refuse(2, "--pipeline-size has no place in penstock sweep: say --pipeline-sizes", *sweep, "-p", 2)
+        self.refuse(2, "--micro-batch-size has no place in penstock sweep: say --micro-batches", *sweep, "--micro-batch-size", 2)
+        self.refuse(2, "--train-batch-size has no place in penstock sweep", *sweep, "--train-batch-size", 2)
+        self.refuse(2, "--nodes: 4 nodes are asked for, --local has only 2", *self.arguments(output), "--local", 2, "--num-nodes", 4)
+        self.refuse(2, "--save has no place in penstock sweep", *sweep, "--save", "x")
         self.refuse(2, r"--steps 2: of each cell's steps 2 are for warming up", *sweep, "--steps", 2, "--warm-up", 2)
         self.refuse(2, "cell 1 node, pipeline size 0, micro-batches of 400: a batch of 800 samples is larger than the dataset",
                     *sweep, "--micro-batches", 400, "--nodes", 1)
@@ -95,7 +96,7 @@ class Sweep(harness.TestCase):
         for key, devices, stages, replicas in ((1, 0), 1, 1, 1), ((2, 0), 2, 1, 2), ((2, 2), 2, 2, 1):
             cell = cells[key]
             with self.subTest(cell=key):
-                self.assertEqual([cell[name] for name in ("devices", "stages", "replicas", "micro_batches", "steps", "warm_up_steps")],
+                self.assertEqual([cell[name] for name in ("devices", "stages", "replicas", "gradient_accumulation_steps", "steps", "warm_up_steps")],
                                  [devices, stages, replicas, 2, 3, 1])
                 self.assertEqual(cell["train_batch_size"], 2 * 2 * replicas)
                 self.assertGreater(cell["memory_bytes"], 100 << 20)

@@ -77,7 +77,7 @@ static void assert_refused(const char *text, const char *expected)
 		fail_msg("expected \"%s\", got \"%s\"", expected, error.message);
 }
 
-#define LISTS "\"setting\": {}, \"micro_batches\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]"
+#define LISTS "\"setting\": {}, \"micro_batch_sizes\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]"
 #define CELL  "\"nodes\": 1, \"pipeline_size\": 0, \"micro_batch_size\": 8"
 
 static void file_that_is_damaged_is_refused_with_what_is_wrong(void **state)
@@ -86,10 +86,11 @@ static void file_that_is_damaged_is_refused_with_what_is_wrong(void **state)
 	assert_refused("{\"format\": 1,\n oops}", "line 2: ");
 	assert_refused("[]", "format is not 1");
 	assert_refused("{\"format\": 2}", "format is not 1");
-	assert_refused("{\"format\": 1, \"micro_batches\": []}", "micro_batches: ");
-	assert_refused("{\"format\": 1, \"micro_batches\": [0]}", "micro_batches: ");
-	assert_refused("{\"format\": 1, \"micro_batches\": [8], \"nodes\": [1e9]}", "nodes: ");
-	assert_refused("{\"format\": 1, \"micro_batches\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]}", "setting: ");
+	assert_refused("{\"format\": 1, \"micro_batch_sizes\": []}", "micro_batch_sizes: ");
+	assert_refused("{\"format\": 1, \"micro_batch_sizes\": [0]}", "micro_batch_sizes: ");
+	assert_refused("{\"format\": 1, \"micro_batch_sizes\": [8], \"nodes\": [1e9]}", "nodes: ");
+	assert_refused("{\"format\": 1, \"micro_batch_sizes\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]}",
+		       "setting: ");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{\"nodes\": 2}]}",
 		       "cell 2 nodes, pipeline size 0, micro-batches of 0: ");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"fine\"}]}",
@@ -110,12 +111,13 @@ static void file_without_cells_has_all_missing(void **state)
 }
 
 // All cells missing but the empty ones.
-static struct sweep *fresh(const char *pipeline_sizes, const char *micro_batches, const char *nodes, json_t *setting)
+static struct sweep *fresh(const char *pipeline_sizes, const char *micro_batch_sizes, const char *nodes,
+			   json_t *setting)
 {
 	struct grid grid;
 	struct sweep *sweep = NULL;
 	struct error error = {0};
-	assert_true(grid_parse(pipeline_sizes, micro_batches, nodes, &grid, &error));
+	assert_true(grid_parse(pipeline_sizes, micro_batch_sizes, nodes, &grid, &error));
 	assert_true(sweep_create(&grid, setting, &sweep, &error));
 	sweep_mark_empty(sweep, one_device_each, NULL);
 	return sweep;

@@ -36,7 +36,7 @@ static struct sweep *small_sweep(void)
 	done->figures = (struct sweep_figures){.devices = 1,
 					       .stages = 1,
 					       .replicas = 1,
-					       .micro_batches = 4,
+					       .gradient_accumulation_steps = 4,
 					       .train_batch_size = 32,
 					       .steps = 5,
 					       .warm_up_steps = 2,
@@ -67,7 +67,8 @@ static struct sweep *small_sweep(void)
 static void csv_of_every_outcome_is_the_golden_text(void **state)
 {
 	static const char expected[] =
-		"nodes,pipeline_size,micro_batch_size,outcome,efficiency,devices,stages,replicas,micro_batches,"
+		"nodes,pipeline_size,micro_batch_size,outcome,efficiency,devices,stages,replicas,gradient_accumulation_"
+		"steps,"
 		"train_batch_size,steps,warm_up_steps,samples_per_second,step_seconds_median,step_seconds_minimum,"
 		"step_seconds_maximum,step_seconds_deviation,bubble,compute_share,copy_share,wait_previous_share,"
 		"wait_next_share,wait_replicas_share,wait_coordinator_share,memory_bytes,fit,message\n"
