@@ -186,7 +186,7 @@ static bool run_cell(struct command *command, struct sweep_result *result, struc
 	fprintf(stderr, command->is_terminal ? "%s" : "%s\n", command->line);
 	fflush(stderr);
 	sweep_cell_run(&options, &fresh, &cell_error);
-	if (command_is_interrupted()) {
+	if (command_is_interrupted() && fresh.outcome == SWEEP_FAILED) { // what came to an end before is a result
 		if (command->is_terminal)
 			fputs("\r\033[K", stderr);
 		return error_set(error, ERROR_CANCELLED,
@@ -211,6 +211,9 @@ static bool run_cells(struct command *command, struct error *error)
 			continue;
 		snprintf(command->line, sizeof(command->line), "cell %u of %u: %s", number, all,
 			 sweep_label(&result->cell, label));
+		if (command_is_interrupted())
+			return error_set(error, ERROR_CANCELLED,
+					 "interrupted before %s; the same command goes on from here", command->line);
 		if (!run_cell(command, result, error))
 			return false;
 	}

@@ -6,9 +6,36 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 
 import harness
+
+
+def forward(address, on_data):
+    """A port from which all goes to `address` and back. What goes there is shown to on_data first. Its address."""
+    host, port = address.rsplit(":", 1)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def copy(source, to, look):
+        try:
+            while data := source.recv(1 << 16):
+                look(data)
+                to.sendall(data)
+            to.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # an end is gone, and the other hears of it
+
+    def accept():
+        while True:
+            near = listener.accept()[0]
+            far = socket.create_connection((host, int(port)))
+            for ends in (near, far, on_data), (far, near, lambda data: None):
+                threading.Thread(target=copy, args=ends, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return "127.0.0.1:%d" % listener.getsockname()[1]
 
 
 class Sweep(harness.TestCase):
@@ -202,6 +229,30 @@ class Sweep(harness.TestCase):
         self.assertEqual(run.code, 1)
         self.assertIn("interrupted in cell 1 of 1: 1 node, pipeline size 0, micro-batches of 2, which is not recorded", run.error)
         self.assertEqual(self.cells(output)[1, 0]["outcome"], "missing")
+
+    def test_interrupt_after_a_cells_last_step_keeps_the_cell(self):
+        """The signal comes with the sweep's first Describe, by which it waits for the daemon to let go of the cell that is over."""
+        output = self.folder_of("late")
+        daemon = self.start_daemons(1)[0]
+        runs = []
+
+        def on_data(data):
+            if runs and b"/Describe" in data:
+                runs.pop().process.send_signal(signal.SIGINT)
+                is_pending = lambda: any(int(line.split()[1], 16) >> signal.SIGINT - 1 & 1
+                                         for line in open(f"/proc/{run.process.pid}/status") if line.startswith(("SigPnd", "ShdPnd")))
+                harness.wait_until(lambda: not is_pending(), 10, "the signal")
+
+        hostfile = self.path("late_hosts")
+        with open(hostfile, "w") as file:
+            file.write(f"{forward(daemon.address, on_data)} slots=1\n")
+        run = self.begin_sweep(output, "-H", hostfile, "--nodes", 1, "--pipeline-sizes", "0,1", steps=3)
+        runs.append(run)
+        run.finish(60)
+        self.assertEqual(runs, [])
+        self.assertEqual(run.code, 1, run.error)
+        self.assertIn("interrupted before cell 2 of 2: 1 node, pipeline size 1, micro-batches of 2; the same command goes on", run.error)
+        self.assertEqual([cell["outcome"] for cell in self.cells(output).values()], ["done", "missing"])
 
     def test_failed_cell_is_recorded_and_the_sweep_goes_on(self):
         output = self.folder_of("lost")
