@@ -128,6 +128,17 @@ static void fill_figures(struct run *run, const struct job_setup *setup, struct 
 
 // ---- The job
 
+// Memory that others hold is not the cell's fault, and may be free another time: then it is no result.
+static void blame_others(const struct job_place *place, uint32_t ranks, const char *name, struct error *error)
+{
+	char message[ERROR_MESSAGE_SIZE], others[ERROR_MESSAGE_SIZE];
+	if (error->code != ERROR_OUT_OF_MEMORY ||
+	    !describe_others(place->addresses, ranks, name, others, sizeof(others)))
+		return;
+	snprintf(message, sizeof(message), "%s", error->message);
+	error_set(error, ERROR_FAILED, "other jobs run on the cell's nodes: %s; %s", others, message);
+}
+
 static bool run_job(struct run *run, const struct job_arguments *arguments, const struct job_setup *setup,
 		    const struct job_place *place, struct sampler *sampler, struct error *error)
 {
@@ -148,6 +159,8 @@ static bool run_job(struct run *run, const struct job_arguments *arguments, cons
 				      .events = &events,
 				      .user = run};
 	bool done = job_run(&options, error);
+	if (!done)
+		blame_others(place, plan_rank_count(setup->plan), name, error);
 	describe_until_free(place->addresses, plan_rank_count(setup->plan), name, FREE_TIMEOUT_MS);
 	return done;
 }

@@ -176,6 +176,24 @@ class Sweep(harness.TestCase):
         self.assertIn("- 1 node, pipeline size 0, micro-batches of 64: made to fit by: ", self.text(output))
         self.assertLess(cells[1, 0]["memory_bytes"], 880 << 20)
 
+    def test_memory_that_another_job_holds_is_no_result(self):
+        output = self.folder_of("others")
+        daemons = self.start_daemons(1, "--memory-limit", "1200MiB")
+        hostfile = self.hostfile(daemons)
+        other = self.begin_train("-H", hostfile, "--steps", 1000000, "--image-size", 63, "--micro-batch-size", 2)
+        harness.wait_until(lambda: daemons[0].used_bytes() > 0, 30, "the other job")
+        more = ["-H", hostfile, "--nodes", 1, "--pipeline-sizes", 0]
+        run = self.sweep(output, *more, code=1)
+        cell = self.cells(output)[1, 0]
+        self.assertEqual(cell["outcome"], "failed", cell)
+        self.assertRegex(cell["message"], rf"^other jobs run on the cell's nodes: alexnet-{other.process.pid} holds [\d.]+ MiB on {daemons[0].address}; .*needs")
+        self.assertIn(": failed: other jobs run", run.out)
+        other.process.send_signal(signal.SIGINT)
+        other.finish(30)
+        daemons[0].wait_until_free(20)
+        self.sweep(output, *more)
+        self.assertEqual(self.cells(output)[1, 0]["outcome"], "done")
+
     def test_without_gnuplot_tables_are_written(self):
         output = self.folder_of("no_gnuplot")
         environment = {**os.environ, "PATH": "/nowhere"}
