@@ -187,15 +187,15 @@ static bool run_cell(const struct sweep_cell_options *options, const struct job_
 	return ok;
 }
 
-// With --fit: how the plan was made to fit, or that nothing does, without asking a daemon.
+// How the plan was made to fit: a limit alone changes cuts. With --fit also that nothing does, without asking a daemon.
 static bool check_fit(const struct job_arguments *arguments, const struct job_setup *setup, struct sweep_result *result,
 		      struct error *error)
 {
-	if (!arguments->fit)
-		return true;
-	if (!plan_fits(setup->plan))
-		return fit_refuse(setup->plan, true, error);
-	fit_describe(setup->plan, result->fit, sizeof(result->fit));
+	const struct plan *plan = setup->plan;
+	if (arguments->fit && !plan_fits(plan))
+		return fit_refuse(plan, true, error);
+	if (fit_changed(plan, arguments->in_flight, setup->config.checkpoint_interval))
+		fit_describe(plan, result->fit, sizeof(result->fit));
 	return true;
 }
 

@@ -73,6 +73,15 @@ bool fit_plan(const struct model *model, const struct plan_options *options, str
 	return true;
 }
 
+bool fit_changed(const struct plan *plan, uint32_t in_flight, uint32_t checkpoint_interval)
+{
+	const struct plan_options *options = &plan->options;
+	bool may_move_cut = options->split == NULL && strcasecmp(options->partition_method, "flops") == 0;
+	return options->memory_limit_bytes > 0 &&
+	       ((may_move_cut && plan->cut_differs) || options->in_flight != in_flight ||
+		(checkpoint_interval == 0 && options->checkpoint_interval > 0));
+}
+
 static void append(char *into, size_t size, const char *separator, const char *text)
 {
 	size_t length = strlen(into);

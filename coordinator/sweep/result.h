@@ -38,7 +38,7 @@ struct sweep_result {
 	struct cell cell;
 	enum sweep_outcome outcome;
 	struct sweep_figures figures;     // where it is done
-	char fit[SWEEP_FIT_SIZE];         // how it was made to fit; "": nothing was asked or needed
+	char fit[SWEEP_FIT_SIZE];         // how it was made to fit; "": nothing was needed
 	char message[ERROR_MESSAGE_SIZE]; // printable, one line; "" where it is done
 };
 
