@@ -42,7 +42,7 @@ static json_t *result_to_json(const struct sweep *sweep, const struct sweep_resu
 	return object;
 }
 
-bool file_write(const struct sweep *sweep, FILE *out)
+bool sweep_file_write(const struct sweep *sweep, FILE *out)
 {
 	json_t *cells = json_array();
 	for (uint32_t i = 0; i < sweep->count; i++)
@@ -161,7 +161,7 @@ static bool read_root(const struct reader *reader, const json_t *root, struct sw
 	return true;
 }
 
-bool file_read(const char *path, struct sweep **ret_sweep, struct error *error)
+bool sweep_file_read(const char *path, struct sweep **ret_sweep, struct error *error)
 {
 	struct reader reader = {.path = path, .error = error};
 	json_error_t json_error;

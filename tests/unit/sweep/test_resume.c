@@ -14,7 +14,7 @@ static void write_file(const struct sweep *sweep)
 {
 	FILE *out = fopen(path, "w");
 	assert_non_null(out);
-	assert_true(file_write(sweep, out));
+	assert_true(sweep_file_write(sweep, out));
 	assert_int_equal(fclose(out), 0);
 }
 
@@ -22,7 +22,7 @@ static struct sweep *read_back(void)
 {
 	struct sweep *sweep = NULL;
 	struct error error = {0};
-	if (!file_read(path, &sweep, &error))
+	if (!sweep_file_read(path, &sweep, &error))
 		fail_msg("%s", error.message);
 	return sweep;
 }
@@ -70,7 +70,7 @@ static void assert_refused(const char *text, const char *expected)
 	FILE *out = fopen(path, "w");
 	fputs(text, out);
 	assert_int_equal(fclose(out), 0);
-	assert_false(file_read(path, &sweep, &error));
+	assert_false(sweep_file_read(path, &sweep, &error));
 	assert_null(sweep);
 	assert_int_equal(error.code, ERROR_USAGE);
 	if (strstr(error.message, expected) == NULL || strncmp(error.message, "sweep.json: ", 12) != 0)
@@ -131,7 +131,7 @@ static void resume_takes_what_is_done_or_out_of_memory_and_leaves_the_rest(void 
 	// With more cells, and in another order.
 	struct sweep *sweep = fresh("2,0", "4,8", "1,2", json_pack("{s:i}", "steps", 7));
 	struct error error = {0};
-	assert_true(resume_from(sweep, before, path, &error));
+	assert_true(sweep_resume_from(sweep, before, path, &error));
 	static const enum sweep_outcome expected[] = {SWEEP_EMPTY, SWEEP_MISSING,       SWEEP_MISSING, SWEEP_MISSING,
 						      SWEEP_EMPTY, SWEEP_OUT_OF_MEMORY, SWEEP_MISSING, SWEEP_DONE};
 	for (uint32_t i = 0; i < sweep->count; i++)
@@ -146,7 +146,7 @@ static void resume_takes_what_is_done_or_out_of_memory_and_leaves_the_rest(void 
 static void assert_not_resumed(struct sweep *sweep, const struct sweep *before, const char *expected)
 {
 	struct error error = {0};
-	assert_false(resume_from(sweep, before, path, &error));
+	assert_false(sweep_resume_from(sweep, before, path, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
 	if (strstr(error.message, expected) == NULL)
 		fail_msg("expected \"%s\", got \"%s\"", expected, error.message);
@@ -182,7 +182,7 @@ static void resume_that_would_lose_a_result_is_refused(void **state)
 	before->results[1].outcome = SWEEP_FAILED; // nothing is lost with that
 	struct sweep *sweep = fresh("0", "8", "1", json_object());
 	struct error error = {0};
-	assert_true(resume_from(sweep, before, path, &error));
+	assert_true(sweep_resume_from(sweep, before, path, &error));
 	assert_true(sweep_is_complete(sweep));
 	sweep_destroy(sweep);
 	sweep_destroy(before);

@@ -80,7 +80,7 @@ static void csv_of_every_outcome_is_the_golden_text(void **state)
 		"4,0,8,failed,,,,,,,,,,,,,,,,,,,,,,,stage 1 on a_b: *lost*\n"
 		"4,2,8,missing,,,,,,,,,,,,,,,,,,,,,,,\n";
 	struct sweep *sweep = small_sweep();
-	char *text = text_of(sweep, csv_write);
+	char *text = text_of(sweep, sweep_csv_write);
 	assert_string_equal(text, expected);
 	free(text);
 	sweep_destroy(sweep);
@@ -146,7 +146,7 @@ static void table_of_every_outcome_is_the_golden_text(void **state)
 		"- model: alexnet\n"
 		"- steps: 7\n";
 	struct sweep *sweep = small_sweep();
-	char *text = text_of(sweep, table_write);
+	char *text = text_of(sweep, sweep_table_write);
 	assert_string_equal(text, expected);
 	free(text);
 	sweep_destroy(sweep);
@@ -155,7 +155,7 @@ static void table_of_every_outcome_is_the_golden_text(void **state)
 static void table_of_deepspeeds_figures_has_the_layout_of_the_original(void **state)
 {
 	struct sweep *sweep = deepspeed_vgg();
-	char *text = text_of(sweep, table_write);
+	char *text = text_of(sweep, sweep_table_write);
 	assert_has(text, "| nodes | µb 32: p=0 | p=2 | p=4 | p=8 | µb 8: p=0 | p=2 | p=4 | p=8 |\n"
 			 "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
 			 "| 1 | out of memory |  |  |  | 21.04 |  |  |  |\n"
@@ -177,7 +177,7 @@ static void efficiency_without_a_cell_of_one_device_is_not_invented(void **state
 	for (uint32_t i = 0; i < sweep->count; i++)
 		assert_true(isnan(sweep_efficiency(sweep, &sweep->results[i])));
 	assert_null(sweep_base(sweep, 8));
-	char *text = text_of(sweep, table_write);
+	char *text = text_of(sweep, sweep_table_write);
 	assert_has(text, "None for micro-batches of 8: the sweep has no cell of 1 node at pipeline size 0 or 1");
 	free(text);
 	sweep_destroy(sweep);
@@ -190,7 +190,7 @@ static void efficiency_with_two_devices_a_node_is_not_invented(void **state)
 	assert_true(sweep_efficiency(sweep, &sweep->results[0]) == 1.0);
 	sweep->results[0].figures.devices = 2;
 	assert_true(isnan(sweep_efficiency(sweep, &sweep->results[0])));
-	char *text = text_of(sweep, table_write);
+	char *text = text_of(sweep, sweep_table_write);
 	assert_has(text, "None for micro-batches of 8: 1 node has 2 devices");
 	free(text);
 	sweep_destroy(sweep);
