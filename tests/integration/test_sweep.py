@@ -244,7 +244,7 @@ class Sweep(harness.TestCase):
     def test_interrupted_sweep_records_nothing_half(self):
         output = self.folder_of("interrupted")
         run = self.begin_sweep(output, "--local", "--nodes", "1", "--pipeline-sizes", "0", "--steps", 100000, steps=3)
-        harness.wait_until(lambda: os.path.exists(os.path.join(output, "sweep.gp")), 20, "the first files")
+        self.assertIn("cell 1 of 1", run.process.stderr.readline())  # it has begun
         run.process.send_signal(signal.SIGINT)
         run.finish(20)
         self.assertEqual(run.code, 1)
