@@ -1,14 +1,16 @@
 // See describe.h.
 #include "coordinator/command/describe.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/base/clock.h"
+#include "common/base/strings.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 
-enum { POLL_MS = 10, DEADLINE_MS = 2000 };
+enum { POLL_MS = 10, DEADLINE_MS = 2000, NAMED = 2 };
 
 bool describe(const char *address, uint32_t deadline_ms, Penstock__V1__DescribeResponse **ret_response,
 	      struct error *error)
@@ -22,6 +24,43 @@ bool describe(const char *address, uint32_t deadline_ms, Penstock__V1__DescribeR
 				&penstock__v1__describe_response__descriptor, (ProtobufCMessage **)ret_response, error);
 	rpc_client_destroy(client);
 	return ok;
+}
+
+// Of one daemon. Returns the number that `found` grows to.
+static uint32_t add_others(const char *address, const char *job, uint32_t found, char *into, size_t size)
+{
+	Penstock__V1__DescribeResponse *node;
+	struct error error;
+	if (!describe(address, DEADLINE_MS, &node, &error))
+		return found;
+	for (size_t i = 0; i < node->n_running; i++) {
+		const Penstock__V1__RunningStage *stage = node->running[i];
+		size_t used = strlen(into);
+		char bytes[32];
+		if (strcmp(stage->job, job) != 0 && found++ < NAMED)
+			snprintf(into + used, size - used, "%s%.64s holds %s on %s", used > 0 ? ", " : "", stage->job,
+				 strings_format_bytes(stage->memory_bytes, bytes, sizeof(bytes)), address);
+	}
+	penstock__v1__describe_response__free_unpacked(node, NULL);
+	return found;
+}
+
+static bool is_new(const char *const *addresses, uint32_t i)
+{
+	for (uint32_t k = 0; k < i; k++)
+		if (strcmp(addresses[k], addresses[i]) == 0)
+			return false;
+	return true;
+}
+
+bool describe_others(const char *const *addresses, uint32_t count, const char *job, char *into, size_t size)
+{
+	uint32_t found = 0;
+	into[0] = '\0';
+	for (uint32_t i = 0; i < count; i++)
+		if (is_new(addresses, i))
+			found = add_others(addresses[i], job, found, into, size);
+	return found > 0;
 }
 
 static bool has_job(const char *address, const char *job)

@@ -1,6 +1,7 @@
 // See job_arguments.h.
 #include "coordinator/command/job_arguments.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,6 +21,8 @@ enum {
 	DEFAULT_STEPS = 50,
 	MAXIMUM_STEPS = 1000000000,
 	MAXIMUM_BATCH = 1 << 24,
+	DEFAULT_WARM_UP_STEPS = 2,
+	MAXIMUM_WARM_UP_STEPS = 1000000,
 };
 
 const char job_arguments_help[] =
@@ -112,6 +115,8 @@ enum option_code {
 	OPTION_REDUCE,
 	OPTION_REDUCE_BUCKET_SIZE,
 	OPTION_JSON,
+	OPTION_OUTPUT,
+	OPTION_WARM_UP,
 };
 
 static const struct option known[] = {
@@ -138,7 +143,7 @@ static const struct option known[] = {
 	{"communication-data-type", required_argument, NULL, OPTION_COMMUNICATION_DATA_TYPE},
 	{"activation-checkpoint-interval", required_argument, NULL, OPTION_CHECKPOINT_INTERVAL},
 	{"hostfile", required_argument, NULL, 'H'},
-	{"local", required_argument, NULL, OPTION_LOCAL},
+	{"local", optional_argument, NULL, OPTION_LOCAL}, // or the next word: find_local_value
 	{"nodes", required_argument, NULL, OPTION_NODES},
 	{"num-nodes", required_argument, NULL, OPTION_NODES},
 	{"num_nodes", required_argument, NULL, OPTION_NODES}, // DeepSpeed's launcher has it
@@ -158,6 +163,8 @@ static const struct option known[] = {
 	{"pipeline-sizes", required_argument, NULL, OPTION_PIPELINE_SIZES},
 	{"micro-batches", required_argument, NULL, OPTION_MICRO_BATCHES},
 	{"json", required_argument, NULL, OPTION_JSON},
+	{"output", required_argument, NULL, OPTION_OUTPUT},
+	{"warm-up", required_argument, NULL, OPTION_WARM_UP},
 	{"help", no_argument, NULL, COMMAND_OPTION_HELP},
 	{0},
 };
@@ -168,6 +175,38 @@ static const char *option_name(int code)
 		if (option->val == code)
 			return option->name;
 	return "?";
+}
+
+static const char *const command_names[] = {"train", "plan", "sweep"};
+
+// The options that not every command has, with the commands that do (1 << enum job_command), and what to say to the others.
+static const struct {
+	int code;
+	unsigned commands;
+	const char *instead;
+} restricted[] = {
+	{'p', 1 << JOB_COMMAND_TRAIN | 1 << JOB_COMMAND_PLAN, "say --pipeline-sizes"},
+	{OPTION_MICRO_BATCH_SIZE, 1 << JOB_COMMAND_TRAIN | 1 << JOB_COMMAND_PLAN, "say --micro-batches"},
+	{OPTION_TRAIN_BATCH_SIZE, 1 << JOB_COMMAND_TRAIN | 1 << JOB_COMMAND_PLAN,
+	 "it follows from the cell and from --gradient-accumulation-steps"},
+	{OPTION_LOAD, 1 << JOB_COMMAND_TRAIN | 1 << JOB_COMMAND_PLAN, "a sweep measures, and keeps no parameters"},
+	{OPTION_SAVE, 1 << JOB_COMMAND_TRAIN | 1 << JOB_COMMAND_PLAN, "a sweep measures, and keeps no parameters"},
+	{OPTION_JSON, 1 << JOB_COMMAND_TRAIN | 1 << JOB_COMMAND_PLAN, "--output DIR gets a sweep.json"},
+	{OPTION_PIPELINE_SIZES, 1 << JOB_COMMAND_PLAN | 1 << JOB_COMMAND_SWEEP,
+	 "cells are penstock plan's and penstock sweep's; say -p"},
+	{OPTION_MICRO_BATCHES, 1 << JOB_COMMAND_PLAN | 1 << JOB_COMMAND_SWEEP,
+	 "cells are penstock plan's and penstock sweep's; say --micro-batch-size"},
+	{OPTION_OUTPUT, 1 << JOB_COMMAND_SWEEP, "it is penstock sweep's; say --json FILE"},
+	{OPTION_WARM_UP, 1 << JOB_COMMAND_SWEEP, "it is penstock sweep's"},
+};
+
+static bool check_command(int code, enum job_command command, struct error *error)
+{
+	for (size_t i = 0; i < sizeof(restricted) / sizeof(restricted[0]); i++)
+		if (restricted[i].code == code && (restricted[i].commands & 1U << command) == 0)
+			return error_set(error, ERROR_USAGE, "--%s has no place in penstock %s: %s", option_name(code),
+					 command_names[command], restricted[i].instead);
+	return true;
 }
 
 static bool take_integer(int code, int64_t minimum, int64_t maximum, uint32_t *into, struct error *error)
@@ -279,13 +318,31 @@ static bool take_plan_device(struct job_arguments *arguments, struct error *erro
 	       error_set(error, ERROR_USAGE, "--plan-device: there is no \"%.40s\"; there are cpu and cuda", optarg);
 }
 
-// A number; or penstock plan's list.
-static bool take_nodes(struct job_arguments *arguments, struct error *error)
+// A number; or a list, which penstock plan may have, and a sweep always.
+static bool take_nodes(enum job_command command, struct job_arguments *arguments, struct error *error)
 {
-	if (strchr(optarg, ',') == NULL)
+	if (command != JOB_COMMAND_SWEEP && (command == JOB_COMMAND_TRAIN || strchr(optarg, ',') == NULL))
 		return take_integer(OPTION_NODES, 1, HOSTFILE_MAXIMUM_HOSTS, &arguments->nodes, error);
 	arguments->node_counts = optarg;
 	return true;
+}
+
+// getopt has no option whose value may be the next word and may be left out, as a sweep's may.
+static void find_local_value(enum job_command command, int argc, char **argv)
+{
+	if (optarg == NULL && optind < argc &&
+	    (command != JOB_COMMAND_SWEEP || isdigit((unsigned char)argv[optind][0])))
+		optarg = argv[optind++];
+}
+
+static bool take_local(enum job_command command, struct job_arguments *arguments, struct error *error)
+{
+	arguments->local_for_all = optarg == NULL;
+	if (optarg != NULL)
+		return take_integer(OPTION_LOCAL, 1, LOCAL_MAXIMUM_DAEMONS, &arguments->local, error);
+	return command == JOB_COMMAND_SWEEP ||
+	       error_set(error, ERROR_USAGE, "option --local needs a value; see penstock %s --help",
+			 command_names[command]);
 }
 
 // The options that are strings, kept as they are.
@@ -313,9 +370,11 @@ static const char **string_place(int code, struct job_arguments *arguments)
 	case OPTION_PIPELINE_SIZES:
 		return &arguments->pipeline_sizes;
 	case OPTION_MICRO_BATCHES:
-		return &arguments->micro_batches;
+		return &arguments->micro_batch_sizes;
 	case OPTION_JSON:
 		return &arguments->json;
+	case OPTION_OUTPUT:
+		return &arguments->output;
 	case OPTION_PRECISION:
 		return &arguments->overrides.precision;
 	case OPTION_COMMUNICATION_DATA_TYPE:
@@ -325,7 +384,7 @@ static const char **string_place(int code, struct job_arguments *arguments)
 	}
 }
 
-static bool take(int code, struct job_arguments *arguments, struct error *error)
+static bool take(enum job_command command, int code, struct job_arguments *arguments, struct error *error)
 {
 	const char **place = string_place(code, arguments);
 	if (place != NULL) {
@@ -346,6 +405,8 @@ static bool take(int code, struct job_arguments *arguments, struct error *error)
 		return take_long(code, 0, INT64_MAX, &arguments->seed, error);
 	case OPTION_STEPS:
 		return take_long(code, 1, MAXIMUM_STEPS, &arguments->steps, error);
+	case OPTION_WARM_UP:
+		return take_integer(code, 0, MAXIMUM_WARM_UP_STEPS, &arguments->warm_up_steps, error);
 	case OPTION_TRAIN_BATCH_SIZE:
 		return take_integer(code, 1, MAXIMUM_BATCH, &arguments->overrides.train_batch_size, error);
 	case OPTION_MICRO_BATCH_SIZE:
@@ -363,9 +424,9 @@ static bool take(int code, struct job_arguments *arguments, struct error *error)
 	case OPTION_CHECKPOINT_INTERVAL:
 		return take_checkpoint_interval(&arguments->overrides, error);
 	case OPTION_LOCAL:
-		return take_integer(code, 1, LOCAL_MAXIMUM_DAEMONS, &arguments->local, error);
+		return take_local(command, arguments, error);
 	case OPTION_NODES:
-		return take_nodes(arguments, error);
+		return take_nodes(command, arguments, error);
 	case 'p':
 		return take_pipeline_size(arguments, error);
 	case OPTION_THREADS:
@@ -391,16 +452,10 @@ static bool take(int code, struct job_arguments *arguments, struct error *error)
 	}
 }
 
-static bool check_together(const char *command, const struct job_arguments *arguments, struct error *error)
+static bool check_together(enum job_command command, const struct job_arguments *arguments, struct error *error)
 {
-	bool has_cells = arguments->pipeline_sizes != NULL || arguments->micro_batches != NULL;
-	if (strcmp(command, "plan") != 0 && (has_cells || arguments->node_counts != NULL))
-		return error_set(
-			error, ERROR_USAGE,
-			"penstock %s has no cells: --pipeline-sizes, --micro-batches and a list of --nodes are "
-			"penstock plan's and penstock sweep's",
-			command);
-	if (arguments->node_counts != NULL && !has_cells)
+	bool has_cells = arguments->pipeline_sizes != NULL || arguments->micro_batch_sizes != NULL;
+	if (command == JOB_COMMAND_PLAN && arguments->node_counts != NULL && !has_cells)
 		return error_set(error, ERROR_USAGE,
 				 "--nodes %.80s: a list needs --pipeline-sizes and --micro-batches, too",
 				 arguments->node_counts);
@@ -408,7 +463,7 @@ static bool check_together(const char *command, const struct job_arguments *argu
 	       error_set(error, ERROR_USAGE, "--fit: into what? say --memory-limit SIZE, such as 16GiB");
 }
 
-enum job_arguments_result job_arguments_parse(int argc, char **argv, const char *usage,
+enum job_arguments_result job_arguments_parse(enum job_command command, int argc, char **argv, const char *usage,
 					      struct job_arguments *ret_arguments, struct error *error)
 {
 	struct job_arguments arguments = {
@@ -419,6 +474,7 @@ enum job_arguments_result job_arguments_parse(int argc, char **argv, const char 
 		.shuffle = true,
 		.seed = 1,
 		.steps = DEFAULT_STEPS,
+		.warm_up_steps = DEFAULT_WARM_UP_STEPS,
 		.schedule = "1f1b",
 		.partition_method = "flops",
 		.pipeline_size = -1,
@@ -440,7 +496,9 @@ enum job_arguments_result job_arguments_parse(int argc, char **argv, const char 
 			command_refuse_option(code, argv, error);
 			return JOB_ARGUMENTS_WRONG;
 		}
-		if (!take(code, &arguments, error))
+		if (code == OPTION_LOCAL)
+			find_local_value(command, argc, argv);
+		if (!check_command(code, command, error) || !take(command, code, &arguments, error))
 			return JOB_ARGUMENTS_WRONG;
 	}
 	if (optind < argc) {
@@ -448,7 +506,7 @@ enum job_arguments_result job_arguments_parse(int argc, char **argv, const char 
 			  argv[0]);
 		return JOB_ARGUMENTS_WRONG;
 	}
-	if (!check_together(argv[0], &arguments, error))
+	if (!check_together(command, &arguments, error))
 		return JOB_ARGUMENTS_WRONG;
 	*ret_arguments = arguments;
 	return JOB_ARGUMENTS_RUN;

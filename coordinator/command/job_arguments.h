@@ -1,5 +1,5 @@
-// The options that train and plan share, as given: nothing is derived from them here, and no file is read. What follows
-// from them is in job_setup.h.
+// The options of train, plan and sweep, as given: nothing is derived from them here, and no file is read. What follows from them is
+// in job_setup.h.
 #pragma once
 
 #include <stdbool.h>
@@ -8,15 +8,18 @@
 #include "common/base/error.h"
 #include "coordinator/config/deepspeed_config.h"
 
+enum job_command { JOB_COMMAND_TRAIN, JOB_COMMAND_PLAN, JOB_COMMAND_SWEEP };
+
 struct job_arguments {
 	// Strings stay in argv; NULL: not given.
 	const char *model, *dataset, *deepspeed_config, *hostfile, *schedule, *partition_method, *split, *plan_device;
 	const char *reduce; // "auto", "ring", "nccl"
-	const char *load, *save, *json, *memory_limit;
-	const char *pipeline_sizes, *micro_batches, *node_counts; // lists, of penstock plan's cells
-	uint32_t image_size, classes, threads;
+	const char *load, *save, *json, *memory_limit, *output;
+	const char *pipeline_sizes, *micro_batch_sizes, *node_counts; // lists, of cells
+	uint32_t image_size, classes, threads, warm_up_steps;
 	int32_t pipeline_size; // -1: not given; 0: no pipeline
 	uint32_t local;        // 0: not given
+	bool local_for_all;    // a sweep's --local without a number: as many as its cells need
 	uint32_t nodes;        // the first so many of them are used; 0: all
 	uint32_t in_flight;    // micro-batches in a stage, at most; 0: the schedule's
 	uint32_t connections, chunk_bytes;
@@ -29,6 +32,7 @@ struct job_arguments {
 
 enum job_arguments_result { JOB_ARGUMENTS_RUN, JOB_ARGUMENTS_DONE /* --help */, JOB_ARGUMENTS_WRONG };
 
-// `usage` is printed for --help, before the options that are shared.
-enum job_arguments_result job_arguments_parse(int argc, char **argv, const char *usage,
+// `usage` is printed for --help, before the options that are shared. An option that the command does not have is refused. Of a sweep
+// --nodes is always a list, in node_counts.
+enum job_arguments_result job_arguments_parse(enum job_command command, int argc, char **argv, const char *usage,
 					      struct job_arguments *ret_arguments, struct error *error);

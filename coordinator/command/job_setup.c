@@ -8,6 +8,8 @@
 #include "coordinator/dataset/cifar10.h"
 #include "coordinator/plan/fit.h"
 
+enum { DEFAULT_ACCUMULATION_STEPS = 4 };
+
 static bool read_config(struct job_setup *setup, const struct job_arguments *arguments, struct error *error)
 {
 	struct deepspeed_config *config = &setup->config;
@@ -122,6 +124,16 @@ bool job_setup_init(const struct job_arguments *arguments, const struct job_node
 		return false;
 	}
 	*ret_setup = setup;
+	return true;
+}
+
+bool job_setup_accumulation(const struct job_arguments *arguments, uint32_t *ret_steps, struct error *error)
+{
+	struct deepspeed_config config;
+	if (!deepspeed_config_read(arguments->deepspeed_config, &arguments->overrides, &config, error))
+		return false;
+	*ret_steps = config.gradient_accumulation_steps > 0 ? config.gradient_accumulation_steps
+							    : DEFAULT_ACCUMULATION_STEPS;
 	return true;
 }
 

@@ -1,4 +1,4 @@
-// What follows from the arguments of train and plan, and from the nodes: how many stages and replicas there are, the settings of
+// What follows from the arguments of a command, and from the nodes: how many stages and replicas there are, the settings of
 // DeepSpeed's file with the command line over them, and the plan.
 #pragma once
 
@@ -20,5 +20,7 @@ struct job_setup {
 bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, struct job_setup *ret_setup,
 		    struct error *error);
 void job_setup_fini(struct job_setup *setup);
+// Micro-batches per step and replica of every cell: the option's, the file's, or 4.
+bool job_setup_accumulation(const struct job_arguments *arguments, uint32_t *ret_steps, struct error *error);
 // Says what of the files is not honoured here.
 void job_setup_warn(const struct job_setup *setup, const struct job_arguments *arguments);

@@ -13,7 +13,7 @@ static const char usage[] =
 	"Usage: penstock plan [-p N] [--nodes N] [OPTION]...\n"
 	"       penstock plan --pipeline-sizes A,B,... --micro-batches A,B,... --nodes A,B,... [OPTION]...\n"
 	"Prints how the model would be cut and what each stage would need, and trains nothing. The second form\n"
-	"does so for every cell of an experiment, with 4 micro-batches a step unless\n"
+	"does so for every cell of an experiment, with 4 micro-batches a step unless ds_config.json or\n"
 	"--gradient-accumulation-steps says otherwise. Takes the options of penstock train.\n"
 	"\n"
 	"  --json FILE               the plan as a JSON object; of cells a line each\n"
@@ -46,7 +46,7 @@ static bool plan_one(const struct job_arguments *arguments, FILE *json, struct e
 static bool plan_all(const struct job_arguments *arguments, FILE *json, struct error *error)
 {
 	bool all_fit;
-	if (arguments->pipeline_sizes == NULL && arguments->micro_batches == NULL)
+	if (arguments->pipeline_sizes == NULL && arguments->micro_batch_sizes == NULL)
 		return plan_one(arguments, json, error);
 	return plan_cells(arguments, json, &all_fit, error) &&
 	       (all_fit || error_set(error, ERROR_OUT_OF_MEMORY, "not every cell fits"));
@@ -57,7 +57,7 @@ int command_plan(int argc, char **argv)
 	struct job_arguments arguments;
 	struct error error;
 	FILE *json = NULL;
-	switch (job_arguments_parse(argc, argv, usage, &arguments, &error)) {
+	switch (job_arguments_parse(JOB_COMMAND_PLAN, argc, argv, usage, &arguments, &error)) {
 	case JOB_ARGUMENTS_DONE:
 		return 0;
 	case JOB_ARGUMENTS_WRONG:

@@ -9,7 +9,13 @@
 #include "coordinator/report/plan_json.h"
 #include "coordinator/sweep/grid.h"
 
-enum { DEFAULT_MICRO_BATCHES = 4 }; // per step and replica, in every cell
+struct cells {
+	struct job_arguments arguments; // of every cell, but for what is the cell's own
+	struct job_nodes nodes;
+	struct grid grid;
+	FILE *json;
+	bool all_fit, is_warned;
+};
 
 static bool check(const struct job_arguments *arguments, struct error *error)
 {
@@ -23,7 +29,7 @@ static bool check(const struct job_arguments *arguments, struct error *error)
 				 "%s has no place beside --pipeline-sizes, --micro-batches and --nodes: each cell has "
 				 "its own",
 				 name);
-	return (arguments->pipeline_sizes != NULL && arguments->micro_batches != NULL) ||
+	return (arguments->pipeline_sizes != NULL && arguments->micro_batch_sizes != NULL) ||
 	       error_set(error, ERROR_USAGE, "cells need both lists, --pipeline-sizes and --micro-batches");
 }
 
@@ -32,7 +38,7 @@ static bool parse(const struct job_arguments *arguments, struct grid *ret_grid, 
 	char count[16];
 	snprintf(count, sizeof(count), "%u", arguments->nodes > 0 ? arguments->nodes : 1);
 	return check(arguments, error) &&
-	       grid_parse(arguments->pipeline_sizes, arguments->micro_batches,
+	       grid_parse(arguments->pipeline_sizes, arguments->micro_batch_sizes,
 			  arguments->node_counts != NULL ? arguments->node_counts : count, ret_grid, error);
 }
 
@@ -50,40 +56,39 @@ static void print_outcome(const struct plan *plan, bool was_searched)
 	printf("does not fit: %s\n", why.message);
 }
 
-static bool plan_cell(const struct job_arguments *arguments, const struct job_nodes *nodes, const struct cell *cell,
-		      FILE *json, bool *all_fit, struct error *error)
+static bool plan_cell(struct cells *cells, const struct cell *cell, struct error *error)
 {
-	struct job_arguments own = *arguments;
+	struct job_arguments own = cells->arguments;
 	struct job_setup setup;
 	own.nodes = cell->nodes;
 	own.pipeline_size = (int32_t)cell->pipeline_size;
 	own.overrides.micro_batch_size = cell->micro_batch_size;
-	if (own.overrides.gradient_accumulation_steps == 0)
-		own.overrides.gradient_accumulation_steps = DEFAULT_MICRO_BATCHES;
-	if (!job_setup_init(&own, nodes, &setup, error))
+	if (!job_setup_init(&own, &cells->nodes, &setup, error))
 		return false;
+	if (!cells->is_warned) // once: all cells have the same files
+		job_setup_warn(&setup, &own);
+	cells->is_warned = true;
 	printf("%u replica%s of %u stage%s, %u samples a step\n", setup.data_parallel_size,
 	       setup.data_parallel_size == 1 ? "" : "s", setup.pipeline_size, setup.pipeline_size == 1 ? "" : "s",
 	       setup.config.train_batch_size);
 	plan_print_memory(setup.plan, stdout);
-	print_outcome(setup.plan, arguments->fit);
-	*all_fit = *all_fit && plan_fits(setup.plan);
-	bool ok = json == NULL || plan_json_write(json, setup.plan, cell->nodes, error);
+	print_outcome(setup.plan, own.fit);
+	cells->all_fit = cells->all_fit && plan_fits(setup.plan);
+	bool ok = cells->json == NULL || plan_json_write(cells->json, setup.plan, cell->nodes, error);
 	job_setup_fini(&setup);
 	return ok;
 }
 
-static bool plan_each(const struct job_arguments *arguments, const struct job_nodes *nodes, const struct grid *grid,
-		      FILE *json, bool *all_fit, struct error *error)
+static bool plan_each(struct cells *cells, struct error *error)
 {
-	for (uint32_t i = 0; i < grid_count(grid); i++) {
-		struct cell cell = grid_cell(grid, i);
+	for (uint32_t i = 0; i < grid_count(&cells->grid); i++) {
+		struct cell cell = grid_cell(&cells->grid, i);
 		char reason[GRID_REASON_SIZE];
 		printf("%smicro-batch %u, %u node%s, pipeline size %u\n", i > 0 ? "\n" : "", cell.micro_batch_size,
 		       cell.nodes, cell.nodes == 1 ? "" : "s", cell.pipeline_size);
-		if (cell_is_empty(&cell, job_nodes_devices(nodes, cell.nodes), reason, sizeof(reason)))
+		if (cell_is_empty(&cell, job_nodes_devices(&cells->nodes, cell.nodes), reason, sizeof(reason)))
 			printf("empty: %s\n", reason);
-		else if (!plan_cell(arguments, nodes, &cell, json, all_fit, error))
+		else if (!plan_cell(cells, &cell, error))
 			return false;
 	}
 	return true;
@@ -91,15 +96,16 @@ static bool plan_each(const struct job_arguments *arguments, const struct job_no
 
 bool plan_cells(const struct job_arguments *arguments, FILE *json, bool *ret_all_fit, struct error *error)
 {
-	struct grid grid;
-	struct job_nodes nodes;
-	*ret_all_fit = true;
-	if (!parse(arguments, &grid, error) || !job_nodes_read(arguments, &nodes, error))
+	struct cells cells = {.arguments = *arguments, .json = json, .all_fit = true};
+	if (!parse(arguments, &cells.grid, error) ||
+	    !job_setup_accumulation(arguments, &cells.arguments.overrides.gradient_accumulation_steps, error) ||
+	    !job_nodes_read(arguments, &cells.nodes, error))
 		return false;
-	uint32_t there = job_nodes_count(&nodes), most = grid_most_nodes(&grid);
+	uint32_t there = job_nodes_count(&cells.nodes), most = grid_most_nodes(&cells.grid);
 	bool ok = there == 0 || most <= there ||
-		  error_set(error, ERROR_USAGE, "--nodes %u: %s has only %u nodes", most, nodes.name, there);
-	ok = ok && plan_each(arguments, &nodes, &grid, json, ret_all_fit, error);
-	job_nodes_fini(&nodes);
+		  error_set(error, ERROR_USAGE, "--nodes %u: %s has only %u nodes", most, cells.nodes.name, there);
+	ok = ok && plan_each(&cells, error);
+	job_nodes_fini(&cells.nodes);
+	*ret_all_fit = cells.all_fit;
 	return ok;
 }

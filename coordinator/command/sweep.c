@@ -22,7 +22,7 @@ struct command {
 	struct job_nodes nodes;
 	struct cifar10 dataset;
 	struct sweep *sweep;
-	struct output *output;
+	struct sweep_output *output;
 	bool rpc_is_started;
 	bool is_terminal; // stderr
 	// Of the cell that runs:
@@ -117,13 +117,13 @@ static uint32_t count_outcome(const struct sweep *sweep, enum sweep_outcome outc
 
 static bool resume(struct command *command, struct error *error)
 {
-	const char *path = output_json_path(command->output);
+	const char *path = sweep_output_json_path(command->output);
 	struct sweep *before, *sweep = command->sweep;
-	if (!output_has_json(command->output))
+	if (!sweep_output_has_json(command->output))
 		return true;
-	if (!file_read(path, &before, error))
+	if (!sweep_file_read(path, &before, error))
 		return false;
-	bool ok = resume_from(sweep, before, path, error);
+	bool ok = sweep_resume_from(sweep, before, path, error);
 	sweep_destroy(before);
 	uint32_t kept = count_outcome(sweep, SWEEP_DONE) + count_outcome(sweep, SWEEP_OUT_OF_MEMORY);
 	if (ok && kept > 0)
@@ -134,9 +134,9 @@ static bool resume(struct command *command, struct error *error)
 
 static bool open_output(struct command *command, struct error *error)
 {
-	return output_open(command->arguments.output, &command->output, error) && resume(command, error) &&
+	return sweep_output_open(command->arguments.job.output, &command->output, error) && resume(command, error) &&
 	       // What cannot be written is said before the first cell runs.
-	       output_write(command->output, command->sweep, error);
+	       sweep_output_write(command->output, command->sweep, error);
 }
 
 static bool start(struct command *command, struct error *error)
@@ -186,7 +186,7 @@ static bool run_cell(struct command *command, struct sweep_result *result, struc
 	fprintf(stderr, command->is_terminal ? "%s" : "%s\n", command->line);
 	fflush(stderr);
 	sweep_cell_run(&options, &fresh, &cell_error);
-	if (command_is_interrupted()) {
+	if (command_is_interrupted() && fresh.outcome == SWEEP_FAILED) { // what came to an end before is a result
 		if (command->is_terminal)
 			fputs("\r\033[K", stderr);
 		return error_set(error, ERROR_CANCELLED,
@@ -196,7 +196,7 @@ static bool run_cell(struct command *command, struct sweep_result *result, struc
 	*result = fresh;
 	note_lost_nodes(command, result, &cell_error);
 	print_result(command, result);
-	return output_write(command->output, command->sweep, error);
+	return sweep_output_write(command->output, command->sweep, error);
 }
 
 static bool run_cells(struct command *command, struct error *error)
@@ -211,6 +211,9 @@ static bool run_cells(struct command *command, struct error *error)
 			continue;
 		snprintf(command->line, sizeof(command->line), "cell %u of %u: %s", number, all,
 			 sweep_label(&result->cell, label));
+		if (command_is_interrupted())
+			return error_set(error, ERROR_CANCELLED,
+					 "interrupted before %s; the same command goes on from here", command->line);
 		if (!run_cell(command, result, error))
 			return false;
 	}
@@ -221,20 +224,20 @@ static bool run_cells(struct command *command, struct error *error)
 
 static void draw(const struct command *command)
 {
-	const char *folder = command->arguments.output;
+	const char *folder = command->arguments.job.output;
 	struct error error;
-	switch (output_draw(command->output, &error)) {
-	case OUTPUT_DRAWN:
+	switch (sweep_output_draw(command->output, &error)) {
+	case SWEEP_DRAWN:
 		printf("%s has sweep.md, sweep.csv and sweep.json, and the pictures sweep.png and sweep.svg\n", folder);
 		break;
-	case OUTPUT_NO_GNUPLOT:
+	case SWEEP_NO_GNUPLOT:
 		printf("%s has sweep.md, sweep.csv and sweep.json\n", folder);
 		log_warning(
 			"no pictures, for gnuplot is not in PATH: install gnuplot-nox, then run gnuplot sweep.gp in "
 			"%s",
 			folder);
 		break;
-	case OUTPUT_NOT_DRAWN:
+	case SWEEP_NOT_DRAWN:
 		log_warning("no pictures: %s", error.message);
 		break;
 	}
@@ -247,7 +250,7 @@ static void close_all(struct command *command)
 	job_nodes_fini(&command->nodes);
 	cifar10_fini(&command->dataset);
 	sweep_destroy(command->sweep);
-	output_close(command->output);
+	sweep_output_close(command->output);
 }
 
 static int exit_code(const struct command *command)

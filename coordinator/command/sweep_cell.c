@@ -28,7 +28,7 @@ static struct job_arguments arguments_of(const struct sweep_arguments *sweep, co
 	arguments.nodes = cell->nodes;
 	arguments.pipeline_size = (int32_t)cell->pipeline_size;
 	arguments.overrides.micro_batch_size = cell->micro_batch_size;
-	arguments.overrides.gradient_accumulation_steps = sweep->micro_batches;
+	arguments.overrides.gradient_accumulation_steps = sweep->gradient_accumulation_steps;
 	return arguments;
 }
 
@@ -117,7 +117,7 @@ static void fill_figures(struct run *run, const struct job_setup *setup, struct 
 	struct sweep_figures figures = {.devices = run->totals.ranks,
 					.stages = setup->pipeline_size,
 					.replicas = setup->data_parallel_size,
-					.micro_batches = setup->config.gradient_accumulation_steps,
+					.gradient_accumulation_steps = setup->config.gradient_accumulation_steps,
 					.train_batch_size = setup->config.train_batch_size,
 					.steps = run->totals.measured_steps,
 					.warm_up_steps = run->totals.warm_up_steps,
@@ -128,6 +128,17 @@ static void fill_figures(struct run *run, const struct job_setup *setup, struct 
 }
 
 // ---- The job
+
+// Memory that others hold is not the cell's fault, and may be free another time: then it is no result.
+static void blame_others(const struct job_place *place, uint32_t ranks, const char *name, struct error *error)
+{
+	char message[ERROR_MESSAGE_SIZE], others[ERROR_MESSAGE_SIZE];
+	if (error->code != ERROR_OUT_OF_MEMORY ||
+	    !describe_others(place->addresses, ranks, name, others, sizeof(others)))
+		return;
+	snprintf(message, sizeof(message), "%s", error->message);
+	error_set(error, ERROR_FAILED, "other jobs run on the cell's nodes: %s; %s", others, message);
+}
 
 static bool run_job(struct run *run, const struct job_arguments *arguments, const struct job_setup *setup,
 		    const struct job_place *place, struct sampler *sampler, struct error *error)
@@ -150,6 +161,8 @@ static bool run_job(struct run *run, const struct job_arguments *arguments, cons
 				      .user = run};
 	bool done = job_reduction_choose(arguments, setup->plan, place, &options.reduce_in_group, error) &&
 		    job_run(&options, error);
+	if (!done)
+		blame_others(place, plan_rank_count(setup->plan), name, error);
 	describe_until_free(place->addresses, plan_rank_count(setup->plan), name, FREE_TIMEOUT_MS);
 	return done;
 }
@@ -163,7 +176,7 @@ static bool run_cell(const struct sweep_cell_options *options, const struct job_
 	struct sampler *sampler = NULL;
 	bool ok = run.step_seconds != NULL || error_set(error, ERROR_FAILED, "out of memory");
 	ok = ok &&
-	     totals_init(ranks, setup->config.train_batch_size, options->arguments->warm_up_steps, &run.totals,
+	     totals_init(ranks, setup->config.train_batch_size, options->arguments->job.warm_up_steps, &run.totals,
 			 error) &&
 	     job_nodes_place(options->nodes, ranks, &place, error) && make_sampler(options, setup, &sampler, error) &&
 	     run_job(&run, arguments, setup, &place, sampler, error);
@@ -176,15 +189,15 @@ static bool run_cell(const struct sweep_cell_options *options, const struct job_
 	return ok;
 }
 
-// With --fit: how the plan was made to fit, or that nothing does, without asking a daemon.
+// How the plan was made to fit: a limit alone changes cuts. With --fit also that nothing does, without asking a daemon.
 static bool check_fit(const struct job_arguments *arguments, const struct job_setup *setup, struct sweep_result *result,
 		      struct error *error)
 {
-	if (!arguments->fit)
-		return true;
-	if (!plan_fits(setup->plan))
-		return fit_refuse(setup->plan, true, error);
-	fit_describe(setup->plan, result->fit, sizeof(result->fit));
+	const struct plan *plan = setup->plan;
+	if (arguments->fit && !plan_fits(plan))
+		return fit_refuse(plan, true, error);
+	if (fit_changed(plan, arguments->in_flight, setup->config.checkpoint_interval))
+		fit_describe(plan, result->fit, sizeof(result->fit));
 	return true;
 }
 

@@ -41,7 +41,7 @@ bool sweep_setting(const struct sweep_arguments *arguments, const struct job_nod
 	struct deepspeed_config config;
 	// Some numbers, so that the file's own do not contradict: they are the cells', and not of interest here.
 	overrides.micro_batch_size = arguments->grid.micro_batch_sizes.values[0];
-	overrides.gradient_accumulation_steps = arguments->micro_batches;
+	overrides.gradient_accumulation_steps = arguments->gradient_accumulation_steps;
 	if (!deepspeed_config_read(job->deepspeed_config, &overrides, &config, error))
 		return false;
 	if (config.unknown_keys[0] != '\0') // once, and not for each cell
@@ -50,7 +50,7 @@ bool sweep_setting(const struct sweep_arguments *arguments, const struct job_nod
 		"{s:s, s:s, s:i, s:i, s:f, s:I, s:i, s:i, s:s, s:b, s:s, s:s, s:b, s:i, s:s, s:s, s:i, s:i, s:I, s:s}",
 		"penstock", PENSTOCK_VERSION, "model", job->model, "image_size", (int)job->image_size, "classes",
 		(int)job->classes, "dropout", job->dropout, "steps", (json_int_t)job->steps, "warm_up_steps",
-		(int)arguments->warm_up_steps, "gradient_accumulation_steps", (int)arguments->micro_batches,
+		(int)job->warm_up_steps, "gradient_accumulation_steps", (int)arguments->gradient_accumulation_steps,
 		"optimizer", optimizer_name(config.optimizer.kind), "gradient_clipping", config.gradient_clipping > 0.0,
 		"compute_type", data_type_name(config.compute_type), "boundary_type",
 		data_type_name(config.communication_type), "tf32", config.allow_tf32, "activation_checkpoint_interval",

@@ -159,7 +159,7 @@ int command_train(int argc, char **argv)
 {
 	struct train train = {0};
 	struct error error;
-	switch (job_arguments_parse(argc, argv, usage, &train.arguments, &error)) {
+	switch (job_arguments_parse(JOB_COMMAND_TRAIN, argc, argv, usage, &train.arguments, &error)) {
 	case JOB_ARGUMENTS_DONE:
 		return 0;
 	case JOB_ARGUMENTS_WRONG:

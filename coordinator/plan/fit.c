@@ -38,8 +38,8 @@ static bool try_plan(const struct model *model, const struct plan_options *optio
 	return true;
 }
 
-// Fewer in flight than the schedule has anyway: from how many on that is.
-static uint32_t most_in_flight(const struct plan_options *options)
+// How many numbers of micro-batches in flight there are to try: the schedule's own, and each smaller one from 1 on.
+static uint32_t in_flight_choices(const struct plan_options *options)
 {
 	bool can = options->in_flight == 0 && strcmp(options->schedule, "1f1b") == 0;
 	uint32_t alive =
@@ -51,13 +51,13 @@ bool fit_plan(const struct model *model, const struct plan_options *options, str
 	      struct error *error)
 {
 	struct plan *best = NULL;
-	uint32_t most = most_in_flight(options);
+	uint32_t choices = in_flight_choices(options);
 	uint32_t intervals = options->checkpoint_interval > 0 ? 0 : model->layer_count;
-	for (uint32_t fewer = 0; fewer < most; fewer++)
+	for (uint32_t fewer = 0; fewer < choices; fewer++)
 		for (uint32_t interval = 0; interval <= intervals; interval++) {
 			struct plan_options trial = *options;
 			if (fewer > 0)
-				trial.in_flight = most - fewer;
+				trial.in_flight = choices - fewer;
 			if (interval > 0)
 				trial.checkpoint_interval = interval;
 			if (!try_plan(model, &trial, &best, error)) {
@@ -71,6 +71,15 @@ bool fit_plan(const struct model *model, const struct plan_options *options, str
 	}
 	*ret_plan = best;
 	return true;
+}
+
+bool fit_changed(const struct plan *plan, uint32_t in_flight, uint32_t checkpoint_interval)
+{
+	const struct plan_options *options = &plan->options;
+	bool may_move_cut = options->split == NULL && strcasecmp(options->partition_method, "flops") == 0;
+	return options->memory_limit_bytes > 0 &&
+	       ((may_move_cut && plan->cut_differs) || options->in_flight != in_flight ||
+		(checkpoint_interval == 0 && options->checkpoint_interval > 0));
 }
 
 static void append(char *into, size_t size, const char *separator, const char *text)

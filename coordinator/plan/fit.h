@@ -16,5 +16,8 @@ bool fit_plan(const struct model *model, const struct plan_options *options, str
 	      struct error *error);
 // "fits as it is", or "made to fit by: ...; predicted cost 1.31 times the time of a plan without limits". Returns `into`.
 char *fit_describe(const struct plan *plan, char *into, size_t size);
+// Whether the memory limit made the plan another one than was asked for: with `in_flight` and `checkpoint_interval` (of plan_options)
+// as they were given. A cut that an option names (split, a method other than "flops") is as it was asked for.
+bool fit_changed(const struct plan *plan, uint32_t in_flight, uint32_t checkpoint_interval);
 // ERROR_OUT_OF_MEMORY that names the largest stage, by how much it misses and what to do. Always returns false.
 bool fit_refuse(const struct plan *plan, bool was_searched, struct error *error);

@@ -48,7 +48,7 @@ static void write_row(const struct sweep *sweep, const struct sweep_result *resu
 	fputc('\n', out);
 }
 
-void csv_write(const struct sweep *sweep, FILE *out)
+void sweep_csv_write(const struct sweep *sweep, FILE *out)
 {
 	fputs("nodes,pipeline_size,micro_batch_size,outcome,efficiency", out);
 	for (int i = 0; i < SWEEP_COLUMNS; i++)

@@ -6,4 +6,4 @@
 
 #include "coordinator/sweep/result.h"
 
-void csv_write(const struct sweep *sweep, FILE *out);
+void sweep_csv_write(const struct sweep *sweep, FILE *out);

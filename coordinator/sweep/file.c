@@ -42,14 +42,14 @@ static json_t *result_to_json(const struct sweep *sweep, const struct sweep_resu
 	return object;
 }
 
-bool file_write(const struct sweep *sweep, FILE *out)
+bool sweep_file_write(const struct sweep *sweep, FILE *out)
 {
 	json_t *cells = json_array();
 	for (uint32_t i = 0; i < sweep->count; i++)
 		json_array_append_new(cells, result_to_json(sweep, &sweep->results[i]));
 	json_t *root =
 		json_pack("{s:i, s:s, s:s, s:O, s:o, s:o, s:o, s:o}", "format", FORMAT, "title", sweep->title, "note",
-			  sweep->note, "setting", sweep->setting, "micro_batches",
+			  sweep->note, "setting", sweep->setting, "micro_batch_sizes",
 			  list_to_json(&sweep->grid.micro_batch_sizes), "nodes", list_to_json(&sweep->grid.nodes),
 			  "pipeline_sizes", list_to_json(&sweep->grid.pipeline_sizes), "cells", cells);
 	char *text = root != NULL && json_array_size(cells) == sweep->count ? json_dumps(root, JSON_INDENT(1)) : NULL;
@@ -142,7 +142,7 @@ static bool read_root(const struct reader *reader, const json_t *root, struct sw
 	const json_t *cells = json_object_get(root, "cells");
 	if (json_integer_value(json_object_get(root, "format")) != FORMAT)
 		return refuse(reader, "format is not 1");
-	if (!read_list(reader, root, "micro_batches", 1, &grid.micro_batch_sizes) ||
+	if (!read_list(reader, root, "micro_batch_sizes", 1, &grid.micro_batch_sizes) ||
 	    !read_list(reader, root, "nodes", 1, &grid.nodes) ||
 	    !read_list(reader, root, "pipeline_sizes", 0, &grid.pipeline_sizes))
 		return false;
@@ -161,7 +161,7 @@ static bool read_root(const struct reader *reader, const json_t *root, struct sw
 	return true;
 }
 
-bool file_read(const char *path, struct sweep **ret_sweep, struct error *error)
+bool sweep_file_read(const char *path, struct sweep **ret_sweep, struct error *error)
 {
 	struct reader reader = {.path = path, .error = error};
 	json_error_t json_error;

@@ -6,7 +6,7 @@
 #include "coordinator/sweep/result.h"
 
 // False when memory is out.
-bool file_write(const struct sweep *sweep, FILE *out);
-// Of a file that file_write wrote. ERROR_USAGE names the file, the cell and the member that is not as it should be. Cells that
+bool sweep_file_write(const struct sweep *sweep, FILE *out);
+// Of a file that sweep_file_write wrote. ERROR_USAGE names the file, the cell and the member that is not as it should be. Cells that
 // the file does not have are missing.
-bool file_read(const char *path, struct sweep **ret_sweep, struct error *error);
+bool sweep_file_read(const char *path, struct sweep **ret_sweep, struct error *error);

@@ -39,13 +39,13 @@ static bool parse_list(const char *option, const char *text, int64_t minimum, in
 	return true;
 }
 
-bool grid_parse(const char *pipeline_sizes, const char *micro_batches, const char *nodes, struct grid *ret_grid,
+bool grid_parse(const char *pipeline_sizes, const char *micro_batch_sizes, const char *nodes, struct grid *ret_grid,
 		struct error *error)
 {
 	struct grid grid = {0};
 	if (!parse_list("--pipeline-sizes", pipeline_sizes, 0, SCHEDULE_MAXIMUM_STAGES, &grid.pipeline_sizes, error) ||
-	    !parse_list("--micro-batches", micro_batches, 1, MODEL_MAXIMUM_MICRO_BATCH_SIZE, &grid.micro_batch_sizes,
-			error) ||
+	    !parse_list("--micro-batches", micro_batch_sizes, 1, MODEL_MAXIMUM_MICRO_BATCH_SIZE,
+			&grid.micro_batch_sizes, error) ||
 	    !parse_list("--nodes", nodes, 1, HOSTFILE_MAXIMUM_HOSTS, &grid.nodes, error))
 		return false;
 	*ret_grid = grid;

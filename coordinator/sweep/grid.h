@@ -26,7 +26,7 @@ struct grid {
 };
 
 // Lists such as "0,2,4". ERROR_USAGE names the option (--pipeline-sizes, --micro-batches, --nodes) and the word.
-bool grid_parse(const char *pipeline_sizes, const char *micro_batches, const char *nodes, struct grid *ret_grid,
+bool grid_parse(const char *pipeline_sizes, const char *micro_batch_sizes, const char *nodes, struct grid *ret_grid,
 		struct error *error);
 uint32_t grid_count(const struct grid *grid);
 // Cell `index` of grid_count: by micro-batch size, then nodes, then pipeline size, each in the order given.

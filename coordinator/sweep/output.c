@@ -23,12 +23,12 @@
 
 enum { DRAW_TIMEOUT_MS = 60000, POLL_MS = 10 };
 
-struct output {
+struct sweep_output {
 	char *folder, *json_path;
 	int lock; // the folder, locked while this is open
 };
 
-bool output_open(const char *folder, struct output **ret_output, struct error *error)
+bool sweep_output_open(const char *folder, struct sweep_output **ret_output, struct error *error)
 {
 	if (mkdir(folder, 0777) != 0 && errno != EEXIST)
 		return error_set(error, ERROR_USAGE, "--output %s: the folder cannot be made: %s", folder,
@@ -40,7 +40,7 @@ bool output_open(const char *folder, struct output **ret_output, struct error *e
 		close(lock);
 		return error_set(error, ERROR_USAGE, "--output %s: another sweep is writing there", folder);
 	}
-	struct output *output = calloc(1, sizeof(*output));
+	struct sweep_output *output = calloc(1, sizeof(*output));
 	if (output == NULL || (output->folder = strdup(folder)) == NULL ||
 	    asprintf(&output->json_path, "%s/sweep.json", folder) < 0) {
 		if (output != NULL)
@@ -54,7 +54,7 @@ bool output_open(const char *folder, struct output **ret_output, struct error *e
 	return true;
 }
 
-void output_close(struct output *output)
+void sweep_output_close(struct sweep_output *output)
 {
 	if (output == NULL)
 		return;
@@ -64,12 +64,12 @@ void output_close(struct output *output)
 	free(output);
 }
 
-const char *output_json_path(const struct output *output)
+const char *sweep_output_json_path(const struct sweep_output *output)
 {
 	return output->json_path;
 }
 
-bool output_has_json(const struct output *output)
+bool sweep_output_has_json(const struct sweep_output *output)
 {
 	return access(output->json_path, F_OK) == 0;
 }
@@ -90,7 +90,8 @@ static bool write_all(int file, const char *text, size_t size)
 	return true;
 }
 
-static bool replace(const struct output *output, const char *name, const char *text, size_t size, struct error *error)
+static bool replace(const struct sweep_output *output, const char *name, const char *text, size_t size,
+		    struct error *error)
 {
 	char path[PATH_MAX], part[PATH_MAX];
 	snprintf(path, sizeof(path), "%s/%s", output->folder, name);
@@ -116,28 +117,28 @@ static bool replace(const struct output *output, const char *name, const char *t
 
 static bool write_json(const struct sweep *sweep, FILE *out)
 {
-	return file_write(sweep, out);
+	return sweep_file_write(sweep, out);
 }
 
 static bool write_csv(const struct sweep *sweep, FILE *out)
 {
-	csv_write(sweep, out);
+	sweep_csv_write(sweep, out);
 	return true;
 }
 
 static bool write_table(const struct sweep *sweep, FILE *out)
 {
-	table_write(sweep, out);
+	sweep_table_write(sweep, out);
 	return true;
 }
 
 static bool write_plot(const struct sweep *sweep, FILE *out)
 {
-	plot_write(sweep, out);
+	sweep_plot_write(sweep, out);
 	return true;
 }
 
-static bool write_one(const struct output *output, const struct sweep *sweep, const char *name,
+static bool write_one(const struct sweep_output *output, const struct sweep *sweep, const char *name,
 		      bool (*write_text)(const struct sweep *sweep, FILE *out), struct error *error)
 {
 	char *text = NULL;
@@ -152,7 +153,7 @@ static bool write_one(const struct output *output, const struct sweep *sweep, co
 	return ok;
 }
 
-bool output_write(const struct output *output, const struct sweep *sweep, struct error *error)
+bool sweep_output_write(const struct sweep_output *output, const struct sweep *sweep, struct error *error)
 {
 	// The one that a sweep goes on from is first.
 	return write_one(output, sweep, "sweep.json", write_json, error) &&
@@ -183,7 +184,7 @@ static bool wait_for(pid_t child, struct error *error)
 			 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
 
-static bool take_place(const struct output *output, const char *name, struct error *error)
+static bool take_place(const struct sweep_output *output, const char *name, struct error *error)
 {
 	char path[PATH_MAX], part[PATH_MAX];
 	snprintf(path, sizeof(path), "%s/%s", output->folder, name);
@@ -192,7 +193,7 @@ static bool take_place(const struct output *output, const char *name, struct err
 	       error_set(error, ERROR_FAILED, "gnuplot made no %s: %s", path, strerror(errno));
 }
 
-enum output_pictures output_draw(const struct output *output, struct error *error)
+enum sweep_output_pictures sweep_output_draw(const struct sweep_output *output, struct error *error)
 {
 	static const char *const arguments[] = {"gnuplot", "-e", "suffix='.part'", "sweep.gp", NULL};
 	posix_spawn_file_actions_t actions;
@@ -203,13 +204,13 @@ enum output_pictures output_draw(const struct output *output, struct error *erro
 		failed = posix_spawnp(&child, "gnuplot", &actions, NULL, (char *const *)arguments, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	if (failed == ENOENT)
-		return OUTPUT_NO_GNUPLOT;
+		return SWEEP_NO_GNUPLOT;
 	if (failed != 0) {
 		error_set(error, ERROR_FAILED, "gnuplot cannot be run: %s", strerror(failed));
-		return OUTPUT_NOT_DRAWN;
+		return SWEEP_NOT_DRAWN;
 	}
 	return wait_for(child, error) && take_place(output, "sweep.png", error) &&
 			       take_place(output, "sweep.svg", error)
-		       ? OUTPUT_DRAWN
-		       : OUTPUT_NOT_DRAWN;
+		       ? SWEEP_DRAWN
+		       : SWEEP_NOT_DRAWN;
 }

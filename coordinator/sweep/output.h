@@ -7,16 +7,16 @@
 #include "common/base/error.h"
 #include "coordinator/sweep/result.h"
 
-struct output;
+struct sweep_output;
 
 // Makes the folder where it is not there, and keeps other sweeps out of it. ERROR_USAGE where that cannot be.
-bool output_open(const char *folder, struct output **ret_output, struct error *error);
-void output_close(struct output *output); // takes NULL
-const char *output_json_path(const struct output *output);
-bool output_has_json(const struct output *output);
+bool sweep_output_open(const char *folder, struct sweep_output **ret_output, struct error *error);
+void sweep_output_close(struct sweep_output *output); // takes NULL
+const char *sweep_output_json_path(const struct sweep_output *output);
+bool sweep_output_has_json(const struct sweep_output *output);
 // ERROR_FAILED names the file and what is wrong (no space, no right).
-bool output_write(const struct output *output, const struct sweep *sweep, struct error *error);
+bool sweep_output_write(const struct sweep_output *output, const struct sweep *sweep, struct error *error);
 
-enum output_pictures { OUTPUT_DRAWN, OUTPUT_NO_GNUPLOT, OUTPUT_NOT_DRAWN };
-// Runs gnuplot on sweep.gp. Where it comes to OUTPUT_NOT_DRAWN, `error` says why; pictures that were there stay.
-enum output_pictures output_draw(const struct output *output, struct error *error);
+enum sweep_output_pictures { SWEEP_DRAWN, SWEEP_NO_GNUPLOT, SWEEP_NOT_DRAWN };
+// Runs gnuplot on sweep.gp. Where it comes to SWEEP_NOT_DRAWN, `error` says why; pictures that were there stay.
+enum sweep_output_pictures sweep_output_draw(const struct sweep_output *output, struct error *error);

@@ -361,7 +361,7 @@ static void write_picture(const struct plot *plot, const char *terminal, const c
 	fputs("unset multiplot\nunset output\n", out);
 }
 
-void plot_write(const struct sweep *sweep, FILE *out)
+void sweep_plot_write(const struct sweep *sweep, FILE *out)
 {
 	struct plot plot = {.sweep = sweep, .out = out};
 	const struct grid *grid = &sweep->grid;

@@ -8,4 +8,4 @@
 #include "coordinator/sweep/result.h"
 
 // The pictures' names get the string variable `suffix` appended, where it is set (gnuplot -e "suffix='.part'").
-void plot_write(const struct sweep *sweep, FILE *out);
+void sweep_plot_write(const struct sweep *sweep, FILE *out);

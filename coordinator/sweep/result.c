@@ -18,7 +18,7 @@ const struct sweep_column sweep_columns[SWEEP_COLUMNS] = {
 	COUNT(devices),
 	COUNT(stages),
 	COUNT(replicas),
-	COUNT(micro_batches),
+	COUNT(gradient_accumulation_steps),
 	COUNT(train_batch_size),
 	COUNT(steps),
 	COUNT(warm_up_steps),

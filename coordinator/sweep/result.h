@@ -23,8 +23,8 @@ enum sweep_outcome {
 // Of the measured steps. Shares are of the time that these took, as means over the devices.
 struct sweep_figures {
 	uint64_t devices, stages, replicas;
-	uint64_t micro_batches;    // per step and replica
-	uint64_t train_batch_size; // samples per step, over all replicas
+	uint64_t gradient_accumulation_steps; // micro-batches per step and replica
+	uint64_t train_batch_size;            // samples per step, over all replicas
 	uint64_t steps, warm_up_steps;
 	double samples_per_second;
 	double step_seconds_median, step_seconds_minimum, step_seconds_maximum, step_seconds_deviation;
@@ -38,7 +38,7 @@ struct sweep_result {
 	struct cell cell;
 	enum sweep_outcome outcome;
 	struct sweep_figures figures;     // where it is done
-	char fit[SWEEP_FIT_SIZE];         // how it was made to fit; "": nothing was asked or needed
+	char fit[SWEEP_FIT_SIZE];         // how it was made to fit; "": nothing was needed
 	char message[ERROR_MESSAGE_SIZE]; // printable, one line; "" where it is done
 };
 

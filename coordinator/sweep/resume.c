@@ -65,7 +65,7 @@ static bool check_cells(const struct sweep *sweep, const struct sweep *before, c
 	return true;
 }
 
-bool resume_from(struct sweep *sweep, const struct sweep *before, const char *path, struct error *error)
+bool sweep_resume_from(struct sweep *sweep, const struct sweep *before, const char *path, struct error *error)
 {
 	if (!check_setting(sweep, before, path, error) || !check_cells(sweep, before, path, error))
 		return false;

@@ -198,7 +198,7 @@ static void write_setting(const struct sweep *sweep, FILE *out)
 	}
 }
 
-void table_write(const struct sweep *sweep, FILE *out)
+void sweep_table_write(const struct sweep *sweep, FILE *out)
 {
 	fprintf(out, "# Sweep: %s\n", sweep->title);
 	if (sweep->note[0] != '\0')

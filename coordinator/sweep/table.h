@@ -6,4 +6,4 @@
 
 #include "coordinator/sweep/result.h"
 
-void table_write(const struct sweep *sweep, FILE *out);
+void sweep_table_write(const struct sweep *sweep, FILE *out);

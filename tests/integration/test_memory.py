@@ -73,6 +73,19 @@ class Memory(harness.TestCase):
         self.assertTrue(all(cell["fits"] for cell in cells))
         self.assertTrue(all(cell["micro_batches"] == 4 for cell in cells))
 
+    def test_cells_have_the_files_micro_batches(self):
+        config = self.path("ds_config.json")
+        with open(config, "w") as file:
+            json.dump({"gradient_accumulation_steps": 3, "zero_optimization": {"stage": 0}, "no_such_key": 1}, file)
+        path = self.path("cells.json")
+        words = ["plan", "--deepspeed-config", config, "--nodes", "1,2", "--pipeline-sizes", "0", "--micro-batches", "8", "--json", path]
+        for more, expected in ([], 3), (["--gradient-accumulation-steps", 5], 5):
+            run = self.penstock(*words, *more)
+            with open(path) as file:
+                self.assertEqual([json.loads(line)["micro_batches"] for line in file], [expected] * 2)
+            self.assertEqual(run.error.count("not honoured here: "), 1, run.error)  # once, and not for each cell
+            self.assertIn("no_such_key", run.error)
+
     def test_bad_input_is_refused(self):
         for words, arguments in [
             ("--fit: into what", ["--fit"]),
@@ -85,7 +98,7 @@ class Memory(harness.TestCase):
         run = self.penstock("plan", "--pipeline-sizes", "0,2", code=2)
         self.assertIn("cells need both lists", run.error)
         run = self.penstock("train", *SMALL, "--pipeline-sizes", "0,2", code=2)
-        self.assertIn("penstock train has no cells", run.error)
+        self.assertIn("--pipeline-sizes has no place in penstock train: cells are penstock plan's and penstock sweep's", run.error)
         run = self.penstock("plan", "--micro-batch-size", 4, "--pipeline-sizes", "0", "--micro-batches", "4", code=2)
         self.assertIn("--micro-batch-size has no place", run.error)
 

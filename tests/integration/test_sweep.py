@@ -6,9 +6,36 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 
 import harness
+
+
+def forward(address, on_data):
+    """A port from which all goes to `address` and back. What goes there is shown to on_data first. Its address."""
+    host, port = address.rsplit(":", 1)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def copy(source, to, look):
+        try:
+            while data := source.recv(1 << 16):
+                look(data)
+                to.sendall(data)
+            to.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # an end is gone, and the other hears of it
+
+    def accept():
+        while True:
+            near = listener.accept()[0]
+            far = socket.create_connection((host, int(port)))
+            for ends in (near, far, on_data), (far, near, lambda data: None):
+                threading.Thread(target=copy, args=ends, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return "127.0.0.1:%d" % listener.getsockname()[1]
 
 
 class Sweep(harness.TestCase):
@@ -55,10 +82,11 @@ class Sweep(harness.TestCase):
         self.refuse(2, "option --fly is unknown.*penstock sweep --help", *sweep, "--fly")
         self.refuse(2, '--nodes: "x" is not a whole number', *sweep, "--nodes", "1,x")
         self.refuse(2, '--pipeline-sizes: "2" stands there twice', *sweep, "--pipeline-sizes=2,2")
-        self.refuse(2, "-p has no place in a sweep: say --pipeline-sizes", *sweep, "-p", 2)
-        self.refuse(2, "--micro-batch-size has no place in a sweep: say --micro-batches", *sweep, "--micro-batch-size", 2)
-        self.refuse(2, "--train-batch-size has no place in a sweep", *sweep, "--train-batch-size", 2)
-        self.refuse(2, "--save has no place in a sweep", *sweep, "--save", "x")
+        self.refuse(2, "--pipeline-size has no place in penstock sweep: say --pipeline-sizes", *sweep, "-p", 2)
+        self.refuse(2, "--micro-batch-size has no place in penstock sweep: say --micro-batches", *sweep, "--micro-batch-size", 2)
+        self.refuse(2, "--train-batch-size has no place in penstock sweep", *sweep, "--train-batch-size", 2)
+        self.refuse(2, "--nodes: 4 nodes are asked for, --local has only 2", *self.arguments(output), "--local", 2, "--num-nodes", 4)
+        self.refuse(2, "--save has no place in penstock sweep", *sweep, "--save", "x")
         self.refuse(2, r"--steps 2: of each cell's steps 2 are for warming up", *sweep, "--steps", 2, "--warm-up", 2)
         self.refuse(2, "cell 1 node, pipeline size 0, micro-batches of 400: a batch of 800 samples is larger than the dataset",
                     *sweep, "--micro-batches", 400, "--nodes", 1)
@@ -95,7 +123,7 @@ class Sweep(harness.TestCase):
         for key, devices, stages, replicas in ((1, 0), 1, 1, 1), ((2, 0), 2, 1, 2), ((2, 2), 2, 2, 1):
             cell = cells[key]
             with self.subTest(cell=key):
-                self.assertEqual([cell[name] for name in ("devices", "stages", "replicas", "micro_batches", "steps", "warm_up_steps")],
+                self.assertEqual([cell[name] for name in ("devices", "stages", "replicas", "gradient_accumulation_steps", "steps", "warm_up_steps")],
                                  [devices, stages, replicas, 2, 3, 1])
                 self.assertEqual(cell["train_batch_size"], 2 * 2 * replicas)
                 self.assertGreater(cell["memory_bytes"], 100 << 20)
@@ -123,14 +151,16 @@ class Sweep(harness.TestCase):
 
     def test_cell_that_does_not_fit_is_a_result(self):
         output = self.folder_of("memory")
-        run = self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--memory-limit", "660MiB")
+        run = self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--memory-limit", "610MiB")
         self.assertRegex(run.out, r"cell 1 of 3: .*: out of memory: .*needs [\d.]+ MiB")
         cells = self.cells(output)
         self.assertEqual({key: cell["outcome"] for key, cell in cells.items()},
                          {(1, 0): "out of memory", (1, 2): "empty", (2, 0): "out of memory", (2, 2): "done"})
         self.assertNotIn("efficiency", cells[2, 2])
+        self.assertRegex(cells[2, 2]["fit"], "^made to fit by: a cut by memory; ")  # without --fit, too
+        self.assertIn("- 2 nodes, pipeline size 2, micro-batches of 2: made to fit by: a cut by memory", self.text(output))
         self.assertIn("None for micro-batches of 2: the cell they refer to, 1 node at pipeline size 0, is out of memory", self.text(output))
-        again = self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--memory-limit", "660MiB")
+        again = self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--memory-limit", "610MiB")
         self.assertIn("3 of 3 cells are in", again.out)
         self.assertEqual(again.error.count("cell "), 0)
 
@@ -143,10 +173,29 @@ class Sweep(harness.TestCase):
         self.assertEqual({key: cell["outcome"] for key, cell in cells.items()},
                          {(1, 0): "done", (1, 2): "empty", (2, 0): "out of memory", (2, 2): "done"})
         self.assertRegex(cells[1, 0]["fit"], "^made to fit by: ")
-        self.assertEqual(cells[2, 2]["fit"], "fits as it is")
+        self.assertNotIn("fit", cells[2, 2])
+        self.assertNotIn("fits as it is", self.text(output))
         self.assertRegex(cells[2, 0]["message"], "more than the limit of 880.0 MiB: this is the nearest that was found")
         self.assertIn("- 1 node, pipeline size 0, micro-batches of 64: made to fit by: ", self.text(output))
         self.assertLess(cells[1, 0]["memory_bytes"], 880 << 20)
+
+    def test_memory_that_another_job_holds_is_no_result(self):
+        output = self.folder_of("others")
+        daemons = self.start_daemons(1, "--memory-limit", "1200MiB")
+        hostfile = self.hostfile(daemons)
+        other = self.begin_train("-H", hostfile, "--steps", 1000000, "--image-size", 63, "--micro-batch-size", 2)
+        harness.wait_until(lambda: daemons[0].used_bytes() > 0, 30, "the other job")
+        more = ["-H", hostfile, "--nodes", 1, "--pipeline-sizes", 0]
+        run = self.sweep(output, *more, code=1)
+        cell = self.cells(output)[1, 0]
+        self.assertEqual(cell["outcome"], "failed", cell)
+        self.assertRegex(cell["message"], rf"^other jobs run on the cell's nodes: alexnet-{other.process.pid} holds [\d.]+ MiB on {daemons[0].address}; .*needs")
+        self.assertIn(": failed: other jobs run", run.out)
+        other.process.send_signal(signal.SIGINT)
+        other.finish(30)
+        daemons[0].wait_until_free(20)
+        self.sweep(output, *more)
+        self.assertEqual(self.cells(output)[1, 0]["outcome"], "done")
 
     def test_without_gnuplot_tables_are_written(self):
         output = self.folder_of("no_gnuplot")
@@ -195,12 +244,36 @@ class Sweep(harness.TestCase):
     def test_interrupted_sweep_records_nothing_half(self):
         output = self.folder_of("interrupted")
         run = self.begin_sweep(output, "--local", "--nodes", "1", "--pipeline-sizes", "0", "--steps", 100000, steps=3)
-        harness.wait_until(lambda: os.path.exists(os.path.join(output, "sweep.gp")), 20, "the first files")
+        self.assertIn("cell 1 of 1", run.process.stderr.readline())  # it has begun
         run.process.send_signal(signal.SIGINT)
         run.finish(20)
         self.assertEqual(run.code, 1)
         self.assertIn("interrupted in cell 1 of 1: 1 node, pipeline size 0, micro-batches of 2, which is not recorded", run.error)
         self.assertEqual(self.cells(output)[1, 0]["outcome"], "missing")
+
+    def test_interrupt_after_a_cells_last_step_keeps_the_cell(self):
+        """The signal comes with the sweep's first Describe, by which it waits for the daemon to let go of the cell that is over."""
+        output = self.folder_of("late")
+        daemon = self.start_daemons(1)[0]
+        runs = []
+
+        def on_data(data):
+            if runs and b"/Describe" in data:
+                runs.pop().process.send_signal(signal.SIGINT)
+                is_pending = lambda: any(int(line.split()[1], 16) >> signal.SIGINT - 1 & 1
+                                         for line in open(f"/proc/{run.process.pid}/status") if line.startswith(("SigPnd", "ShdPnd")))
+                harness.wait_until(lambda: not is_pending(), 10, "the signal")
+
+        hostfile = self.path("late_hosts")
+        with open(hostfile, "w") as file:
+            file.write(f"{forward(daemon.address, on_data)} slots=1\n")
+        run = self.begin_sweep(output, "-H", hostfile, "--nodes", 1, "--pipeline-sizes", "0,1", steps=3)
+        runs.append(run)
+        run.finish(60)
+        self.assertEqual(runs, [])
+        self.assertEqual(run.code, 1, run.error)
+        self.assertIn("interrupted before cell 2 of 2: 1 node, pipeline size 1, micro-batches of 2; the same command goes on", run.error)
+        self.assertEqual([cell["outcome"] for cell in self.cells(output).values()], ["done", "missing"])
 
     def test_failed_cell_is_recorded_and_the_sweep_goes_on(self):
         output = self.folder_of("lost")

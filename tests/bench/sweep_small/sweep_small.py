@@ -92,10 +92,10 @@ def check_files_agree(output, sizes):
             if isinstance(cell.get(name), (int, float)):
                 check(math.isclose(float(text), cell[name], rel_tol=1e-6), f"sweep.csv: {name} is {text}, not {cell[name]}")
     header, lines = read_table(output, "Throughput")
-    check(len(header) == 1 + len(root["micro_batches"]) * len(sizes), "sweep.md has other columns")
+    check(len(header) == 1 + len(root["micro_batch_sizes"]) * len(sizes), "sweep.md has other columns")
     for line in lines:
         for column, text in enumerate(line[1:]):
-            micro_batch, size = root["micro_batches"][column // len(sizes)], sizes[column % len(sizes)]
+            micro_batch, size = root["micro_batch_sizes"][column // len(sizes)], sizes[column % len(sizes)]
             cell = next(c for c in cells if (c["nodes"], c["pipeline_size"], c["micro_batch_size"]) == (int(line[0]), size, micro_batch))
             if cell["outcome"] == "done":
                 check(math.isclose(float(text), cell["samples_per_second"], rel_tol=1e-2), f"sweep.md has {text}")

@@ -49,7 +49,8 @@ static void give(struct given *given, const char *text)
 		words[count++] = strcmp(word, "HOSTFILE") == 0 ? hostfile_path : word;
 	}
 	optind = 1;
-	given->ok = job_arguments_parse(count, words, "", &given->arguments, &given->error) == JOB_ARGUMENTS_RUN &&
+	given->ok = job_arguments_parse(JOB_COMMAND_PLAN, count, words, "", &given->arguments, &given->error) ==
+			    JOB_ARGUMENTS_RUN &&
 		    job_nodes_read(&given->arguments, &given->nodes, &given->error);
 	if (given->ok)
 		given->ok = job_setup_init(&given->arguments, &given->nodes, &given->setup, &given->error);
@@ -129,6 +130,34 @@ static void init_batch_sizes_count_the_replicas(void **state)
 	assert_refused("--nodes 3 -p 0 --train-batch-size 64 --micro-batch-size 8",
 		       "train_batch_size 64 is not train_micro_batch_size_per_gpu 8 x gradient_accumulation_steps 2 x "
 		       "data-parallel size 3");
+}
+
+static void assert_accumulation(const char *text, uint32_t expected)
+{
+	struct given given;
+	uint32_t steps = 0;
+	give(&given, text);
+	if (!given.ok || !job_setup_accumulation(&given.arguments, &steps, &given.error))
+		fail_msg("%s: %s", text, given.error.message);
+	assert_int_equal(steps, expected);
+	end(&given);
+}
+
+static void accumulation_is_the_options_or_the_files_or_4(void **state)
+{
+	char path[] = "/tmp/penstock-test-job-setup-config-XXXXXX", text[128];
+	static const char config[] = "{\"train_micro_batch_size_per_gpu\": 2, \"gradient_accumulation_steps\": 3}";
+	int descriptor = mkstemp(path);
+	assert_true(descriptor >= 0);
+	assert_int_equal(write(descriptor, config, strlen(config)), strlen(config));
+	close(descriptor);
+	snprintf(text, sizeof(text), "--deepspeed-config %s", path);
+	assert_accumulation(text, 3);
+	snprintf(text, sizeof(text), "--deepspeed-config %s --gradient-accumulation-steps 5", path);
+	assert_accumulation(text, 5);
+	unlink(path);
+	assert_accumulation("", 4);
+	assert_accumulation("--micro-batch-size 2", 4);
 }
 
 static void init_bucket_size_reaches_the_plan(void **state)
@@ -217,6 +246,7 @@ int main(void)
 		cmocka_unit_test(init_replicas_are_devices_over_stages),
 		cmocka_unit_test(init_nodes_takes_the_first_hosts_with_all_their_slots),
 		cmocka_unit_test(init_batch_sizes_count_the_replicas),
+		cmocka_unit_test(accumulation_is_the_options_or_the_files_or_4),
 		cmocka_unit_test(init_bucket_size_reaches_the_plan),
 		cmocka_unit_test(init_uneven_devices_are_refused_with_both_numbers),
 		cmocka_unit_test(init_too_many_are_refused),

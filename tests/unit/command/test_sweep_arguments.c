@@ -36,13 +36,13 @@ static struct sweep_arguments given(const char *text)
 static void parse_of_nothing_but_a_folder_gives_the_defaults(void **state)
 {
 	struct sweep_arguments arguments = given("--output out");
-	assert_string_equal(arguments.output, "out");
+	assert_string_equal(arguments.job.output, "out");
 	assert_int_equal(grid_count(&arguments.grid), 18);
 	assert_int_equal(grid_cell(&arguments.grid, 17).nodes, 4);
 	assert_int_equal(grid_cell(&arguments.grid, 17).pipeline_size, 4);
 	assert_int_equal(grid_cell(&arguments.grid, 17).micro_batch_size, 64);
-	assert_int_equal(arguments.warm_up_steps, 2);
-	assert_int_equal(arguments.micro_batches, 4);
+	assert_int_equal(arguments.job.warm_up_steps, 2);
+	assert_int_equal(arguments.gradient_accumulation_steps, 4);
 	assert_int_equal(arguments.job.local, 0);
 }
 
@@ -51,20 +51,36 @@ static void parse_takes_its_own_options_from_among_the_others(void **state)
 	struct sweep_arguments arguments =
 		given("--steps 9 --nodes=3 --model vgg11 --warm-up 1 --pipeline-sizes 0 --output=a=b "
 		      "--gradient-accumulation-steps 8 --micro-batches 5,6 -H hosts");
-	assert_string_equal(arguments.output, "a=b");
+	assert_string_equal(arguments.job.output, "a=b");
 	assert_string_equal(arguments.job.model, "vgg11");
 	assert_string_equal(arguments.job.hostfile, "hosts");
 	assert_int_equal(arguments.job.steps, 9);
 	assert_int_equal(arguments.job.nodes, 0); // the cells say it
-	assert_int_equal(arguments.warm_up_steps, 1);
-	assert_int_equal(arguments.micro_batches, 8);
+	assert_int_equal(arguments.job.warm_up_steps, 1);
+	assert_int_equal(arguments.gradient_accumulation_steps, 8);
 	assert_int_equal(grid_count(&arguments.grid), 2);
+}
+
+static void parse_knows_options_by_their_other_names_and_by_their_beginnings(void **state)
+{
+	static const char *const words[] = {"--nodes 3,5", "--nodes=3,5", "--num-nodes 3,5", "--num_nodes=3,5",
+					    "--nod 3,5"};
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		char text[80];
+		snprintf(text, sizeof(text), "--output o %s", words[i]);
+		struct sweep_arguments arguments = given(text);
+		assert_int_equal(arguments.grid.nodes.count, 2);
+		assert_int_equal(grid_most_nodes(&arguments.grid), 5);
+	}
+	assert_int_equal(given("--output o --micro-batche=4").grid.micro_batch_sizes.values[0], 4);
+	assert_int_equal(given("--outp o --warm 1").job.warm_up_steps, 1);
 }
 
 static void parse_of_local_without_a_number_starts_as_many_as_the_largest_cell_needs(void **state)
 {
 	assert_int_equal(given("--output o --nodes 1,3 --local").job.local, 3);
 	assert_int_equal(given("--output o --local --nodes 1,3").job.local, 3);
+	assert_int_equal(given("--local --output o --nodes 1,3").job.local, 3);
 	assert_int_equal(given("--output o --local 5 --nodes 1,3").job.local, 5);
 	assert_int_equal(given("--output o --local=5 --nodes 1,3").job.local, 5);
 }
@@ -80,9 +96,12 @@ static void parse_of_what_makes_no_sense_is_refused(void **state)
 		{"--output o --nodes 0", "--nodes: \"0\" is not a whole number from 1"},
 		{"--output o --warm-up -1", "--warm-up: \"-1\" is not a whole number from 0"},
 		{"--output o --steps 3 --warm-up 3", "--steps 3: of each cell's steps 3 are for warming up"},
-		{"--output o -p 0", "-p has no place in a sweep"},
-		{"--output o --load x", "--load has no place in a sweep"},
-		{"--output o --json x", "--json has no place in a sweep: --output DIR gets a sweep.json"},
+		{"--output o -p 0", "--pipeline-size has no place in penstock sweep: say --pipeline-sizes"},
+		{"--output o --load x", "--load has no place in penstock sweep"},
+		{"--output o --json x", "--json has no place in penstock sweep: --output DIR gets a sweep.json"},
+		{"--output o --micro-batch-siz 4", "--micro-batch-size has no place in penstock sweep"},
+		{"--output o --micro-batch 4", "option --micro-batch is unknown, or short for several"},
+		{"--output o --local 0", "--local: \"0\" is not a whole number from 1"},
 		{"--output o stray", "unexpected argument \"stray\""},
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -162,6 +181,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parse_of_nothing_but_a_folder_gives_the_defaults),
 		cmocka_unit_test(parse_takes_its_own_options_from_among_the_others),
+		cmocka_unit_test(parse_knows_options_by_their_other_names_and_by_their_beginnings),
 		cmocka_unit_test(parse_of_local_without_a_number_starts_as_many_as_the_largest_cell_needs),
 		cmocka_unit_test(parse_of_what_makes_no_sense_is_refused),
 		cmocka_unit_test(note_is_for_nodes_that_are_all_here),

@@ -118,6 +118,31 @@ static void plan_keeps_what_was_given(void **state)
 	plan_destroy(plan);
 }
 
+// A limit alone moves the cut; what was asked for is no change.
+static void changed_is_what_the_limit_did_and_not_what_was_asked_for(void **state)
+{
+	struct plan_options options = options_of(3, 6);
+	options.in_flight = 2;
+	options.checkpoint_interval = 4;
+	struct plan *plan = create(&options);
+	uint64_t largest = plan_largest_memory(plan);
+	plan_destroy(plan);
+	for (int room = 1; room >= 0; room--) {
+		options.memory_limit_bytes = room ? largest : largest - 1;
+		plan = create(&options);
+		assert_int_equal(plan->cut_differs, !room);
+		assert_int_equal(fit_changed(plan, 2, 4), !room);
+		assert_true(fit_changed(plan, 0, 4));
+		assert_true(fit_changed(plan, 2, 0));
+		plan_destroy(plan);
+	}
+	options.partition_method = "memory";
+	plan = create(&options);
+	assert_true(plan->cut_differs);
+	assert_false(fit_changed(plan, 2, 4));
+	plan_destroy(plan);
+}
+
 static void plan_by_gpipe_is_fitted_without_fewer_in_flight(void **state)
 {
 	struct plan_options options = options_of(2, 4);
@@ -155,6 +180,7 @@ int main(void)
 		cmocka_unit_test(plan_of_every_limit_from_the_least_on_fits_and_more_room_is_never_slower),
 		cmocka_unit_test(plan_when_nothing_fits_is_the_nearest_and_says_by_how_much),
 		cmocka_unit_test(plan_keeps_what_was_given),
+		cmocka_unit_test(changed_is_what_the_limit_did_and_not_what_was_asked_for),
 		cmocka_unit_test(plan_by_gpipe_is_fitted_without_fewer_in_flight),
 		cmocka_unit_test(plan_cost_of_checkpoints_is_the_forward_pass_that_is_done_again),
 	};

@@ -16,13 +16,13 @@ static inline uint32_t one_device_each(const void *nodes, uint32_t n)
 }
 
 // `rates` in the grid's order; 0 where the cell is empty, OOM where it was out of memory.
-static inline struct sweep *make_sweep(const char *pipeline_sizes, const char *micro_batches, const char *nodes,
+static inline struct sweep *make_sweep(const char *pipeline_sizes, const char *micro_batch_sizes, const char *nodes,
 				       json_t *setting, const double *rates)
 {
 	struct grid grid;
 	struct sweep *sweep = NULL;
 	struct error error = {0};
-	if (!grid_parse(pipeline_sizes, micro_batches, nodes, &grid, &error) ||
+	if (!grid_parse(pipeline_sizes, micro_batch_sizes, nodes, &grid, &error) ||
 	    !sweep_create(&grid, setting, &sweep, &error))
 		fail_msg("%s", error.message);
 	sweep_mark_empty(sweep, one_device_each, NULL);

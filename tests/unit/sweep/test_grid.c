@@ -36,7 +36,7 @@ static void parse_of_unsorted_lists_keeps_their_order(void **state)
 static void parse_of_a_bad_list_names_the_option_and_the_word(void **state)
 {
 	static const struct {
-		const char *pipeline_sizes, *micro_batches, *nodes, *option, *word;
+		const char *pipeline_sizes, *micro_batch_sizes, *nodes, *option, *word;
 	} rows[] = {
 		{"0,two", "8", "1", "--pipeline-sizes", "\"two\""},
 		{"0,65", "8", "1", "--pipeline-sizes", "\"65\""},
@@ -56,7 +56,7 @@ static void parse_of_a_bad_list_names_the_option_and_the_word(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct grid grid;
 		struct error error = {0};
-		if (grid_parse(rows[i].pipeline_sizes, rows[i].micro_batches, rows[i].nodes, &grid, &error))
+		if (grid_parse(rows[i].pipeline_sizes, rows[i].micro_batch_sizes, rows[i].nodes, &grid, &error))
 			fail_msg("row %zu was taken", i);
 		assert_int_equal(error.code, ERROR_USAGE);
 		if (strstr(error.message, rows[i].option) == NULL || strstr(error.message, rows[i].word) == NULL)

@@ -10,11 +10,11 @@
 #include "coordinator/sweep/file.h"
 #include "coordinator/sweep/output.h"
 
-static struct output *open_output(const char *folder)
+static struct sweep_output *open_output(const char *folder)
 {
-	struct output *output = NULL;
+	struct sweep_output *output = NULL;
 	struct error error = {0};
-	if (!output_open(folder, &output, &error))
+	if (!sweep_output_open(folder, &output, &error))
 		fail_msg("%s", error.message);
 	return output;
 }
@@ -30,20 +30,20 @@ static long size_of(const char *folder, const char *name)
 // Draws; the picture has something of every series in it, so it is not small.
 static void assert_drawn(const char *folder, struct sweep *sweep)
 {
-	struct output *output = open_output(folder);
+	struct sweep_output *output = open_output(folder);
 	struct error error = {0};
-	if (!output_write(output, sweep, &error))
+	if (!sweep_output_write(output, sweep, &error))
 		fail_msg("%s", error.message);
-	enum output_pictures pictures = output_draw(output, &error);
-	if (pictures == OUTPUT_NO_GNUPLOT)
+	enum sweep_output_pictures pictures = sweep_output_draw(output, &error);
+	if (pictures == SWEEP_NO_GNUPLOT)
 		skip();
-	if (pictures != OUTPUT_DRAWN)
+	if (pictures != SWEEP_DRAWN)
 		fail_msg("%s", error.message);
 	assert_true(size_of(folder, "sweep.png") > 20000);
 	assert_true(size_of(folder, "sweep.svg") > 20000);
 	assert_int_equal(size_of(folder, "sweep.png.part"), -1);
 	assert_int_equal(size_of(folder, "sweep.json.part"), -1);
-	output_close(output);
+	sweep_output_close(output);
 	sweep_destroy(sweep);
 }
 
@@ -70,55 +70,55 @@ static void draw_without_gnuplot_is_told(void **state)
 {
 	char *path = strdup(getenv("PATH"));
 	struct sweep *sweep = deepspeed_vgg();
-	struct output *output = open_output("no_gnuplot");
+	struct sweep_output *output = open_output("no_gnuplot");
 	struct error error = {0};
-	assert_true(output_write(output, sweep, &error));
+	assert_true(sweep_output_write(output, sweep, &error));
 	setenv("PATH", "/nowhere", 1);
-	assert_int_equal(output_draw(output, &error), OUTPUT_NO_GNUPLOT);
+	assert_int_equal(sweep_output_draw(output, &error), SWEEP_NO_GNUPLOT);
 	setenv("PATH", path, 1);
 	free(path);
-	output_close(output);
+	sweep_output_close(output);
 	sweep_destroy(sweep);
 }
 
 static void open_folder_in_use_is_refused_until_it_is_closed(void **state)
 {
-	struct output *first = open_output("in_use"), *second = NULL;
+	struct sweep_output *first = open_output("in_use"), *second = NULL;
 	struct error error = {0};
-	assert_false(output_open("in_use", &second, &error));
+	assert_false(sweep_output_open("in_use", &second, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
 	assert_non_null(strstr(error.message, "--output in_use: another sweep is writing there"));
-	output_close(first);
-	output_close(open_output("in_use"));
+	sweep_output_close(first);
+	sweep_output_close(open_output("in_use"));
 }
 
 static void open_folder_that_cannot_be_is_refused(void **state)
 {
-	struct output *output = NULL;
+	struct sweep_output *output = NULL;
 	struct error error = {0};
-	assert_false(output_open("/proc/nowhere/folder", &output, &error));
+	assert_false(sweep_output_open("/proc/nowhere/folder", &output, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
 	fclose(fopen("a_file", "w"));
-	assert_false(output_open("a_file", &output, &error));
+	assert_false(sweep_output_open("a_file", &output, &error));
 	assert_non_null(strstr(error.message, "--output a_file: Not a directory"));
 }
 
 static void write_without_space_is_told_and_leaves_the_file_before(void **state)
 {
 	struct sweep *sweep = deepspeed_alexnet(), *read = NULL;
-	struct output *output = open_output("full");
+	struct sweep_output *output = open_output("full");
 	struct error error = {0};
 	unlink("full/sweep.json.part");
-	assert_true(output_write(output, sweep, &error));
+	assert_true(sweep_output_write(output, sweep, &error));
 	assert_int_equal(symlink("/dev/full", "full/sweep.json.part"), 0);
 	sweep->results[0].outcome = SWEEP_FAILED;
-	assert_false(output_write(output, sweep, &error));
+	assert_false(sweep_output_write(output, sweep, &error));
 	assert_non_null(strstr(error.message, "write full/sweep.json: No space left on device"));
-	assert_true(file_read("full/sweep.json", &read, &error));
+	assert_true(sweep_file_read("full/sweep.json", &read, &error));
 	assert_int_equal(read->results[0].outcome, SWEEP_DONE);
 	sweep_destroy(read);
 	sweep_destroy(sweep);
-	output_close(output);
+	sweep_output_close(output);
 }
 
 int main(void)

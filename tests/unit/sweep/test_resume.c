@@ -14,7 +14,7 @@ static void write_file(const struct sweep *sweep)
 {
 	FILE *out = fopen(path, "w");
 	assert_non_null(out);
-	assert_true(file_write(sweep, out));
+	assert_true(sweep_file_write(sweep, out));
 	assert_int_equal(fclose(out), 0);
 }
 
@@ -22,7 +22,7 @@ static struct sweep *read_back(void)
 {
 	struct sweep *sweep = NULL;
 	struct error error = {0};
-	if (!file_read(path, &sweep, &error))
+	if (!sweep_file_read(path, &sweep, &error))
 		fail_msg("%s", error.message);
 	return sweep;
 }
@@ -70,14 +70,14 @@ static void assert_refused(const char *text, const char *expected)
 	FILE *out = fopen(path, "w");
 	fputs(text, out);
 	assert_int_equal(fclose(out), 0);
-	assert_false(file_read(path, &sweep, &error));
+	assert_false(sweep_file_read(path, &sweep, &error));
 	assert_null(sweep);
 	assert_int_equal(error.code, ERROR_USAGE);
 	if (strstr(error.message, expected) == NULL || strncmp(error.message, "sweep.json: ", 12) != 0)
 		fail_msg("expected \"%s\", got \"%s\"", expected, error.message);
 }
 
-#define LISTS "\"setting\": {}, \"micro_batches\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]"
+#define LISTS "\"setting\": {}, \"micro_batch_sizes\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]"
 #define CELL  "\"nodes\": 1, \"pipeline_size\": 0, \"micro_batch_size\": 8"
 
 static void file_that_is_damaged_is_refused_with_what_is_wrong(void **state)
@@ -86,10 +86,11 @@ static void file_that_is_damaged_is_refused_with_what_is_wrong(void **state)
 	assert_refused("{\"format\": 1,\n oops}", "line 2: ");
 	assert_refused("[]", "format is not 1");
 	assert_refused("{\"format\": 2}", "format is not 1");
-	assert_refused("{\"format\": 1, \"micro_batches\": []}", "micro_batches: ");
-	assert_refused("{\"format\": 1, \"micro_batches\": [0]}", "micro_batches: ");
-	assert_refused("{\"format\": 1, \"micro_batches\": [8], \"nodes\": [1e9]}", "nodes: ");
-	assert_refused("{\"format\": 1, \"micro_batches\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]}", "setting: ");
+	assert_refused("{\"format\": 1, \"micro_batch_sizes\": []}", "micro_batch_sizes: ");
+	assert_refused("{\"format\": 1, \"micro_batch_sizes\": [0]}", "micro_batch_sizes: ");
+	assert_refused("{\"format\": 1, \"micro_batch_sizes\": [8], \"nodes\": [1e9]}", "nodes: ");
+	assert_refused("{\"format\": 1, \"micro_batch_sizes\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]}",
+		       "setting: ");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{\"nodes\": 2}]}",
 		       "cell 2 nodes, pipeline size 0, micro-batches of 0: ");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"fine\"}]}",
@@ -110,12 +111,13 @@ static void file_without_cells_has_all_missing(void **state)
 }
 
 // All cells missing but the empty ones.
-static struct sweep *fresh(const char *pipeline_sizes, const char *micro_batches, const char *nodes, json_t *setting)
+static struct sweep *fresh(const char *pipeline_sizes, const char *micro_batch_sizes, const char *nodes,
+			   json_t *setting)
 {
 	struct grid grid;
 	struct sweep *sweep = NULL;
 	struct error error = {0};
-	assert_true(grid_parse(pipeline_sizes, micro_batches, nodes, &grid, &error));
+	assert_true(grid_parse(pipeline_sizes, micro_batch_sizes, nodes, &grid, &error));
 	assert_true(sweep_create(&grid, setting, &sweep, &error));
 	sweep_mark_empty(sweep, one_device_each, NULL);
 	return sweep;
@@ -129,7 +131,7 @@ static void resume_takes_what_is_done_or_out_of_memory_and_leaves_the_rest(void 
 	// With more cells, and in another order.
 	struct sweep *sweep = fresh("2,0", "4,8", "1,2", json_pack("{s:i}", "steps", 7));
 	struct error error = {0};
-	assert_true(resume_from(sweep, before, path, &error));
+	assert_true(sweep_resume_from(sweep, before, path, &error));
 	static const enum sweep_outcome expected[] = {SWEEP_EMPTY, SWEEP_MISSING,       SWEEP_MISSING, SWEEP_MISSING,
 						      SWEEP_EMPTY, SWEEP_OUT_OF_MEMORY, SWEEP_MISSING, SWEEP_DONE};
 	for (uint32_t i = 0; i < sweep->count; i++)
@@ -144,7 +146,7 @@ static void resume_takes_what_is_done_or_out_of_memory_and_leaves_the_rest(void 
 static void assert_not_resumed(struct sweep *sweep, const struct sweep *before, const char *expected)
 {
 	struct error error = {0};
-	assert_false(resume_from(sweep, before, path, &error));
+	assert_false(sweep_resume_from(sweep, before, path, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
 	if (strstr(error.message, expected) == NULL)
 		fail_msg("expected \"%s\", got \"%s\"", expected, error.message);
@@ -180,7 +182,7 @@ static void resume_that_would_lose_a_result_is_refused(void **state)
 	before->results[1].outcome = SWEEP_FAILED; // nothing is lost with that
 	struct sweep *sweep = fresh("0", "8", "1", json_object());
 	struct error error = {0};
-	assert_true(resume_from(sweep, before, path, &error));
+	assert_true(sweep_resume_from(sweep, before, path, &error));
 	assert_true(sweep_is_complete(sweep));
 	sweep_destroy(sweep);
 	sweep_destroy(before);

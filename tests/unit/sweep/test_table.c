@@ -36,7 +36,7 @@ static struct sweep *small_sweep(void)
 	done->figures = (struct sweep_figures){.devices = 1,
 					       .stages = 1,
 					       .replicas = 1,
-					       .micro_batches = 4,
+					       .gradient_accumulation_steps = 4,
 					       .train_batch_size = 32,
 					       .steps = 5,
 					       .warm_up_steps = 2,
@@ -67,7 +67,8 @@ static struct sweep *small_sweep(void)
 static void csv_of_every_outcome_is_the_golden_text(void **state)
 {
 	static const char expected[] =
-		"nodes,pipeline_size,micro_batch_size,outcome,efficiency,devices,stages,replicas,micro_batches,"
+		"nodes,pipeline_size,micro_batch_size,outcome,efficiency,devices,stages,replicas,gradient_accumulation_"
+		"steps,"
 		"train_batch_size,steps,warm_up_steps,samples_per_second,step_seconds_median,step_seconds_minimum,"
 		"step_seconds_maximum,step_seconds_deviation,bubble,compute_share,copy_share,wait_previous_share,"
 		"wait_next_share,wait_replicas_share,wait_coordinator_share,memory_bytes,fit,message\n"
@@ -79,7 +80,7 @@ static void csv_of_every_outcome_is_the_golden_text(void **state)
 		"4,0,8,failed,,,,,,,,,,,,,,,,,,,,,,,stage 1 on a_b: *lost*\n"
 		"4,2,8,missing,,,,,,,,,,,,,,,,,,,,,,,\n";
 	struct sweep *sweep = small_sweep();
-	char *text = text_of(sweep, csv_write);
+	char *text = text_of(sweep, sweep_csv_write);
 	assert_string_equal(text, expected);
 	free(text);
 	sweep_destroy(sweep);
@@ -145,7 +146,7 @@ static void table_of_every_outcome_is_the_golden_text(void **state)
 		"- model: alexnet\n"
 		"- steps: 7\n";
 	struct sweep *sweep = small_sweep();
-	char *text = text_of(sweep, table_write);
+	char *text = text_of(sweep, sweep_table_write);
 	assert_string_equal(text, expected);
 	free(text);
 	sweep_destroy(sweep);
@@ -154,7 +155,7 @@ static void table_of_every_outcome_is_the_golden_text(void **state)
 static void table_of_deepspeeds_figures_has_the_layout_of_the_original(void **state)
 {
 	struct sweep *sweep = deepspeed_vgg();
-	char *text = text_of(sweep, table_write);
+	char *text = text_of(sweep, sweep_table_write);
 	assert_has(text, "| nodes | µb 32: p=0 | p=2 | p=4 | p=8 | µb 8: p=0 | p=2 | p=4 | p=8 |\n"
 			 "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
 			 "| 1 | out of memory |  |  |  | 21.04 |  |  |  |\n"
@@ -176,7 +177,7 @@ static void efficiency_without_a_cell_of_one_device_is_not_invented(void **state
 	for (uint32_t i = 0; i < sweep->count; i++)
 		assert_true(isnan(sweep_efficiency(sweep, &sweep->results[i])));
 	assert_null(sweep_base(sweep, 8));
-	char *text = text_of(sweep, table_write);
+	char *text = text_of(sweep, sweep_table_write);
 	assert_has(text, "None for micro-batches of 8: the sweep has no cell of 1 node at pipeline size 0 or 1");
 	free(text);
 	sweep_destroy(sweep);
@@ -189,7 +190,7 @@ static void efficiency_with_two_devices_a_node_is_not_invented(void **state)
 	assert_true(sweep_efficiency(sweep, &sweep->results[0]) == 1.0);
 	sweep->results[0].figures.devices = 2;
 	assert_true(isnan(sweep_efficiency(sweep, &sweep->results[0])));
-	char *text = text_of(sweep, table_write);
+	char *text = text_of(sweep, sweep_table_write);
 	assert_has(text, "None for micro-batches of 8: 1 node has 2 devices");
 	free(text);
 	sweep_destroy(sweep);
