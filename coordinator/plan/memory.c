@@ -8,6 +8,8 @@
 enum {
 	LINE = 64,              // bytes to which the queued data of a micro-batch is rounded
 	SUMS_CHUNK = 16 * 1024, // floats of a gradient whose squares the CPU sums at once
+	CPU_BLOCK = 128,        // bytes to which the CPU rounds a tensor (device/cpu/program.h)
+	CPU_PAGE = 4096,        // and a region of them (device/cpu/memory.h)
 };
 // What kernels take as scratch memory, at most. On the CPU Winograd kernels may have 128 MiB (device/cpu/convolution_methods.c), on
 // a GPU any kernel 256 MiB (device/cuda/program.h), and in float32 a convolution as much as its own tensors and 32 MiB.
@@ -28,9 +30,25 @@ static uint64_t larger(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+static uint64_t round_up(uint64_t bytes, uint64_t unit)
+{
+	return (bytes + unit - 1) / unit * unit;
+}
+
+// What a tensor of so many bytes takes, and what a region of tensors does.
+static uint64_t block(const struct context *c, uint64_t bytes)
+{
+	return c->is_cuda ? bytes : round_up(bytes, CPU_BLOCK);
+}
+
+static uint64_t region(const struct context *c, uint64_t bytes)
+{
+	return c->is_cuda ? bytes : round_up(bytes, CPU_PAGE);
+}
+
 static uint64_t bytes_of(const struct context *c, struct shape shape)
 {
-	return shape_count(shape) * c->options->micro_batch_size * c->element;
+	return block(c, shape_count(shape) * c->options->micro_batch_size * c->element);
 }
 
 // What the layer's forward pass leaves for its backward pass, its input aside: its output, unless it works in place or only renames
@@ -46,9 +64,9 @@ static uint64_t kept_of_layer(const struct context *c, uint32_t i)
 	case LAYER_FLATTEN: // a GPU's tensors have their channels last
 		return c->is_cuda && layer->input.height * layer->input.width > 1 ? output : 0;
 	case LAYER_DROPOUT:
-		return layer->probability > 0 ? shape_count(layer->output) * n : 0;
+		return layer->probability > 0 ? block(c, shape_count(layer->output) * n) : 0;
 	case LAYER_MAX_POOL:
-		return output + shape_count(layer->output) * n;
+		return output + block(c, shape_count(layer->output) * n);
 	case LAYER_ADAPTIVE_AVERAGE_POOL: // the CPU's reads rows, and what comes from another layer lies in blocks of channels
 		if (c->is_cuda)
 			return output;
@@ -130,25 +148,48 @@ static uint64_t weight_bytes(const struct layer *layer)
 	return (layer_parameter_count(layer) - layer->out_channels) * sizeof(float);
 }
 
-// A weight's gradient of one micro-batch; the weights of convolutions as the input's gradient wants them; and in plain order what is
-// widened and narrowed at a boundary.
+static uint64_t bias_bytes(const struct layer *layer)
+{
+	return layer->out_channels * sizeof(float);
+}
+
+// One float32 for each of the stage's parameters, which lie weight by weight and bias by bias.
+static uint64_t parameter_tensors(const struct context *c)
+{
+	uint64_t bytes = 0;
+	for (uint32_t i = c->stage->first_layer; i < c->stage->end_layer; i++) {
+		const struct layer *layer = &c->model->layers[i];
+		if (layer_parameter_count(layer) > 0)
+			bytes += block(c, weight_bytes(layer)) + block(c, bias_bytes(layer));
+	}
+	return region(c, bytes);
+}
+
+static bool is_last(const struct context *c)
+{
+	return c->stage->end_layer == c->model->layer_count;
+}
+
+// A weight's gradient of one micro-batch; the weights of convolutions as the input's gradient wants them; what sums of squares and
+// losses are added up in; and in plain order what is widened and narrowed at a boundary.
 static uint64_t cpu_workspace(const struct context *c)
 {
 	uint64_t bytes = 0, most = 0, squares = 0;
 	bool has_convolution = false;
 	for (uint32_t i = c->stage->first_layer; i < c->stage->end_layer; i++) {
 		const struct layer *layer = &c->model->layers[i];
-		squares = larger(squares, layer_parameter_count(layer) / SUMS_CHUNK * sizeof(double));
+		squares = larger(squares, (layer_parameter_count(layer) / SUMS_CHUNK + 1) * sizeof(double));
 		if (layer->kind != LAYER_CONVOLUTION)
 			continue;
 		has_convolution = true;
-		most = larger(most, weight_bytes(layer));
-		bytes += i > 0 ? weight_bytes(layer) : 0;
+		most = larger(most, block(c, weight_bytes(layer) + CPU_BLOCK + bias_bytes(layer)));
+		bytes += i > 0 ? block(c, weight_bytes(layer)) : 0;
 	}
 	if (c->options->boundary_type != DATA_FLOAT32)
 		bytes += larger(bytes_of(c, c->model->layers[c->stage->first_layer].input),
 				bytes_of(c, c->model->layers[c->stage->end_layer - 1].output));
-	return bytes + most + squares + (has_convolution ? CPU_SCRATCH_BYTES : 0);
+	uint64_t losses = is_last(c) ? c->options->micro_batch_size * 2 * sizeof(double) : 0;
+	return bytes + most + block(c, squares) + block(c, losses) + (has_convolution ? CPU_SCRATCH_BYTES : 0);
 }
 
 static uint64_t cuda_scratch(const struct context *c, const struct layer *layer)
@@ -187,11 +228,6 @@ static uint64_t boundary_bytes(const struct context *c, uint32_t layer)
 	       data_type_bytes(c->options->boundary_type);
 }
 
-static uint64_t lines(uint64_t bytes)
-{
-	return (bytes + LINE - 1) / LINE * LINE;
-}
-
 // Unread tensors and those to be sent, per boundary; the data of the steps that are queued; what replicas sum their gradients in.
 static uint64_t exchange_bytes(const struct context *c, const struct schedule *schedule, uint32_t s)
 {
@@ -200,12 +236,13 @@ static uint64_t exchange_bytes(const struct context *c, const struct schedule *s
 	if (s > 0) // no more gradients can be on their way back than the stage before keeps micro-batches
 		bytes += c->stage->input_bytes * (receive + schedule->stage[s - 1].slots);
 	else
-		data += lines((uint64_t)options->micro_batch_size * 3 * options->raw_image_size *
-			      options->raw_image_size);
+		data += round_up((uint64_t)options->micro_batch_size * 3 * options->raw_image_size *
+					 options->raw_image_size,
+				 LINE);
 	if (s + 1 < schedule->stages)
 		bytes += c->stage->output_bytes * (receive + schedule->stage[s].slots);
 	else
-		data += lines(options->micro_batch_size);
+		data += round_up(options->micro_batch_size, LINE);
 	bytes += data * options->micro_batches * PROTOCOL_MAXIMUM_QUEUED_STEPS;
 	if (options->data_parallel_size > 1 && c->stage->parameters > 0) {
 		struct ring ring =
@@ -230,12 +267,16 @@ void memory_fill(const struct model *model, const struct plan_options *options, 
 	stage->output_bytes = s + 1 < schedule->stages ? boundary_bytes(&c, stage->end_layer) : 0;
 	uint64_t copy = options->compute_type != DATA_FLOAT32 ? c.element : 0; // of each parameter, to compute with
 	struct stash stash = stash_of(&c);
-	stage->parameter_bytes = stage->parameters * (sizeof(float) + copy);
-	stage->gradient_bytes = stage->parameters * sizeof(float);
-	stage->optimizer_bytes = stage->gradient_bytes * optimizer_state_tensors(options->optimizer.kind);
-	stage->stash_bytes = stash.kept * schedule->stage[s].slots + (c.is_cuda ? 0 : stash.again);
-	stage->workspace_bytes =
-		2 * largest_gradient(&c) + (c.is_cuda ? stash.again + cuda_workspace(&c) : cpu_workspace(&c));
+	uint64_t tensors = parameter_tensors(&c);
+	uint64_t labels = !c.is_cuda && is_last(&c) ? block(&c, options->micro_batch_size) : 0;
+	uint64_t slots = schedule->stage[s].slots;
+	stage->parameter_bytes = tensors + stage->parameters * copy;
+	stage->gradient_bytes = tensors;
+	stage->optimizer_bytes = region(&c, tensors * optimizer_state_tensors(options->optimizer.kind));
+	stage->stash_bytes =
+		region(&c, stash.kept * slots) + region(&c, labels * slots) + (c.is_cuda ? 0 : region(&c, stash.again));
+	stage->workspace_bytes = region(&c, 2 * largest_gradient(&c) +
+						    (c.is_cuda ? stash.again + cuda_workspace(&c) : cpu_workspace(&c)));
 	stage->exchange_bytes = exchange_bytes(&c, schedule, s);
 	stage->memory_bytes = stage->parameter_bytes + stage->gradient_bytes + stage->optimizer_bytes +
 			      stage->stash_bytes + stage->workspace_bytes +

@@ -32,6 +32,8 @@ static const struct row rows[] = {
 	{"vgg16", 224, 8, 4, 4, 0, 1, "1f1b", DATA_FLOAT32},     {"vgg16", 512, 8, 1, 4, 0, 0, "1f1b", DATA_FLOAT32},
 	{"vgg16", 512, 8, 4, 4, 3, 0, "1f1b", DATA_FLOAT32},     {"vgg16", 512, 32, 8, 4, 0, 0, "1f1b", DATA_FLOAT32},
 	{"vgg16", 512, 32, 2, 4, 10, 1, "1f1b", DATA_FLOAT32},   {"vgg16", 96, 2, 8, 4, 1, 0, "1f1b", DATA_FLOAT32},
+	{"alexnet", 64, 1, 8, 4, 0, 0, "1f1b", DATA_FLOAT32},    {"alexnet", 64, 7, 20, 4, 0, 0, "1f1b", DATA_BFLOAT16},
+	{"alexnet", 64, 3, 22, 64, 0, 0, "gpipe", DATA_FLOAT32}, {"vgg11", 32, 5, 24, 8, 2, 0, "1f1b", DATA_FLOAT32},
 };
 
 static struct plan *create(const struct row *row)
@@ -79,6 +81,25 @@ static void compare_device(const struct row *row, uint32_t s, const struct plan_
 	expect_near(row, s, "workspace", stage->workspace_bytes, use->workspace_bytes, SCRATCH);
 }
 
+// A plan that fits must not be refused for some bytes.
+static void expect_not_below(const struct row *row, uint32_t s, const struct plan_stage *stage,
+			     const struct memory_use *use, uint64_t exchange)
+{
+	const uint64_t pairs[][2] = {
+		{stage->parameter_bytes, use->parameter_bytes},          {stage->gradient_bytes, use->gradient_bytes},
+		{stage->optimizer_bytes, use->optimizer_bytes},          {stage->stash_bytes, use->stash_bytes},
+		{stage->workspace_bytes, use->workspace_bytes},          {stage->exchange_bytes, exchange},
+		{stage->memory_bytes, memory_use_total(use) + exchange},
+	};
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+		if (pairs[i][0] < pairs[i][1])
+			fail_msg(
+				"%s at %u, micro-batches of %u, stage %u of %u: kind %zu: planned %llu, below the %llu "
+				"that are counted",
+				row->model, row->image_size, row->micro_batch_size, s, row->pipeline_size, i,
+				(unsigned long long)pairs[i][0], (unsigned long long)pairs[i][1]);
+}
+
 // As the executor adds it up before it opens, of neighbours in other daemons.
 static uint64_t exchange_of(const struct stage_plan *plan)
 {
@@ -118,6 +139,7 @@ static void compare_stage(const struct device_ops *ops, struct device *device, c
 	ops->program_memory(program, &use);
 	compare_device(row, s, &plan->stages[s], &use);
 	expect_near(row, s, "exchange", plan->stages[s].exchange_bytes, exchange_of(&read), 0);
+	expect_not_below(row, s, &plan->stages[s], &use, exchange_of(&read));
 	ops->program_destroy(program);
 	stage_plan_fini(&read);
 	plan_free_message(message);

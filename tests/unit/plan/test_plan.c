@@ -73,6 +73,17 @@ static void create_stages_sum_to_the_model(void **state)
 	}
 }
 
+// What rounding adds at most: 127 bytes a tensor and 4095 for each of three regions.
+static uint64_t rounding(uint64_t tensors)
+{
+	return tensors * 127 + UINT64_C(3) * 4095;
+}
+
+static void assert_rounded(uint64_t bytes, uint64_t exact, uint64_t tensors)
+{
+	assert_in_range(bytes, exact, exact + rounding(tensors));
+}
+
 static void create_boundaries_and_memory_are_what_the_shapes_say(void **state)
 {
 	struct model model = alexnet();
@@ -89,7 +100,7 @@ static void create_boundaries_and_memory_are_what_the_shapes_say(void **state)
 	assert_int_equal(stages[2].output_bytes, 0);
 	assert_int_equal(stages[0].parameters, 3 * 64 * 11 * 11 + 64);
 	for (int s = 0; s < 3; s++) {
-		assert_int_equal(stages[s].parameter_bytes, stages[s].parameters * 4);
+		assert_rounded(stages[s].parameter_bytes, stages[s].parameters * 4, 16);
 		assert_int_equal(stages[s].gradient_bytes, stages[s].parameter_bytes);
 		assert_int_equal(stages[s].optimizer_bytes, 2 * stages[s].parameter_bytes); // Adam
 		assert_int_equal(stages[s].memory_bytes, stages[s].parameter_bytes + stages[s].gradient_bytes +
@@ -178,7 +189,8 @@ static void create_checkpoints_keep_the_inputs_of_runs(void **state)
 		uint64_t expected = ((cases[i].kept * 4 + cases[i].kept_bytes) * plan->schedule->stage[0].slots +
 				     cases[i].again * 4 + cases[i].again_bytes) *
 				    5;
-		if (plan->stages[0].stash_bytes != expected)
+		if (plan->stages[0].stash_bytes < expected ||
+		    plan->stages[0].stash_bytes > expected + rounding(22 * plan->schedule->stage[0].slots))
 			fail_msg("interval %u: %lu, not %lu", cases[i].interval,
 				 (unsigned long)plan->stages[0].stash_bytes, (unsigned long)expected);
 		assert_int_equal(plan->options.checkpoint_interval, cases[i].interval < 22 ? cases[i].interval : 22);
@@ -192,8 +204,8 @@ static void create_1f1b_keeps_fewer_activations_than_gpipe(void **state)
 	struct plan_options gpipe = options_of("gpipe", 2, 4, 16), one = options_of("1f1b", 2, 4, 16);
 	struct plan *a = create(&model, &gpipe), *b = create(&model, &one);
 	for (int s = 0; s < 2; s++) { // 16 alive against 2 and 1
-		assert_int_equal(a->stages[s].stash_bytes % 16, 0);
-		assert_int_equal(a->stages[s].stash_bytes / 16 * (s == 0 ? 2 : 1), b->stages[s].stash_bytes);
+		uint64_t each = a->stages[s].stash_bytes / 16 * (s == 0 ? 2 : 1);
+		assert_in_range(b->stages[s].stash_bytes, each - rounding(0), each + rounding(0));
 	}
 	plan_destroy(a);
 	plan_destroy(b);
