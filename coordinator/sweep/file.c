@@ -1,9 +1,13 @@
 // See file.h.
 #include "coordinator/sweep/file.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/base/strings.h"
 
@@ -70,9 +74,11 @@ struct reader {
 
 static bool refuse(const struct reader *reader, const char *what)
 {
-	return error_set(reader->error, ERROR_USAGE,
-			 "%s: %s: it is not as penstock sweep wrote it; move it away, or name another --output",
-			 reader->path, what);
+	return error_set(
+		reader->error, ERROR_USAGE,
+		"%s: %s: it is not as penstock sweep wrote it, and is left alone; move it away, or name another "
+		"--output",
+		reader->path, what);
 }
 
 static bool read_list(const struct reader *reader, const json_t *root, const char *name, uint32_t minimum,
@@ -109,10 +115,11 @@ static bool read_figure(const json_t *object, const struct sweep_column *column,
 		return true;
 	}
 	*(double *)at = json_number_value(value);
-	return json_is_number(value);
+	bool may_be_negative = column->offset >= offsetof(struct sweep_figures, bubble); // shares may, by a little
+	return json_is_number(value) && isfinite(*(double *)at) && (may_be_negative || *(double *)at >= 0.0);
 }
 
-static bool read_result(const struct reader *reader, const struct sweep *sweep, const json_t *object)
+static bool read_result(const struct reader *reader, const struct sweep *sweep, const json_t *object, bool *is_read)
 {
 	char what[SWEEP_LABEL_SIZE + 64], label[SWEEP_LABEL_SIZE];
 	struct cell cell = {.nodes = (uint32_t)json_integer_value(json_object_get(object, "nodes")),
@@ -124,6 +131,11 @@ static bool read_result(const struct reader *reader, const struct sweep *sweep, 
 	snprintf(what, sizeof(what), "cell %s", sweep_label(&cell, label));
 	if (result == NULL || outcome == NULL || !sweep_outcome_parse(outcome, &result->outcome))
 		return refuse(reader, what);
+	if (is_read[result - sweep->results]) {
+		snprintf(what, sizeof(what), "cell %s stands there twice", label);
+		return refuse(reader, what);
+	}
+	is_read[result - sweep->results] = true;
 	read_text(object, "fit", result->fit, sizeof(result->fit));
 	read_text(object, "message", result->message, sizeof(result->message));
 	for (int i = 0; i < SWEEP_COLUMNS && result->outcome == SWEEP_DONE; i++)
@@ -134,12 +146,28 @@ static bool read_result(const struct reader *reader, const struct sweep *sweep, 
 	return true;
 }
 
+static bool read_cells(const struct reader *reader, const struct sweep *sweep, const json_t *cells)
+{
+	char what[80];
+	if (!json_is_array(cells))
+		return refuse(reader, "cells");
+	_cleanup_free_ bool *is_read = calloc(sweep->count, sizeof(*is_read));
+	if (is_read == NULL)
+		return error_set(reader->error, ERROR_FAILED, "out of memory");
+	for (size_t i = 0; i < json_array_size(cells); i++)
+		if (!read_result(reader, sweep, json_array_get(cells, i), is_read))
+			return false;
+	if (json_array_size(cells) == sweep->count)
+		return true;
+	snprintf(what, sizeof(what), "cells: there are %zu of %u", json_array_size(cells), sweep->count);
+	return refuse(reader, what);
+}
+
 static bool read_root(const struct reader *reader, const json_t *root, struct sweep **ret_sweep)
 {
 	struct grid grid = {0};
 	struct sweep *sweep = NULL;
 	json_t *setting = json_object_get(root, "setting");
-	const json_t *cells = json_object_get(root, "cells");
 	if (json_integer_value(json_object_get(root, "format")) != FORMAT)
 		return refuse(reader, "format is not 1");
 	if (!read_list(reader, root, "micro_batch_sizes", 1, &grid.micro_batch_sizes) ||
@@ -152,20 +180,42 @@ static bool read_root(const struct reader *reader, const json_t *root, struct sw
 		return false;
 	read_text(root, "title", sweep->title, sizeof(sweep->title));
 	read_text(root, "note", sweep->note, sizeof(sweep->note));
-	for (size_t i = 0; i < json_array_size(cells); i++)
-		if (!read_result(reader, sweep, json_array_get(cells, i))) {
-			sweep_destroy(sweep);
-			return false;
-		}
+	if (!read_cells(reader, sweep, json_object_get(root, "cells"))) {
+		sweep_destroy(sweep);
+		return false;
+	}
 	*ret_sweep = sweep;
 	return true;
+}
+
+// Does not wait, should it be a pipe.
+static FILE *open_regular(const struct reader *reader)
+{
+	struct stat status;
+	int file = open(reader->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (file < 0) {
+		error_set(reader->error, ERROR_USAGE, "%s: %s", reader->path, strerror(errno));
+		return NULL;
+	}
+	FILE *in = NULL;
+	if (fstat(file, &status) < 0 || !S_ISREG(status.st_mode))
+		refuse(reader, "is not a regular file");
+	else if ((in = fdopen(file, "r")) == NULL)
+		error_set(reader->error, ERROR_FAILED, "%s: %s", reader->path, strerror(errno));
+	if (in == NULL)
+		close(file);
+	return in;
 }
 
 bool sweep_file_read(const char *path, struct sweep **ret_sweep, struct error *error)
 {
 	struct reader reader = {.path = path, .error = error};
 	json_error_t json_error;
-	json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &json_error);
+	FILE *in = open_regular(&reader);
+	if (in == NULL)
+		return false;
+	json_t *root = json_loadf(in, JSON_REJECT_DUPLICATES, &json_error);
+	fclose(in);
 	if (root == NULL) {
 		char why[JSON_ERROR_TEXT_LENGTH + 40], printable[sizeof(why)];
 		snprintf(why, sizeof(why), "line %d: %s", json_error.line, json_error.text);

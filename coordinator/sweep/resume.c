@@ -65,8 +65,18 @@ static bool check_cells(const struct sweep *sweep, const struct sweep *before, c
 	return true;
 }
 
+static bool has_any_result(const struct sweep *sweep)
+{
+	for (uint32_t i = 0; i < sweep->count; i++)
+		if (has_result(&sweep->results[i]))
+			return true;
+	return false;
+}
+
 bool sweep_resume_from(struct sweep *sweep, const struct sweep *before, const char *path, struct error *error)
 {
+	if (!has_any_result(before)) // nothing to be lost, or to be mixed up
+		return true;
 	if (!check_setting(sweep, before, path, error) || !check_cells(sweep, before, path, error))
 		return false;
 	for (uint32_t i = 0; i < before->count; i++) {

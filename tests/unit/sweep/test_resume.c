@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "coordinator/sweep/file.h"
@@ -99,15 +100,48 @@ static void file_that_is_damaged_is_refused_with_what_is_wrong(void **state)
 		       "micro-batches of 8: devices: ");
 }
 
-static void file_without_cells_has_all_missing(void **state)
+static void file_without_its_cells_is_refused(void **state)
 {
-	FILE *out = fopen(path, "w");
-	fputs("{\"format\": 1, " LISTS "}", out);
-	assert_int_equal(fclose(out), 0);
-	struct sweep *sweep = read_back();
-	assert_int_equal(sweep->count, 1);
-	assert_int_equal(sweep->results[0].outcome, SWEEP_MISSING);
+	assert_refused("{\"format\": 1, " LISTS "}", "cells: it is not as penstock sweep wrote it, and is left alone");
+	assert_refused("{\"format\": 1, " LISTS ", \"cells\": null}", "cells: ");
+	assert_refused("{\"format\": 1, " LISTS ", \"cells\": []}", "cells: there are 0 of 1: ");
+	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"missing\"}, {" CELL
+		       ", \"outcome\": \"missing\"}]}",
+		       "micro-batches of 8 stands there twice: ");
+}
+
+static void file_with_a_negative_rate_is_refused(void **state)
+{
+	static const double rates[] = {-3};
+	struct sweep *sweep = make_sweep("0", "8", "1", json_object(), rates), *read = NULL;
+	struct error error = {0};
+	sweep->results[0].outcome = SWEEP_DONE;
+	sweep->results[0].figures.samples_per_second = -3;
+	write_file(sweep);
+	assert_false(sweep_file_read(path, &read, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_non_null(strstr(error.message, "samples_per_second: "));
+	sweep->results[0].figures.samples_per_second = 3;
+	sweep->results[0].figures.bubble = -0.01; // with few steps shares come to a little over 1
+	write_file(sweep);
+	sweep_destroy(read_back());
 	sweep_destroy(sweep);
+}
+
+static void file_that_is_a_pipe_or_a_folder_is_refused_at_once(void **state)
+{
+	struct sweep *read = NULL;
+	struct error error = {0};
+	unlink("a_pipe");
+	assert_int_equal(mkfifo("a_pipe", 0600), 0);
+	alarm(5); // it would wait for a writer
+	assert_false(sweep_file_read("a_pipe", &read, &error));
+	alarm(0);
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_non_null(strstr(error.message, "a_pipe: is not a regular file"));
+	assert_false(sweep_file_read(".", &read, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_non_null(strstr(error.message, ".: is not a regular file"));
 }
 
 // All cells missing but the empty ones.
@@ -188,15 +222,33 @@ static void resume_that_would_lose_a_result_is_refused(void **state)
 	sweep_destroy(before);
 }
 
+static void resume_of_another_setting_without_any_result_begins_anew(void **state)
+{
+	static const double rates[] = {10, 20};
+	struct sweep *before = make_sweep("0", "8", "1,2", json_pack("{s:i}", "steps", 7), rates);
+	struct sweep *sweep = fresh("0", "4", "1", json_pack("{s:i}", "steps", 8));
+	struct error error = {0};
+	assert_false(sweep_resume_from(sweep, before, path, &error));
+	before->results[0].outcome = SWEEP_FAILED;
+	before->results[1].outcome = SWEEP_MISSING;
+	assert_true(sweep_resume_from(sweep, before, path, &error));
+	assert_int_equal(sweep->results[0].outcome, SWEEP_MISSING);
+	sweep_destroy(sweep);
+	sweep_destroy(before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(file_written_and_read_is_the_same),
 		cmocka_unit_test(file_that_is_damaged_is_refused_with_what_is_wrong),
-		cmocka_unit_test(file_without_cells_has_all_missing),
+		cmocka_unit_test(file_without_its_cells_is_refused),
+		cmocka_unit_test(file_with_a_negative_rate_is_refused),
+		cmocka_unit_test(file_that_is_a_pipe_or_a_folder_is_refused_at_once),
 		cmocka_unit_test(resume_takes_what_is_done_or_out_of_memory_and_leaves_the_rest),
 		cmocka_unit_test(resume_of_another_setting_is_refused_with_both_values),
 		cmocka_unit_test(resume_that_would_lose_a_result_is_refused),
+		cmocka_unit_test(resume_of_another_setting_without_any_result_begins_anew),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
