@@ -222,11 +222,16 @@ static bool run_cells(struct command *command, struct error *error)
 
 // ---- After the last cell
 
-static void draw(const struct command *command)
+// False when it was interrupted.
+static bool draw(const struct command *command, struct error *error)
 {
 	const char *folder = command->arguments.job.output;
-	struct error error;
-	switch (sweep_output_draw(command->output, &error)) {
+	bool removed;
+	enum sweep_output_pictures pictures =
+		sweep_output_draw(command->output, command_is_interrupted, &removed, error);
+	if (removed)
+		log_warning("the pictures of an earlier call in %s are removed: the tables are newer", folder);
+	switch (pictures) {
 	case SWEEP_DRAWN:
 		printf("%s has sweep.md, sweep.csv and sweep.json, and the pictures sweep.png and sweep.svg\n", folder);
 		break;
@@ -238,9 +243,15 @@ static void draw(const struct command *command)
 			folder);
 		break;
 	case SWEEP_NOT_DRAWN:
-		log_warning("no pictures: %s", error.message);
+		if (error->code == ERROR_CANCELLED)
+			return error_set(error, ERROR_CANCELLED,
+					 "interrupted while the pictures were drawn; the cells are all there, and "
+					 "gnuplot sweep.gp in %s draws them",
+					 folder);
+		log_warning("no pictures: %s", error->message);
 		break;
 	}
+	return true;
 }
 
 static void close_all(struct command *command)
@@ -274,9 +285,7 @@ int command_sweep(int argc, char **argv)
 	}
 	command_catch_signals();
 	bool ok = read_nodes(&command, &error) && make_sweep(&command, &error) && open_output(&command, &error) &&
-		  start(&command, &error) && run_cells(&command, &error);
-	if (ok)
-		draw(&command);
+		  start(&command, &error) && run_cells(&command, &error) && draw(&command, &error);
 	int code = ok ? exit_code(&command) : 0;
 	close_all(&command);
 	return ok ? code : command_fail(&error);

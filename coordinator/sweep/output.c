@@ -5,11 +5,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -164,18 +164,59 @@ bool sweep_output_write(const struct sweep_output *output, const struct sweep *s
 
 // ---- The pictures
 
+// Goes on as gnuplot, or tells through `failure` why not. It ends with this process, however that ends, and is a group of its own, to
+// be ended with all that it starts. What it prints is no result: it goes to stderr.
+static void become_gnuplot(const struct sweep_output *output, int failure, pid_t parent)
+{
+	static const char *const arguments[] = {"gnuplot", "-e", "suffix='.part'", "sweep.gp", NULL};
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	setpgid(0, 0);
+	signal(SIGPIPE, SIG_DFL);
+	if (getppid() == parent && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 && fchdir(output->lock) == 0)
+		execvp(arguments[0], (char *const *)arguments);
+	int why = errno;
+	_exit(write(failure, &why, sizeof(why)) == sizeof(why) ? 127 : 126);
+}
+
+// 0, or what is wrong (ENOENT: there is no gnuplot).
+static int start_gnuplot(const struct sweep_output *output, pid_t *ret_child)
+{
+	int failure[2], why = 0;
+	if (pipe2(failure, O_CLOEXEC) != 0)
+		return errno;
+	pid_t parent = getpid(), child = fork();
+	if (child == 0)
+		become_gnuplot(output, failure[1], parent);
+	if (child < 0)
+		why = errno;
+	close(failure[1]);
+	ssize_t got = 0;
+	while (child > 0 && (got = read(failure[0], &why, sizeof(why))) < 0 && errno == EINTR)
+		;
+	close(failure[0]);
+	if (got > 0)
+		waitpid(child, NULL, 0);
+	*ret_child = child;
+	return why;
+}
+
+static bool end(pid_t child, int code, struct error *error, const char *message)
+{
+	kill(-child, SIGKILL);
+	waitpid(child, NULL, 0);
+	return error_set(error, code, "%s", message);
+}
+
 // Waits, but not for ever. False when it had to be killed, or ended badly.
-static bool wait_for(pid_t child, struct error *error)
+static bool wait_for(pid_t child, bool (*is_interrupted)(void), struct error *error)
 {
 	uint64_t begin = clock_now_ns();
 	int status = 0;
 	while (waitpid(child, &status, WNOHANG) == 0) {
-		if ((clock_now_ns() - begin) / 1000000 > DRAW_TIMEOUT_MS) {
-			kill(child, SIGKILL);
-			waitpid(child, &status, 0);
-			return error_set(error, ERROR_FAILED, "gnuplot did not end within %d s",
-					 DRAW_TIMEOUT_MS / 1000);
-		}
+		if (is_interrupted())
+			return end(child, ERROR_CANCELLED, error, "interrupted");
+		if ((clock_now_ns() - begin) / 1000000 > DRAW_TIMEOUT_MS)
+			return end(child, ERROR_FAILED, error, "gnuplot did not end within a minute");
 		nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
 	}
 	return (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
@@ -193,24 +234,36 @@ static bool take_place(const struct sweep_output *output, const char *name, stru
 	       error_set(error, ERROR_FAILED, "gnuplot made no %s: %s", path, strerror(errno));
 }
 
-enum sweep_output_pictures sweep_output_draw(const struct sweep_output *output, struct error *error)
+static enum sweep_output_pictures draw(const struct sweep_output *output, bool (*is_interrupted)(void),
+				       struct error *error)
 {
-	static const char *const arguments[] = {"gnuplot", "-e", "suffix='.part'", "sweep.gp", NULL};
-	posix_spawn_file_actions_t actions;
-	pid_t child;
-	posix_spawn_file_actions_init(&actions);
-	int failed = posix_spawn_file_actions_addchdir_np(&actions, output->folder);
-	if (failed == 0)
-		failed = posix_spawnp(&child, "gnuplot", &actions, NULL, (char *const *)arguments, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	if (failed == ENOENT)
+	pid_t child = 0;
+	int why = start_gnuplot(output, &child);
+	if (why == ENOENT)
 		return SWEEP_NO_GNUPLOT;
-	if (failed != 0) {
-		error_set(error, ERROR_FAILED, "gnuplot cannot be run: %s", strerror(failed));
+	if (why != 0) {
+		error_set(error, ERROR_FAILED, "gnuplot cannot be run: %s", strerror(why));
 		return SWEEP_NOT_DRAWN;
 	}
-	return wait_for(child, error) && take_place(output, "sweep.png", error) &&
+	return wait_for(child, is_interrupted, error) && take_place(output, "sweep.png", error) &&
 			       take_place(output, "sweep.svg", error)
 		       ? SWEEP_DRAWN
 		       : SWEEP_NOT_DRAWN;
+}
+
+// Whether there was one.
+static bool remove_pictures(const struct sweep_output *output)
+{
+	unlinkat(output->lock, "sweep.png.part", 0);
+	unlinkat(output->lock, "sweep.svg.part", 0);
+	bool had_png = unlinkat(output->lock, "sweep.png", 0) == 0;
+	return unlinkat(output->lock, "sweep.svg", 0) == 0 || had_png;
+}
+
+enum sweep_output_pictures sweep_output_draw(const struct sweep_output *output, bool (*is_interrupted)(void),
+					     bool *ret_removed, struct error *error)
+{
+	enum sweep_output_pictures pictures = draw(output, is_interrupted, error);
+	*ret_removed = pictures != SWEEP_DRAWN && remove_pictures(output);
+	return pictures;
 }

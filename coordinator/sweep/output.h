@@ -18,5 +18,8 @@ bool sweep_output_has_json(const struct sweep_output *output);
 bool sweep_output_write(const struct sweep_output *output, const struct sweep *sweep, struct error *error);
 
 enum sweep_output_pictures { SWEEP_DRAWN, SWEEP_NO_GNUPLOT, SWEEP_NOT_DRAWN };
-// Runs gnuplot on sweep.gp. Where it comes to SWEEP_NOT_DRAWN, `error` says why; pictures that were there stay.
-enum sweep_output_pictures sweep_output_draw(const struct sweep_output *output, struct error *error);
+// Runs gnuplot on sweep.gp. Where it comes to SWEEP_NOT_DRAWN, `error` says why: ERROR_CANCELLED when is_interrupted, which is asked
+// all the while, says true; gnuplot has ended then. Pictures of an earlier call are not those of the tables beside them: where none
+// are drawn they are removed, and *ret_removed says that there were some.
+enum sweep_output_pictures sweep_output_draw(const struct sweep_output *output, bool (*is_interrupted)(void),
+					     bool *ret_removed, struct error *error);
