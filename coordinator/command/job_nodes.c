@@ -42,6 +42,13 @@ uint32_t job_nodes_devices(const struct job_nodes *nodes, uint32_t count)
 	return devices;
 }
 
+bool job_nodes_check(const struct job_nodes *nodes, struct error *error)
+{
+	return nodes->hostfile.count == 0 || nodes->local.threads == 0 ||
+	       error_set(error, ERROR_USAGE,
+			 "--threads is for the daemons that --local starts; others were started with theirs");
+}
+
 bool job_nodes_start(struct job_nodes *nodes, struct error *error)
 {
 	if (nodes->local.count > 0)
@@ -49,9 +56,7 @@ bool job_nodes_start(struct job_nodes *nodes, struct error *error)
 	if (nodes->hostfile.count == 0)
 		return error_set(error, ERROR_USAGE,
 				 "where to train? name the nodes with -H HOSTFILE, or start some with --local N");
-	return nodes->local.threads == 0 ||
-	       error_set(error, ERROR_USAGE,
-			 "--threads is for the daemons that --local starts; others were started with theirs");
+	return job_nodes_check(nodes, error);
 }
 
 void job_nodes_fini(struct job_nodes *nodes)

@@ -30,6 +30,8 @@ bool job_nodes_read(const struct job_arguments *arguments, struct job_nodes *ret
 uint32_t job_nodes_count(const struct job_nodes *nodes); // 0: none are named
 // Of the first `count` nodes together; `count` is at most job_nodes_count, where nodes are named.
 uint32_t job_nodes_devices(const struct job_nodes *nodes, uint32_t count);
+// ERROR_USAGE where an option does not go with these nodes. job_nodes_start checks it, too: this is to know it before.
+bool job_nodes_check(const struct job_nodes *nodes, struct error *error);
 // Starts --local's daemons, all of them; before rpc_start. Refuses what can only be planned for.
 bool job_nodes_start(struct job_nodes *nodes, struct error *error);
 void job_nodes_fini(struct job_nodes *nodes); // stops what was started

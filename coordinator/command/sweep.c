@@ -43,8 +43,10 @@ static bool read_nodes(struct command *command, struct error *error)
 	if (there == 0)
 		return error_set(error, ERROR_USAGE,
 				 "where to train? name the nodes with -H HOSTFILE, or start some with --local");
-	return most <= there || error_set(error, ERROR_USAGE, "--nodes: %u nodes are asked for, %s has only %u", most,
-					  command->nodes.name, there);
+	if (most > there)
+		return error_set(error, ERROR_USAGE, "--nodes: %u nodes are asked for, %s has only %u", most,
+				 command->nodes.name, there);
+	return job_nodes_check(&command->nodes, error);
 }
 
 static uint32_t devices_of(const void *nodes, uint32_t count)

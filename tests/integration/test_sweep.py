@@ -97,6 +97,8 @@ class Sweep(harness.TestCase):
         hostfile = self.hostfile(daemons)
         self.refuse(2, "--nodes: 4 nodes are asked for, .*hostfile.* has only 2", *self.arguments(output), "-H", hostfile)
         self.refuse(2, "--hostfile and --local exclude each other", *sweep, "-H", hostfile)
+        self.refuse(2, "--threads is for the daemons that --local starts", *self.arguments(output), "-H", hostfile, "--nodes", "1,2",
+                    "--threads", 1)
         self.assertFalse(os.path.exists(output))  # refused before anything was begun
 
     def test_folder_that_cannot_be_written_is_said_before_the_first_cell(self):
