@@ -459,6 +459,9 @@ static bool check_together(enum job_command command, const struct job_arguments 
 		return error_set(error, ERROR_USAGE,
 				 "--nodes %.80s: a list needs --pipeline-sizes and --micro-batches, too",
 				 arguments->node_counts);
+	if (arguments->split != NULL && arguments->partition_method != NULL)
+		return error_set(error, ERROR_USAGE,
+				 "--split and --partition-method exclude each other: both say where to cut");
 	return !arguments->fit || arguments->memory_limit != NULL ||
 	       error_set(error, ERROR_USAGE, "--fit: into what? say --memory-limit SIZE, such as 16GiB");
 }
@@ -476,7 +479,6 @@ enum job_arguments_result job_arguments_parse(enum job_command command, int argc
 		.steps = DEFAULT_STEPS,
 		.warm_up_steps = DEFAULT_WARM_UP_STEPS,
 		.schedule = "1f1b",
-		.partition_method = "flops",
 		.pipeline_size = -1,
 		.connections = PROTOCOL_DEFAULT_CONNECTIONS,
 		.chunk_bytes = PROTOCOL_DEFAULT_CHUNK_BYTES,
@@ -508,6 +510,8 @@ enum job_arguments_result job_arguments_parse(enum job_command command, int argc
 	}
 	if (!check_together(command, &arguments, error))
 		return JOB_ARGUMENTS_WRONG;
+	if (arguments.partition_method == NULL)
+		arguments.partition_method = "flops";
 	*ret_arguments = arguments;
 	return JOB_ARGUMENTS_RUN;
 }

@@ -24,7 +24,8 @@ static bool count_devices(const struct job_arguments *arguments, const struct jo
 {
 	uint32_t there = job_nodes_count(nodes), used = arguments->nodes > 0 ? arguments->nodes : there;
 	if (there > 0 && used > there)
-		return error_set(error, ERROR_USAGE, "--nodes %u: %s has only %u nodes", used, nodes->name, there);
+		return error_set(error, ERROR_USAGE, "--nodes %u: %s has only %u node%s", used, nodes->name, there,
+				 there == 1 ? "" : "s");
 	*ret_devices = job_nodes_devices(nodes, used);
 	return true;
 }
@@ -34,8 +35,8 @@ static bool refuse_devices(const struct job_nodes *nodes, uint32_t pipeline_size
 	uint32_t even = devices - devices % pipeline_size;
 	char fewer[64];
 	if (even == 0)
-		return error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %u slots, and a stage needs one",
-				 pipeline_size, nodes->name, devices);
+		return error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %u slot%s, and a stage needs one",
+				 pipeline_size, nodes->name, devices, devices == 1 ? "" : "s");
 	if (nodes->hostfile.count > 0)
 		snprintf(fewer, sizeof(fewer), "fewer nodes with --nodes");
 	else

@@ -66,7 +66,7 @@ int command_plan(int argc, char **argv)
 		break;
 	}
 	if (arguments.json != NULL && (json = fopen(arguments.json, "w")) == NULL) {
-		error_set(&error, ERROR_FAILED, "--json %s: %s", arguments.json, strerror(errno));
+		error_set(&error, ERROR_USAGE, "--json %s: %s", arguments.json, strerror(errno));
 		return command_fail(&error);
 	}
 	bool ok = plan_all(&arguments, json, &error);

@@ -103,7 +103,8 @@ bool plan_cells(const struct job_arguments *arguments, FILE *json, bool *ret_all
 		return false;
 	uint32_t there = job_nodes_count(&cells.nodes), most = grid_most_nodes(&cells.grid);
 	bool ok = there == 0 || most <= there ||
-		  error_set(error, ERROR_USAGE, "--nodes %u: %s has only %u nodes", most, cells.nodes.name, there);
+		  error_set(error, ERROR_USAGE, "--nodes %u: %s has only %u node%s", most, cells.nodes.name, there,
+			    there == 1 ? "" : "s");
 	ok = ok && plan_each(&cells, error);
 	job_nodes_fini(&cells.nodes);
 	*ret_all_fit = cells.all_fit;

@@ -36,6 +36,11 @@ bool sweep_output_open(const char *folder, struct sweep_output **ret_output, str
 	int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (lock < 0)
 		return error_set(error, ERROR_USAGE, "--output %s: %s", folder, strerror(errno));
+	if (faccessat(lock, ".", W_OK | X_OK, AT_EACCESS) != 0) {
+		int why = errno;
+		close(lock);
+		return error_set(error, ERROR_USAGE, "--output %s: cannot be written to: %s", folder, strerror(why));
+	}
 	if (flock(lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) { // a file system without locks has none
 		close(lock);
 		return error_set(error, ERROR_USAGE, "--output %s: another sweep is writing there", folder);

@@ -191,6 +191,9 @@ static void init_uneven_devices_are_refused_with_both_numbers(void **state)
 static void init_too_many_are_refused(void **state)
 {
 	assert_refused("-H HOSTFILE --nodes 5", "has only 4 nodes");
+	assert_refused("--local 1 -p 3", "--local has only 1 slot, and");
+	assert_refused("-p 2 --split 3 --partition-method uniform",
+		       "--split and --partition-method exclude each other");
 	assert_refused("--nodes 65", "say with -p how many");
 	assert_refused("--nodes 257 -p 0", "257 replicas: there may be from 1 to 256");
 	assert_refused("--nodes 1025", "--nodes: \"1025\" is not a whole number from 1 to 1024");
