@@ -47,25 +47,53 @@ static uint32_t in_flight_choices(const struct plan_options *options)
 	return can ? alive : 1;
 }
 
+// Every interval, with so many micro-batches in flight (0: as the options say).
+static bool try_intervals(const struct model *model, const struct plan_options *options, uint32_t in_flight,
+			  struct plan **best, struct error *error)
+{
+	uint32_t intervals = options->checkpoint_interval > 0 ? 0 : model->layer_count;
+	for (uint32_t interval = 0; interval <= intervals; interval++) {
+		struct plan_options trial = *options;
+		if (in_flight > 0)
+			trial.in_flight = in_flight;
+		if (interval > 0)
+			trial.checkpoint_interval = interval;
+		if (!try_plan(model, &trial, best, error))
+			return false;
+	}
+	return true;
+}
+
+// More in flight never take less memory: where not even one in flight fits, nothing does, and the nearest is among these.
+static bool search(const struct model *model, const struct plan_options *options, struct plan **best,
+		   struct error *error)
+{
+	uint32_t choices = in_flight_choices(options);
+	struct plan *with_one = NULL;
+	if (choices > 1 && !try_intervals(model, options, 1, &with_one, error)) {
+		plan_destroy(with_one);
+		return false;
+	}
+	bool ok = true;
+	if (with_one == NULL || plan_fits(with_one)) {
+		ok = try_intervals(model, options, 0, best, error);
+		for (uint32_t in_flight = choices - 1; ok && in_flight > 1; in_flight--)
+			ok = try_intervals(model, options, in_flight, best, error);
+	}
+	if (ok && with_one != NULL && is_better(with_one, *best)) {
+		plan_destroy(*best);
+		*best = with_one;
+		return true;
+	}
+	plan_destroy(with_one);
+	return ok;
+}
+
 bool fit_plan(const struct model *model, const struct plan_options *options, struct plan **ret_plan,
 	      struct error *error)
 {
 	struct plan *best = NULL;
-	uint32_t choices = in_flight_choices(options);
-	uint32_t intervals = options->checkpoint_interval > 0 ? 0 : model->layer_count;
-	for (uint32_t fewer = 0; fewer < choices; fewer++)
-		for (uint32_t interval = 0; interval <= intervals; interval++) {
-			struct plan_options trial = *options;
-			if (fewer > 0)
-				trial.in_flight = choices - fewer;
-			if (interval > 0)
-				trial.checkpoint_interval = interval;
-			if (!try_plan(model, &trial, &best, error)) {
-				plan_destroy(best);
-				return false;
-			}
-		}
-	if (!plan_compare(best, error)) {
+	if (!search(model, options, &best, error) || !plan_compare(best, error)) {
 		plan_destroy(best);
 		return false;
 	}

@@ -103,6 +103,25 @@ static void plan_when_nothing_fits_is_the_nearest_and_says_by_how_much(void **st
 	plan_destroy(plain);
 }
 
+// The nearest has one micro-batch in flight, which is where the search ends; the time it takes is that of one interval after another.
+static void plan_of_many_stages_when_nothing_fits_has_one_in_flight_and_is_no_worse(void **state)
+{
+	struct plan_options options = options_of(16, 32);
+	options.memory_limit_bytes = 100 << 20;
+	struct plan *plan = fit(&options);
+	assert_false(plan_fits(plan));
+	assert_int_equal(plan->options.in_flight, 1);
+	for (uint32_t in_flight = 1; in_flight <= 16; in_flight += 5)
+		for (uint32_t interval = 0; interval <= 6; interval += 2) {
+			options.in_flight = in_flight;
+			options.checkpoint_interval = interval;
+			struct plan *other = create(&options);
+			assert_true(plan_largest_memory(plan) <= plan_largest_memory(other));
+			plan_destroy(other);
+		}
+	plan_destroy(plan);
+}
+
 static void plan_keeps_what_was_given(void **state)
 {
 	struct plan_options options = options_of(3, 6);
@@ -179,6 +198,7 @@ int main(void)
 		cmocka_unit_test(plan_with_room_gives_up_nothing),
 		cmocka_unit_test(plan_of_every_limit_from_the_least_on_fits_and_more_room_is_never_slower),
 		cmocka_unit_test(plan_when_nothing_fits_is_the_nearest_and_says_by_how_much),
+		cmocka_unit_test(plan_of_many_stages_when_nothing_fits_has_one_in_flight_and_is_no_worse),
 		cmocka_unit_test(plan_keeps_what_was_given),
 		cmocka_unit_test(changed_is_what_the_limit_did_and_not_what_was_asked_for),
 		cmocka_unit_test(plan_by_gpipe_is_fitted_without_fewer_in_flight),
