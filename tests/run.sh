@@ -2,7 +2,7 @@
 # Installs what the tests need, builds, and runs every test that needs no GPU: first the unit and integration tests
 # under the sanitizers, then everything on the release build. The last lines are ctest's.
 #
-#   tests/run.sh            all of it, about half an hour on 2 cores
+#   tests/run.sh            all of it, three quarters of an hour on 2 cores
 #   tests/run.sh --fast     the release build only
 set -eu
 cd "$(dirname "$0")/.."
