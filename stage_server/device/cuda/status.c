@@ -6,6 +6,16 @@
 
 enum { OPERATION_SIZE = 256 };
 
+// Declares `text`: the operation with the caller's arguments after it.
+#define FORMAT_OPERATION(text, operation)                                                                              \
+	char text[OPERATION_SIZE];                                                                                     \
+	do {                                                                                                           \
+		va_list arguments;                                                                                     \
+		va_start(arguments, operation);                                                                        \
+		vsnprintf(text, sizeof(text), operation, arguments);                                                   \
+		va_end(arguments);                                                                                     \
+	} while (0)
+
 // CUDA's runtime remembers an error until it is asked for; this one has been told, and must not be told again as that of the
 // next launch. A sticky one (an illegal address, say) stays what it is.
 bool cuda_ok(cudaError_t status, struct error *error, const char *operation, ...)
@@ -13,11 +23,7 @@ bool cuda_ok(cudaError_t status, struct error *error, const char *operation, ...
 	if (status == cudaSuccess)
 		return true;
 	(void)cudaGetLastError();
-	char text[OPERATION_SIZE];
-	va_list arguments;
-	va_start(arguments, operation);
-	vsnprintf(text, sizeof(text), operation, arguments);
-	va_end(arguments);
+	FORMAT_OPERATION(text, operation);
 	return error_set(error, status == cudaErrorMemoryAllocation ? ERROR_OUT_OF_MEMORY : ERROR_FAILED, "%s: %s: %s",
 			 text, cudaGetErrorName(status), cudaGetErrorString(status));
 }
@@ -33,11 +39,7 @@ bool cudnn_ok(cudnnStatus_t status, struct error *error, const char *operation, 
 {
 	if (status == CUDNN_STATUS_SUCCESS)
 		return true;
-	char text[OPERATION_SIZE];
-	va_list arguments;
-	va_start(arguments, operation);
-	vsnprintf(text, sizeof(text), operation, arguments);
-	va_end(arguments);
+	FORMAT_OPERATION(text, operation);
 	char detail[512] = "";
 	cudnnGetLastErrorString(detail, sizeof(detail));
 	detail[sizeof(detail) - 1] = '\0';
@@ -49,11 +51,7 @@ bool cublas_ok(cublasStatus_t status, struct error *error, const char *operation
 {
 	if (status == CUBLAS_STATUS_SUCCESS)
 		return true;
-	char text[OPERATION_SIZE];
-	va_list arguments;
-	va_start(arguments, operation);
-	vsnprintf(text, sizeof(text), operation, arguments);
-	va_end(arguments);
+	FORMAT_OPERATION(text, operation);
 	return error_set(error, status == CUBLAS_STATUS_ALLOC_FAILED ? ERROR_OUT_OF_MEMORY : ERROR_FAILED,
 			 "%s: cuBLASLt: %s: %s", text, cublasLtGetStatusName(status), cublasLtGetStatusString(status));
 }
@@ -63,11 +61,7 @@ bool nccl_ok(ncclResult_t status, struct error *error, const char *operation, ..
 {
 	if (status == NCCL_SUCCESS)
 		return true;
-	char text[OPERATION_SIZE];
-	va_list arguments;
-	va_start(arguments, operation);
-	vsnprintf(text, sizeof(text), operation, arguments);
-	va_end(arguments);
+	FORMAT_OPERATION(text, operation);
 	const char *detail = ncclGetLastError(NULL);
 	bool has_detail = detail != NULL && detail[0] != '\0';
 	return error_set(error, status == NCCL_REMOTE_ERROR ? ERROR_UNREACHABLE : ERROR_FAILED, "%s: %s%s%s", text,
