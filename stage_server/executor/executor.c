@@ -74,7 +74,9 @@ static bool create_links(struct executor *executor, struct error *error)
 		options.user = executor->options.user;
 		if (!link_create(&options, &executor->links[side], error))
 			return error_wrap(error, "link to the %s", neighbour_name(side));
-		executor->transfers[side] = calloc(options.send_depth + 1, sizeof(struct transfer));
+		if (side > NEIGHBOUR_NEXT) // what replicas sum does not leave the device by itself
+			continue;
+		executor->transfers[side] = calloc(options.send_depth, sizeof(struct transfer));
 		if (executor->transfers[side] == NULL)
 			return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a link");
 	}
@@ -378,7 +380,7 @@ void executor_destroy(struct executor *executor)
 		link_unref(executor->links[side]);
 	batches_destroy(executor->batches);
 	loader_destroy(executor->loader);
-	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
+	for (int side = 0; side <= NEIGHBOUR_NEXT; side++)
 		free(executor->transfers[side]);
 	free(executor->gradient_transfers);
 	free(executor->losses);

@@ -56,9 +56,10 @@ struct executor {
 	float *losses;     // [micro_batches] on the last stage
 	uint32_t *correct; // [micro_batches] on the last stage
 	float loss_scale;
-	uint64_t applied_steps;                      // optimizer steps that were not skipped
-	struct transfer *transfers[NEIGHBOUR_COUNT]; // [send_depth]: on their way from the device to the link, a ring
-	uint64_t transfers_begun[NEIGHBOUR_COUNT];
+	uint64_t applied_steps; // optimizer steps that were not skipped
+	// Of the neighbouring stages, [send_depth]: on their way from the device to the link, a ring.
+	struct transfer *transfers[NEIGHBOUR_NEXT + 1];
+	uint64_t transfers_begun[NEIGHBOUR_NEXT + 1];
 	struct gradient_transfer *gradient_transfers; // [parameters]
 	double *squares;                              // [parameters]: sums of squares, when clipping
 	bool started;                                 // the thread
