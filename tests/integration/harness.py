@@ -150,6 +150,13 @@ class TestCase(unittest.TestCase):
             file.writelines(f"{daemon.address} slots={slots}\n" for daemon in daemons)
         return path
 
+    def slots(self, *lines):
+        """A hostfile of (daemon, slots)."""
+        path = self.path("slots")
+        with open(path, "w") as file:
+            file.writelines(f"{daemon.address} slots={count}\n" for daemon, count in lines)
+        return path
+
     def path(self, name):
         """A file of this test, not there yet."""
         path = os.path.join(self.folder, name)

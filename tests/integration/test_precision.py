@@ -68,12 +68,6 @@ class Precision(harness.TestCase):
         self.addCleanup(daemon.stop)
         return daemon
 
-    def slots(self, *lines):
-        path = self.path("slots")
-        with open(path, "w") as file:
-            file.writelines(f"{daemon.address} slots={count}\n" for daemon, count in lines)
-        return path
-
     def config(self, **keys):
         path = self.path("ds_config.json")
         with open(path, "w") as file:

@@ -88,12 +88,6 @@ class RanksAsked(harness.TestCase):
         self.addCleanup(daemon.stop)
         return daemon
 
-    def slots(self, *lines):
-        path = self.path("slots")
-        with open(path, "w") as file:
-            file.writelines(f"{daemon.address} slots={count}\n" for daemon, count in lines)
-        return path
-
     def run_on(self, ranks, devices, *arguments, **how):
         """Gives the lines of JSON."""
         path = self.path("steps.json")

@@ -64,6 +64,15 @@ static struct sweep *small_sweep(void)
 	return sweep;
 }
 
+static void check_small_sweep(void (*write)(const struct sweep *sweep, FILE *out), const char *expected)
+{
+	struct sweep *sweep = small_sweep();
+	char *text = text_of(sweep, write);
+	assert_string_equal(text, expected);
+	free(text);
+	sweep_destroy(sweep);
+}
+
 static void csv_of_every_outcome_is_the_golden_text(void **state)
 {
 	static const char expected[] =
@@ -79,11 +88,7 @@ static void csv_of_every_outcome_is_the_golden_text(void **state)
 		"\"recomputed every 3 layers, 5 % slower\",\n"
 		"4,0,8,failed,,,,,,,,,,,,,,,,,,,,,,,stage 1 on a_b: *lost*\n"
 		"4,2,8,missing,,,,,,,,,,,,,,,,,,,,,,,\n";
-	struct sweep *sweep = small_sweep();
-	char *text = text_of(sweep, sweep_csv_write);
-	assert_string_equal(text, expected);
-	free(text);
-	sweep_destroy(sweep);
+	check_small_sweep(sweep_csv_write, expected);
 }
 
 static void table_of_every_outcome_is_the_golden_text(void **state)
@@ -145,11 +150,7 @@ static void table_of_every_outcome_is_the_golden_text(void **state)
 		"\n"
 		"- model: alexnet\n"
 		"- steps: 7\n";
-	struct sweep *sweep = small_sweep();
-	char *text = text_of(sweep, sweep_table_write);
-	assert_string_equal(text, expected);
-	free(text);
-	sweep_destroy(sweep);
+	check_small_sweep(sweep_table_write, expected);
 }
 
 static void table_of_deepspeeds_figures_has_the_layout_of_the_original(void **state)
