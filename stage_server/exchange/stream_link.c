@@ -109,8 +109,7 @@ static void send_tensor(struct stream_link *link, const struct outgoing *outgoin
 				offset, rest < link->chunk_bytes ? rest : link->chunk_bytes);
 	}
 	buffer_unref(outgoing->tensor);
-	metric_add(link->base.options.counters.sent_bytes, shape->bytes);
-	metric_add(link->base.options.counters.sent_messages, chunks);
+	link_count_sent(&link->base, shape->bytes, chunks);
 }
 
 static struct buffer *take_buffer(struct link *base)
@@ -219,8 +218,7 @@ static bool handle_chunk(struct stream_link *link, uint32_t connection, const Pe
 	if (!mailbox_begin_chunk(link->mailbox, connection, chunk, size, &destination, error))
 		return false;
 	rpc_incoming_copy_payload(incoming, destination);
-	metric_add(link->base.options.counters.received_bytes, size);
-	metric_add(link->base.options.counters.received_messages, 1);
+	link_count_received(&link->base, size);
 	mailbox_end_chunk(link->mailbox, connection);
 	return true;
 }
