@@ -361,13 +361,15 @@ static void count_metrics(struct executor *executor)
 	metric_add(metrics->wait_coordinator, report->wait_coordinator_ns);
 }
 
-static void add_to_totals(struct executor *executor)
+// Before its first step a stage waits until all others have opened, which is no step's time: `waited_ns` for the order.
+static void add_to_totals(struct executor *executor, uint64_t waited_ns)
 {
 	const struct step_report *report = &executor->report;
 	const struct stage_plan *plan = executor->plan;
 	struct step_totals *totals = &executor->totals;
 	pthread_mutex_lock(&executor->lock);
 	totals->counted_ns = clock_now_ns();
+	totals->wait_coordinator_ns += report->wait_coordinator_ns - (totals->steps == 0 ? waited_ns : 0);
 	totals->steps++;
 	totals->samples += (uint64_t)plan->micro_batches * plan->micro_batch_size;
 	totals->copy_ns += report->copy_ns;
@@ -377,7 +379,6 @@ static void add_to_totals(struct executor *executor)
 	for (int side = 0; side <= NEIGHBOUR_NEXT; side++)
 		totals->wait_ns[side] += report->wait_ns[side];
 	totals->wait_replicas_ns += report->wait_replicas_ns;
-	totals->wait_coordinator_ns += report->wait_coordinator_ns;
 	pthread_mutex_unlock(&executor->lock);
 }
 
@@ -455,6 +456,6 @@ enum step_result step_run(struct executor *executor, const struct step_order *or
 		return STEP_FAILED;
 	count_time(&executor->report.step_ns, begin);
 	count_metrics(executor);
-	add_to_totals(executor);
+	add_to_totals(executor, waited);
 	return STEP_DONE;
 }
