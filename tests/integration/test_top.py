@@ -99,7 +99,7 @@ class Top(harness.TestCase):
             rows = [line for line in page.splitlines() if line.startswith(f"{job} ")]
             for stage, row in enumerate(rows):
                 match = re.fullmatch(rf"{job} +{stage} +0 +(\d+) +([\d.]+) +(\d+)%  ([FBOC<>=^.]{{30}}) +([\d.]+ MiB) of ([\d.]+ [GT]iB) .*"
-                                     rf" +[\d.]+ s  {daemons[stage].address} +cpu +alexnet", row)
+                                     rf" +[\d.]+ s ago  {daemons[stage].address} +cpu +alexnet", row)
                 self.assertTrue(match, row)
                 self.assertGreater(float(match[2]), 0)
                 self.assertRegex(match[4], "[FB]")

@@ -56,10 +56,10 @@ static void page_init_has_a_line_a_job_and_a_row_a_stage(void **state)
 		    "NEXT-OUT/S  LAST STEP  NODE  DEVICE  MODEL\n"
 		    "job      0        0     4       50.0   75%  FFFFBB>>  1.0 MiB of 1.0 GiB                          "
 		    "       -  "
-		    "         -      2.0 s  b:1   cpu     alexnet\n"
+		    "         -  2.0 s ago  b:1   cpu     alexnet\n"
 		    "job      1        0     4       50.0   75%  FFFFBB>>  1.0 MiB of 1.0 GiB                          "
 		    "       -  "
-		    "         -      2.0 s  a:1   cpu     alexnet\n"
+		    "         -  2.0 s ago  a:1   cpu     alexnet\n"
 		    "\n" BAR_LEGEND "\n");
 }
 
