@@ -10,10 +10,10 @@
 #include <uv.h>
 
 #include "common/base/clock.h"
+#include "common/http/http.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 #include "stage_server/service/device_metrics.h"
-#include "stage_server/service/http.h"
 #include "stage_server/service/unary.h"
 #include "stage_server/session/session.h"
 
