@@ -92,6 +92,7 @@ static void on_signal(uv_signal_t *handle, int number)
 	daemon->draining = true;
 	daemon->drain_began_ns = clock_now_ns();
 	unary_drain(daemon->unary);
+	unary_close(daemon->unary);
 	session_host_drain(daemon->sessions);
 	uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 }

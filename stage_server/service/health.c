@@ -36,10 +36,7 @@ static void answer_check(struct call *call)
 static void answer_watch(struct call *call)
 {
 	send_status(call); // and again when it changes
-	if (call->unary->draining)
-		rpc_stream_finish(call->stream, RPC_UNAVAILABLE, unary_stopping);
 }
 
-const struct call_kind call_health_check = {.take = take, .answer = answer_check, .in_drain = true};
-const struct call_kind call_health_watch = {
-	.take = take, .answer = answer_watch, .drain = send_status, .stays = true, .in_drain = true};
+const struct call_kind call_health_check = {.take = take, .answer = answer_check};
+const struct call_kind call_health_watch = {.take = take, .answer = answer_watch, .drain = send_status, .stays = true};

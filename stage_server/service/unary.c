@@ -10,7 +10,7 @@
 
 enum { MAXIMUM_CALLS = 256, MAXIMUM_STAYING = 64 }; // at once
 
-const char unary_stopping[] = "this daemon is stopping";
+static const char stopping[] = "this daemon is stopping";
 
 static struct call *of(struct event *event, size_t offset)
 {
@@ -57,8 +57,8 @@ static void handle_arrived(struct event *event)
 	bool full = call->kind->stays ? ++unary->staying > MAXIMUM_STAYING : ++unary->others > MAXIMUM_CALLS;
 	if (full)
 		rpc_stream_finish(call->stream, RPC_RESOURCE_EXHAUSTED, "too many calls at once");
-	else if (unary->draining && !call->kind->in_drain)
-		rpc_stream_finish(call->stream, RPC_UNAVAILABLE, unary_stopping);
+	else if (unary->closing)
+		rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
 }
 
 static void handle_request(struct event *event)
@@ -147,12 +147,17 @@ void unary_destroy(struct unary *unary)
 void unary_drain(struct unary *unary)
 {
 	unary->draining = true;
-	for (struct call *call = unary->calls; call != NULL; call = call->next) {
+	for (struct call *call = unary->calls; call != NULL; call = call->next)
 		if (call->served && call->kind->drain != NULL)
 			call->kind->drain(call);
+}
+
+void unary_close(struct unary *unary)
+{
+	unary->closing = true;
+	for (struct call *call = unary->calls; call != NULL; call = call->next)
 		if (call->kind->stays || !call->asked)
-			rpc_stream_finish(call->stream, RPC_UNAVAILABLE, unary_stopping);
-	}
+			rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
 }
 
 void unary_tick(struct unary *unary)

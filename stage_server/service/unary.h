@@ -22,7 +22,8 @@ void unary_handle_describe(struct rpc_stream *stream, void *user);
 void unary_handle_health_check(struct rpc_stream *stream, void *user);
 void unary_handle_health_watch(struct rpc_stream *stream, void *user);
 void unary_handle_reflection(struct rpc_stream *stream, void *user);
-// Loop's thread, all three.
+// Loop's thread, all four.
 void unary_tick(struct unary *unary);  // once a second: ends calls that ask nothing
-void unary_drain(struct unary *unary); // watchers are told NOT_SERVING, and calls that stay end
+void unary_drain(struct unary *unary); // watchers are told NOT_SERVING; all calls are answered as ever
+void unary_close(struct unary *unary); // then: calls that stay, or ask nothing, end, and no more are taken
 bool unary_is_empty(const struct unary *unary);

@@ -12,9 +12,8 @@ struct call_kind {
 	bool (*take)(struct call *call, const struct rpc_incoming *incoming, struct error *error);
 	// Loop's thread, once. NULL: `take` has answered, and more requests may follow.
 	void (*answer)(struct call *call);
-	void (*drain)(struct call *call); // loop's thread: last words to a call that was answered; optional
+	void (*drain)(struct call *call); // loop's thread: says so to a call that was answered; optional
 	bool stays;                       // open after its answer, until the client or the daemon ends it
-	bool in_drain;                    // served by a daemon that is stopping, too
 };
 
 struct call {
@@ -35,8 +34,8 @@ struct unary {
 	struct descriptors *descriptors;
 	struct call *calls;
 	uint32_t staying, others;
-	bool draining;
+	bool draining; // NOT_SERVING
+	bool closing;  // no more calls are taken
 };
 
-extern const char unary_stopping[];
 extern const struct call_kind call_describe, call_health_check, call_health_watch, call_reflection;
