@@ -111,8 +111,7 @@ static void send_tensor(struct stream_link *link, const struct outgoing *outgoin
 				offset, rest < link->chunk_bytes ? rest : link->chunk_bytes);
 	}
 	buffer_unref(outgoing->tensor);
-	metric_add(link->base.options.counters.sent_bytes, shape->bytes);
-	metric_add(link->base.options.counters.sent_messages, chunks);
+	link_count_sent(&link->base, shape->bytes, chunks);
 }
 
 static struct buffer *take_buffer(struct link *base)
@@ -240,8 +239,7 @@ static bool handle_chunk(struct stream_link *link, uint32_t connection, const Pe
 		return false;
 	rpc_incoming_copy_payload(incoming, destination);
 	measure_pace(link, size);
-	metric_add(link->base.options.counters.received_bytes, size);
-	metric_add(link->base.options.counters.received_messages, 1);
+	link_count_received(&link->base, size);
 	mailbox_end_chunk(link->mailbox, connection);
 	return true;
 }

@@ -6,17 +6,60 @@
 #include "penstock/v1/stage_server.pb-c.h"
 #include "stage_server/service/unary_call.h"
 
+struct listed_stage {
+	Penstock__V1__RunningStage stage;
+	Penstock__V1__StageCounters counters;
+	Penstock__V1__LinkTraffic traffic[NEIGHBOUR_COUNT];
+};
+
 struct listing {
-	Penstock__V1__RunningStage *stages, **pointers;
+	struct listed_stage *stages;
+	Penstock__V1__RunningStage **pointers;
 	size_t count, capacity;
 };
+
+static Penstock__V1__LinkTraffic *describe_link(const struct session_summary *summary, enum neighbour side,
+						struct listed_stage *listed)
+{
+	Penstock__V1__LinkTraffic *traffic = &listed->traffic[side];
+	if (!summary->has_link[side])
+		return NULL;
+	penstock__v1__link_traffic__init(traffic);
+	traffic->sent_bytes = summary->traffic[side].sent_bytes;
+	traffic->received_bytes = summary->traffic[side].received_bytes;
+	return traffic;
+}
+
+static void describe_counters(const struct session_summary *summary, struct listed_stage *listed)
+{
+	const struct step_totals *totals = &summary->totals;
+	Penstock__V1__StageCounters *counters = &listed->counters;
+	penstock__v1__stage_counters__init(counters);
+	counters->counted_ns = totals->counted_ns;
+	counters->steps = totals->steps;
+	counters->samples = totals->samples;
+	counters->forward_ns = totals->forward_ns;
+	counters->backward_ns = totals->backward_ns;
+	counters->optimizer_ns = totals->optimizer_ns;
+	counters->copy_ns = totals->copy_ns;
+	counters->wait_previous_ns = totals->wait_ns[NEIGHBOUR_PREVIOUS];
+	counters->wait_next_ns = totals->wait_ns[NEIGHBOUR_NEXT];
+	counters->wait_replicas_ns = totals->wait_replicas_ns;
+	counters->wait_coordinator_ns = totals->wait_coordinator_ns;
+	counters->previous = describe_link(summary, NEIGHBOUR_PREVIOUS, listed);
+	counters->next = describe_link(summary, NEIGHBOUR_NEXT, listed);
+	counters->previous_replica = describe_link(summary, NEIGHBOUR_PREVIOUS_REPLICA, listed);
+	counters->next_replica = describe_link(summary, NEIGHBOUR_NEXT_REPLICA, listed);
+	listed->stage.counters = counters;
+}
 
 static void add_stage(const struct session_summary *summary, void *user)
 {
 	struct listing *listing = user;
 	if (listing->count == listing->capacity)
 		return;
-	Penstock__V1__RunningStage *stage = &listing->stages[listing->count];
+	struct listed_stage *listed = &listing->stages[listing->count];
+	Penstock__V1__RunningStage *stage = &listed->stage;
 	penstock__v1__running_stage__init(stage);
 	stage->job = (char *)summary->job;
 	stage->model = (char *)summary->model;
@@ -24,6 +67,10 @@ static void add_stage(const struct session_summary *summary, void *user)
 	stage->pipeline_stage = summary->pipeline_stage;
 	stage->step = summary->step;
 	stage->memory_bytes = summary->memory_bytes;
+	stage->device_index = summary->device_index;
+	stage->began_ns = summary->began_ns;
+	if (summary->has_totals)
+		describe_counters(summary, listed);
 	listing->pointers[listing->count++] = stage;
 }
 
@@ -61,7 +108,8 @@ static void answer(struct call *call)
 	response.n_running = listing.count;
 	response.running = listing.pointers;
 	response.maximum_sessions = options->maximum_sessions;
-	response.uptime_seconds = (clock_now_ns() - options->started_ns) / 1000000000;
+	response.clock_ns = clock_now_ns();
+	response.uptime_seconds = (response.clock_ns - options->started_ns) / 1000000000;
 	rpc_stream_send(call->stream, &response.base, NULL, 0, 0);
 	rpc_stream_finish(call->stream, RPC_OK, NULL);
 	free(listing.stages);
