@@ -1,6 +1,24 @@
 // penstockd: holds stages of models on this node's device.
+#include <stdio.h>
+
 #include "common/base/log.h"
 #include "stage_server/service/daemon.h"
+#include "stage_server/service/inspect.h"
+
+static bool run(const struct daemon_options *options, struct error *error)
+{
+	if (options->check_config) {
+		if (!inspect_options(options, error))
+			return false;
+		puts("the configuration is in order");
+		return true;
+	}
+	if (options->print_devices) {
+		inspect_devices(options);
+		return true;
+	}
+	return daemon_run(options, error);
+}
 
 int main(int argc, char **argv)
 {
@@ -16,9 +34,9 @@ int main(int argc, char **argv)
 		break;
 	}
 	log_set_level(options.log_level);
-	if (!daemon_run(&options, &error)) {
+	bool ok = run(&options, &error);
+	if (!ok)
 		log_error("%s", error.message);
-		return error_exit_code(&error);
-	}
-	return 0;
+	options_fini(&options);
+	return ok ? 0 : error_exit_code(&error);
 }

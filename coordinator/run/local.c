@@ -60,6 +60,17 @@ static bool find_program(char *into, size_t size, struct error *error)
 
 // ---- One daemon
 
+// What the environment says to a daemon that this machine runs is not meant for these.
+static void forget_daemon_options(void)
+{
+	char name[128];
+	for (char **entry = environ; *entry != NULL;) {
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(*entry, "="), *entry);
+		if (strncmp(name, "PENSTOCK_", strlen("PENSTOCK_")) != 0 || unsetenv(name) != 0)
+			entry++;
+	}
+}
+
 static void become_daemon(const char *program, const struct local_options *options, const char *address,
 			  const char *ready, uint32_t threads, pid_t parent)
 {
@@ -75,6 +86,7 @@ static void become_daemon(const char *program, const struct local_options *optio
 	// Ends with this process, however that ends; and not with the terminal's Ctrl-C, which is for the coordinator.
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	setpgid(0, 0);
+	forget_daemon_options();
 	if (getppid() == parent)
 		execv(program, (char *const *)arguments);
 	_exit(127);

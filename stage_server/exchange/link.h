@@ -28,6 +28,8 @@ struct link_events {
 
 struct link_counters {
 	struct metric *sent_bytes, *sent_messages, *received_bytes, *received_messages;
+	// The network's pace, apart from the neighbour's: from the first of a tensor's chunks to its last, and what came after the first.
+	struct metric *receiving_ns, *receiving_bytes;
 };
 
 struct link_options {

@@ -10,12 +10,14 @@
 #include <uv.h>
 
 #include "common/base/clock.h"
+#include "common/http/http.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 #include "stage_server/service/device_metrics.h"
-#include "stage_server/service/http.h"
 #include "stage_server/service/unary.h"
 #include "stage_server/session/session.h"
+
+_Static_assert((int)OPTION_LIST_MAXIMUM == (int)DEVICES_MAXIMUM, "every --device has its slot");
 
 enum { TICK_MS = 1000, NETWORK_THREADS = 2, DRAIN_TICK_MS = 20, DRAIN_TIMEOUT_MS = 8000 };
 
@@ -90,6 +92,7 @@ static void on_signal(uv_signal_t *handle, int number)
 	daemon->draining = true;
 	daemon->drain_began_ns = clock_now_ns();
 	unary_drain(daemon->unary);
+	unary_close(daemon->unary);
 	session_host_drain(daemon->sessions);
 	uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 }
@@ -108,11 +111,12 @@ static void on_tick(uv_timer_t *timer)
 static bool open_devices(struct daemon *daemon, struct error *error)
 {
 	const struct daemon_options *options = daemon->options;
-	struct devices_options devices = {.count = options->device_count,
+	struct devices_options devices = {.count = options->device.count,
 					  .threads = options->threads,
 					  .memory_limit_bytes = options->memory_limit_bytes,
 					  .tuning_file = options->tuning_file};
-	memcpy(devices.names, options->devices, sizeof(devices.names));
+	for (uint32_t i = 0; i < options->device.count; i++)
+		devices.names[i] = options->device.values[i];
 	return devices_open(&devices, &daemon->devices, error);
 }
 
@@ -155,9 +159,11 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 		{PROTOCOL_METHOD_EXCHANGE, session_host_handle_exchange, daemon->sessions},
 		{PROTOCOL_METHOD_HEALTH_CHECK, unary_handle_health_check, daemon->unary},
 		{PROTOCOL_METHOD_HEALTH_WATCH, unary_handle_health_watch, daemon->unary},
+		{PROTOCOL_METHOD_REFLECTION, unary_handle_reflection, daemon->unary},
+		{PROTOCOL_METHOD_REFLECTION_V1ALPHA, unary_handle_reflection, daemon->unary},
 	};
-	struct rpc_server_options options = {.addresses = daemon->options->listen,
-					     .address_count = daemon->options->listen_count,
+	struct rpc_server_options options = {.addresses = (const char *const *)daemon->options->listen.values,
+					     .address_count = daemon->options->listen.count,
 					     .keepalive_ms = PROTOCOL_KEEPALIVE_MS,
 					     .maximum_concurrent_streams = 128};
 	if (!rpc_start(NETWORK_THREADS, error))
@@ -178,7 +184,7 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 // The address as given, with the port that was really bound.
 static void bound_address(const struct daemon *daemon, uint32_t index, char *into, size_t size)
 {
-	const char *given = daemon->options->listen[index];
+	const char *given = daemon->options->listen.values[index];
 	const char *colon = strrchr(given, ':');
 	if (strncmp(given, "unix:", 5) == 0 || colon == NULL)
 		snprintf(into, size, "%s", given);
@@ -189,7 +195,7 @@ static void bound_address(const struct daemon *daemon, uint32_t index, char *int
 static bool announce(const struct daemon *daemon, struct error *error)
 {
 	char address[300], part[4096];
-	for (uint32_t i = 0; i < daemon->options->listen_count; i++) {
+	for (uint32_t i = 0; i < daemon->options->listen.count; i++) {
 		bound_address(daemon, i, address, sizeof(address));
 		log_info("listening on %s", address);
 	}

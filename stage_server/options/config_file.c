@@ -1,0 +1,102 @@
+// The configuration file, read by inih: it gives pairs, and this counts lines for the messages.
+#include <errno.h>
+#include <ini.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/strings.h"
+#include "stage_server/options/table.h"
+
+struct file {
+	struct option_reader *reader;
+	const char *path;
+	FILE *stream;
+	unsigned line;
+	unsigned *lines; // [option_table_rows]: where an option stands that may stand once; 0: nowhere yet
+	struct error *error;
+	bool failed;
+};
+
+static void refuse(struct file *file, const char *message)
+{
+	if (!file->failed) // the first mistake is the one to mend
+		error_set(file->error, ERROR_USAGE, "%s:%u: %s", file->path, file->line, message);
+	file->failed = true;
+}
+
+// inih's reader: one line into `into`. inih would take the rest of a longer one for the next line.
+static char *read_line(char *into, int size, void *user)
+{
+	struct file *file = user;
+	if (file->failed || fgets(into, size, file->stream) == NULL)
+		return NULL;
+	file->line++;
+	size_t length = strlen(into);
+	bool whole = length > 0 && into[length - 1] == '\n';
+	if (!whole && (length == 0 || !feof(file->stream))) {
+		refuse(file,
+		       length + 1 == (size_t)size ? "the line is too long" : "a zero byte, which has no place in text");
+		return NULL;
+	}
+	size_t indent = strspn(into, " \t"); // inih would take an indented line for more of the last value
+	memmove(into, into + indent, length - indent + 1);
+	return into;
+}
+
+// Called for each "key = value" of the line read last; 0 is a mistake.
+static int take_pair(void *user, const char *section, const char *key, const char *value)
+{
+	struct file *file = user;
+	struct error error;
+	char text[ERROR_MESSAGE_SIZE];
+	if (file->failed)
+		return 0;
+	if (section[0] != '\0') {
+		snprintf(text, sizeof(text), "there are no sections; take [%.40s] out", section);
+		strings_make_printable(text);
+		refuse(file, text);
+		return 0;
+	}
+	const struct option_row *row = option_find(key);
+	if (row == NULL || row->command_line_only || row->not_in_file) {
+		snprintf(text, sizeof(text), "unknown key \"%.40s\"; penstockd --help lists all, without their --",
+			 key);
+		strings_make_printable(text);
+		refuse(file, text);
+		return 0;
+	}
+	unsigned *line = &file->lines[row - option_table];
+	if (row->kind != OPTION_LIST && *line != 0) {
+		snprintf(text, sizeof(text), "%s was given on line %u already", row->name, *line);
+		refuse(file, text);
+		return 0;
+	}
+	*line = file->line;
+	if (option_set(file->reader, row, value, OPTION_SOURCE_FILE, &error))
+		return 1;
+	error_wrap(&error, "%s", row->name);
+	strings_make_printable(error.message);
+	refuse(file, error.message);
+	return 0;
+}
+
+bool config_file_read(struct option_reader *reader, const char *path, struct error *error)
+{
+	struct file file = {.reader = reader, .path = path, .error = error};
+	file.stream = fopen(path, "re");
+	if (file.stream == NULL)
+		return error_set(error, ERROR_USAGE, "--config %s: %s", path, strerror(errno));
+	file.lines = calloc(option_table_rows, sizeof(*file.lines));
+	int mistake = file.lines != NULL ? ini_parse_stream(read_line, &file, take_pair, &file) : -1;
+	bool read = ferror(file.stream) == 0;
+	fclose(file.stream);
+	free(file.lines);
+	if (file.failed)
+		return false;
+	if (!read)
+		return error_set(error, ERROR_USAGE, "--config %s: it cannot be read", path);
+	if (mistake < 0)
+		return error_set(error, ERROR_FAILED, "--config %s: out of memory", path);
+	return mistake == 0 || error_set(error, ERROR_USAGE, "%s:%d: this is not \"key = value\"", path, mistake);
+}

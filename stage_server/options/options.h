@@ -1,0 +1,54 @@
+// penstockd's options, each with one name for its three sources: the configuration file, the environment and the command
+// line, of which the later one wins. A list that a later source gives takes the place of the earlier one's.
+// One thread at a time.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+
+enum { OPTION_LIST_MAXIMUM = 32 };
+
+struct option_list {
+	char *values[OPTION_LIST_MAXIMUM];
+	uint32_t count;
+};
+
+enum option_client_auth { CLIENT_AUTH_REQUIRE, CLIENT_AUTH_NONE };
+
+// Texts are owned; NULL: not given. What they mean is in the table (options.c), which --help prints.
+struct daemon_options {
+	char *config;
+	bool check_config, print_devices;
+
+	struct option_list listen;
+	char *metrics_listen;
+	char *ready_file;
+
+	struct option_list device;
+	uint32_t threads;            // 0: as many as there are cores
+	uint64_t memory_limit_bytes; // of each device; 0: what it has
+	char *tuning_file;
+
+	char *tls_cert_file, *tls_key_file, *tls_ca_file;
+	enum option_client_auth tls_client_auth;
+	struct option_list allow_name;
+	bool insecure;
+
+	uint32_t maximum_sessions, maximum_connections;
+	uint32_t maximum_streams; // per connection
+	uint64_t maximum_message_bytes, maximum_metadata_bytes, maximum_buffered_bytes;
+	uint32_t idle_timeout_s, handshake_timeout_s, drain_timeout_s;
+
+	enum log_level log_level;
+	enum log_format log_format;
+};
+
+enum options_result { OPTIONS_RUN, OPTIONS_DONE /* --help, --version */, OPTIONS_WRONG };
+
+// Reads all three sources; may be called again with the same arguments, to see what has changed since. Prints what --help
+// and --version ask for; the error says where the mistake is. Only after OPTIONS_RUN there is something to options_fini.
+enum options_result options_parse(int argc, char **argv, struct daemon_options *ret_options, struct error *error);
+void options_fini(struct daemon_options *options);

@@ -1,0 +1,60 @@
+// See inspect.h.
+#include "stage_server/service/inspect.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/strings.h"
+#include "stage_server/device/device.h"
+
+static bool check_file(const char *option, const char *path, struct error *error)
+{
+	return path == NULL || access(path, R_OK) == 0 || error_set(error, ERROR_USAGE, "--%s %s: %m", option, path);
+}
+
+bool inspect_options(const struct daemon_options *options, struct error *error)
+{
+	for (uint32_t i = 0; i < options->device.count; i++) {
+		const struct device_ops *ops;
+		if (!device_find(options->device.values[i], &ops, error))
+			return error_wrap(error, "--device");
+	}
+	return check_file("tls-cert-file", options->tls_cert_file, error) &&
+	       check_file("tls-key-file", options->tls_key_file, error) &&
+	       check_file("tls-ca-file", options->tls_ca_file, error);
+}
+
+// False when there is no such device.
+static bool print_device(const struct device_ops *ops, const struct device_options *options, bool first)
+{
+	struct device *device;
+	struct device_info info;
+	struct error error;
+	char memory[32];
+	if (!ops->create(options, &device, &error)) {
+		if (first)
+			printf("%s: none: %s\n", ops->name, error.message);
+		return false;
+	}
+	ops->describe(device, &info);
+	printf("%s: %s, %s of memory\n", info.name, info.description,
+	       strings_format_bytes(info.physical_bytes, memory, sizeof(memory)));
+	ops->destroy(device);
+	return strchr(info.name, ':') != NULL; // of a kind whose devices are numbered
+}
+
+void inspect_devices(const struct daemon_options *options)
+{
+	for (const struct device_ops *const *ops = device_table; *ops != NULL; ops++) {
+		char name[32];
+		struct device_options device = {
+			.name = (*ops)->name, .threads = options->threads, .tuning_file = options->tuning_file};
+		bool more = print_device(*ops, &device, true);
+		for (uint32_t i = 1; more; i++) {
+			snprintf(name, sizeof(name), "%s:%u", (*ops)->name, i);
+			device.name = name;
+			more = print_device(*ops, &device, false);
+		}
+	}
+}

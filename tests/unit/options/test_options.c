@@ -1,0 +1,217 @@
+// penstockd's options: command line, environment and configuration file.
+#include "tests/unit/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stage_server/options/options.h"
+
+// Parses the words that follow `count`.
+static enum options_result parse(struct daemon_options *options, struct error *error, int count, ...)
+{
+	char words[16][128] = {"penstockd"}, *argv[17] = {words[0]};
+	va_list list;
+	va_start(list, count);
+	for (int i = 1; i <= count; i++) {
+		strncpy(words[i], va_arg(list, const char *), sizeof(words[i]) - 1);
+		argv[i] = words[i];
+	}
+	va_end(list);
+	return options_parse(count + 1, argv, options, error);
+}
+
+// A configuration file with `text`, for one parse; gone with the next.
+static const char *file_with(const char *text, size_t size)
+{
+	static char path[64];
+	strcpy(path, "/tmp/penstock-options-XXXXXX");
+	int file = mkstemp(path);
+	assert_true(file >= 0);
+	assert_int_equal(write(file, text, size), (ssize_t)size);
+	close(file);
+	return path;
+}
+
+static enum options_result parse_file(const char *text, struct daemon_options *options, struct error *error)
+{
+	char word[128];
+	const char *path = file_with(text, strlen(text));
+	snprintf(word, sizeof(word), "--config=%s", path);
+	enum options_result result = parse(options, error, 1, word);
+	unlink(path);
+	return result;
+}
+
+static void options_parse_nothing_gives_the_defaults(void **state)
+{
+	struct daemon_options options;
+	struct error error;
+	assert_int_equal(parse(&options, &error, 0), OPTIONS_RUN);
+	assert_int_equal(options.listen.count, 1);
+	assert_string_equal(options.listen.values[0], "127.0.0.1:7070");
+	assert_int_equal(options.device.count, 1);
+	assert_string_equal(options.device.values[0], "cpu");
+	assert_int_equal(options.memory_limit_bytes, 0);
+	assert_int_equal(options.maximum_message_bytes, 9 << 20);
+	assert_int_equal(options.log_level, LOG_LEVEL_INFO);
+	assert_null(options.metrics_listen);
+	options_fini(&options);
+}
+
+static void options_parse_all_are_taken(void **state)
+{
+	struct daemon_options options;
+	struct error error;
+	assert_int_equal(parse(&options, &error, 11, "--listen", "0.0.0.0:1", "--listen=unix:/run/p.sock",
+			       "--metrics-listen=:9464", "--threads=3", "--memory-limit=1.5GiB", "--max-sessions=2",
+			       "--ready-file=/run/ready", "--log-level=debug", "--log-format=json", "--insecure"),
+			 OPTIONS_RUN);
+	assert_int_equal(options.listen.count, 2);
+	assert_string_equal(options.listen.values[1], "unix:/run/p.sock");
+	assert_int_equal(options.threads, 3);
+	assert_int_equal(options.memory_limit_bytes, UINT64_C(1536) << 20);
+	assert_int_equal(options.maximum_sessions, 2);
+	assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
+	assert_int_equal(options.log_format, LOG_FORMAT_JSON);
+	assert_true(options.insecure);
+	options_fini(&options);
+}
+
+static void options_parse_wrong_names_the_option(void **state)
+{
+	static const struct {
+		const char *word, *why;
+	} cases[] = {
+		{"--nonsense", "--nonsense"},
+		{"--threads=0", "--threads"},
+		{"--threads=two", "--threads"},
+		{"--memory-limit=much", "--memory-limit"},
+		{"--memory-limit=0", "--memory-limit"},
+		{"--max-message-size=1KiB", "--max-message-size"},
+		{"--max-sessions=-1", "--max-sessions"},
+		{"--log-level=loud", "--log-level: \"loud\" is not error, warning, info or debug"},
+		{"--tls-cert-file=", "--tls-cert-file"},
+		{"--insecure=yes", "--insecure"},
+		{"--listen", "--listen"},
+		{"stray", "stray"},
+		{"--config=/nonexistent/file", "/nonexistent/file"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct daemon_options options;
+		struct error error;
+		assert_int_equal(parse(&options, &error, 1, cases[i].word), OPTIONS_WRONG);
+		assert_int_equal(error_exit_code(&error), 2);
+		if (strstr(error.message, cases[i].why) == NULL)
+			fail_msg("\"%s\" does not say \"%s\"", error.message, cases[i].why);
+	}
+}
+
+static void options_parse_a_file_is_read(void **state)
+{
+	struct daemon_options options;
+	struct error error;
+	assert_int_equal(parse_file("# comment\n"
+				    "listen = 127.0.0.1:1\n"
+				    "\t listen=unix:/run/p.sock ; and a comment\r\n"
+				    "\n"
+				    "memory-limit = 2GiB\n"
+				    "insecure = yes\n"
+				    "log-format = json",
+				    &options, &error),
+			 OPTIONS_RUN);
+	assert_int_equal(options.listen.count, 2);
+	assert_string_equal(options.listen.values[1], "unix:/run/p.sock");
+	assert_int_equal(options.memory_limit_bytes, UINT64_C(2) << 30);
+	assert_true(options.insecure);
+	assert_int_equal(options.log_format, LOG_FORMAT_JSON);
+	options_fini(&options);
+}
+
+static void options_parse_a_mistake_in_a_file_names_its_line(void **state)
+{
+	char long_line[400] = "\ntuning-file = ";
+	memset(long_line + strlen(long_line), 'a', 300);
+	const struct {
+		const char *text, *why;
+	} cases[] = {
+		{"threads = 1\n\nmax-sesions = 3\n", ":3: unknown key \"max-sesions\""},
+		{"threads = 1\nthreads = 2\n", ":2: threads was given on line 1 already"},
+		{"\nmax-sessions = 0\n", ":2: max-sessions: \"0\" is not"},
+		{"max-sessions\n", ":1: this is not \"key = value\""},
+		{"[daemon]\nthreads = 1\n", ":2: there are no sections"},
+		{"insecure = maybe\n", ":1: insecure: \"maybe\" is not no or yes"},
+		{"listen =\n", ":1: listen: the value is empty"},
+		{"config = other\n", ":1: unknown key"},
+		{"print-devices = yes\n", ":1: unknown key"},
+		{"listen = a\nlog-level = \xff\x1b[2J\n", ":2: log-level: \"??[2J\" is not"},
+		{long_line, ":2: the line is too long"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct daemon_options options;
+		struct error error;
+		assert_int_equal(parse_file(cases[i].text, &options, &error), OPTIONS_WRONG);
+		assert_int_equal(error_exit_code(&error), 2);
+		if (strstr(error.message, cases[i].why) == NULL)
+			fail_msg("\"%s\" does not say \"%s\"", error.message, cases[i].why);
+	}
+}
+
+static void options_parse_a_zero_byte_in_a_file_is_refused(void **state)
+{
+	static const char text[] = "threads = 1\nlisten = a\0b\n";
+	struct daemon_options options;
+	struct error error;
+	char word[128];
+	const char *path = file_with(text, sizeof(text) - 1);
+	snprintf(word, sizeof(word), "--config=%s", path);
+	assert_int_equal(parse(&options, &error, 1, word), OPTIONS_WRONG);
+	assert_non_null(strstr(error.message, ":2: a zero byte"));
+	unlink(path);
+}
+
+static void options_parse_later_sources_win(void **state)
+{
+	struct daemon_options options;
+	struct error error;
+	static const char text[] = "listen = file:1\nlisten = file:2\nthreads = 1\nmax-sessions = 1\nmax-streams = 1\n";
+	const char *path = file_with(text, strlen(text));
+	setenv("PENSTOCK_CONFIG", path, 1);
+	setenv("PENSTOCK_LISTEN", " environment:1\tenvironment:2 ", 1);
+	setenv("PENSTOCK_MAX_SESSIONS", "2", 1);
+	setenv("PENSTOCK_MAX_STREAMS", "2", 1);
+	assert_int_equal(parse(&options, &error, 1, "--max-streams=3"), OPTIONS_RUN);
+	assert_int_equal(options.listen.count, 2);
+	assert_string_equal(options.listen.values[1], "environment:2");
+	assert_int_equal(options.threads, 1);
+	assert_int_equal(options.maximum_sessions, 2);
+	assert_int_equal(options.maximum_streams, 3);
+	options_fini(&options);
+	assert_int_equal(parse(&options, &error, 1, "--listen=flag:1"), OPTIONS_RUN);
+	assert_int_equal(options.listen.count, 1);
+	assert_string_equal(options.listen.values[0], "flag:1");
+	options_fini(&options);
+	setenv("PENSTOCK_MAX_SESSIONS", "none", 1);
+	assert_int_equal(parse(&options, &error, 0), OPTIONS_WRONG);
+	assert_non_null(strstr(error.message, "$PENSTOCK_MAX_SESSIONS"));
+	unsetenv("PENSTOCK_CONFIG");
+	unsetenv("PENSTOCK_LISTEN");
+	unsetenv("PENSTOCK_MAX_SESSIONS");
+	unsetenv("PENSTOCK_MAX_STREAMS");
+	unlink(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_parse_nothing_gives_the_defaults),
+		cmocka_unit_test(options_parse_all_are_taken),
+		cmocka_unit_test(options_parse_wrong_names_the_option),
+		cmocka_unit_test(options_parse_a_file_is_read),
+		cmocka_unit_test(options_parse_a_mistake_in_a_file_names_its_line),
+		cmocka_unit_test(options_parse_a_zero_byte_in_a_file_is_refused),
+		cmocka_unit_test(options_parse_later_sources_win),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
