@@ -24,6 +24,7 @@ int main(int argc, char **argv)
 {
 	struct daemon_options options;
 	struct error error;
+	log_find_journal();
 	switch (options_parse(argc, argv, &options, &error)) {
 	case OPTIONS_DONE:
 		return 0;
@@ -34,6 +35,7 @@ int main(int argc, char **argv)
 		break;
 	}
 	log_set_level(options.log_level);
+	log_set_format(options.log_format);
 	bool ok = run(&options, &error);
 	if (!ok)
 		log_error("%s", error.message);

@@ -60,6 +60,9 @@ struct executor_events {
 	// The job is over. `lost` says that a neighbour is gone, which is somebody else's fault; NEIGHBOUR_COUNT: a replica, nobody
 	// knows which.
 	void (*failed)(void *user, const struct error *error, bool lost, enum neighbour neighbour);
+	// After executor_drain: the steps it had begun, `steps` so far, are done, and what it made for its neighbours has left. It
+	// ends.
+	void (*drained)(void *user, uint64_t steps);
 	// The last event: the program is freed. `in_good_order`: after executor_close, with all its work done.
 	void (*finished)(void *user, bool in_good_order);
 };
@@ -101,6 +104,12 @@ bool executor_save(struct executor *executor, struct error *error);
 void executor_close(struct executor *executor);    // finish what was ordered, then end
 void executor_stop(struct executor *executor);     // end at the next instruction; does not block
 uint64_t executor_step(struct executor *executor); // the last one begun
+
+// Ends once the steps that were begun are done; those that wait are not begun, and a save that was ordered is ended too, with what
+// follows it. In two halves: several stages of one job end with the same step when each of them is told to hold, and then all are told
+// the largest number of steps that any had begun, of which each still begins those that it has not.
+uint64_t executor_hold(struct executor *executor); // begins no further step; returns how many it has begun
+void executor_drain(struct executor *executor, uint64_t steps);
 
 // After `finished` and after the links' `over`. Waits for the thread. Takes NULL.
 void executor_destroy(struct executor *executor);

@@ -71,6 +71,9 @@ struct executor {
 	struct order *first, **last;
 	uint32_t queued_steps;
 	uint64_t next_step; // to be ordered
+	uint64_t begun_steps;
+	uint64_t steps_limit;  // no step from this number on is begun; UINT64_MAX: until executor_hold
+	bool draining, saving; // saving: from its order to the next step's
 	bool closing, load_is_waiting, save_is_waiting;
 	bool answer_is_set, answer_is_awaited;
 	struct gradient_answer answer;
@@ -85,6 +88,10 @@ enum step_result {
 	STEP_LOST,    // a neighbour, executor->lost_neighbour, is gone
 };
 enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error);
+// With the lock held: executor_drain has come to its end, and the next order is not to be begun.
+bool executor_is_drained(const struct executor *executor);
+// Waits until all that was sent to neighbours has left, or they are gone.
+void executor_flush(struct executor *executor);
 // Before the gradient norms are sent, so that the answer finds somebody.
 void executor_expect_answer(struct executor *executor);
 // Waits for the coordinator's answer to the gradient norms; false when stopped.

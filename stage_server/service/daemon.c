@@ -19,7 +19,17 @@
 
 _Static_assert((int)OPTION_LIST_MAXIMUM == (int)DEVICES_MAXIMUM, "every --device has its slot");
 
-enum { TICK_MS = 1000, NETWORK_THREADS = 2, DRAIN_TICK_MS = 20, DRAIN_TIMEOUT_MS = 8000 };
+enum { TICK_MS = 1000, NETWORK_THREADS = 2, DRAIN_TICK_MS = 20 };
+
+// How long sessions that were ended, not drained, may take to come back from their device, and how long when somebody is impatient.
+enum { END_TIMEOUT_MS = 8000, HURRIED_END_TIMEOUT_MS = 2000 };
+
+enum daemon_state {
+	DAEMON_SERVING,
+	DAEMON_DRAINING, // no new sessions; those that run end their running step
+	DAEMON_ENDING,   // all sessions were ended
+	DAEMON_CLOSING,  // the loop has stopped
+};
 
 static const struct metric_family build_info = {"penstock_build_info", "What this daemon is; always 1.", METRIC_GAUGE,
 						1.0};
@@ -39,8 +49,9 @@ struct daemon {
 	struct http *http;
 	uv_timer_t tick, drain;
 	uv_signal_t on_terminate, on_interrupt;
-	uint64_t drain_began_ns;
-	bool loop_is_open, rpc_is_started, draining, closing;
+	enum daemon_state state;
+	uint64_t limit_ns; // of the state
+	bool loop_is_open, rpc_is_started;
 };
 
 // ---- Metrics
@@ -54,7 +65,7 @@ static void refresh_metrics(void *user)
 static bool is_ready(void *user)
 {
 	struct daemon *daemon = user;
-	return !daemon->draining;
+	return daemon->state == DAEMON_SERVING;
 }
 
 static bool begin_metrics(struct daemon *daemon, struct error *error)
@@ -69,31 +80,59 @@ static bool begin_metrics(struct daemon *daemon, struct error *error)
 
 // ---- The end
 
+static void enter(struct daemon *daemon, enum daemon_state state, uint64_t limit_ms)
+{
+	daemon->state = state;
+	daemon->limit_ns = clock_now_ns() + limit_ms * UINT64_C(1000000);
+}
+
+static void end_sessions(struct daemon *daemon, const char *why, uint64_t limit_ms)
+{
+	enter(daemon, DAEMON_ENDING, limit_ms);
+	session_host_end(daemon->sessions, why);
+}
+
 static void on_drain_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
-	bool late = clock_now_ns() - daemon->drain_began_ns > DRAIN_TIMEOUT_MS * UINT64_C(1000000);
-	if ((session_host_is_empty(daemon->sessions) && unary_is_empty(daemon->unary)) || late)
+	char why[80];
+	bool late = clock_now_ns() > daemon->limit_ns, empty = session_host_is_empty(daemon->sessions);
+	if (empty)
+		unary_close(daemon->unary);
+	if ((empty && unary_is_empty(daemon->unary)) || (late && daemon->state == DAEMON_ENDING)) {
 		uv_stop(&daemon->loop);
+	} else if (late) {
+		snprintf(why, sizeof(why), "the running step did not end within %u s (--drain-timeout)",
+			 daemon->options->drain_timeout_s);
+		log_warning("%u sessions are ended: %s", session_host_count(daemon->sessions), why);
+		end_sessions(daemon, why, END_TIMEOUT_MS);
+	}
 }
 
 static void on_signal(uv_signal_t *handle, int number)
 {
 	struct daemon *daemon = handle->data;
 	const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
-	if (daemon->closing) // there is nothing left to hurry
-		return;
-	if (daemon->draining) {
+	switch (daemon->state) {
+	case DAEMON_SERVING:
+		enter(daemon, DAEMON_DRAINING, daemon->options->drain_timeout_s * UINT64_C(1000));
+		unary_drain(daemon->unary);
+		uint32_t running = session_host_drain(daemon->sessions);
+		log_info("stopping: %s; %u sessions end their running step, within %u s", name, running,
+			 daemon->options->drain_timeout_s);
+		uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
+		break;
+	case DAEMON_DRAINING:
 		log_info("stopping at once: a second signal, %s", name);
+		end_sessions(daemon, "a second signal", HURRIED_END_TIMEOUT_MS);
+		break;
+	case DAEMON_ENDING:
+		log_info("stopping without its sessions: one more signal, %s", name);
 		uv_stop(&daemon->loop);
-		return;
+		break;
+	case DAEMON_CLOSING: // there is nothing left to hurry
+		break;
 	}
-	log_info("stopping: %s", name);
-	daemon->draining = true;
-	daemon->drain_began_ns = clock_now_ns();
-	unary_drain(daemon->unary);
-	session_host_drain(daemon->sessions);
-	uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -273,14 +312,14 @@ bool daemon_run(const struct daemon_options *options, struct error *error)
 	}
 	if (ok)
 		uv_run(&daemon.loop, UV_RUN_DEFAULT);
-	daemon.closing = true;
+	daemon.state = DAEMON_CLOSING;
 	uint32_t left_over = daemon.sessions != NULL ? session_host_count(daemon.sessions) : 0;
 	if (left_over > 0) { // an executor that does not come back from its device: its memory must stay as it is
 		log_error("stopped while %u sessions had not ended", left_over);
 		_exit(1);
 	}
 	if (daemon.sessions != NULL) // after a start that failed the port may be open: whoever came is sent away
-		session_host_drain(daemon.sessions);
+		session_host_end(daemon.sessions, "");
 	close_all(&daemon);
 	return ok;
 }

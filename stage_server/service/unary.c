@@ -32,7 +32,8 @@ struct unary {
 	struct unary_options options;
 	struct call *calls;
 	uint32_t watchers, others;
-	bool draining;
+	bool draining; // NOT_SERVING, and all calls are answered as ever
+	bool closing;
 };
 
 // ---- Describe
@@ -118,8 +119,6 @@ static void answer(struct call *call)
 		answer_describe(call);
 	} else if (call->kind == CALL_WATCH) {
 		send_health(call); // and again when it changes
-		if (call->unary->draining)
-			rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
 	} else if (call->service_known) {
 		send_health(call);
 		rpc_stream_finish(call->stream, RPC_OK, NULL);
@@ -186,7 +185,7 @@ static void handle_arrived(struct event *event)
 	bool full = call->kind == CALL_WATCH ? ++unary->watchers > MAXIMUM_WATCHERS : ++unary->others > MAXIMUM_CALLS;
 	if (full)
 		rpc_stream_finish(call->stream, RPC_RESOURCE_EXHAUSTED, "too many calls at once");
-	else if (unary->draining)
+	else if (unary->closing)
 		rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
 }
 
@@ -259,12 +258,17 @@ void unary_destroy(struct unary *unary)
 void unary_drain(struct unary *unary)
 {
 	unary->draining = true;
-	for (struct call *call = unary->calls; call != NULL; call = call->next) {
+	for (struct call *call = unary->calls; call != NULL; call = call->next)
 		if (call->kind == CALL_WATCH && call->served)
 			send_health(call);
+}
+
+void unary_close(struct unary *unary)
+{
+	unary->closing = true;
+	for (struct call *call = unary->calls; call != NULL; call = call->next)
 		if (call->kind == CALL_WATCH || !call->asked)
 			rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
-	}
 }
 
 void unary_tick(struct unary *unary)

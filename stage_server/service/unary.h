@@ -21,7 +21,9 @@ void unary_destroy(struct unary *unary); // takes NULL; after the server stopped
 void unary_handle_describe(struct rpc_stream *stream, void *user);
 void unary_handle_health_check(struct rpc_stream *stream, void *user);
 void unary_handle_health_watch(struct rpc_stream *stream, void *user);
-// Loop's thread, all three.
+// Loop's thread, all of them.
 void unary_tick(struct unary *unary);  // once a second: ends calls that ask nothing
-void unary_drain(struct unary *unary); // watchers are told NOT_SERVING, and their calls end
+void unary_drain(struct unary *unary); // from now on NOT_SERVING, which watchers are told
+void unary_close(
+	struct unary *unary); // refuses new calls, and ends those that would not end by themselves; again and again
 bool unary_is_empty(const struct unary *unary);

@@ -2,6 +2,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "stage_server/session/internal.h"
@@ -82,11 +83,43 @@ void session_host_tick(struct session_host *host)
 	malloc_trim(0); // not when the session ended: gRPC's threads let go of its last messages a little later
 }
 
-void session_host_drain(struct session_host *host)
+// Stages of one job on this daemon need each other: what any of them has begun, the others begin too. They can be no further
+// apart than the steps that are ordered ahead; a larger distance is another job of the same name.
+static uint64_t steps_to_end(const struct session_host *host, const struct session *session)
+{
+	uint64_t steps = session->held_steps;
+	for (const struct session *other = host->sessions; other != NULL; other = other->next)
+		if (session_can_drain(other) && strcmp(other->job, session->job) == 0 && other->held_steps > steps &&
+		    other->held_steps <= session->held_steps + PROTOCOL_MAXIMUM_QUEUED_STEPS)
+			steps = other->held_steps;
+	return steps;
+}
+
+uint32_t session_host_drain(struct session_host *host)
+{
+	struct error error;
+	uint32_t running = 0;
+	host->draining = true;
+	error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping");
+	for (struct session *session = host->sessions; session != NULL; session = session->next)
+		if (session_can_drain(session))
+			session->held_steps = executor_hold(session->executor);
+		else
+			session_end(session, &error, false, NEIGHBOUR_PREVIOUS);
+	for (struct session *session = host->sessions; session != NULL; session = session->next)
+		if (session_can_drain(session)) {
+			executor_drain(session->executor, steps_to_end(host, session));
+			running++;
+		}
+	inbound_drain(host);
+	return running;
+}
+
+void session_host_end(struct session_host *host, const char *why)
 {
 	struct error error;
 	host->draining = true;
-	error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping");
+	error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping%s%s", why[0] != '\0' ? ": " : "", why);
 	for (struct session *session = host->sessions; session != NULL; session = session->next)
 		session_end(session, &error, false, NEIGHBOUR_PREVIOUS);
 	inbound_drain(host);
