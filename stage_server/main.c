@@ -5,7 +5,7 @@
 #include "stage_server/service/daemon.h"
 #include "stage_server/service/inspect.h"
 
-static bool run(const struct daemon_options *options, struct error *error)
+static bool run(struct daemon_options *options, int argc, char **argv, struct error *error)
 {
 	if (options->check_config) {
 		if (!inspect_options(options, error))
@@ -17,7 +17,7 @@ static bool run(const struct daemon_options *options, struct error *error)
 		inspect_devices(options);
 		return true;
 	}
-	return daemon_run(options, error);
+	return daemon_run(options, argc, argv, error);
 }
 
 int main(int argc, char **argv)
@@ -36,7 +36,7 @@ int main(int argc, char **argv)
 	}
 	log_set_level(options.log_level);
 	log_set_format(options.log_format);
-	bool ok = run(&options, &error);
+	bool ok = run(&options, argc, argv, &error);
 	if (!ok)
 		log_error("%s", error.message);
 	options_fini(&options);

@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 static struct {
@@ -35,15 +36,35 @@ void runtime_hand_over(void)
 	atomic_fetch_add_explicit(&handed_over, 1, memory_order_release);
 }
 
-static void *runtime_loop(void *unused)
+// When each thread's callback began; 0: it waits for one. More threads than places are not watched.
+enum { WATCHED_THREADS = 16 };
+static _Atomic(uint64_t) callback_began_ns[WATCHED_THREADS];
+
+uint64_t rpc_stuck_ns(void)
 {
+	uint64_t longest = 0, now = clock_now_ns();
+	for (int i = 0; i < WATCHED_THREADS; i++) {
+		uint64_t began = atomic_load_explicit(&callback_began_ns[i], memory_order_relaxed);
+		if (began != 0 && now > began && now - began > longest)
+			longest = now - began;
+	}
+	return longest;
+}
+
+static void *runtime_loop(void *argument)
+{
+	_Atomic(uint64_t) *began = argument;
 	for (;;) {
 		grpc_event event = grpc_completion_queue_next(runtime.queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
 		struct operation *operation = event.tag;
 		atomic_load_explicit(&handed_over, memory_order_acquire);
+		if (began != NULL)
+			atomic_store_explicit(began, clock_now_ns(), memory_order_relaxed);
 		operation->complete(operation, event.success != 0);
+		if (began != NULL)
+			atomic_store_explicit(began, 0, memory_order_relaxed);
 	}
 }
 
@@ -64,9 +85,13 @@ bool rpc_start(uint32_t threads, struct error *error)
 	runtime.queue = grpc_completion_queue_create_for_next(NULL);
 	runtime.threads = calloc(threads, sizeof(*runtime.threads));
 	runtime.thread_count = 0;
-	while (runtime.threads != NULL && runtime.thread_count < threads &&
-	       pthread_create(&runtime.threads[runtime.thread_count], NULL, runtime_loop, NULL) == 0)
+	while (runtime.threads != NULL && runtime.thread_count < threads) {
+		uint32_t i = runtime.thread_count;
+		if (pthread_create(&runtime.threads[i], NULL, runtime_loop,
+				   i < WATCHED_THREADS ? (void *)&callback_began_ns[i] : NULL) != 0)
+			break;
 		runtime.thread_count++;
+	}
 	if (runtime.thread_count > 0) // fewer than asked for is slower, not wrong
 		return true;
 	rpc_stop();

@@ -567,6 +567,12 @@ void executor_stop(struct executor *executor)
 	pthread_mutex_unlock(&executor->lock);
 }
 
+uint64_t executor_device_ns(struct executor *executor)
+{
+	uint64_t since = atomic_load_explicit(&executor->device_since_ns, memory_order_relaxed), now = clock_now_ns();
+	return since != 0 && now > since ? now - since : 0;
+}
+
 uint64_t executor_step(struct executor *executor)
 {
 	return atomic_load(&executor->step);

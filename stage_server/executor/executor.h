@@ -104,6 +104,8 @@ bool executor_save(struct executor *executor, struct error *error);
 void executor_close(struct executor *executor);    // finish what was ordered, then end
 void executor_stop(struct executor *executor);     // end at the next instruction; does not block
 uint64_t executor_step(struct executor *executor); // the last one begun
+// How long the device has been with one instruction of a step; 0: the stage waits for somebody else, or for an order.
+uint64_t executor_device_ns(struct executor *executor);
 
 // Ends once the steps that were begun are done; those that wait are not begun, and a save that was ordered is ended too, with what
 // follows it. In two halves: several stages of one job end with the same step when each of them is told to hold, and then all are told

@@ -14,6 +14,9 @@
 #include "common/rpc/rpc.h"
 #include "stage_server/service/device_metrics.h"
 #include "stage_server/service/http.h"
+#include "stage_server/service/reload.h"
+#include "stage_server/service/status.h"
+#include "stage_server/service/systemd.h"
 #include "stage_server/service/unary.h"
 #include "stage_server/session/session.h"
 
@@ -37,7 +40,9 @@ static const struct metric_family start_time = {"penstock_start_time_seconds", "
 						METRIC_GAUGE, 1.0};
 
 struct daemon {
-	const struct daemon_options *options;
+	struct daemon_options *options; // a reload changes a few
+	int argc;
+	char **argv;
 	uv_loop_t loop;
 	struct event_queue *queue;
 	struct devices *devices;
@@ -47,8 +52,9 @@ struct daemon {
 	struct unary *unary;
 	struct rpc_server *server;
 	struct http *http;
+	struct systemd *systemd;
 	uv_timer_t tick, drain;
-	uv_signal_t on_terminate, on_interrupt;
+	uv_signal_t on_terminate, on_interrupt, on_hang_up;
 	enum daemon_state state;
 	uint64_t limit_ns; // of the state
 	bool loop_is_open, rpc_is_started;
@@ -116,6 +122,7 @@ static void on_signal(uv_signal_t *handle, int number)
 	switch (daemon->state) {
 	case DAEMON_SERVING:
 		enter(daemon, DAEMON_DRAINING, daemon->options->drain_timeout_s * UINT64_C(1000));
+		systemd_stopping(daemon->systemd);
 		unary_drain(daemon->unary);
 		uint32_t running = session_host_drain(daemon->sessions);
 		log_info("stopping: %s; %u sessions end their running step, within %u s", name, running,
@@ -133,6 +140,31 @@ static void on_signal(uv_signal_t *handle, int number)
 	case DAEMON_CLOSING: // there is nothing left to hurry
 		break;
 	}
+}
+
+static void on_hang_up(uv_signal_t *handle, int number)
+{
+	struct daemon *daemon = handle->data;
+	struct error error;
+	if (daemon->state != DAEMON_SERVING) {
+		log_info("SIGHUP: not reloaded: the daemon is stopping");
+		return;
+	}
+	systemd_reloading(daemon->systemd);
+	if (reload_options(daemon->options, daemon->argc, daemon->argv, &error))
+		log_info("reloaded: SIGHUP");
+	else
+		log_error("not reloaded, all stays as it was: %s", error.message);
+	systemd_ready(daemon->systemd);
+}
+
+static void describe_status(void *user, char *into, size_t size)
+{
+	static const char *const stopping[] = {[DAEMON_DRAINING] = "stopping when the running steps have ended",
+					       [DAEMON_ENDING] = "stopping",
+					       [DAEMON_CLOSING] = "stopping"};
+	const struct daemon *daemon = user;
+	status_describe(daemon->sessions, stopping[daemon->state], into, size);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -168,7 +200,9 @@ static bool open_loop(struct daemon *daemon, struct error *error)
 	uv_timer_init(&daemon->loop, &daemon->drain);
 	uv_signal_init(&daemon->loop, &daemon->on_terminate);
 	uv_signal_init(&daemon->loop, &daemon->on_interrupt);
+	uv_signal_init(&daemon->loop, &daemon->on_hang_up);
 	daemon->tick.data = daemon->drain.data = daemon->on_terminate.data = daemon->on_interrupt.data = daemon;
+	daemon->on_hang_up.data = daemon;
 	daemon->queue = event_queue_create(&daemon->loop);
 	return daemon->queue != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
@@ -186,7 +220,11 @@ static bool open_services(struct daemon *daemon, struct error *error)
 				      .maximum_sessions = daemon->options->maximum_sessions,
 				      .started_ns = clock_now_ns()};
 	daemon->unary = unary_create(&unary);
-	return (daemon->sessions != NULL && daemon->unary != NULL) || error_set(error, ERROR_FAILED, "out of memory");
+	struct systemd_options systemd = {
+		.loop = &daemon->loop, .queue = daemon->queue, .status = describe_status, .user = daemon};
+	daemon->systemd = systemd_create(&systemd);
+	return (daemon->sessions != NULL && daemon->unary != NULL && daemon->systemd != NULL) ||
+	       error_set(error, ERROR_FAILED, "out of memory");
 }
 
 static bool listen_for_calls(struct daemon *daemon, struct error *error)
@@ -267,15 +305,18 @@ static void close_all(struct daemon *daemon)
 		event_queue_close(daemon->queue);
 	}
 	http_stop(daemon->http);
+	systemd_stop(daemon->systemd);
 	if (daemon->loop_is_open) {
 		uv_close((uv_handle_t *)&daemon->tick, NULL);
 		uv_close((uv_handle_t *)&daemon->drain, NULL);
 		// The signal handlers stay: without them a second SIGTERM would end an orderly end.
 		uv_unref((uv_handle_t *)&daemon->on_terminate);
 		uv_unref((uv_handle_t *)&daemon->on_interrupt);
+		uv_unref((uv_handle_t *)&daemon->on_hang_up);
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	}
 	http_destroy(daemon->http);
+	systemd_destroy(daemon->systemd);
 	event_queue_destroy(daemon->queue);
 	unary_destroy(daemon->unary);
 	session_host_destroy(daemon->sessions);
@@ -294,10 +335,10 @@ static void allow_all_descriptors(void)
 	}
 }
 
-bool daemon_run(const struct daemon_options *options, struct error *error)
+bool daemon_run(struct daemon_options *options, int argc, char **argv, struct error *error)
 {
 	static struct daemon daemon; // not on the stack: the signal handlers outlive this call
-	daemon = (struct daemon){.options = options};
+	daemon = (struct daemon){.options = options, .argc = argc, .argv = argv};
 	allow_all_descriptors();
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
@@ -307,11 +348,14 @@ bool daemon_run(const struct daemon_options *options, struct error *error)
 	if (ok) {
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
 		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);
+		uv_signal_start(&daemon.on_hang_up, on_hang_up, SIGHUP);
 		uv_timer_start(&daemon.tick, on_tick, TICK_MS, TICK_MS);
 		ok = announce(&daemon, error);
 	}
-	if (ok)
+	if (ok) {
+		systemd_ready(daemon.systemd);
 		uv_run(&daemon.loop, UV_RUN_DEFAULT);
+	}
 	daemon.state = DAEMON_CLOSING;
 	uint32_t left_over = daemon.sessions != NULL ? session_host_count(daemon.sessions) : 0;
 	if (left_over > 0) { // an executor that does not come back from its device: its memory must stay as it is

@@ -14,6 +14,10 @@ static const struct metric_family errors_family = {"penstock_errors_total",
 						   "Sessions that ended with an error, and refused requests, by kind.",
 						   METRIC_COUNTER, 1.0};
 
+static const struct metric_family stalled_family = {
+	"penstock_stalled_stages", "Stages whose device has been with one instruction for more than two minutes.",
+	METRIC_GAUGE, 1.0};
+
 struct session_host *session_host_create(const struct session_host_options *options)
 {
 	struct session_host *host = calloc(1, sizeof(*host));
@@ -21,6 +25,7 @@ struct session_host *session_host_create(const struct session_host_options *opti
 		return NULL;
 	host->options = *options;
 	host->sessions_gauge = metrics_series(options->metrics, &sessions_family, "");
+	host->stalled_gauge = metrics_series(options->metrics, &stalled_family, "");
 	host->sessions_total = metrics_series(options->metrics, &sessions_total_family, "");
 	return host;
 }
@@ -74,8 +79,13 @@ struct session *host_find_token(struct session_host *host, const uint8_t *token,
 void session_host_tick(struct session_host *host)
 {
 	uint64_t now_ns = clock_now_ns();
-	for (struct session *session = host->sessions; session != NULL; session = session->next)
+	uint32_t stalled = 0;
+	for (struct session *session = host->sessions; session != NULL; session = session->next) {
 		session_tick(session, now_ns);
+		stalled += session->executor != NULL &&
+			   executor_device_ns(session->executor) > SESSION_STALLED_S * UINT64_C(1000000000);
+	}
+	metric_set(host->stalled_gauge, stalled);
 	inbound_tick(host, now_ns);
 	if (!host->holds_freed_memory)
 		return;
@@ -147,6 +157,8 @@ void session_host_list(struct session_host *host, void (*visit)(const struct ses
 					.replica = session->plan.replica,
 					.pipeline_stage = session->plan.pipeline_stage,
 					.step = session->executor != NULL ? executor_step(session->executor) : 0,
+					.device_ns =
+						session->executor != NULL ? executor_device_ns(session->executor) : 0,
 					.memory_bytes = atomic_load(&session->reserved_bytes),
 				},
 				user);

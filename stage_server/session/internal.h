@@ -59,7 +59,7 @@ struct session_host {
 	uint32_t unadopted;
 	bool draining;
 	bool holds_freed_memory; // a job's, which the C library keeps until the next tick
-	struct metric *sessions_gauge, *sessions_total;
+	struct metric *sessions_gauge, *sessions_total, *stalled_gauge;
 };
 
 // host.c

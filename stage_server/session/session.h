@@ -19,6 +19,9 @@ struct session_host_options {
 
 struct session_host;
 
+// A device that is longer than this with one instruction is taken to hang: penstock_stalled_stages, and STATUS for systemd.
+enum { SESSION_STALLED_S = 120 };
+
 struct session_host *session_host_create(const struct session_host_options *options); // NULL when memory is out
 void session_host_destroy(struct session_host *host); // takes NULL; when no session is left
 
@@ -39,6 +42,7 @@ struct session_summary {
 	const char *job, *model; // borrowed until the loop goes on
 	uint32_t replica, pipeline_stage;
 	uint64_t step, memory_bytes;
+	uint64_t device_ns; // see executor_device_ns
 };
 // Calls `visit` for each session that has a plan.
 void session_host_list(struct session_host *host, void (*visit)(const struct session_summary *summary, void *user),
