@@ -49,11 +49,10 @@ const struct option_row option_table[] = {
 	 .help = "where choices of kernels timed once per shape are kept (default: penstock/ in the user's cache "
 		 "folder)"},
 
-	{"tls-cert-file", "FILE", OPTION_TEXT, PLACE(tls_cert_file), .reloaded = true,
+	{"tls-cert-file", "FILE", OPTION_TEXT, PLACE(tls_cert_file),
 	 .help = "this daemon's certificate and what it was signed by, PEM; with it, all calls are made over TLS"},
-	{"tls-key-file", "FILE", OPTION_TEXT, PLACE(tls_key_file), .reloaded = true,
-	 .help = "the certificate's private key, PEM"},
-	{"tls-ca-file", "FILE", OPTION_TEXT, PLACE(tls_ca_file), .reloaded = true,
+	{"tls-key-file", "FILE", OPTION_TEXT, PLACE(tls_key_file), .help = "the certificate's private key, PEM"},
+	{"tls-ca-file", "FILE", OPTION_TEXT, PLACE(tls_ca_file),
 	 .help = "certificates of the authorities that coordinators and neighbours must be signed by, PEM"},
 	{"tls-client-auth", "WHEN", OPTION_CHOICE, PLACE(tls_client_auth), .choices = client_auths, .preset = "require",
 	 .help = "whether who calls must show a certificate: require or none"},

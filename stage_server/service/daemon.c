@@ -121,12 +121,11 @@ static void on_signal(uv_signal_t *handle, int number)
 	const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
 	switch (daemon->state) {
 	case DAEMON_SERVING:
+		log_info("stopping: %s; running steps end first, within %u s", name, daemon->options->drain_timeout_s);
 		enter(daemon, DAEMON_DRAINING, daemon->options->drain_timeout_s * UINT64_C(1000));
 		systemd_stopping(daemon->systemd);
 		unary_drain(daemon->unary);
-		uint32_t running = session_host_drain(daemon->sessions);
-		log_info("stopping: %s; %u sessions end their running step, within %u s", name, running,
-			 daemon->options->drain_timeout_s);
+		session_host_drain(daemon->sessions);
 		uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 		break;
 	case DAEMON_DRAINING:

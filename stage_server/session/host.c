@@ -105,10 +105,9 @@ static uint64_t steps_to_end(const struct session_host *host, const struct sessi
 	return steps;
 }
 
-uint32_t session_host_drain(struct session_host *host)
+void session_host_drain(struct session_host *host)
 {
 	struct error error;
-	uint32_t running = 0;
 	host->draining = true;
 	error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping");
 	for (struct session *session = host->sessions; session != NULL; session = session->next)
@@ -117,12 +116,9 @@ uint32_t session_host_drain(struct session_host *host)
 		else
 			session_end(session, &error, false, NEIGHBOUR_PREVIOUS);
 	for (struct session *session = host->sessions; session != NULL; session = session->next)
-		if (session_can_drain(session)) {
+		if (session_can_drain(session))
 			executor_drain(session->executor, steps_to_end(host, session));
-			running++;
-		}
 	inbound_drain(host);
-	return running;
 }
 
 void session_host_end(struct session_host *host, const char *why)

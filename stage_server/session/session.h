@@ -32,8 +32,8 @@ void session_host_handle_exchange(struct rpc_stream *stream, void *user);
 
 void session_host_tick(
 	struct session_host *host); // once a second: heartbeats, silence, streams that linger, freed memory
-// Refuses new sessions, ends those in which no step runs, and lets the others end the steps that they have begun; returns how many.
-uint32_t session_host_drain(struct session_host *host);
+// Refuses new sessions, ends those in which no step runs, and lets the others end the steps that they have begun.
+void session_host_drain(struct session_host *host);
 void session_host_end(struct session_host *host,
 		      const char *why);                      // refuses new sessions and ends all now; `why` may be ""
 bool session_host_is_empty(const struct session_host *host); // of sessions, and of streams from neighbours
