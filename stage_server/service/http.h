@@ -6,12 +6,14 @@
 
 #include "common/base/error.h"
 #include "common/metrics/metrics.h"
+#include "stage_server/limits/limits.h"
 
 struct http;
 
 struct http_options {
 	const char *address; // HOST:PORT, [IPv6]:PORT or :PORT
 	struct metrics *metrics;
+	struct limits *limits;
 	void (*refresh)(void *user);  // before /metrics is written
 	bool (*is_ready)(void *user); // for /readyz
 	void *user;
@@ -21,5 +23,6 @@ bool http_start(uv_loop_t *loop, const struct http_options *options, struct http
 // Once a second: a server that was full looks for room again only when it is run.
 void http_tick(struct http *http);
 int http_port(const struct http *http);
-void http_stop(struct http *http); // takes NULL; the loop must run once more, then http_destroy
+int http_listener(const struct http *http); // its descriptor
+void http_stop(struct http *http);          // takes NULL; the loop must run once more, then http_destroy
 void http_destroy(struct http *http);

@@ -183,10 +183,13 @@ static void handle_arrived(struct event *event)
 	call->next = unary->calls;
 	unary->calls = call;
 	// Counted apart, so that no number of watchers keeps a probe from its answer.
-	bool full = call->kind == CALL_WATCH ? ++unary->watchers > MAXIMUM_WATCHERS : ++unary->others > MAXIMUM_CALLS;
-	if (full)
+	bool watches = call->kind == CALL_WATCH;
+	uint32_t maximum = watches ? MAXIMUM_WATCHERS : MAXIMUM_CALLS;
+	if (++*(watches ? &unary->watchers : &unary->others) > maximum) {
+		limits_hit(unary->options.limits, watches ? LIMIT_WATCHERS : LIMIT_CALLS,
+			   "%s was refused: %u are there already", rpc_stream_peer(call->stream), maximum);
 		rpc_stream_finish(call->stream, RPC_RESOURCE_EXHAUSTED, "too many calls at once");
-	else if (unary->draining)
+	} else if (unary->draining)
 		rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
 }
 

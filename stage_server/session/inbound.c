@@ -110,8 +110,12 @@ static void handle_arrived(struct event *event)
 	host->unadopted++;
 	if (host->draining)
 		rpc_stream_finish(inbound->stream, RPC_UNAVAILABLE, "this daemon is stopping");
-	else if (host->unadopted > MAXIMUM_UNADOPTED)
+	else if (host->unadopted > MAXIMUM_UNADOPTED) {
+		limits_hit(host->options.limits, LIMIT_EXCHANGES,
+			   "%s was refused: %d exchanges without a link token wait", rpc_stream_peer(inbound->stream),
+			   MAXIMUM_UNADOPTED);
 		rpc_stream_finish(inbound->stream, RPC_RESOURCE_EXHAUSTED, "too many exchanges wait to be opened");
+	}
 }
 
 static bool adopt(struct inbound *inbound, struct session *session, enum neighbour side, struct error *error)
