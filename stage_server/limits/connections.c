@@ -5,6 +5,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,7 +24,11 @@ enum {
 	BUCKETS = 1024,
 	OWN_DESCRIPTORS = 64, // what the daemon needs besides connections, roughly
 	TIMER_SLACK_MS = 2000,
-	MAXIMUM_FAILURES = 64, // of accept, one after the other
+	// HTTP/2 counts a call that was reset no more, but its end takes us some work: who has so many times --max-streams of them resets on
+	// purpose ("rapid reset").
+	FLOOD_FACTOR = 8,
+	MAXIMUM_QUIET_BYTES = 4 << 20, // that a connection may send without a call
+	MAXIMUM_FAILURES = 64,         // of accept, one after the other
 };
 
 static const struct metric_family open_family = {"penstock_connections", "Connections open now.", METRIC_GAUGE, 1.0};
@@ -33,6 +39,8 @@ struct connection {
 	struct connection *next; // in its bucket
 	uint64_t key;            // of the peer's address; 0: it has none that could be told from others (Unix sockets)
 	uint64_t accepted_ns, quiet_ns; // since when it has no call
+	uint64_t quiet_bytes;           // received until then
+	int descriptor;
 	uint32_t calls;
 	bool called; // ever
 	bool ended;
@@ -49,7 +57,7 @@ static struct {
 	size_t descriptors;
 	struct connection *buckets[BUCKETS];
 	uint32_t count;
-	bool draining;
+	bool draining, closed_some; // since the last tick
 } gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .other_listener = -1, .spare = -1};
 
 // ---- The C library's own
@@ -93,6 +101,11 @@ static uint64_t key_of(const char *peer)
 			continue;
 		if (strncmp(peer, "%5B", 3) == 0 || strncmp(peer, "%5D", 3) == 0) {
 			peer += 2;
+			continue;
+		}
+		if (*peer == '%') { // an interface's name, until the bracket
+			while (peer[1] != '\0' && peer[1] != ']' && strncmp(peer + 1, "%5D", 3) != 0)
+				peer++;
 			continue;
 		}
 		key = (key ^ (uint8_t)*peer) * UINT64_C(1099511628211);
@@ -162,6 +175,7 @@ static void remove_connection(int descriptor)
 	*place = connection->next;
 	gate.by_descriptor[descriptor] = NULL;
 	free(connection);
+	gate.closed_some = true;
 	metric_set(gate.open, --gate.count);
 }
 
@@ -173,6 +187,7 @@ static bool add_connection(int descriptor, const char *address)
 		return false;
 	}
 	remove_connection(descriptor); // one whose close did not pass through here
+	connection->descriptor = descriptor;
 	connection->key = key_of(address);
 	connection->accepted_ns = connection->quiet_ns = clock_now_ns();
 	connection->next = gate.buckets[connection->key % BUCKETS];
@@ -308,6 +323,13 @@ int close(int descriptor)
 
 // ---- Calls
 
+static uint64_t received_bytes(int descriptor)
+{
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+	return getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_bytes_received : 0;
+}
+
 void connections_call_began(const char *peer)
 {
 	pthread_mutex_lock(&gate.lock);
@@ -317,7 +339,14 @@ void connections_call_began(const char *peer)
 		calls = ++connection->calls;
 		connection->called = true;
 	}
+	bool floods = calls == FLOOD_FACTOR * gate.options.maximum_streams;
+	if (floods) // with the lock, so that the descriptor is still this connection's
+		real_shutdown(connection->descriptor, SHUT_RDWR);
 	pthread_mutex_unlock(&gate.lock);
+	if (floods)
+		limits_hit(gate.options.limits, LIMIT_STREAMS,
+			   "%s begins calls and resets them, faster than they can be ended: its connection was closed",
+			   peer);
 	if (calls > 0 && calls == gate.options.maximum_streams)
 		limits_hit(gate.options.limits, LIMIT_STREAMS,
 			   "%s has %u calls at once, the limit (--max-streams): its next ones wait", peer, calls);
@@ -327,9 +356,27 @@ void connections_call_ended(const char *peer)
 {
 	pthread_mutex_lock(&gate.lock);
 	struct connection *connection = find_peer(peer);
-	if (connection != NULL && connection->calls > 0 && --connection->calls == 0)
+	if (connection != NULL && connection->calls > 0 && --connection->calls == 0) {
 		connection->quiet_ns = clock_now_ns();
+		connection->quiet_bytes = received_bytes(connection->descriptor);
+	}
 	pthread_mutex_unlock(&gate.lock);
+}
+
+// gRPC 1.51 keeps all of a header block that never ends, whatever its limit of metadata. With the lock held; how many it cut.
+static uint32_t cut_endless_headers(void)
+{
+	uint32_t cut = 0;
+	for (size_t i = 0; i < gate.descriptors; i++) {
+		struct connection *connection = gate.by_descriptor[i];
+		if (connection == NULL || connection->key == 0 || connection->calls > 0 || connection->ended ||
+		    received_bytes(connection->descriptor) - connection->quiet_bytes <= MAXIMUM_QUIET_BYTES)
+			continue;
+		connection->ended = true;
+		real_shutdown(connection->descriptor, SHUT_RDWR);
+		cut++;
+	}
+	return cut;
 }
 
 // ---- The whole
@@ -359,6 +406,17 @@ void connections_leave_alone(int listener)
 
 void connections_tick(void)
 {
+	pthread_mutex_lock(&gate.lock);
+	bool closed_some = gate.closed_some;
+	gate.closed_some = false;
+	uint32_t cut = cut_endless_headers();
+	pthread_mutex_unlock(&gate.lock);
+	for (uint32_t i = 0; i < cut; i++)
+		limits_hit(gate.options.limits, LIMIT_METADATA_SIZE,
+			   "a connection was closed that sent more than %d MiB and made no call",
+			   MAXIMUM_QUIET_BYTES >> 20);
+	if (closed_some)
+		malloc_trim(0); // what a flood took, the C library would keep
 	if (atomic_load(&gate.spare) < 0)
 		atomic_store(&gate.spare, open_spare());
 }

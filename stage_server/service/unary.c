@@ -17,7 +17,7 @@ static const char stopping[] = "this daemon is stopping";
 enum call_kind { CALL_DESCRIBE, CALL_CHECK, CALL_WATCH };
 
 struct call {
-	struct call *next; // loop's thread
+	struct call *next, **place; // in the list, and what points here: loop's thread
 	struct unary *unary;
 	struct rpc_stream *stream; // our reference
 	enum call_kind kind;
@@ -181,6 +181,9 @@ static void handle_arrived(struct event *event)
 	struct call *call = of(event, offsetof(struct call, arrived));
 	struct unary *unary = call->unary;
 	call->next = unary->calls;
+	call->place = &unary->calls;
+	if (call->next != NULL)
+		call->next->place = &call->next;
 	unary->calls = call;
 	// Counted apart, so that no number of watchers keeps a probe from its answer.
 	bool watches = call->kind == CALL_WATCH;
@@ -201,10 +204,9 @@ static void handle_request(struct event *event)
 static void handle_over(struct event *event)
 {
 	struct call *call = of(event, offsetof(struct call, over));
-	struct call **place = &call->unary->calls;
-	while (*place != call)
-		place = &(*place)->next;
-	*place = call->next;
+	*call->place = call->next; // not searched for: a flood of calls makes long lists
+	if (call->next != NULL)
+		call->next->place = call->place;
 	*(call->kind == CALL_WATCH ? &call->unary->watchers : &call->unary->others) -= 1;
 	rpc_stream_unref(call->stream);
 	free(call);
