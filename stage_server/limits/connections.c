@@ -23,7 +23,7 @@
 enum {
 	BUCKETS = 1024,
 	OWN_DESCRIPTORS = 64, // what the daemon needs besides connections, roughly
-	TIMER_SLACK_MS = 2000,
+	EARLY_MS = 500,
 	// HTTP/2 counts a call that was reset no more, but its end takes us some work: who has so many times --max-streams of them resets on
 	// purpose ("rapid reset").
 	FLOOD_FACTOR = 8,
@@ -270,18 +270,19 @@ int accept4(int listener, __SOCKADDR_ARG given_address, socklen_t *length, int f
 
 // ---- Ending
 
-// Why gRPC closes a connection that its peer has not closed.
+// Why gRPC closes a connection that its peer has not closed: of the time-outs that have passed, the longer one. gRPC's clock
+// may have read a little less than ours.
 static enum limit reason(const struct connection *connection, uint64_t now_ns)
 {
-	const struct connections_options *options = &gate.options;
-	uint64_t age_ms = (now_ns - connection->accepted_ns) / 1000000;
-	uint64_t quiet_ms = (now_ns - connection->quiet_ns) / 1000000;
+	uint64_t handshake_ms = gate.options.handshake_timeout_ms, idle_ms = gate.options.idle_timeout_ms;
+	uint64_t age_ms = (now_ns - connection->accepted_ns) / 1000000 + EARLY_MS;
+	uint64_t quiet_ms = (now_ns - connection->quiet_ns) / 1000000 + EARLY_MS;
 	if (connection->calls > 0 || connection->key == 0)
 		return LIMIT_COUNT;
-	if (!connection->called && age_ms >= options->handshake_timeout_ms &&
-	    age_ms < options->handshake_timeout_ms + TIMER_SLACK_MS)
+	bool is_late = !connection->called && age_ms >= handshake_ms, is_idle = quiet_ms >= idle_ms;
+	if (is_late && (!is_idle || handshake_ms >= idle_ms))
 		return LIMIT_HANDSHAKE_TIMEOUT;
-	return quiet_ms >= options->idle_timeout_ms ? LIMIT_IDLE_TIMEOUT : LIMIT_COUNT;
+	return is_idle ? LIMIT_IDLE_TIMEOUT : LIMIT_COUNT;
 }
 
 int shutdown(int descriptor, int how)
