@@ -10,11 +10,11 @@
 #include <uv.h>
 
 #include "common/base/clock.h"
+#include "common/http/http.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 #include "stage_server/limits/connections.h"
 #include "stage_server/service/device_metrics.h"
-#include "stage_server/service/http.h"
 #include "stage_server/service/unary.h"
 #include "stage_server/session/session.h"
 
@@ -95,6 +95,7 @@ static void on_signal(uv_signal_t *handle, int number)
 	daemon->drain_began_ns = clock_now_ns();
 	connections_drain();
 	unary_drain(daemon->unary);
+	unary_close(daemon->unary);
 	session_host_drain(daemon->sessions);
 	uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 }
@@ -178,6 +179,13 @@ static void on_limit_hit(enum rpc_limit limit, const char *detail, void *user)
 	limits_hit(daemon->limits, limits[limit], "%s", detail);
 }
 
+static void scrapes_are_full(unsigned connections, void *user)
+{
+	struct daemon *daemon = user;
+	limits_hit(daemon->limits, LIMIT_SCRAPES, "%u connections to --metrics-listen are open: the next ones wait",
+		   connections);
+}
+
 static bool open_connections(struct daemon *daemon, struct error *error)
 {
 	const struct daemon_options *options = daemon->options;
@@ -200,6 +208,8 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 		{PROTOCOL_METHOD_EXCHANGE, session_host_handle_exchange, daemon->sessions},
 		{PROTOCOL_METHOD_HEALTH_CHECK, unary_handle_health_check, daemon->unary},
 		{PROTOCOL_METHOD_HEALTH_WATCH, unary_handle_health_watch, daemon->unary},
+		{PROTOCOL_METHOD_REFLECTION, unary_handle_reflection, daemon->unary},
+		{PROTOCOL_METHOD_REFLECTION_V1ALPHA, unary_handle_reflection, daemon->unary},
 	};
 	static const struct rpc_server_events events = {
 		.call_began = on_call_began, .call_ended = on_call_ended, .limit_hit = on_limit_hit};
@@ -224,9 +234,9 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 		return true;
 	struct http_options http = {.address = daemon->options->metrics_listen,
 				    .metrics = daemon->metrics,
-				    .limits = daemon->limits,
 				    .refresh = refresh_metrics,
 				    .is_ready = is_ready,
+				    .is_full = scrapes_are_full,
 				    .user = daemon};
 	if (!http_start(&daemon->loop, &http, &daemon->http, error))
 		return error_wrap(error, "--metrics-listen");

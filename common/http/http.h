@@ -6,16 +6,16 @@
 
 #include "common/base/error.h"
 #include "common/metrics/metrics.h"
-#include "stage_server/limits/limits.h"
 
 struct http;
 
 struct http_options {
 	const char *address; // HOST:PORT, [IPv6]:PORT or :PORT
 	struct metrics *metrics;
-	struct limits *limits;
-	void (*refresh)(void *user);  // before /metrics is written
-	bool (*is_ready)(void *user); // for /readyz
+	void (*refresh)(void *user);  // before /metrics is written; optional
+	bool (*is_ready)(void *user); // for /readyz; optional: always
+	// Each time that as many connections are open as may be: further ones wait. Optional.
+	void (*is_full)(unsigned connections, void *user);
 	void *user;
 };
 
