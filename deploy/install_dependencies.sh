@@ -6,7 +6,8 @@ set -eu
 build="gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler libprotobuf-c-dev libgrpc-dev libuv1-dev
        libdnnl-dev libjansson-dev libmicrohttpd-dev libinih-dev"
 test="clang-format libcmocka-dev python3 python3-grpcio python3-protobuf protobuf-compiler procps patchelf
-      gnuplot-nox iproute2 munge slurmctld slurmd slurm-client mandoc man-db bash-completion"
+      gnuplot-nox iproute2 munge slurmctld slurmd slurm-client mandoc man-db bash-completion
+      dpkg-dev file lintian debootstrap"
 
 case "${1:-build}" in
 build) wanted=$build ;;

@@ -35,16 +35,14 @@ install(FILES deploy/slurm/penstock.sbatch DESTINATION ${CMAKE_INSTALL_DATADIR}/
 
 # ---- the unit and its files
 # The unit names the program by its whole path, which the prefix decides, and that is known when it is installed.
-install(CODE "set(unit \"${PROJECT_SOURCE_DIR}/deploy/systemd/penstockd.service\")
-  set(program \"${CMAKE_INSTALL_BINDIR}/penstockd\")" COMPONENT penstockd)
-install(CODE [[
-  file(READ "${unit}" text)
-  string(REPLACE "/usr/bin/penstockd" "${CMAKE_INSTALL_PREFIX}/${program}" text "${text}")
-  set(place "${CMAKE_INSTALL_PREFIX}/lib/systemd/system/penstockd.service")
-  message(STATUS "Installing: $ENV{DESTDIR}${place}")
-  file(WRITE "$ENV{DESTDIR}${place}" "${text}")
-  file(CHMOD "$ENV{DESTDIR}${place}" PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
-]] COMPONENT penstockd)
+install(CODE "set(unit_source \"${PROJECT_SOURCE_DIR}/deploy/systemd/penstockd.service\")
+  set(unit \"${PROJECT_BINARY_DIR}/documents/penstockd.service\")
+  set(program \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/penstockd\")
+  file(READ \"\${unit_source}\" text)
+  string(REPLACE /usr/bin/penstockd \"\${program}\" text \"\${text}\")
+  file(WRITE \"\${unit}\" \"\${text}\")
+  file(INSTALL DESTINATION \"\${CMAKE_INSTALL_PREFIX}/lib/systemd/system\" TYPE FILE FILES \"\${unit}\")"
+  COMPONENT penstockd)
 install(FILES ${debian}/penstockd.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/penstockd/examples COMPONENT source)
 install(FILES ${debian}/penstockd.conf DESTINATION /etc/penstock COMPONENT penstockd EXCLUDE_FROM_ALL)
 install(FILES ${debian}/penstockd.default DESTINATION /etc/default RENAME penstockd COMPONENT penstockd EXCLUDE_FROM_ALL)
