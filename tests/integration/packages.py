@@ -66,6 +66,7 @@ class Root:
         acquire = subprocess.run(["apt-config", "dump", "Acquire::http::Proxy"], capture_output=True, text=True).stdout
         with open(self.file("/etc/apt/apt.conf.d/00proxy"), "w") as file:
             file.write(acquire)
+        self.write("/etc/dpkg/dpkg.cfg.d/no-sync", "force-unsafe-io\n")  # nobody wants it after a power failure
         self.run("apt-get", "-q", "update")
 
     def file(self, path):

@@ -11,6 +11,8 @@ import packages
 UNIT = "/etc/systemd/system/multi-user.target.wants/penstockd.service"
 MASK = "/etc/systemd/system/penstockd.service"
 CONFIGURATION = "/etc/penstock/penstockd.conf"
+# What making an account leaves behind; the account stays.
+ACCOUNTS = {"/etc/.pwd.lock", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-"}
 # Writes down what it is asked, and knows the unit as an enabled one.
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >>/systemctl.log
@@ -78,7 +80,7 @@ class Installed(harness.TestCase):
         self.assertFalse(root.exists(MASK))
         self.purge()
         root.run("apt-get", "-q", "-y", "autoremove", "--purge")
-        self.assertEqual(sorted(root.names() - self.before - {"/etc/.pwd.lock"}), [])
+        self.assertEqual(sorted(root.names() - self.before - ACCOUNTS), [])
 
     def test_the_service_is_started_restarted_and_stopped(self):
         root = self.root
