@@ -1,6 +1,7 @@
 """Debian packages of the build that is tested, and a clean Debian to install them in, made by debootstrap from the mirror that this
 machine's apt uses. The root lies in a folder of the test's own; what runs in it has its own mounts and processes, which end with it."""
 
+import contextlib
 import glob
 import os
 import shutil
@@ -28,6 +29,10 @@ def field(package, name):
     return subprocess.run(["dpkg-deb", "-f", package, name], check=True, capture_output=True, text=True).stdout.strip()
 
 
+def dependencies(package):
+    return [words.split()[0] for words in field(package, "Depends").split(",")]
+
+
 def files(package):
     """{path: its mode, as ls writes it} of a package's files and folders."""
     listing = subprocess.run(["dpkg-deb", "-c", package], check=True, capture_output=True, text=True).stdout
@@ -45,6 +50,15 @@ def proxy():
     """The proxy that apt uses, in debootstrap's environment."""
     words = subprocess.run(["apt-config", "shell", "proxy", "Acquire::http::Proxy"], capture_output=True, text=True).stdout
     return {"http_proxy": words.strip().split("=", 1)[1].strip("'")} if words.strip() else {}
+
+
+def run(door, words, code, seconds):
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "HOME": "/tmp"}
+    done = subprocess.run([*door, *words], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=seconds)
+    if done.returncode != code:
+        raise AssertionError(f"{' '.join(words)} ended with {done.returncode}, not {code}:\n{done.stdout}")
+    return done.stdout
 
 
 class Root:
@@ -88,13 +102,37 @@ class Root:
     def run(self, *words, code=0, seconds=200):
         """Runs a command in the root, and gives what it printed, errors too."""
         inside = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "HOME": "/tmp"}
-        done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", inside, self.path, *words],
-                              env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=seconds)
-        if done.returncode != code:
-            raise AssertionError(f"{' '.join(words)} ended with {done.returncode}, not {code}:\n{done.stdout}")
-        return done.stdout
+        return run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", inside, self.path], words, code, seconds)
+
+    @contextlib.contextmanager
+    def booted(self):
+        """The root's own systemd as its first process, in a container without a network; gives a function like run. The root must
+        have systemd and dbus."""
+        container = subprocess.Popen(["systemd-nspawn", "--quiet", f"--directory={self.path}", f"--machine=penstock-{os.getpid()}", "--boot",
+                                      "--register=no", "--keep-unit", "--private-network", "--console=read-only"], stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def inside(*words, code=0, seconds=200):
+            with open(f"/proc/{container.pid}/task/{container.pid}/children") as file:
+                first = file.read().split()
+            if not first:
+                raise AssertionError("there is no container")
+            return run(["nsenter", "--target", first[0], "--all"], words, code, seconds)
+
+        def is_up():
+            with contextlib.suppress(AssertionError):
+                return inside("systemctl", "is-active", "multi-user.target").strip() == "active"
+
+        try:
+            harness.wait_until(is_up, 60, "the container's systemd")
+            yield inside
+        finally:
+            container.terminate()  # systemd ends what it runs
+            try:
+                container.wait(60)
+            except subprocess.TimeoutExpired:
+                container.kill()
+                container.wait()
 
     def take(self, package):
         """Copies a file in, and gives its name there."""
