@@ -4,6 +4,7 @@ all tests here, which leave it with the service running as the package configure
 import contextlib
 import json
 import os
+import re
 import shutil
 import unittest
 
@@ -82,7 +83,7 @@ class Systemd(harness.TestCase):
 
     def test_hardening(self):
         out = self.run_inside("systemd-analyze", "--no-pager", "security", "penstockd")
-        exposure = float(out.strip().splitlines()[-1].split(":")[-1].split()[0])
+        exposure = float(re.search(r"Overall exposure level.*: ([\d.]+)", out).group(1))
         self.assertLessEqual(exposure, MAXIMUM_EXPOSURE, out)
 
     def test_reload_takes_the_log_level_and_a_broken_file_changes_nothing(self):
