@@ -360,6 +360,8 @@ class Soak:
         return Sample(*[min(values) for values in zip(*seen)])
 
     def settle(self, before):
+        """What has grown. A daemon gives memory back when a session has ended: one more, now that nothing else comes."""
+        self.good_job(random.Random(options.seed))
         end = time.monotonic() + QUIET_SECONDS
         while time.monotonic() < end and any(self.grown(daemon, before[daemon]) for daemon in self.daemons):
             time.sleep(1)
@@ -394,7 +396,6 @@ class Soak:
             print(f"{self.names[daemon]} at the end: {sample(daemon)}")
         if any(grown.values()):
             raise Wrong("; ".join(f"{self.names[daemon]}: {words}" for daemon, words in grown.items() if words))
-        self.good_job(random.Random(options.seed))
 
 
 def main():
