@@ -5,7 +5,8 @@ set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler libprotobuf-c-dev libgrpc-dev libuv1-dev
        libdnnl-dev libjansson-dev libmicrohttpd-dev libinih-dev"
-test="clang-format libcmocka-dev python3 python3-grpcio python3-protobuf protobuf-compiler procps patchelf
+test="clang-format clang-14 libclang-rt-14-dev libomp-14-dev libcmocka-dev python3 python3-grpcio python3-protobuf
+      protobuf-compiler procps patchelf
       gnuplot-nox iproute2 munge slurmctld slurmd slurm-client"
 
 case "${1:-build}" in
