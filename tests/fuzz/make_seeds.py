@@ -96,11 +96,13 @@ def seeds():
         yield "stage_plan", name, message.SerializeToString()
     for name, (index, message) in wire_messages().items():
         yield "message", name, bytes([index, 6]) + message.SerializeToString()
+    yield "message", "field_0_in_two_bytes", b"\x02\x06\x0a\x03\x80\x00\x07"
     yield "message", "payload_twice", b"\x00\x02\x4a\x00\x7a\x02xx\x7a\x01y"
     yield "safetensors", "two", safetensors({"__metadata__": {"format": "pt"}, "features.0.weight": tensor([2, 3], 0, 24),
                                              "features.0.bias": tensor([2], 24, 32)}, bytes(range(32)))
     yield "safetensors", "scalar", safetensors({"s": tensor([], 0, 4), "empty": tensor([0, 4], 4, 4)}, bytes(4))
-    yield "safetensors", "unaligned", safetensors({"a": tensor([1], 0, 4)}, bytes(4)) + b""
+    yield "safetensors", "unaligned", safetensors(json.dumps({"a": tensor([1], 0, 4)}).encode() + b" ", bytes(4))
+    yield "safetensors", "unaligned_empty", safetensors({"a": tensor([0], 0, 0)})
     yield "safetensors", "gap", safetensors({"a": tensor([1], 4, 8)}, bytes(8))
     yield "safetensors", "huge", safetensors({"a": tensor([1 << 62, 4, 0], 0, 0)})
     yield "safetensors", "long_header", struct.pack("<Q", 1 << 63) + b"{}"
