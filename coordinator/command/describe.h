@@ -8,6 +8,9 @@
 #include "common/base/error.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
+// The one place where a client that asks is made. Returns owned.
+struct rpc_client;
+bool describe_client(const char *address, struct rpc_client **ret_client, struct error *error);
 // Returns owned, to penstock__v1__describe_response__free_unpacked.
 bool describe(const char *address, uint32_t deadline_ms, Penstock__V1__DescribeResponse **ret_response,
 	      struct error *error);

@@ -1,4 +1,4 @@
-// The scrape's server (stage_server/service/http) on a real socket and a real loop: whatever bytes come, it answers in HTTP or hangs up, and
+// The scrape's server (common/http) on a real socket and a real loop: whatever bytes come, it answers in HTTP or hangs up, and
 // serves on. The first byte says after how many of the others the client waits.
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <uv.h>
 
 #include "common/metrics/metrics.h"
-#include "stage_server/service/http.h"
+#include "common/http/http.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { ANSWER_BYTES = 1 << 16, PATIENCE_MS = 20000, SERVES_EVERY = 16 };
