@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/strings.h"
 #include "stage_server/session/internal.h"
 
 _Static_assert((int)PROTOCOL_GROUP_ID_BYTES == (int)DEVICE_GROUP_ID_BYTES,
@@ -70,12 +71,14 @@ void session_end(struct session *session, const struct error *error, bool lost, 
 		reply_closed(session);
 		rpc_stream_finish(session->stream, RPC_OK, NULL);
 	} else {
+		struct error shown = *error; // may quote the coordinator, which may have sent anything
+		strings_make_printable(shown.message);
 		uint64_t step = session->executor != NULL ? executor_step(session->executor) : 0;
 		enum log_level level = error->code == ERROR_CANCELLED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
-		log_event(level, &fields, "ended: %s", error->message);
+		log_event(level, &fields, "ended: %s", shown.message);
 		host_count_error(session->host, error->code);
-		reply_failed(session, error, step, lost, neighbour);
-		rpc_stream_finish(session->stream, rpc_status_from_error(error), error->message);
+		reply_failed(session, &shown, step, lost, neighbour);
+		rpc_stream_finish(session->stream, rpc_status_from_error(error), shown.message);
 	}
 	if (session->executor != NULL)
 		executor_stop(session->executor);
