@@ -44,6 +44,8 @@ enum error_code rpc_status_to_error_code(enum rpc_status status);
 // The whole process, once each: grpc_init and the completion-queue threads, which all servers and clients share. From here on
 // all threads allocate from one arena of the C library.
 bool rpc_start(uint32_t threads, struct error *error);
+// How long the thread that has been in its callback longest has been there: 0 to a few ms, or one of them hangs.
+uint64_t rpc_stuck_ns(void);
 void rpc_stop(void); // after every server is stopped and client destroyed; waits until every stream is over
 
 // ---- Messages received

@@ -1,6 +1,5 @@
 """The packages in a clean Debian: installed with what they depend on, running, upgraded, removed and purged; and as a service of a real
-systemd. Needs root, debootstrap, systemd-nspawn
-and a mirror."""
+systemd. Needs root, debootstrap, systemd-nspawn and a mirror."""
 
 import os
 import shutil
