@@ -67,7 +67,9 @@ class DebianRoot:
 
     def run(self, *command, check=True, **how):
         """Runs a command in there: on this machine's network before boot(), as a process of the booted system after it."""
-        door = ["chroot", self.path] if self.init is None else ["nsenter", "-t", str(self.init), "-a"]
+        # Before boot() with a /proc and processes of its own, which end with the command.
+        door = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"',
+                self.path] if self.init is None else ["nsenter", "-t", str(self.init), "-a"]
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8",
                        "DEBIAN_FRONTEND": "noninteractive"}
         done = subprocess.run([*door, *command], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -98,7 +100,8 @@ class DebianRoot:
                     self.init = int(child)
         return self.init is not None
 
-    def close(self):
+    def shut_down(self):
+        """Undoes boot()."""
         if self.nspawn is not None:
             self.nspawn.terminate()  # nspawn passes it on as a request to power off
             try:
@@ -107,4 +110,7 @@ class DebianRoot:
                 self.nspawn.kill()
                 self.nspawn.wait()
             self.nspawn = self.init = None
+
+    def close(self):
+        self.shut_down()
         shutil.rmtree(self.folder, ignore_errors=True)
