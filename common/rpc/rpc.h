@@ -20,6 +20,7 @@ enum {
 	RPC_PAYLOAD_FIELD = 15,
 	RPC_MAXIMUM_HEADER_BYTES = 1 << 20,  // a message without its payload
 	RPC_MAXIMUM_MESSAGE_BYTES = 9 << 20, // with it
+	RPC_MAXIMUM_METADATA_BYTES = 16 << 10,
 };
 
 // gRPC's status codes, those we use.
@@ -105,11 +106,32 @@ struct rpc_method {
 	void *user;
 };
 
+// Limits that the server itself sees hit. gRPC's own bounds are twice as high, so that what is over ours is told what was
+// wrong; what is over gRPC's is refused by gRPC, which does not say so here.
+enum rpc_limit { RPC_LIMIT_MESSAGE, RPC_LIMIT_METADATA, RPC_LIMIT_BUFFERED };
+
+// On gRPC's threads; all optional: the default does nothing.
+struct rpc_server_events {
+	void (*call_began)(const char *peer, void *user);
+	void (*call_ended)(const char *peer, void *user);
+	void (*limit_hit)(enum rpc_limit limit, const char *detail, void *user);
+};
+
+// A limit that is 0 is not set, where nothing else is said.
 struct rpc_server_options {
 	const char *const *addresses; // "127.0.0.1:0", "unix:/run/penstock.sock"
 	uint32_t address_count;
 	uint32_t keepalive_ms;               // 0: gRPC's own
-	uint32_t maximum_concurrent_streams; // per connection; 0: no limit
+	uint32_t maximum_concurrent_streams; // per connection
+	uint32_t maximum_message_bytes;      // received; 0: RPC_MAXIMUM_MESSAGE_BYTES
+	uint32_t maximum_metadata_bytes;     // of a call, as HTTP/2 counts; 0: RPC_MAXIMUM_METADATA_BYTES
+	// Of all connections: what gRPC holds in buffers, and, apart from that, messages that wait to be sent, without their payloads.
+	// Of the second, one call may have a sixteenth.
+	uint64_t maximum_buffered_bytes;
+	uint32_t idle_timeout_ms;      // after which a connection without a call is closed
+	uint32_t handshake_timeout_ms; // for TLS and HTTP/2's first frames; 0: gRPC's own
+	const struct rpc_server_events *events;
+	void *user;
 };
 
 // Listens before it returns. Unknown methods are answered UNIMPLEMENTED.

@@ -127,14 +127,14 @@ grpc_arg runtime_argument(const char *key, int value)
 }
 
 // The sizes were chosen with tests/bench/exchange; docs/performance.md has the figures.
-size_t runtime_arguments(grpc_arg ret_args[RUNTIME_MAXIMUM_ARGUMENTS])
+size_t runtime_arguments(uint32_t message_bytes, uint32_t metadata_bytes, grpc_arg ret_args[RUNTIME_MAXIMUM_ARGUMENTS])
 {
 	size_t count = 0;
-	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MAXIMUM_MESSAGE_BYTES);
+	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)message_bytes);
 	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MAXIMUM_MESSAGE_BYTES);
 	// Identity only: a small message must not unfold into a large one.
 	ret_args[count++] = runtime_argument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1);
-	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_METADATA_SIZE, (int)metadata_bytes);
 	ret_args[count++] = runtime_argument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 4 << 20);
 	ret_args[count++] = runtime_argument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 << 20);
 	ret_args[count++] = runtime_argument(GRPC_ARG_TCP_READ_CHUNK_SIZE, 1 << 20);

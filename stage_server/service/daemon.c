@@ -13,6 +13,7 @@
 #include "common/http/http.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
+#include "stage_server/limits/connections.h"
 #include "stage_server/service/device_metrics.h"
 #include "stage_server/service/reload.h"
 #include "stage_server/service/status.h"
@@ -47,6 +48,7 @@ struct daemon {
 	struct event_queue *queue;
 	struct devices *devices;
 	struct metrics *metrics;
+	struct limits *limits;
 	struct device_metrics *device_metrics;
 	struct session_host *sessions;
 	struct unary *unary;
@@ -171,6 +173,7 @@ static void on_tick(uv_timer_t *timer)
 	struct daemon *daemon = timer->data;
 	session_host_tick(daemon->sessions);
 	unary_tick(daemon->unary);
+	connections_tick();
 	if (daemon->http != NULL)
 		http_tick(daemon->http);
 }
@@ -211,11 +214,14 @@ static bool open_services(struct daemon *daemon, struct error *error)
 	struct session_host_options sessions = {.queue = daemon->queue,
 						.devices = daemon->devices,
 						.metrics = daemon->metrics,
-						.maximum_sessions = daemon->options->maximum_sessions};
+						.limits = daemon->limits,
+						.maximum_sessions = daemon->options->maximum_sessions,
+						.maximum_message_bytes = daemon->options->maximum_message_bytes};
 	daemon->sessions = session_host_create(&sessions);
 	struct unary_options unary = {.queue = daemon->queue,
 				      .sessions = daemon->sessions,
 				      .devices = daemon->devices,
+				      .limits = daemon->limits,
 				      .maximum_sessions = daemon->options->maximum_sessions,
 				      .started_ns = clock_now_ns()};
 	daemon->unary = unary_create(&unary);
@@ -224,6 +230,48 @@ static bool open_services(struct daemon *daemon, struct error *error)
 	daemon->systemd = systemd_create(&systemd);
 	return (daemon->sessions != NULL && daemon->unary != NULL && daemon->systemd != NULL) ||
 	       error_set(error, ERROR_FAILED, "out of memory");
+}
+
+// ---- Limits
+
+static void on_call_began(const char *peer, void *user)
+{
+	connections_call_began(peer);
+}
+
+static void on_call_ended(const char *peer, void *user)
+{
+	connections_call_ended(peer);
+}
+
+static void on_limit_hit(enum rpc_limit limit, const char *detail, void *user)
+{
+	static const enum limit limits[] = {[RPC_LIMIT_MESSAGE] = LIMIT_MESSAGE_SIZE,
+					    [RPC_LIMIT_METADATA] = LIMIT_METADATA_SIZE,
+					    [RPC_LIMIT_BUFFERED] = LIMIT_BUFFERED};
+	struct daemon *daemon = user;
+	limits_hit(daemon->limits, limits[limit], "%s", detail);
+}
+
+static void scrapes_are_full(unsigned connections, void *user)
+{
+	struct daemon *daemon = user;
+	limits_hit(daemon->limits, LIMIT_SCRAPES, "%u connections to --metrics-listen are open: the next ones wait",
+		   connections);
+}
+
+static bool open_connections(struct daemon *daemon, struct error *error)
+{
+	const struct daemon_options *options = daemon->options;
+	daemon->limits = limits_create(daemon->metrics);
+	struct connections_options connections = {.limits = daemon->limits,
+						  .metrics = daemon->metrics,
+						  .maximum = options->maximum_connections,
+						  .maximum_streams = options->maximum_streams,
+						  .idle_timeout_ms = options->idle_timeout_s * 1000,
+						  .handshake_timeout_ms = options->handshake_timeout_s * 1000};
+	return daemon->limits != NULL ? connections_open(&connections, error)
+				      : error_set(error, ERROR_FAILED, "out of memory");
 }
 
 static bool listen_for_calls(struct daemon *daemon, struct error *error)
@@ -237,10 +285,20 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 		{PROTOCOL_METHOD_REFLECTION, unary_handle_reflection, daemon->unary},
 		{PROTOCOL_METHOD_REFLECTION_V1ALPHA, unary_handle_reflection, daemon->unary},
 	};
+	static const struct rpc_server_events events = {
+		.call_began = on_call_began, .call_ended = on_call_ended, .limit_hit = on_limit_hit};
 	struct rpc_server_options options = {.addresses = (const char *const *)daemon->options->listen.values,
 					     .address_count = daemon->options->listen.count,
 					     .keepalive_ms = PROTOCOL_KEEPALIVE_MS,
-					     .maximum_concurrent_streams = 128};
+					     .maximum_concurrent_streams = daemon->options->maximum_streams,
+					     .maximum_message_bytes = (uint32_t)daemon->options->maximum_message_bytes,
+					     .maximum_metadata_bytes =
+						     (uint32_t)daemon->options->maximum_metadata_bytes,
+					     .maximum_buffered_bytes = daemon->options->maximum_buffered_bytes,
+					     .idle_timeout_ms = daemon->options->idle_timeout_s * 1000,
+					     .handshake_timeout_ms = daemon->options->handshake_timeout_s * 1000,
+					     .events = &events,
+					     .user = daemon};
 	if (!rpc_start(NETWORK_THREADS, error))
 		return false;
 	daemon->rpc_is_started = true;
@@ -252,8 +310,12 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 				    .metrics = daemon->metrics,
 				    .refresh = refresh_metrics,
 				    .is_ready = is_ready,
+				    .is_full = scrapes_are_full,
 				    .user = daemon};
-	return http_start(&daemon->loop, &http, &daemon->http, error) || error_wrap(error, "--metrics-listen");
+	if (!http_start(&daemon->loop, &http, &daemon->http, error))
+		return error_wrap(error, "--metrics-listen");
+	connections_leave_alone(http_listener(daemon->http));
+	return true;
 }
 
 // The address as given, with the port that was really bound.
@@ -293,6 +355,7 @@ static bool announce(const struct daemon *daemon, struct error *error)
 
 static void close_all(struct daemon *daemon)
 {
+	connections_drain();
 	// Streams end first: their last events need the queue.
 	if (daemon->server != NULL)
 		rpc_server_stop(daemon->server);
@@ -305,6 +368,7 @@ static void close_all(struct daemon *daemon)
 		event_queue_run(daemon->queue);
 		event_queue_close(daemon->queue);
 	}
+	connections_close();
 	http_stop(daemon->http);
 	systemd_stop(daemon->systemd);
 	if (daemon->loop_is_open) {
@@ -322,11 +386,12 @@ static void close_all(struct daemon *daemon)
 	unary_destroy(daemon->unary);
 	session_host_destroy(daemon->sessions);
 	device_metrics_destroy(daemon->device_metrics);
+	limits_destroy(daemon->limits);
 	metrics_destroy(daemon->metrics);
 	devices_close(daemon->devices);
 }
 
-// gRPC's listener gives up when a connection finds no descriptor left, so as many as the system allows are allowed here.
+// As many connections as --max-connections says need descriptors, so as many as the system allows are allowed here.
 static void allow_all_descriptors(void)
 {
 	struct rlimit limit;
@@ -344,8 +409,8 @@ bool daemon_run(struct daemon_options *options, int argc, char **argv, struct er
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
-		  open_devices(&daemon, error) && begin_metrics(&daemon, error) && open_loop(&daemon, error) &&
-		  open_services(&daemon, error) && listen_for_calls(&daemon, error);
+		  open_connections(&daemon, error) && open_devices(&daemon, error) && begin_metrics(&daemon, error) &&
+		  open_loop(&daemon, error) && open_services(&daemon, error) && listen_for_calls(&daemon, error);
 	if (ok) {
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
 		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);

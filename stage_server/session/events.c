@@ -174,15 +174,19 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 	atomic_store(&session->heard_ns, clock_now_ns());
 	Penstock__V1__SessionRequest *request = (Penstock__V1__SessionRequest *)rpc_incoming_unpack(
 		incoming, &penstock__v1__session_request__descriptor, &error);
+	// What is posted holds the stream, so that nobody can fill the loop's queue: the next is read when the loop has been here.
 	if (request != NULL && request->body_case != PENSTOCK__V1__SESSION_REQUEST__BODY_HEARTBEAT &&
 	    !handle_data(session, request, incoming, &error)) {
+		rpc_stream_hold(stream);
 		post(&(struct session_event){.kind = EVENT_REQUEST, .session = session, .request = request});
 		return;
 	}
 	if (request != NULL)
 		penstock__v1__session_request__free_unpacked(request, NULL);
-	if (error.code != ERROR_NONE)
-		post(&(struct session_event){.kind = EVENT_BROKEN, .session = session, .error = error});
+	if (error.code == ERROR_NONE)
+		return;
+	rpc_stream_hold(stream);
+	post(&(struct session_event){.kind = EVENT_BROKEN, .session = session, .error = error});
 }
 
 static void on_half_closed(struct rpc_stream *stream, void *user)

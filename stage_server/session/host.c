@@ -38,6 +38,9 @@ void session_host_destroy(struct session_host *host)
 void host_add(struct session_host *host, struct session *session)
 {
 	session->next = host->sessions;
+	session->place = &host->sessions;
+	if (session->next != NULL)
+		session->next->place = &session->next;
 	host->sessions = session;
 	metric_set(host->sessions_gauge, ++host->count);
 	metric_add(host->sessions_total, 1);
@@ -45,10 +48,9 @@ void host_add(struct session_host *host, struct session *session)
 
 void host_remove(struct session_host *host, struct session *session)
 {
-	struct session **place = &host->sessions;
-	while (*place != session)
-		place = &(*place)->next;
-	*place = session->next;
+	*session->place = session->next;
+	if (session->next != NULL)
+		session->next->place = session->place;
 	metric_set(host->sessions_gauge, --host->count);
 	host->holds_freed_memory = true;
 }

@@ -22,7 +22,7 @@ enum session_state {
 };
 
 struct session {
-	struct session *next;
+	struct session *next, **place; // in the host's list, and what points here
 	struct session_host *host;
 	struct rpc_stream *stream; // our reference
 	enum session_state state;

@@ -134,6 +134,12 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 	if (open->chunk_bytes < PROTOCOL_MINIMUM_CHUNK_BYTES || open->chunk_bytes > PROTOCOL_MAXIMUM_CHUNK_BYTES)
 		return error_set(error, ERROR_USAGE, "chunk_bytes is %u, must be from %d to %d", open->chunk_bytes,
 				 PROTOCOL_MINIMUM_CHUNK_BYTES, PROTOCOL_MAXIMUM_CHUNK_BYTES);
+	uint64_t message_bytes = (uint64_t)open->chunk_bytes + RPC_MAXIMUM_HEADER_BYTES;
+	if (message_bytes > session->host->options.maximum_message_bytes)
+		return error_set(error, ERROR_LIMIT,
+				 "chunk_bytes is %u, which with its header is a message of up to %" PRIu64
+				 " bytes; this daemon takes %" PRIu64 " (--max-message-size)",
+				 open->chunk_bytes, message_bytes, session->host->options.maximum_message_bytes);
 	const struct devices *devices = session->host->options.devices;
 	if (open->plan->device_index >= devices_count(devices))
 		return error_set(error, ERROR_USAGE,
@@ -328,6 +334,8 @@ static void handle_arrived(struct session *session)
 	} else if (host->count > host->options.maximum_sessions) {
 		error_set(&error, ERROR_LIMIT, "this daemon serves %u sessions already, its limit (--max-sessions)",
 			  host->options.maximum_sessions);
+		limits_hit(host->options.limits, LIMIT_SESSIONS, "%s was refused: %s", rpc_stream_peer(session->stream),
+			   error.message);
 		end_with(session, &error);
 	}
 }
@@ -397,9 +405,11 @@ void session_handle_event(struct event *base)
 		if (session->state != SESSION_ENDED)
 			handle_request(session, event->request);
 		penstock__v1__session_request__free_unpacked(event->request, NULL);
+		rpc_stream_resume(session->stream);
 		break;
 	case EVENT_BROKEN:
 		end_with(session, &event->error);
+		rpc_stream_resume(session->stream);
 		break;
 	case EVENT_HALF_CLOSED:
 	case EVENT_STREAM_OVER:

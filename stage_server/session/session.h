@@ -6,6 +6,7 @@
 
 #include "common/metrics/metrics.h"
 #include "common/rpc/rpc.h"
+#include "stage_server/limits/limits.h"
 #include "stage_server/session/devices.h"
 #include "stage_server/session/event_queue.h"
 #include "stage_server/executor/executor.h"
@@ -15,7 +16,9 @@ struct session_host_options {
 	struct event_queue *queue;
 	const struct devices *devices;
 	struct metrics *metrics;
+	struct limits *limits;
 	uint32_t maximum_sessions;
+	uint64_t maximum_message_bytes; // received
 };
 
 struct session_host;
