@@ -4,9 +4,9 @@
 set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler libprotobuf-c-dev libgrpc-dev libuv1-dev
-       libdnnl-dev libjansson-dev libmicrohttpd-dev libinih-dev"
+       libdnnl-dev libjansson-dev libmicrohttpd-dev libinih-dev libssl-dev"
 test="clang-format libcmocka-dev python3 python3-grpcio python3-protobuf protobuf-compiler procps patchelf
-      gnuplot-nox iproute2 munge slurmctld slurmd slurm-client"
+      gnuplot-nox iproute2 munge slurmctld slurmd slurm-client openssl"
 
 case "${1:-build}" in
 build) wanted=$build ;;

@@ -15,6 +15,7 @@
 
 #include "common/base/buffer.h"
 #include "common/base/error.h"
+#include "common/rpc/tls.h"
 
 enum {
 	RPC_PAYLOAD_FIELD = 15,
@@ -81,6 +82,8 @@ void rpc_stream_half_close(struct rpc_stream *stream); // client: no more from h
 void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const char *detail);
 void rpc_stream_cancel(struct rpc_stream *stream);      // now, held or not; `closed` still comes
 const char *rpc_stream_peer(struct rpc_stream *stream); // "ipv4:127.0.0.1:4711", for logs; lives as long as the stream
+// The names in the peer's certificate, for logs: "node-1.example.org, 10.0.0.1"; "" when it showed none.
+void rpc_stream_peer_names(struct rpc_stream *stream, char *into, size_t size);
 // From a message callback: the next message is read only after rpc_stream_resume or rpc_stream_cancel, so that the peer is
 // held back. Whoever holds must do one of them, also when the call is over: `closed` waits for it.
 void rpc_stream_hold(struct rpc_stream *stream);
@@ -101,6 +104,7 @@ struct rpc_method {
 	const char *name; // "/penstock.v1.StageServer/Session"
 	rpc_handler handler;
 	void *user;
+	bool for_everybody; // also for those whom `allowed_names` leaves out
 };
 
 struct rpc_server_options {
@@ -108,6 +112,13 @@ struct rpc_server_options {
 	uint32_t address_count;
 	uint32_t keepalive_ms;               // 0: gRPC's own
 	uint32_t maximum_concurrent_streams; // per connection; 0: no limit
+	struct rpc_tls *tls;                 // NULL: without TLS; outlives the server. See tls.h
+	// A call over TLS ends PERMISSION_DENIED unless the caller's certificate bears one of these names (rpc_name_matches).
+	// Borrowed as long as the server; none: whoever has a certificate.
+	const char *const *allowed_names;
+	uint32_t allowed_name_count;
+	void (*refused)(struct rpc_stream *stream, const char *method, void *user); // such a call; may be NULL
+	void *user;
 };
 
 // Listens before it returns. Unknown methods are answered UNIMPLEMENTED.
@@ -125,6 +136,7 @@ struct rpc_client; // one address over one connection of its own: several client
 
 struct rpc_client_options {
 	uint32_t keepalive_ms; // 0: none
+	struct rpc_tls *tls;   // NULL: without TLS; outlives the client. See tls.h
 };
 
 // Does not connect yet. `address` as a server's. Returns owned.

@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
+#include "stage_server/service/access.h"
 #include "stage_server/service/device_metrics.h"
 #include "stage_server/service/http.h"
 #include "stage_server/service/unary.h"
@@ -30,6 +31,7 @@ struct daemon {
 	const struct daemon_options *options;
 	uv_loop_t loop;
 	struct event_queue *queue;
+	struct access *access;
 	struct devices *devices;
 	struct metrics *metrics;
 	struct device_metrics *device_metrics;
@@ -38,7 +40,7 @@ struct daemon {
 	struct rpc_server *server;
 	struct http *http;
 	uv_timer_t tick, drain;
-	uv_signal_t on_terminate, on_interrupt;
+	uv_signal_t on_terminate, on_interrupt, on_hang_up;
 	uint64_t drain_began_ns;
 	bool loop_is_open, rpc_is_started, draining, closing;
 };
@@ -96,6 +98,14 @@ static void on_signal(uv_signal_t *handle, int number)
 	uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 }
 
+static void on_reload(uv_signal_t *handle, int number)
+{
+	struct daemon *daemon = handle->data;
+	if (daemon->closing)
+		return;
+	access_reload(daemon->access);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
@@ -129,6 +139,8 @@ static bool open_loop(struct daemon *daemon, struct error *error)
 	uv_timer_init(&daemon->loop, &daemon->drain);
 	uv_signal_init(&daemon->loop, &daemon->on_terminate);
 	uv_signal_init(&daemon->loop, &daemon->on_interrupt);
+	uv_signal_init(&daemon->loop, &daemon->on_hang_up);
+	daemon->on_hang_up.data = daemon;
 	daemon->tick.data = daemon->drain.data = daemon->on_terminate.data = daemon->on_interrupt.data = daemon;
 	daemon->queue = event_queue_create(&daemon->loop);
 	return daemon->queue != NULL || error_set(error, ERROR_FAILED, "out of memory");
@@ -139,6 +151,7 @@ static bool open_services(struct daemon *daemon, struct error *error)
 	struct session_host_options sessions = {.queue = daemon->queue,
 						.devices = daemon->devices,
 						.metrics = daemon->metrics,
+						.tls = access_tls(daemon->access),
 						.maximum_sessions = daemon->options->maximum_sessions};
 	daemon->sessions = session_host_create(&sessions);
 	struct unary_options unary = {.queue = daemon->queue,
@@ -153,16 +166,21 @@ static bool open_services(struct daemon *daemon, struct error *error)
 static bool listen_for_calls(struct daemon *daemon, struct error *error)
 {
 	const struct rpc_method methods[] = {
-		{PROTOCOL_METHOD_DESCRIBE, unary_handle_describe, daemon->unary},
-		{PROTOCOL_METHOD_SESSION, session_host_handle_session, daemon->sessions},
-		{PROTOCOL_METHOD_EXCHANGE, session_host_handle_exchange, daemon->sessions},
-		{PROTOCOL_METHOD_HEALTH_CHECK, unary_handle_health_check, daemon->unary},
-		{PROTOCOL_METHOD_HEALTH_WATCH, unary_handle_health_watch, daemon->unary},
+		{PROTOCOL_METHOD_DESCRIBE, unary_handle_describe, daemon->unary, .for_everybody = false},
+		{PROTOCOL_METHOD_SESSION, session_host_handle_session, daemon->sessions, .for_everybody = false},
+		{PROTOCOL_METHOD_EXCHANGE, session_host_handle_exchange, daemon->sessions, .for_everybody = false},
+		{PROTOCOL_METHOD_HEALTH_CHECK, unary_handle_health_check, daemon->unary, .for_everybody = true},
+		{PROTOCOL_METHOD_HEALTH_WATCH, unary_handle_health_watch, daemon->unary, .for_everybody = true},
 	};
 	struct rpc_server_options options = {.addresses = (const char *const *)daemon->options->listen.values,
 					     .address_count = daemon->options->listen.count,
 					     .keepalive_ms = PROTOCOL_KEEPALIVE_MS,
-					     .maximum_concurrent_streams = 128};
+					     .maximum_concurrent_streams = 128,
+					     .tls = access_tls(daemon->access),
+					     .allowed_names = (const char *const *)daemon->options->allow_name.values,
+					     .allowed_name_count = daemon->options->allow_name.count,
+					     .refused = access_refused,
+					     .user = daemon->access};
 	if (!rpc_start(NETWORK_THREADS, error))
 		return false;
 	daemon->rpc_is_started = true;
@@ -234,6 +252,7 @@ static void close_all(struct daemon *daemon)
 		// The signal handlers stay: without them a second SIGTERM would end an orderly end.
 		uv_unref((uv_handle_t *)&daemon->on_terminate);
 		uv_unref((uv_handle_t *)&daemon->on_interrupt);
+		uv_unref((uv_handle_t *)&daemon->on_hang_up);
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	}
 	http_destroy(daemon->http);
@@ -241,6 +260,7 @@ static void close_all(struct daemon *daemon)
 	unary_destroy(daemon->unary);
 	session_host_destroy(daemon->sessions);
 	device_metrics_destroy(daemon->device_metrics);
+	access_destroy(daemon->access);
 	metrics_destroy(daemon->metrics);
 	devices_close(daemon->devices);
 }
@@ -263,11 +283,13 @@ bool daemon_run(const struct daemon_options *options, struct error *error)
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
-		  open_devices(&daemon, error) && begin_metrics(&daemon, error) && open_loop(&daemon, error) &&
-		  open_services(&daemon, error) && listen_for_calls(&daemon, error);
+		  access_create(options, daemon.metrics, &daemon.access, error) && open_devices(&daemon, error) &&
+		  begin_metrics(&daemon, error) && open_loop(&daemon, error) && open_services(&daemon, error) &&
+		  listen_for_calls(&daemon, error);
 	if (ok) {
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
 		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);
+		uv_signal_start(&daemon.on_hang_up, on_reload, SIGHUP);
 		uv_timer_start(&daemon.tick, on_tick, TICK_MS, TICK_MS);
 		ok = announce(&daemon, error);
 	}

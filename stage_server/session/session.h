@@ -14,6 +14,7 @@ struct session_host_options {
 	struct event_queue *queue;
 	const struct devices *devices;
 	struct metrics *metrics;
+	struct rpc_tls *tls; // with which links are dialled; NULL: without
 	uint32_t maximum_sessions;
 };
 
