@@ -9,15 +9,16 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
 #include "coordinator/command/describe.h"
+#include "coordinator/command/tls_arguments.h"
 #include "coordinator/config/hostfile.h"
 
 enum { DEADLINE_MS = 5000, NETWORK_THREADS = 1, TEXT_SIZE = 100 };
 
-static const char usage[] = "Usage: penstock nodes -H HOSTFILE\n"
+static const char usage[] = "Usage: penstock nodes -H HOSTFILE [OPTION]...\n"
 			    "Asks each daemon what it is and what it does.\n"
 			    "\n"
 			    "  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
-			    "\n"
+			    "\n" TLS_ARGUMENTS_HELP "\n"
 			    "Exit code 4 when a daemon cannot be reached, 2 when one has fewer devices than the file "
 			    "gives it slots, 1 when\n"
 			    "one speaks another protocol version.\n";
@@ -63,11 +64,11 @@ static bool check_node(const struct host *host, const Penstock__V1__DescribeResp
 			 host->address, node->n_devices, host->slots, node->n_devices);
 }
 
-static bool ask(const struct host *host, struct error *error)
+static bool ask(const struct host *host, struct rpc_tls *tls, struct error *error)
 {
 	const char *address = host->address;
 	Penstock__V1__DescribeResponse *node;
-	if (!describe(address, DEADLINE_MS, &node, error))
+	if (!describe(address, tls, DEADLINE_MS, &node, error))
 		return error_wrap(error, error->code == ERROR_UNREACHABLE ? "%s cannot be reached" : "%s", address);
 	print_node(address, node);
 	bool ok = check_node(host, node, error);
@@ -77,9 +78,13 @@ static bool ask(const struct host *host, struct error *error)
 
 int command_nodes(int argc, char **argv)
 {
-	static const struct option known[] = {
-		{"hostfile", required_argument, NULL, 'H'}, {"help", no_argument, NULL, COMMAND_OPTION_HELP}, {0}};
+	static const struct option known[] = {{"hostfile", required_argument, NULL, 'H'},
+					      TLS_ARGUMENTS_ROWS,
+					      {"help", no_argument, NULL, COMMAND_OPTION_HELP},
+					      {0}};
 	const char *path = NULL;
+	struct tls_arguments tls_arguments = {0};
+	struct rpc_tls *tls;
 	struct error error;
 	int code;
 	opterr = 0;
@@ -88,6 +93,12 @@ int command_nodes(int argc, char **argv)
 		if (code == 'h' || code == COMMAND_OPTION_HELP) {
 			fputs(usage, stdout);
 			return 0;
+		}
+		bool ok;
+		if (tls_arguments_take(&tls_arguments, code, &ok, &error)) {
+			if (!ok)
+				return command_fail(&error);
+			continue;
 		}
 		if (code != 'H') {
 			command_refuse_option(code, argv, &error);
@@ -105,16 +116,18 @@ int command_nodes(int argc, char **argv)
 		return command_fail(&error);
 	}
 	struct hostfile hostfile;
-	if (!hostfile_read(path, &hostfile, &error) || !rpc_start(NETWORK_THREADS, &error))
+	if (!tls_arguments_open(&tls_arguments, &tls, &error) || !hostfile_read(path, &hostfile, &error) ||
+	    !rpc_start(NETWORK_THREADS, &error))
 		return command_fail(&error);
 	int exit_code = 0;
 	for (uint32_t i = 0; i < hostfile.count; i++)
-		if (!ask(&hostfile.hosts[i], &error)) { // and goes on: the others are of interest, too
+		if (!ask(&hostfile.hosts[i], tls, &error)) { // and goes on: the others are of interest, too
 			int code = command_fail(&error);
 			if (code > exit_code) // a node that is not there outweighs one that is of no use
 				exit_code = code;
 		}
 	rpc_stop();
 	hostfile_fini(&hostfile);
+	rpc_tls_destroy(tls);
 	return exit_code;
 }
