@@ -215,7 +215,18 @@ struct way {
 	struct rpc_client *clients[PROTOCOL_MAXIMUM_CONNECTIONS];
 	struct rpc_stream *streams[PROTOCOL_MAXIMUM_CONNECTIONS];
 	double rates[MAXIMUM_ROUNDS], ratios[MAXIMUM_ROUNDS]; // GB/s, and of raw TCP's
+	double cpu[MAXIMUM_ROUNDS]; // s of both processes per GB: what a busy machine does not change much
 };
+
+static clockid_t receiver_clock; // of the other process's CPU time
+
+static double cpu_seconds(void)
+{
+	struct timespec here, there;
+	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &here) != 0 || clock_gettime(receiver_clock, &there) != 0)
+		die("clock_gettime");
+	return (double)(here.tv_sec + there.tv_sec) + (double)(here.tv_nsec + there.tv_nsec) * 1e-9;
+}
 
 static void way_open(struct way *way, uint16_t port, struct rpc_tls *tls)
 {
@@ -293,6 +304,13 @@ static double median(double *values, uint32_t count)
 	return values[count / 2];
 }
 
+static void measure_round(struct way *way, struct buffer_pool *pool, uint32_t round)
+{
+	double gigabytes = (double)options.tensors * TENSOR_BYTES / 1e9, before = cpu_seconds();
+	way->rates[round] = gigabytes / send_round(way->streams, pool);
+	way->cpu[round] = (cpu_seconds() - before) / gigabytes;
+}
+
 static int measure(const uint16_t port[PORTS])
 {
 	struct error error;
@@ -320,11 +338,11 @@ static int measure(const uint16_t port[PORTS])
 	double bytes = (double)options.tensors * TENSOR_BYTES;
 	for (uint32_t round = 0; round < options.rounds; round++) {
 		theirs[round] = bytes / send_raw_round(connection, raw->data) / 1e9;
-		plain.rates[round] = bytes / send_round(plain.streams, pool) / 1e9;
+		measure_round(&plain, pool, round);
 		plain.ratios[round] = plain.rates[round] / theirs[round];
 		if (tls == NULL)
 			continue;
-		secure.rates[round] = bytes / send_round(secure.streams, pool) / 1e9;
+		measure_round(&secure, pool, round);
 		secure.ratios[round] = secure.rates[round] / plain.rates[round];
 	}
 	if (broken) {
@@ -337,8 +355,10 @@ static int measure(const uint16_t port[PORTS])
 	       options.connections, options.chunk_bytes >> 10, median(plain.rates, options.rounds),
 	       median(theirs, options.rounds), ratio, options.rounds, options.tensors);
 	if (tls != NULL) {
-		printf("over TLS %.2f GB/s, %.3f of the exchange without\n", median(secure.rates, options.rounds),
-		       median(secure.ratios, options.rounds));
+		printf("over TLS %.2f GB/s, %.3f of the exchange without; CPU of both ends %.2f s per GB, without TLS "
+		       "%.2f\n",
+		       median(secure.rates, options.rounds), median(secure.ratios, options.rounds),
+		       median(secure.cpu, options.rounds), median(plain.cpu, options.rounds));
 		way_close(&secure);
 	}
 	way_close(&plain);
@@ -400,6 +420,8 @@ int main(int argc, char **argv)
 	if (child == 0)
 		receive_forever(ports[1]);
 	close(ports[1]);
+	if (clock_getcpuclockid(child, &receiver_clock) != 0)
+		die("clock_getcpuclockid");
 	uint16_t port[PORTS];
 	if (read(ports[0], port, sizeof(port)) != sizeof(port))
 		die("the receiving process did not start");
