@@ -13,6 +13,7 @@ static const char usage[] =
 	"  plan                      prints how a model would be cut, and trains nothing\n"
 	"  sweep                     trains a little in each of many settings, and makes a table and a picture of it\n"
 	"  nodes                     shows what the daemons of a hostfile are and do\n"
+	"  top                       shows live what running jobs do\n"
 	"  dataset synthesize DIR    draws a small data set in CIFAR-10's format\n"
 	"\n"
 	"penstock COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 out of memory (the\n"
@@ -22,8 +23,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"train", command_train}, {"plan", command_plan},       {"sweep", command_sweep},
-	{"nodes", command_nodes}, {"dataset", command_dataset},
+	{"train", command_train}, {"plan", command_plan}, {"sweep", command_sweep},
+	{"nodes", command_nodes}, {"top", command_top},   {"dataset", command_dataset},
 };
 
 static int run(int argc, char **argv)

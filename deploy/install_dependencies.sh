@@ -3,10 +3,12 @@
 # Does nothing, quickly, when all is there. Used by quickstart.sh and tests/run.sh.
 set -eu
 
-build="gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler libprotobuf-c-dev libgrpc-dev libuv1-dev
-       libdnnl-dev libjansson-dev libmicrohttpd-dev libinih-dev libssl-dev"
-test="clang-format libcmocka-dev python3 python3-grpcio python3-protobuf protobuf-compiler procps patchelf
-      gnuplot-nox iproute2 munge slurmctld slurmd slurm-client openssl"
+build="gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler libprotobuf-c-dev libgrpc-dev
+       libuv1-dev libdnnl-dev libjansson-dev libmicrohttpd-dev libinih-dev protobuf-compiler
+       libprotobuf-dev libncurses-dev libssl-dev"
+test="clang-format libcmocka-dev python3 python3-grpcio python3-protobuf procps patchelf gnuplot-nox
+      iproute2 munge slurmctld slurmd slurm-client debootstrap systemd-container python3-pip
+      prometheus python3-pyte openssl"
 
 case "${1:-build}" in
 build) wanted=$build ;;

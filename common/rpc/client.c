@@ -83,62 +83,101 @@ struct rpc_stream *rpc_client_stream(struct rpc_client *client, const char *meth
 
 // ---- A unary call
 
-struct unary {
+struct rpc_call {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	const ProtobufCMessageDescriptor *type;
+	struct rpc_stream *stream;
 	ProtobufCMessage *response;
 	bool closed;
-	enum rpc_status status;
 	struct error error; // code NONE until something is wrong
 };
 
-static void unary_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
+static void call_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
 {
-	struct unary *unary = user;
-	if (unary->response == NULL)
-		unary->response = rpc_incoming_unpack(incoming, unary->type, &unary->error);
+	struct rpc_call *call = user;
+	if (call->response == NULL)
+		call->response = rpc_incoming_unpack(incoming, call->type, &call->error);
 }
 
-static void unary_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
+static void call_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
 {
-	struct unary *unary = user;
-	pthread_mutex_lock(&unary->lock);
-	unary->closed = true;
-	unary->status = status;
+	struct rpc_call *call = user;
+	pthread_mutex_lock(&call->lock);
+	call->closed = true;
 	if (status != RPC_OK)
-		error_set(&unary->error, rpc_status_to_error_code(status), "%s (%s)", detail, rpc_status_name(status));
-	else if (unary->response == NULL && unary->error.code == ERROR_NONE)
-		error_set(&unary->error, ERROR_PROTOCOL, "the answer is empty");
-	pthread_cond_signal(&unary->changed);
-	pthread_mutex_unlock(&unary->lock);
+		error_set(&call->error, rpc_status_to_error_code(status), "%s (%s)", detail, rpc_status_name(status));
+	else if (call->response == NULL && call->error.code == ERROR_NONE)
+		error_set(&call->error, ERROR_PROTOCOL, "the answer is empty");
+	pthread_cond_signal(&call->changed);
+	pthread_mutex_unlock(&call->lock);
 }
 
-static const struct rpc_stream_events unary_events = {.message = unary_message, .closed = unary_closed};
+static void free_call(struct rpc_call *call)
+{
+	pthread_cond_destroy(&call->changed);
+	pthread_mutex_destroy(&call->lock);
+	free(call);
+}
+
+bool rpc_client_begin(struct rpc_client *client, const char *method, uint32_t deadline_ms,
+		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response_type,
+		      struct rpc_call **ret_call, struct error *error)
+{
+	static const struct rpc_stream_events events = {.message = call_message, .closed = call_closed};
+	struct rpc_call *call = calloc(1, sizeof(*call));
+	if (call == NULL)
+		return error_set(error, ERROR_FAILED, "no memory for a call to %s", client->address);
+	pthread_mutex_init(&call->lock, NULL);
+	pthread_cond_init(&call->changed, NULL);
+	call->type = response_type;
+	call->stream = rpc_client_stream(client, method, deadline_ms, &events, call);
+	if (call->stream == NULL) {
+		free_call(call);
+		return error_set(error, ERROR_FAILED, "no memory for a call to %s", client->address);
+	}
+	rpc_stream_send(call->stream, request, NULL, 0, 0);
+	rpc_stream_half_close(call->stream);
+	*ret_call = call;
+	return true;
+}
+
+bool rpc_call_is_over(struct rpc_call *call)
+{
+	pthread_mutex_lock(&call->lock);
+	bool closed = call->closed;
+	pthread_mutex_unlock(&call->lock);
+	return closed;
+}
+
+void rpc_call_cancel(struct rpc_call *call)
+{
+	rpc_stream_cancel(call->stream);
+}
+
+bool rpc_call_end(struct rpc_call *call, ProtobufCMessage **ret_response, struct error *error)
+{
+	pthread_mutex_lock(&call->lock);
+	while (!call->closed)
+		pthread_cond_wait(&call->changed, &call->lock);
+	pthread_mutex_unlock(&call->lock);
+	rpc_stream_unref(call->stream);
+	bool ok = call->error.code == ERROR_NONE;
+	if (ok)
+		*ret_response = call->response;
+	else if (call->response != NULL)
+		protobuf_c_message_free_unpacked(call->response, NULL);
+	if (!ok && error != NULL)
+		*error = call->error;
+	free_call(call);
+	return ok;
+}
 
 bool rpc_client_call(struct rpc_client *client, const char *method, uint32_t deadline_ms,
 		     const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response_type,
 		     ProtobufCMessage **ret_response, struct error *error)
 {
-	struct unary unary = {
-		.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .type = response_type};
-	struct rpc_stream *stream = rpc_client_stream(client, method, deadline_ms, &unary_events, &unary);
-	if (stream == NULL)
-		return error_set(error, ERROR_FAILED, "no memory for a call to %s", client->address);
-	rpc_stream_send(stream, request, NULL, 0, 0);
-	rpc_stream_half_close(stream);
-	pthread_mutex_lock(&unary.lock);
-	while (!unary.closed)
-		pthread_cond_wait(&unary.changed, &unary.lock);
-	pthread_mutex_unlock(&unary.lock);
-	rpc_stream_unref(stream);
-	if (unary.error.code != ERROR_NONE) {
-		if (unary.response != NULL)
-			protobuf_c_message_free_unpacked(unary.response, NULL);
-		if (error != NULL)
-			*error = unary.error;
-		return false;
-	}
-	*ret_response = unary.response;
-	return true;
+	struct rpc_call *call = NULL;
+	return rpc_client_begin(client, method, deadline_ms, request, response_type, &call, error) &&
+	       rpc_call_end(call, ret_response, error);
 }

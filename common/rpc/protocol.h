@@ -23,8 +23,10 @@ enum {
 	PROTOCOL_MAXIMUM_BUCKET_BYTES = 1 << 30,
 };
 
-#define PROTOCOL_METHOD_DESCRIBE     "/penstock.v1.StageServer/Describe"
-#define PROTOCOL_METHOD_SESSION      "/penstock.v1.StageServer/Session"
-#define PROTOCOL_METHOD_EXCHANGE     "/penstock.v1.StageServer/Exchange"
-#define PROTOCOL_METHOD_HEALTH_CHECK "/grpc.health.v1.Health/Check"
-#define PROTOCOL_METHOD_HEALTH_WATCH "/grpc.health.v1.Health/Watch"
+#define PROTOCOL_METHOD_DESCRIBE           "/penstock.v1.StageServer/Describe"
+#define PROTOCOL_METHOD_SESSION            "/penstock.v1.StageServer/Session"
+#define PROTOCOL_METHOD_EXCHANGE           "/penstock.v1.StageServer/Exchange"
+#define PROTOCOL_METHOD_HEALTH_CHECK       "/grpc.health.v1.Health/Check"
+#define PROTOCOL_METHOD_HEALTH_WATCH       "/grpc.health.v1.Health/Watch"
+#define PROTOCOL_METHOD_REFLECTION         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+#define PROTOCOL_METHOD_REFLECTION_V1ALPHA "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

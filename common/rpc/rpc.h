@@ -148,7 +148,17 @@ void rpc_client_destroy(struct rpc_client *client); // takes NULL; its streams m
 struct rpc_stream *rpc_client_stream(struct rpc_client *client, const char *method, uint32_t deadline_ms,
 				     const struct rpc_stream_events *events, void *user);
 
-// A unary call, waited for: not from a callback. `*ret_response` is returned owned.
+// A unary call that is begun now and ended later, so that many may be on their way at once. Every call that was begun is ended, with
+// rpc_call_end.
+struct rpc_call;
+bool rpc_client_begin(struct rpc_client *client, const char *method, uint32_t deadline_ms,
+		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response_type,
+		      struct rpc_call **ret_call, struct error *error);
+bool rpc_call_is_over(struct rpc_call *call);
+void rpc_call_cancel(struct rpc_call *call); // it is over soon, and failed
+// Waits, so not from a callback; frees the call. `*ret_response` is returned owned.
+bool rpc_call_end(struct rpc_call *call, ProtobufCMessage **ret_response, struct error *error);
+// Both at once.
 bool rpc_client_call(struct rpc_client *client, const char *method, uint32_t deadline_ms,
 		     const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response_type,
 		     ProtobufCMessage **ret_response, struct error *error);

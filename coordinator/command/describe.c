@@ -12,12 +12,17 @@
 
 enum { POLL_MS = 10, DEADLINE_MS = 2000, NAMED = 2 };
 
+bool describe_client(const char *address, struct rpc_tls *tls, struct rpc_client **ret_client, struct error *error)
+{
+	return rpc_client_create(address, &(struct rpc_client_options){.tls = tls}, ret_client, error);
+}
+
 bool describe(const char *address, struct rpc_tls *tls, uint32_t deadline_ms,
 	      Penstock__V1__DescribeResponse **ret_response, struct error *error)
 {
 	struct rpc_client *client = NULL;
 	Penstock__V1__DescribeRequest request = PENSTOCK__V1__DESCRIBE_REQUEST__INIT;
-	if (!rpc_client_create(address, &(struct rpc_client_options){.tls = tls}, &client, error))
+	if (!describe_client(address, tls, &client, error))
 		return false;
 	bool ok =
 		rpc_client_call(client, PROTOCOL_METHOD_DESCRIBE, deadline_ms, &request.base,

@@ -9,7 +9,10 @@
 #include "common/rpc/tls.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
-// `tls` NULL: without. Returns owned, to penstock__v1__describe_response__free_unpacked.
+// The one place where a client that asks is made; `tls` NULL: without. Returns owned.
+struct rpc_client;
+bool describe_client(const char *address, struct rpc_tls *tls, struct rpc_client **ret_client, struct error *error);
+// Returns owned, to penstock__v1__describe_response__free_unpacked.
 bool describe(const char *address, struct rpc_tls *tls, uint32_t deadline_ms,
 	      Penstock__V1__DescribeResponse **ret_response, struct error *error);
 // Whether stages of other jobs than `job` run on the daemons. Then `into` names up to two of them, with where and how much memory:

@@ -116,6 +116,7 @@ enum option_code {
 	OPTION_REDUCE,
 	OPTION_REDUCE_BUCKET_SIZE,
 	OPTION_JSON,
+	OPTION_METRICS_LISTEN,
 	OPTION_OUTPUT,
 	OPTION_WARM_UP,
 };
@@ -164,6 +165,7 @@ static const struct option known[] = {
 	{"pipeline-sizes", required_argument, NULL, OPTION_PIPELINE_SIZES},
 	{"micro-batches", required_argument, NULL, OPTION_MICRO_BATCHES},
 	{"json", required_argument, NULL, OPTION_JSON},
+	{"metrics-listen", required_argument, NULL, OPTION_METRICS_LISTEN},
 	{"output", required_argument, NULL, OPTION_OUTPUT},
 	{"warm-up", required_argument, NULL, OPTION_WARM_UP},
 	TLS_ARGUMENTS_ROWS,
@@ -194,6 +196,7 @@ static const struct {
 	{OPTION_LOAD, 1 << JOB_COMMAND_TRAIN | 1 << JOB_COMMAND_PLAN, "a sweep measures, and keeps no parameters"},
 	{OPTION_SAVE, 1 << JOB_COMMAND_TRAIN | 1 << JOB_COMMAND_PLAN, "a sweep measures, and keeps no parameters"},
 	{OPTION_JSON, 1 << JOB_COMMAND_TRAIN | 1 << JOB_COMMAND_PLAN, "--output DIR gets a sweep.json"},
+	{OPTION_METRICS_LISTEN, 1 << JOB_COMMAND_TRAIN, "it is penstock train's"},
 	{OPTION_PIPELINE_SIZES, 1 << JOB_COMMAND_PLAN | 1 << JOB_COMMAND_SWEEP,
 	 "cells are penstock plan's and penstock sweep's; say -p"},
 	{OPTION_MICRO_BATCHES, 1 << JOB_COMMAND_PLAN | 1 << JOB_COMMAND_SWEEP,
@@ -375,6 +378,8 @@ static const char **string_place(int code, struct job_arguments *arguments)
 		return &arguments->micro_batch_sizes;
 	case OPTION_JSON:
 		return &arguments->json;
+	case OPTION_METRICS_LISTEN:
+		return &arguments->metrics_listen;
 	case OPTION_OUTPUT:
 		return &arguments->output;
 	case OPTION_PRECISION:

@@ -15,7 +15,7 @@ struct job_arguments {
 	// Strings stay in argv; NULL: not given.
 	const char *model, *dataset, *deepspeed_config, *hostfile, *schedule, *partition_method, *split, *plan_device;
 	const char *reduce; // "auto", "ring", "nccl"
-	const char *load, *save, *json, *memory_limit, *output;
+	const char *load, *save, *json, *memory_limit, *output, *metrics_listen;
 	const char *pipeline_sizes, *micro_batch_sizes, *node_counts; // lists, of cells
 	uint32_t image_size, classes, threads, warm_up_steps;
 	int32_t pipeline_size; // -1: not given; 0: no pipeline

@@ -21,6 +21,7 @@ static const char usage[] =
 	"Trains a model whose layers are cut into stages over several daemons, in one or more replicas.\n"
 	"\n"
 	"  --json FILE               results as JSON lines: a plan, a step for each step, a summary\n"
+	"  --metrics-listen ADDRESS  serves /metrics over HTTP on HOST:PORT while the job runs (default: nowhere)\n"
 	"\n";
 
 struct train {
@@ -87,7 +88,8 @@ static bool open_report(struct train *train, struct error *error)
 					 .train_batch_size = setup->config.train_batch_size,
 					 .steps_per_print = setup->config.steps_per_print,
 					 .wall_clock_breakdown = setup->config.wall_clock_breakdown,
-					 .json_path = arguments->json};
+					 .json_path = arguments->json,
+					 .metrics_listen = arguments->metrics_listen};
 	if (!report_create(&options, &train->report, error))
 		return false;
 	report_plan(train->report);

@@ -230,6 +230,26 @@ bool hostfile_read(const char *path, struct hostfile *ret_hostfile, struct error
 	return true;
 }
 
+bool hostfile_from_words(char *const *words, uint32_t count, struct hostfile *ret_hostfile, struct error *error)
+{
+	struct hostfile hosts = {.hosts = calloc(HOSTFILE_MAXIMUM_HOSTS, sizeof(*hosts.hosts))};
+	_cleanup_free_ unsigned *numbers = calloc(HOSTFILE_MAXIMUM_HOSTS, sizeof(*numbers));
+	bool ok = (hosts.hosts != NULL && numbers != NULL) ||
+		  error_set(error, ERROR_FAILED, "no memory for the list of hosts");
+	for (uint32_t i = 0; i < count && ok; i++) {
+		struct host host = {.slots = 1};
+		struct place place = {.path = "HOST", .line = i + 1};
+		ok = parse_address(words[i], place, host.address, sizeof(host.address), error) &&
+		     add_host(&hosts, numbers, &host, place, error);
+	}
+	if (!ok) {
+		hostfile_fini(&hosts);
+		return false;
+	}
+	*ret_hostfile = hosts;
+	return true;
+}
+
 uint32_t hostfile_slots(const struct hostfile *hostfile)
 {
 	uint32_t slots = 0; // at most HOSTFILE_MAXIMUM_HOSTS times MAXIMUM_SLOTS

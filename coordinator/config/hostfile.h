@@ -20,6 +20,8 @@ struct hostfile {
 
 // Errors name file and line: slots=0, a host twice, no "slots=", an unknown key, an empty file.
 bool hostfile_read(const char *path, struct hostfile *ret_hostfile, struct error *error);
+// Hosts named one by one, as in a line, with a slot each. Errors name the word by its number.
+bool hostfile_from_words(char *const *words, uint32_t count, struct hostfile *ret_hostfile, struct error *error);
 uint32_t hostfile_slots(const struct hostfile *hostfile); // of all hosts
 // The slot that is number `index` of them all, host after host: which host, and which of its slots. `index` is below
 // hostfile_slots.

@@ -1,6 +1,7 @@
 // What report.c (when), lines.c (for people) and json.c (for programs) share.
 #pragma once
 
+#include "coordinator/report/job_metrics.h"
 #include "coordinator/report/report.h"
 #include "coordinator/report/totals.h"
 
@@ -11,7 +12,9 @@ struct report {
 	int json_errno;   // of the first line that could not be written; 0: none
 	bool is_terminal; // stderr
 	struct totals totals;
-	double window_seconds; // since the last printed line
+	struct job_metrics *metrics; // NULL: nobody asked for them
+	uint32_t opened;             // ranks
+	double window_seconds;       // since the last printed line
 	uint64_t window_steps;
 	uint64_t shown_ns; // when progress was last shown
 	double first_loss, last_loss, last_accuracy;

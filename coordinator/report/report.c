@@ -27,6 +27,13 @@ bool report_create(const struct report_options *options, struct report **ret_rep
 		ok = report->json != NULL ||
 		     error_set(error, ERROR_USAGE, "--json %s: %s", options->json_path, strerror(errno));
 	}
+	if (ok && options->metrics_listen != NULL) {
+		struct job_metrics_options metrics = {.address = options->metrics_listen,
+						      .plan = options->plan,
+						      .steps = options->steps,
+						      .train_batch_size = options->train_batch_size};
+		ok = job_metrics_create(&metrics, &report->metrics, error);
+	}
 	if (!ok) {
 		report_destroy(report, NULL);
 		return false;
@@ -47,6 +54,7 @@ bool report_destroy(struct report *report, struct error *error)
 				  report->options.json_path,
 				  strerror(report->json_errno != 0 ? report->json_errno : errno));
 	}
+	job_metrics_destroy(report->metrics);
 	totals_fini(&report->totals);
 	free(report);
 	return ok;
@@ -60,11 +68,15 @@ void report_plan(struct report *report)
 void report_memory(struct report *report, uint32_t rank, const struct job_memory *memory)
 {
 	totals_memory(&report->totals, rank, memory);
+	job_metrics_memory(report->metrics, rank, totals_memory_bytes(&report->totals, rank));
+	if (++report->opened == report->ranks)
+		job_metrics_state(report->metrics, JOB_STATE_PREPARING);
 }
 
 void report_start(struct report *report)
 {
 	report->shown_ns = clock_now_ns();
+	job_metrics_state(report->metrics, JOB_STATE_RUNNING);
 }
 
 void report_step(struct report *report, const struct job_step *step)
@@ -78,6 +90,9 @@ void report_step(struct report *report, const struct job_step *step)
 	report->last_accuracy = step_accuracy(report, step);
 	report->last_loss_scale = step->next_loss_scale;
 	report->skipped_steps += step->skipped;
+	job_metrics_step(report->metrics, step);
+	if (report->totals.steps_done == report->options.steps)
+		job_metrics_state(report->metrics, JOB_STATE_ENDING);
 	json_step(report, step);
 	lines_progress(report, step);
 	if (step->stuck == 1)

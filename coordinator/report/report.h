@@ -1,5 +1,5 @@
-// What a job shows: progress and DeepSpeed's line while it runs, a table per rank at its end, and JSON lines for
-// programs. One thread.
+// What a job shows: progress and DeepSpeed's line while it runs, a table per rank at its end, JSON lines for programs, and
+// metrics for Prometheus. One thread.
 #pragma once
 
 #include <stdbool.h>
@@ -18,9 +18,10 @@ struct report_options {
 	const uint32_t *devices;      // [ranks]
 	uint64_t steps;
 	uint32_t train_batch_size;
-	uint32_t steps_per_print;  // 0: never
-	bool wall_clock_breakdown; // per rank, with each printed line
-	const char *json_path;     // NULL: none
+	uint32_t steps_per_print;   // 0: never
+	bool wall_clock_breakdown;  // per rank, with each printed line
+	const char *json_path;      // NULL: none
+	const char *metrics_listen; // address where the job's metrics are served; NULL: nowhere
 };
 
 struct report;

@@ -17,8 +17,13 @@ struct link_class {
 struct link {
 	const struct link_class *class;
 	_Atomic(uint32_t) references;
+	_Atomic(uint64_t) sent_bytes, received_bytes;
 	struct link_options options;
 };
+
+// For the scrape, where links of all sessions add up, and for link_traffic.
+void link_count_sent(struct link *link, uint64_t bytes, uint64_t messages);
+void link_count_received(struct link *link, uint64_t bytes);
 
 bool stream_link_create(const struct link_options *options, struct link **ret_link, struct error *error);
 bool local_link_create(const struct link_options *options, struct link **ret_link, struct error *error);

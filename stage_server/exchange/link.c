@@ -20,6 +20,28 @@ bool link_join(struct link *upstream, struct link *downstream, struct error *err
 	return local_link_join(upstream, downstream, error);
 }
 
+void link_count_sent(struct link *link, uint64_t bytes, uint64_t messages)
+{
+	atomic_fetch_add_explicit(&link->sent_bytes, bytes, memory_order_relaxed);
+	metric_add(link->options.counters.sent_bytes, bytes);
+	metric_add(link->options.counters.sent_messages, messages);
+}
+
+void link_count_received(struct link *link, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&link->received_bytes, bytes, memory_order_relaxed);
+	metric_add(link->options.counters.received_bytes, bytes);
+	metric_add(link->options.counters.received_messages, 1);
+}
+
+struct link_traffic link_traffic(const struct link *link)
+{
+	return (struct link_traffic){
+		.sent_bytes = atomic_load_explicit(&link->sent_bytes, memory_order_relaxed),
+		.received_bytes = atomic_load_explicit(&link->received_bytes, memory_order_relaxed),
+	};
+}
+
 void link_ref(struct link *link)
 {
 	atomic_fetch_add(&link->references, 1);

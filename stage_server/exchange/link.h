@@ -28,6 +28,8 @@ struct link_events {
 
 struct link_counters {
 	struct metric *sent_bytes, *sent_messages, *received_bytes, *received_messages;
+	// The network's pace, apart from the neighbour's: from the first of a tensor's chunks to its last, and what came after the first.
+	struct metric *receiving_ns, *receiving_bytes;
 };
 
 struct link_options {
@@ -77,5 +79,9 @@ void link_close(struct link *link, bool in_good_order);
 // The executor's waits return now and from here on, as after link_close, and nothing else changes: its device failed, and what the
 // neighbour waits for will never be sent. Any thread.
 void link_wake(struct link *link);
+struct link_traffic {
+	uint64_t sent_bytes, received_bytes;
+};
+struct link_traffic link_traffic(const struct link *link); // of tensors, since it was created; any thread
 void link_ref(struct link *link);
 void link_unref(struct link *link); // takes NULL; freed when the streams are over too

@@ -50,8 +50,7 @@ static void send_tensor(struct link *link, uint64_t step, uint32_t number, struc
 		buffer_unref(tensor);
 		return;
 	}
-	metric_add(link->options.counters.sent_bytes, link->options.incoming.shape.bytes);
-	metric_add(link->options.counters.sent_messages, 1);
+	link_count_sent(link, link->options.incoming.shape.bytes, 1);
 	pthread_mutex_lock(&neighbour->lock);
 	// There is room: each unreleased tensor holds one of the pool's buffers, and there are no more than places.
 	bool taken = !neighbour->closed;
@@ -76,10 +75,8 @@ static enum mailbox_status receive(struct link *link, const void **ret_values)
 	if (status == MAILBOX_OK)
 		*ret_values = local->arrived[local->taken++ % local->capacity]->data;
 	pthread_mutex_unlock(&local->lock);
-	if (status == MAILBOX_OK) {
-		metric_add(link->options.counters.received_bytes, link->options.incoming.shape.bytes);
-		metric_add(link->options.counters.received_messages, 1);
-	}
+	if (status == MAILBOX_OK)
+		link_count_received(link, link->options.incoming.shape.bytes);
 	return status;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/wire_types.h"
 
@@ -40,6 +41,7 @@ struct stream_link {
 	uint32_t open_streams;
 	bool closed; // no more events but `over`
 	bool reported_lost;
+	uint64_t arrived_bytes, arrived_ns; // in all, and when the last of them
 };
 
 static struct stream_link *stream_of(struct link *link)
@@ -109,8 +111,7 @@ static void send_tensor(struct stream_link *link, const struct outgoing *outgoin
 				offset, rest < link->chunk_bytes ? rest : link->chunk_bytes);
 	}
 	buffer_unref(outgoing->tensor);
-	metric_add(link->base.options.counters.sent_bytes, shape->bytes);
-	metric_add(link->base.options.counters.sent_messages, chunks);
+	link_count_sent(&link->base, shape->bytes, chunks);
 }
 
 static struct buffer *take_buffer(struct link *base)
@@ -211,6 +212,24 @@ static bool waits_for_acceptance(struct stream_link *link, uint32_t connection)
 	return waits;
 }
 
+// A chunk that follows another one of its tensor was on its way while we waited for it: a tensor is sent whole.
+static void measure_pace(struct stream_link *link, size_t size)
+{
+	const struct link_options *options = &link->base.options;
+	uint64_t now_ns = clock_now_ns();
+	pthread_mutex_lock(&link->lock);
+	uint64_t tensor_bytes = options->incoming.shape.bytes; // of one chunk, or none, there is nothing to measure
+	bool follows = tensor_bytes > link->chunk_bytes && link->arrived_bytes % tensor_bytes != 0;
+	uint64_t passed_ns = now_ns - link->arrived_ns;
+	link->arrived_bytes += size;
+	link->arrived_ns = now_ns;
+	pthread_mutex_unlock(&link->lock);
+	if (!follows)
+		return;
+	metric_add(options->counters.receiving_ns, passed_ns);
+	metric_add(options->counters.receiving_bytes, size);
+}
+
 static bool handle_chunk(struct stream_link *link, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
 			 const struct rpc_incoming *incoming, struct error *error)
 {
@@ -219,8 +238,8 @@ static bool handle_chunk(struct stream_link *link, uint32_t connection, const Pe
 	if (!mailbox_begin_chunk(link->mailbox, connection, chunk, size, &destination, error))
 		return false;
 	rpc_incoming_copy_payload(incoming, destination);
-	metric_add(link->base.options.counters.received_bytes, size);
-	metric_add(link->base.options.counters.received_messages, 1);
+	measure_pace(link, size);
+	link_count_received(&link->base, size);
 	mailbox_end_chunk(link->mailbox, connection);
 	return true;
 }

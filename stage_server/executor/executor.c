@@ -555,3 +555,10 @@ uint64_t executor_step(struct executor *executor)
 {
 	return atomic_load(&executor->step);
 }
+
+void executor_totals(struct executor *executor, struct step_totals *ret_totals)
+{
+	pthread_mutex_lock(&executor->lock);
+	*ret_totals = executor->totals;
+	pthread_mutex_unlock(&executor->lock);
+}

@@ -37,6 +37,15 @@ struct step_report {
 	uint64_t sent_bytes, received_bytes;
 };
 
+// Sums of the reports of all steps done.
+struct step_totals {
+	uint64_t counted_ns; // clock_now_ns when the last one ended; 0: none has
+	uint64_t steps, samples;
+	uint64_t copy_ns, forward_ns, backward_ns, optimizer_ns;
+	uint64_t wait_ns[NEIGHBOUR_NEXT + 1];
+	uint64_t wait_replicas_ns, wait_coordinator_ns;
+};
+
 // What a stage allocates beside its program.
 struct exchange_use {
 	uint64_t host_bytes;     // mailboxes, pools, queued data
@@ -101,6 +110,7 @@ bool executor_save(struct executor *executor, struct error *error);
 void executor_close(struct executor *executor);    // finish what was ordered, then end
 void executor_stop(struct executor *executor);     // end at the next instruction; does not block
 uint64_t executor_step(struct executor *executor); // the last one begun
+void executor_totals(struct executor *executor, struct step_totals *ret_totals);
 
 // After `finished` and after the links' `over`. Waits for the thread. Takes NULL.
 void executor_destroy(struct executor *executor);

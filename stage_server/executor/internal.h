@@ -75,6 +75,7 @@ struct executor {
 	bool answer_is_set, answer_is_awaited;
 	struct gradient_answer answer;
 	struct buffer_pool *save_pool; // while saving, so that a stop can wake it
+	struct step_totals totals;
 };
 
 // What a step ended with.

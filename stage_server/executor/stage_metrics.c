@@ -23,6 +23,14 @@ static const struct metric_family received_messages = {"penstock_received_messag
 						       "Tensor messages received from a neighbouring stage or replica.",
 						       METRIC_COUNTER, 1.0};
 
+static const struct metric_family receiving_seconds = {
+	"penstock_link_receiving_seconds_total",
+	"Time from a received tensor's first chunk to its last: with the bytes of that time, the link's rate.",
+	METRIC_COUNTER, 1e-9};
+static const struct metric_family receiving_bytes = {"penstock_link_receiving_bytes_total",
+						     "Tensor bytes received after their tensor's first chunk.",
+						     METRIC_COUNTER, 1.0};
+
 static struct metric *series(struct metrics *metrics, const struct metric_family *family, uint32_t pipeline_stage,
 			     const char *key, const char *value)
 {
@@ -56,5 +64,9 @@ void stage_metrics_init(struct stage_metrics *stage, struct metrics *metrics, ui
 				series(metrics, &received_bytes, pipeline_stage, "direction", directions[side]),
 			.received_messages =
 				series(metrics, &received_messages, pipeline_stage, "direction", directions[side]),
+			.receiving_ns =
+				series(metrics, &receiving_seconds, pipeline_stage, "direction", directions[side]),
+			.receiving_bytes =
+				series(metrics, &receiving_bytes, pipeline_stage, "direction", directions[side]),
 		};
 }

@@ -361,6 +361,26 @@ static void count_metrics(struct executor *executor)
 	metric_add(metrics->wait_coordinator, report->wait_coordinator_ns);
 }
 
+static void add_to_totals(struct executor *executor)
+{
+	const struct step_report *report = &executor->report;
+	const struct stage_plan *plan = executor->plan;
+	struct step_totals *totals = &executor->totals;
+	pthread_mutex_lock(&executor->lock);
+	totals->counted_ns = clock_now_ns();
+	totals->steps++;
+	totals->samples += (uint64_t)plan->micro_batches * plan->micro_batch_size;
+	totals->copy_ns += report->copy_ns;
+	totals->forward_ns += report->forward_ns;
+	totals->backward_ns += report->backward_ns;
+	totals->optimizer_ns += report->optimizer_ns;
+	for (int side = 0; side <= NEIGHBOUR_NEXT; side++)
+		totals->wait_ns[side] += report->wait_ns[side];
+	totals->wait_replicas_ns += report->wait_replicas_ns;
+	totals->wait_coordinator_ns += report->wait_coordinator_ns;
+	pthread_mutex_unlock(&executor->lock);
+}
+
 // What the device took for each kind of work, by its own clock.
 static bool sum_times(struct executor *executor, struct error *error)
 {
@@ -435,5 +455,6 @@ enum step_result step_run(struct executor *executor, const struct step_order *or
 		return STEP_FAILED;
 	count_time(&executor->report.step_ns, begin);
 	count_metrics(executor);
+	add_to_totals(executor);
 	return STEP_DONE;
 }

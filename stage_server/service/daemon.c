@@ -10,11 +10,11 @@
 #include <uv.h>
 
 #include "common/base/clock.h"
+#include "common/http/http.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 #include "stage_server/service/access.h"
 #include "stage_server/service/device_metrics.h"
-#include "stage_server/service/http.h"
 #include "stage_server/service/unary.h"
 #include "stage_server/session/session.h"
 
@@ -94,6 +94,7 @@ static void on_signal(uv_signal_t *handle, int number)
 	daemon->draining = true;
 	daemon->drain_began_ns = clock_now_ns();
 	unary_drain(daemon->unary);
+	unary_close(daemon->unary);
 	session_host_drain(daemon->sessions);
 	uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 }
@@ -171,6 +172,8 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 		{PROTOCOL_METHOD_EXCHANGE, session_host_handle_exchange, daemon->sessions, .for_everybody = false},
 		{PROTOCOL_METHOD_HEALTH_CHECK, unary_handle_health_check, daemon->unary, .for_everybody = true},
 		{PROTOCOL_METHOD_HEALTH_WATCH, unary_handle_health_watch, daemon->unary, .for_everybody = true},
+		{PROTOCOL_METHOD_REFLECTION, unary_handle_reflection, daemon->unary, .for_everybody = false},
+		{PROTOCOL_METHOD_REFLECTION_V1ALPHA, unary_handle_reflection, daemon->unary, .for_everybody = false},
 	};
 	struct rpc_server_options options = {.addresses = (const char *const *)daemon->options->listen.values,
 					     .address_count = daemon->options->listen.count,

@@ -3,162 +3,31 @@
 
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/rpc/protocol.h"
-#include "grpc/health/v1/health.pb-c.h"
-#include "penstock/v1/stage_server.pb-c.h"
+#include "stage_server/service/unary_call.h"
 
-enum { MAXIMUM_CALLS = 256, MAXIMUM_WATCHERS = 64 }; // at once
+enum { MAXIMUM_CALLS = 256, MAXIMUM_STAYING = 64 }; // at once
 
 static const char stopping[] = "this daemon is stopping";
-
-enum call_kind { CALL_DESCRIBE, CALL_CHECK, CALL_WATCH };
-
-struct call {
-	struct call *next; // loop's thread
-	struct unary *unary;
-	struct rpc_stream *stream; // our reference
-	enum call_kind kind;
-	_Atomic(bool) asked;
-	bool service_known; // health: of the request
-	bool served;        // loop's thread: answered once
-	uint64_t arrived_ns;
-	struct event arrived, request, over;
-};
-
-struct unary {
-	struct unary_options options;
-	struct call *calls;
-	uint32_t watchers, others;
-	bool draining;
-};
-
-// ---- Describe
-
-struct listing {
-	Penstock__V1__RunningStage *stages, **pointers;
-	size_t count, capacity;
-};
-
-static void add_stage(const struct session_summary *summary, void *user)
-{
-	struct listing *listing = user;
-	if (listing->count == listing->capacity)
-		return;
-	Penstock__V1__RunningStage *stage = &listing->stages[listing->count];
-	penstock__v1__running_stage__init(stage);
-	stage->job = (char *)summary->job;
-	stage->model = (char *)summary->model;
-	stage->replica = summary->replica;
-	stage->pipeline_stage = summary->pipeline_stage;
-	stage->step = summary->step;
-	stage->memory_bytes = summary->memory_bytes;
-	listing->pointers[listing->count++] = stage;
-}
-
-static void describe_device(const struct device_slot *slot, Penstock__V1__Device *ret_device)
-{
-	struct device_info info;
-	slot->ops->describe(slot->device, &info);
-	penstock__v1__device__init(ret_device);
-	ret_device->name = (char *)slot->name;
-	ret_device->threads = info.threads;
-	ret_device->group = (char *)slot->group;
-	ret_device->memory_limit_bytes = ledger_limit_bytes(slot->ledger);
-	ret_device->memory_used_bytes = ledger_used_bytes(slot->ledger);
-}
-
-static void answer_describe(struct call *call)
-{
-	const struct unary_options *options = &call->unary->options;
-	Penstock__V1__DescribeResponse response = PENSTOCK__V1__DESCRIBE_RESPONSE__INIT;
-	Penstock__V1__Device devices[DEVICES_MAXIMUM], *pointers[DEVICES_MAXIMUM];
-	struct listing listing = {.capacity = options->maximum_sessions};
-	uint32_t device_count = devices_count(options->devices);
-	for (uint32_t i = 0; i < device_count; i++) {
-		describe_device(devices_slot(options->devices, i), &devices[i]);
-		pointers[i] = &devices[i];
-	}
-	listing.stages = calloc(listing.capacity, sizeof(*listing.stages));
-	listing.pointers = calloc(listing.capacity, sizeof(*listing.pointers));
-	if (listing.stages != NULL && listing.pointers != NULL)
-		session_host_list(options->sessions, add_stage, &listing);
-	response.version = PENSTOCK_VERSION;
-	response.protocol_version = PROTOCOL_VERSION;
-	response.n_devices = device_count;
-	response.devices = pointers;
-	response.n_running = listing.count;
-	response.running = listing.pointers;
-	response.maximum_sessions = options->maximum_sessions;
-	response.uptime_seconds = (clock_now_ns() - options->started_ns) / 1000000000;
-	rpc_stream_send(call->stream, &response.base, NULL, 0, 0);
-	rpc_stream_finish(call->stream, RPC_OK, NULL);
-	free(listing.stages);
-	free(listing.pointers);
-}
-
-// ---- Health (grpc.health.v1): "" is the whole server
-
-static void send_health(struct call *call)
-{
-	Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
-	response.status = !call->service_known
-				  ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN
-			  : call->unary->draining ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
-						  : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
-	rpc_stream_send(call->stream, &response.base, NULL, 0, 0);
-}
-
-static void answer(struct call *call)
-{
-	call->served = true;
-	if (call->kind == CALL_DESCRIBE) {
-		answer_describe(call);
-	} else if (call->kind == CALL_WATCH) {
-		send_health(call); // and again when it changes
-		if (call->unary->draining)
-			rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
-	} else if (call->service_known) {
-		send_health(call);
-		rpc_stream_finish(call->stream, RPC_OK, NULL);
-	} else {
-		rpc_stream_finish(call->stream, RPC_NOT_FOUND, "there is no such service here");
-	}
-}
-
-// ---- A call's life
 
 static struct call *of(struct event *event, size_t offset)
 {
 	return (struct call *)((char *)event - offset);
 }
 
-static bool read_request(struct call *call, const struct rpc_incoming *incoming, struct error *error)
-{
-	const ProtobufCMessageDescriptor *type = call->kind == CALL_DESCRIBE
-							 ? &penstock__v1__describe_request__descriptor
-							 : &grpc__health__v1__health_check_request__descriptor;
-	ProtobufCMessage *message = rpc_incoming_unpack(incoming, type, error);
-	if (message == NULL)
-		return false;
-	if (call->kind != CALL_DESCRIBE) {
-		const char *service = ((Grpc__Health__V1__HealthCheckRequest *)message)->service;
-		call->service_known = strcmp(service, "") == 0 || strcmp(service, "penstock.v1.StageServer") == 0;
-	}
-	protobuf_c_message_free_unpacked(message, NULL);
-	return true;
-}
-
 static void on_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
 {
 	struct call *call = user;
 	struct error error;
-	if (call->asked || !read_request(call, incoming, &error)) {
-		rpc_stream_finish(stream, RPC_INVALID_ARGUMENT, call->asked ? "one request is enough" : error.message);
+	bool enough = call->asked && call->kind->answer != NULL;
+	if (enough || !call->kind->take(call, incoming, &error)) {
+		rpc_stream_finish(stream, RPC_INVALID_ARGUMENT, enough ? "one request is enough" : error.message);
 		return;
 	}
+	if (call->asked)
+		return;
 	call->asked = true;
 	event_queue_post(call->unary->options.queue, &call->request);
 }
@@ -168,6 +37,8 @@ static void on_half_closed(struct rpc_stream *stream, void *user)
 	struct call *call = user;
 	if (!call->asked)
 		rpc_stream_finish(stream, RPC_INVALID_ARGUMENT, "the request is missing");
+	else if (call->kind->answer == NULL)
+		rpc_stream_finish(stream, RPC_OK, NULL); // all have been answered
 }
 
 static void on_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
@@ -183,16 +54,19 @@ static void handle_arrived(struct event *event)
 	call->next = unary->calls;
 	unary->calls = call;
 	// Counted apart, so that no number of watchers keeps a probe from its answer.
-	bool full = call->kind == CALL_WATCH ? ++unary->watchers > MAXIMUM_WATCHERS : ++unary->others > MAXIMUM_CALLS;
+	bool full = call->kind->stays ? ++unary->staying > MAXIMUM_STAYING : ++unary->others > MAXIMUM_CALLS;
 	if (full)
 		rpc_stream_finish(call->stream, RPC_RESOURCE_EXHAUSTED, "too many calls at once");
-	else if (unary->draining)
+	else if (unary->closing)
 		rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
 }
 
 static void handle_request(struct event *event)
 {
-	answer(of(event, offsetof(struct call, request)));
+	struct call *call = of(event, offsetof(struct call, request));
+	call->served = true;
+	if (call->kind->answer != NULL)
+		call->kind->answer(call);
 }
 
 static void handle_over(struct event *event)
@@ -202,12 +76,12 @@ static void handle_over(struct event *event)
 	while (*place != call)
 		place = &(*place)->next;
 	*place = call->next;
-	*(call->kind == CALL_WATCH ? &call->unary->watchers : &call->unary->others) -= 1;
+	*(call->kind->stays ? &call->unary->staying : &call->unary->others) -= 1;
 	rpc_stream_unref(call->stream);
 	free(call);
 }
 
-static void handle(struct rpc_stream *stream, struct unary *unary, enum call_kind kind)
+static void handle(struct rpc_stream *stream, struct unary *unary, const struct call_kind *kind)
 {
 	static const struct rpc_stream_events events = {
 		.message = on_message, .half_closed = on_half_closed, .closed = on_closed};
@@ -230,41 +104,60 @@ static void handle(struct rpc_stream *stream, struct unary *unary, enum call_kin
 
 void unary_handle_describe(struct rpc_stream *stream, void *user)
 {
-	handle(stream, user, CALL_DESCRIBE);
+	handle(stream, user, &call_describe);
 }
 
 void unary_handle_health_check(struct rpc_stream *stream, void *user)
 {
-	handle(stream, user, CALL_CHECK);
+	handle(stream, user, &call_health_check);
 }
 
 void unary_handle_health_watch(struct rpc_stream *stream, void *user)
 {
-	handle(stream, user, CALL_WATCH);
+	handle(stream, user, &call_health_watch);
+}
+
+void unary_handle_reflection(struct rpc_stream *stream, void *user)
+{
+	handle(stream, user, &call_reflection);
 }
 
 struct unary *unary_create(const struct unary_options *options)
 {
 	struct unary *unary = calloc(1, sizeof(*unary));
-	if (unary != NULL)
-		unary->options = *options;
+	if (unary == NULL)
+		return NULL;
+	unary->options = *options;
+	unary->descriptors = descriptors_create();
+	if (unary->descriptors == NULL) {
+		unary_destroy(unary);
+		return NULL;
+	}
 	return unary;
 }
 
 void unary_destroy(struct unary *unary)
 {
+	if (unary == NULL)
+		return;
+	descriptors_destroy(unary->descriptors);
 	free(unary);
 }
 
 void unary_drain(struct unary *unary)
 {
 	unary->draining = true;
-	for (struct call *call = unary->calls; call != NULL; call = call->next) {
-		if (call->kind == CALL_WATCH && call->served)
-			send_health(call);
-		if (call->kind == CALL_WATCH || !call->asked)
+	for (struct call *call = unary->calls; call != NULL; call = call->next)
+		if (call->served && call->kind->drain != NULL)
+			call->kind->drain(call);
+}
+
+void unary_close(struct unary *unary)
+{
+	unary->closing = true;
+	for (struct call *call = unary->calls; call != NULL; call = call->next)
+		if (call->kind->stays || !call->asked)
 			rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
-	}
 }
 
 void unary_tick(struct unary *unary)

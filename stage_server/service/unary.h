@@ -1,5 +1,5 @@
-// Calls with one request and one answer: Describe, and the health service. The request is read on gRPC's thread and
-// answered on the loop's, where the state is.
+// The daemon's small services: Describe, health, and reflection. This is a call's life; who answers is in describe.c, health.c and
+// reflection.c. Requests are read on gRPC's threads; what needs state is answered on the loop's, where the state is.
 #pragma once
 
 #include "common/rpc/rpc.h"
@@ -21,7 +21,9 @@ void unary_destroy(struct unary *unary); // takes NULL; after the server stopped
 void unary_handle_describe(struct rpc_stream *stream, void *user);
 void unary_handle_health_check(struct rpc_stream *stream, void *user);
 void unary_handle_health_watch(struct rpc_stream *stream, void *user);
-// Loop's thread, all three.
+void unary_handle_reflection(struct rpc_stream *stream, void *user);
+// Loop's thread, all four.
 void unary_tick(struct unary *unary);  // once a second: ends calls that ask nothing
-void unary_drain(struct unary *unary); // watchers are told NOT_SERVING, and their calls end
+void unary_drain(struct unary *unary); // watchers are told NOT_SERVING; all calls are answered as ever
+void unary_close(struct unary *unary); // then: calls that stay, or ask nothing, end, and no more are taken
 bool unary_is_empty(const struct unary *unary);

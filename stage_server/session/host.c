@@ -102,19 +102,36 @@ uint32_t session_host_count(const struct session_host *host)
 	return host->count;
 }
 
+static void add_totals(const struct session *session, struct session_summary *summary)
+{
+	executor_totals(session->executor, &summary->totals);
+	for (enum neighbour side = 0; side < NEIGHBOUR_COUNT; side++) {
+		const struct link *link = executor_link(session->executor, side);
+		summary->has_link[side] = link != NULL;
+		if (link != NULL)
+			summary->traffic[side] = link_traffic(link);
+	}
+	summary->has_totals = true;
+}
+
 void session_host_list(struct session_host *host, void (*visit)(const struct session_summary *summary, void *user),
 		       void *user)
 {
-	for (struct session *session = host->sessions; session != NULL; session = session->next)
-		if (session->has_plan && session->state != SESSION_ENDED)
-			visit(
-				&(struct session_summary){
-					.job = session->job,
-					.model = session->plan.model.name,
-					.replica = session->plan.replica,
-					.pipeline_stage = session->plan.pipeline_stage,
-					.step = session->executor != NULL ? executor_step(session->executor) : 0,
-					.memory_bytes = atomic_load(&session->reserved_bytes),
-				},
-				user);
+	for (struct session *session = host->sessions; session != NULL; session = session->next) {
+		if (!session->has_plan || session->state == SESSION_ENDED)
+			continue;
+		struct session_summary summary = {
+			.job = session->job,
+			.model = session->plan.model.name,
+			.replica = session->plan.replica,
+			.pipeline_stage = session->plan.pipeline_stage,
+			.device_index = session->device_index,
+			.began_ns = session->arrived_ns,
+			.step = session->executor != NULL ? executor_step(session->executor) : 0,
+			.memory_bytes = atomic_load(&session->reserved_bytes),
+		};
+		if (session->opened)
+			add_totals(session, &summary);
+		visit(&summary, user);
+	}
 }

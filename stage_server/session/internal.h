@@ -33,6 +33,7 @@ struct session {
 	bool has_token[NEIGHBOUR_COUNT];
 	char address[NEIGHBOUR_COUNT][256]; // of the neighbours that this stage dialled
 	const struct device_slot *slot;     // from Open on
+	uint32_t device_index;              // of the slot
 
 	struct executor *executor; // loop's thread; links' events read it, which begin after `opened`
 	bool opened, joined, stream_over, executor_over;

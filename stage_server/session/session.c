@@ -131,6 +131,7 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 				 "slots= in the hostfile, or start penstockd with more --device options",
 				 open->plan->device_index, devices_count(devices));
 	session->slot = devices_slot(devices, open->plan->device_index);
+	session->device_index = open->plan->device_index;
 	return !session->plan.reduce_in_group || session->slot->group[0] != '\0' ||
 	       error_set(error, ERROR_USAGE,
 			 "reduce_in_group: device %s of this daemon cannot sum gradients with others: train with "

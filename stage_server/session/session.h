@@ -8,6 +8,7 @@
 #include "common/rpc/rpc.h"
 #include "stage_server/session/devices.h"
 #include "stage_server/session/event_queue.h"
+#include "stage_server/executor/executor.h"
 
 // What all sessions of a daemon share; borrowed.
 struct session_host_options {
@@ -35,8 +36,13 @@ uint32_t session_host_count(const struct session_host *host);
 
 struct session_summary {
 	const char *job, *model; // borrowed until the loop goes on
-	uint32_t replica, pipeline_stage;
-	uint64_t step, memory_bytes;
+	uint32_t replica, pipeline_stage, device_index;
+	uint64_t began_ns, step, memory_bytes;
+	// From the moment its memory stands:
+	bool has_totals;
+	struct step_totals totals;
+	bool has_link[NEIGHBOUR_COUNT];
+	struct link_traffic traffic[NEIGHBOUR_COUNT];
 };
 // Calls `visit` for each session that has a plan.
 void session_host_list(struct session_host *host, void (*visit)(const struct session_summary *summary, void *user),

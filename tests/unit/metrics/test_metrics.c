@@ -1,7 +1,9 @@
-// The text format, and series that are found again.
+// The text format of each kind, and series that are found again.
 #include "tests/unit/cmocka_all.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/metrics/metrics.h"
 
@@ -32,6 +34,57 @@ static void metrics_text_groups_series_by_family(void **state)
 	metrics_destroy(metrics);
 }
 
+// A histogram's buckets add up, as the format demands; what lies on a bound belongs to it.
+static void metrics_text_histogram_counts_up_to_each_bound(void **state)
+{
+	static const struct metric_family steps = {"penstock_test_step_seconds", "Steps.", METRIC_HISTOGRAM, 1e-9};
+	struct metrics *metrics = metrics_create();
+	struct metric *metric = metrics_series(metrics, &steps, "kind=\"x\"");
+	metric_observe(metric, 5000000);
+	metric_observe(metric, 5000001);
+	metric_observe(metric, 1500000000);
+	metric_observe(metric, 501000000000);
+	char *text = metrics_text(metrics);
+	const char *const expected[] = {
+		"# TYPE penstock_test_step_seconds "
+		"histogram\npenstock_test_step_seconds_bucket{kind=\"x\",le=\"0.005\"} 1\n",
+		"penstock_test_step_seconds_bucket{kind=\"x\",le=\"0.01\"} 2\n",
+		"penstock_test_step_seconds_bucket{kind=\"x\",le=\"1\"} 2\n",
+		"penstock_test_step_seconds_bucket{kind=\"x\",le=\"2.5\"} 3\n",
+		"penstock_test_step_seconds_bucket{kind=\"x\",le=\"500\"} 3\n",
+		"penstock_test_step_seconds_bucket{kind=\"x\",le=\"+Inf\"} 4\n",
+		"penstock_test_step_seconds_sum{kind=\"x\"} "
+		"502.510000001\npenstock_test_step_seconds_count{kind=\"x\"} 4\n",
+	};
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+		if (strstr(text, expected[i]) == NULL)
+			fail_msg("%s is not in\n%s", expected[i], text);
+	free(text);
+	metrics_destroy(metrics);
+}
+
+static void metric_set_real_any_double_is_written(void **state)
+{
+	static const struct metric_family loss = {"penstock_test_loss", "Loss.", METRIC_REAL, 1.0};
+	static const struct {
+		double value;
+		const char *text;
+	} cases[] = {{2.5, " 2.5\n"},
+		     {-1e-9, " -1.0000000000000001e-09\n"},
+		     {NAN, " NaN\n"},
+		     {INFINITY, " +Inf\n"},
+		     {-INFINITY, " -Inf\n"}};
+	struct metrics *metrics = metrics_create();
+	struct metric *metric = metrics_series(metrics, &loss, "");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		metric_set_real(metric, cases[i].value);
+		char *text = metrics_text(metrics);
+		assert_string_equal(strrchr(text, ' '), cases[i].text);
+		free(text);
+	}
+	metrics_destroy(metrics);
+}
+
 static void metrics_series_same_name_and_labels_is_the_same_series(void **state)
 {
 	struct metrics *metrics = metrics_create();
@@ -48,6 +101,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(metrics_text_groups_series_by_family),
+		cmocka_unit_test(metrics_text_histogram_counts_up_to_each_bound),
+		cmocka_unit_test(metric_set_real_any_double_is_written),
 		cmocka_unit_test(metrics_series_same_name_and_labels_is_the_same_series),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

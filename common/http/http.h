@@ -12,8 +12,8 @@ struct http;
 struct http_options {
 	const char *address; // HOST:PORT, [IPv6]:PORT or :PORT
 	struct metrics *metrics;
-	void (*refresh)(void *user);  // before /metrics is written
-	bool (*is_ready)(void *user); // for /readyz
+	void (*refresh)(void *user);  // before /metrics is written; optional
+	bool (*is_ready)(void *user); // for /readyz; optional: always
 	void *user;
 };
 

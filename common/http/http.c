@@ -1,5 +1,5 @@
 // libmicrohttpd without a thread of its own: its epoll descriptor is watched by the loop, and its time-outs are a timer.
-#include "stage_server/service/http.h"
+#include "common/http/http.h"
 
 #include <microhttpd.h>
 #include <netdb.h>
@@ -50,12 +50,13 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
 	if (strcmp(url, "/livez") == 0)
 		return answer(connection, MHD_HTTP_OK, "ok\n", false);
 	if (strcmp(url, "/readyz") == 0)
-		return http->options.is_ready(http->options.user)
+		return http->options.is_ready == NULL || http->options.is_ready(http->options.user)
 			       ? answer(connection, MHD_HTTP_OK, "ok\n", false)
 			       : answer(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping\n", false);
 	if (strcmp(url, "/metrics") != 0)
 		return answer(connection, MHD_HTTP_NOT_FOUND, "there are /metrics, /livez and /readyz\n", false);
-	http->options.refresh(http->options.user);
+	if (http->options.refresh != NULL)
+		http->options.refresh(http->options.user);
 	char *text = metrics_text(http->options.metrics);
 	return text != NULL ? answer(connection, MHD_HTTP_OK, text, true)
 			    : answer(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n", false);

@@ -1,0 +1,9 @@
+// What a daemon answered, as a JSON object on a line of its own. docs/nodes.md lists its members.
+#pragma once
+
+#include <stdio.h>
+
+#include "coordinator/command/poll.h"
+
+// False when memory is out; what cannot be written is seen by fclose.
+bool nodes_json_write(const struct poll_node *node, FILE *out);

@@ -1,0 +1,397 @@
+"""Hours of a daemon's life in a mix drawn by a seed: jobs that run, are killed and are interrupted, a neighbour that dies and comes back, clients
+that break every rule, floods of connections, scrapes, reloads. Two daemons live through all of it, and must end as they began: with the
+memory, descriptors and threads that they had after a warm-up. Every job that nobody disturbed must have the losses that it has alone.
+
+    soak.py --penstock PATH --penstockd PATH [--seconds 120] [--seed 1] [--workers 2] [--period 2] [--csv FILE]
+
+The CSV has a line for each daemon and period: seconds, daemon, resident bytes, descriptors, threads, sessions. Exit codes: 0 all is as it was;
+1 something grew, a daemon ended, or a job went wrong, and what; 77 it cannot be done here."""
+
+import argparse
+import collections
+import contextlib
+import http.client
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--penstock", required=True)
+parser.add_argument("--penstockd", required=True)
+parser.add_argument("--seconds", type=float, default=120)
+parser.add_argument("--seed", type=int, default=1)
+parser.add_argument("--workers", type=int, default=2, help="things that happen at the same time")
+parser.add_argument("--period", type=float, default=2, help="seconds between two samples")
+parser.add_argument("--csv", help="where samples go")
+options = parser.parse_args()
+
+os.environ.update(PENSTOCK=options.penstock, PENSTOCKD=options.penstockd)
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "integration"))
+import harness  # noqa: E402 (it needs the programs' paths)
+import messages  # noqa: E402
+
+grpc, pb = messages.grpc, messages.pb
+
+MAXIMUM_STEPS = 6
+SAMPLED_STEPS = 100000  # of a job that will not get that far
+# Of what a daemon had after its warm-up. The C library and gRPC keep some of what they once used, and how much depends on what met.
+MEMORY_MARGIN_RATIO = 1.10
+MEMORY_MARGIN_BYTES = 4 << 20
+QUIET_SECONDS = 60  # for the last streams to end, and for a tick that gives memory back
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+class Wrong(Exception):
+    """What the soak is there to find."""
+
+
+class Sample(collections.namedtuple("Sample", "resident descriptors threads")):
+    def __str__(self):
+        return f"{self.resident / 2**20:.1f} MiB, {self.descriptors} descriptors, {self.threads} threads"
+
+
+def sample(daemon):
+    pid = daemon.process.pid
+    return Sample(daemon.resident_bytes(), len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task")))
+
+
+def catches(daemon, number):
+    """Whether a signal would reach the daemon, and not end it."""
+    with open(f"/proc/{daemon.process.pid}/status") as file:
+        caught = next(line for line in file if line.startswith("SigCgt:"))
+    return int(caught.split()[1], 16) >> (number - 1) & 1
+
+
+class Soak:
+    def __init__(self, folder):
+        self.folder = folder
+        self.dataset = os.path.join(folder, "dataset")
+        subprocess.run([options.penstock, "dataset", "synthesize", self.dataset, "--images", "60"], check=True, stdout=subprocess.DEVNULL)
+        self.names = {}
+        self.daemons = [self.start_daemon(name) for name in ("first", "second")]
+        self.neighbour = self.start_daemon("neighbour")
+        self.neighbour_lock = threading.Lock()  # one job at a time has it between the other two
+        self.reference = None
+        self.counts = collections.Counter()
+        self.lock = threading.Lock()
+        self.number = 0
+        self.floors = collections.defaultdict(list)  # of each daemon: (seconds, resident bytes)
+        self.over = threading.Event()
+
+    def start_daemon(self, name):
+        daemon = harness.Daemon(self.folder, "--max-sessions", "64", "--memory-limit", "8GiB")
+        self.names[daemon] = name
+        return daemon
+
+    def stop(self):
+        for daemon in [*self.daemons, self.neighbour]:
+            daemon.stop()
+
+    def path(self, name):
+        with self.lock:
+            self.number += 1
+            return os.path.join(self.folder, f"{name}-{self.number}")
+
+    def check_daemons(self):
+        for daemon in self.daemons:
+            if daemon.process.poll() is not None:
+                raise Wrong(f"the {self.names[daemon]} daemon ended with {daemon.process.returncode}:\n{daemon.log[-4000:]}")
+
+    # ---- Jobs
+
+    def begin(self, daemons, steps, *more):
+        hostfile, results = self.path("hostfile"), self.path("results")
+        with open(hostfile, "w") as file:
+            file.writelines(f"{daemon.address} slots=1\n" for daemon in daemons)
+        words = ["train", "--dataset", self.dataset, "-H", hostfile, "-p", len(daemons), "--image-size", 63, "--micro-batch-size", 4,
+                 "--gradient-accumulation-steps", 4, "--lr", 0.01, "--steps", steps, "--json", results, *more]
+        return harness.Run(*[str(word) for word in words]), results
+
+    @staticmethod
+    def losses(results):
+        return [line["loss"] for line in harness.read_json_lines(results) if line["type"] == "step"]
+
+    def good_job(self, mix):
+        steps = mix.randint(2, MAXIMUM_STEPS)
+        run, results = self.begin(self.daemons, steps, "--schedule", mix.choice(["gpipe", "1f1b"]), "--connections", mix.randint(1, 4))
+        run.finish()
+        if run.code != 0:
+            raise Wrong(f"a job that nobody disturbed ended with {run.code}: {run.error}")
+        losses = self.losses(results)
+        if self.reference is None:
+            self.reference = losses
+        if losses != self.reference[:steps]:
+            raise Wrong(f"a job that nobody disturbed has the losses {losses}, alone it has {self.reference[:steps]}")
+
+    def reference_job(self):
+        run, results = self.begin(self.daemons, MAXIMUM_STEPS)
+        if run.finish().code != 0:
+            raise Wrong(f"the first job ended with {run.code}: {run.error}")
+        self.reference = self.losses(results)
+
+    @staticmethod
+    def has_steps(run, results):
+        def look():
+            if run.process.poll() is not None:
+                return True
+            with contextlib.suppress(FileNotFoundError), open(results) as file:
+                return '"type":"step"' in file.read()
+            return False
+        harness.wait_until(look, 60, "a job's first step")
+
+    def doomed_job(self, mix, number, expected):
+        run, results = self.begin(self.daemons, SAMPLED_STEPS)
+        try:
+            if mix.random() < 0.3:
+                time.sleep(mix.random() * 0.5)  # while it opens
+            else:
+                self.has_steps(run, results)
+        finally:
+            run.process.send_signal(number)
+            run.finish(30)
+        if run.code not in expected:
+            raise Wrong(f"a job ended with {run.code} after signal {number}: {run.error}")
+
+    def killed_job(self, mix):
+        self.doomed_job(mix, signal.SIGKILL, [-signal.SIGKILL])
+
+    def interrupted_job(self, mix):
+        self.doomed_job(mix, signal.SIGINT, [1, -signal.SIGINT])  # the latter: before it listens to signals
+
+    def job_with_a_neighbour_that_dies(self, mix):
+        with self.neighbour_lock:
+            run, results = self.begin([self.daemons[0], self.neighbour, self.daemons[1]], SAMPLED_STEPS)
+            try:
+                self.has_steps(run, results)
+                if mix.random() < 0.5:
+                    self.neighbour.kill()
+                else:
+                    self.neighbour.stop()
+                run.finish(30)
+            finally:
+                if run.process.poll() is None:
+                    run.process.kill()
+                    run.finish()
+                self.neighbour.stop()
+                self.neighbour = self.start_daemon("neighbour")
+            if run.code != 4:
+                raise Wrong(f"a job whose daemon was ended ended with {run.code}, not with 4: {run.error}")
+
+    # ---- Clients
+
+    def connect(self, mix, port=None):
+        return socket.create_connection(("127.0.0.1", port or mix.choice(self.daemons).port), timeout=10)
+
+    def noise(self, mix):
+        for _ in range(mix.randint(1, 20)):
+            with contextlib.suppress(OSError), self.connect(mix) as peer:
+                peer.sendall((PREFACE if mix.random() < 0.5 else b"") + mix.randbytes(mix.randint(1, 4096)))
+                peer.settimeout(0.2)
+                peer.recv(4096)
+
+    def flood(self, mix):
+        peers = []
+        with contextlib.suppress(OSError):
+            for _ in range(mix.randint(50, 300)):
+                peers.append(self.connect(mix))
+                if mix.random() < 0.3:
+                    peers[-1].sendall(PREFACE)
+        time.sleep(mix.random())
+        for peer in peers:
+            peer.close()
+
+    def scrape(self, mix):
+        for daemon in self.daemons:
+            if "penstock_sessions" not in daemon.get("/metrics"):
+                raise Wrong(f"{self.names[daemon]}: the scrape has no penstock_sessions")
+            peer = http.client.HTTPConnection("127.0.0.1", daemon.metrics_port, timeout=10)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                peer.request(mix.choice(["GET", "POST", "DELETE"]), "/" + "x" * mix.randint(0, 2000))
+                peer.getresponse().read()
+            peer.close()
+            with contextlib.suppress(OSError), self.connect(mix, daemon.metrics_port) as raw:
+                raw.sendall(mix.randbytes(mix.randint(1, 2048)))
+
+    def calls(self, mix):
+        """Sessions and exchanges that no coordinator would open. Refusals are what is wanted: the daemon's end would be seen elsewhere."""
+        def stream(channel, method, requests):
+            call = channel.stream_stream(f"/penstock.v1.StageServer/{method}", request_serializer=bytes)(iter(requests), timeout=5)
+            with contextlib.suppress(grpc.RpcError):
+                for _ in call:
+                    break
+            call.cancel()
+
+        layers = [pb.Layer(kind=mix.randint(0, 9), in_channels=mix.getrandbits(31), out_channels=mix.getrandbits(31)) for _ in range(3)]
+        plans = [pb.StagePlan(), pb.StagePlan(pipeline_size=2, micro_batches=mix.getrandbits(31), model=pb.Model(layers=layers))]
+        opens = [pb.SessionRequest(open=pb.Open(protocol_version=version, job="soak", plan=plan)) for version in (0, 3) for plan in plans]
+        token = pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=mix.randbytes(16), connection=mix.randint(0, 99)))
+        with grpc.insecure_channel(mix.choice(self.daemons).address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            for _ in range(mix.randint(5, 40)):
+                kind = mix.choice(["Session", "Exchange", "NoSuchMethod"])
+                good = token if kind == "Exchange" else mix.choice(opens)
+                stream(channel, kind, [mix.choice([good.SerializeToString(), mix.randbytes(mix.randint(0, 300))])])
+
+    def silent_sessions(self, mix):
+        with grpc.insecure_channel(mix.choice(self.daemons).address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            begun = [channel.stream_stream("/penstock.v1.StageServer/Session")(iter(lambda: time.sleep(0.1) or None, None), timeout=1)
+                     for _ in range(mix.randint(1, 8))]
+            time.sleep(mix.random())
+            for call in begun:
+                call.cancel()
+
+    def looks(self, mix):
+        addresses = [daemon.address for daemon in self.daemons]
+        command = mix.choice([["nodes"], ["top", "--once", "--interval", "0.2"]])
+        run = harness.Run(*command, *addresses).finish(30)
+        if run.code != 0:
+            raise Wrong(f"{command} ended with {run.code}: {run.error}")
+
+    def reload(self, mix):
+        """SIGHUP, where the daemon takes it: else it would be its end."""
+        for daemon in self.daemons:
+            if catches(daemon, signal.SIGHUP):
+                daemon.process.send_signal(signal.SIGHUP)
+                self.counts["reload that the daemon took"] += 1
+
+    # ---- The mix
+
+    def actions(self):
+        weights = {self.good_job: 6, self.killed_job: 3, self.interrupted_job: 2, self.job_with_a_neighbour_that_dies: 2,
+                   self.noise: 2, self.flood: 1, self.scrape: 2, self.looks: 2, self.reload: 1}
+        if grpc is not None:
+            weights.update({self.calls: 2, self.silent_sessions: 1})
+        return weights
+
+    def do(self, action, mix):
+        action(mix)
+        with self.lock:
+            self.counts[action.__name__] += 1
+
+    def work(self, number, problems):
+        mix = random.Random(f"{options.seed}/{number}")
+        weights = self.actions()
+        try:
+            while not self.over.is_set():
+                self.do(mix.choices(list(weights), list(weights.values()))[0], mix)
+        except Exception as problem:  # whatever it is, the soak is over
+            problems.append(problem)
+            self.over.set()
+
+    def warm_up(self):
+        """Everything once, and a little more at once: what is kept from then on is kept for ever."""
+        mix = random.Random(f"{options.seed}/warm-up")
+        self.reference_job()
+        for action in self.actions():
+            self.do(action, mix)
+        jobs = [self.begin(self.daemons, 2)[0] for _ in range(options.workers + 1)]
+        for job in jobs:
+            job.finish()
+        self.counts.clear()
+
+    # ---- Samples
+
+    def watch(self, csv, problems):
+        begin = time.monotonic()
+        try:
+            while not self.over.wait(options.period):
+                self.check_daemons()
+                for daemon in self.daemons:
+                    now = sample(daemon)
+                    seconds = time.monotonic() - begin
+                    sessions = int(daemon.metrics()["penstock_sessions"])
+                    csv.write(f"{seconds:.1f},{self.names[daemon]},{now.resident},{now.descriptors},{now.threads},{sessions}\n")
+                    csv.flush()
+                    self.floors[daemon].append((seconds, now.resident))
+                if time.monotonic() - begin > options.seconds:
+                    self.over.set()
+        except Exception as problem:
+            problems.append(problem)
+            self.over.set()
+
+    def grown(self, daemon, before):
+        """What is more than before, in words; empty: nothing."""
+        now, more = sample(daemon), []
+        if now.resident > before.resident * MEMORY_MARGIN_RATIO + MEMORY_MARGIN_BYTES:
+            more.append(f"resident memory {before.resident / 2**20:.1f} -> {now.resident / 2**20:.1f} MiB")
+        if now.descriptors > before.descriptors:
+            more.append(f"descriptors {before.descriptors} -> {now.descriptors}")
+        if now.threads > before.threads:
+            more.append(f"threads {before.threads} -> {now.threads}")
+        if daemon.used_bytes() > 0:
+            more.append(f"{daemon.used_bytes():.0f} bytes of device memory are held")
+        return ", ".join(more)
+
+    def quiet_sample(self, daemon):
+        """Of a daemon that does nothing: the least that it comes to in a few ticks."""
+        daemon.wait_until_free(QUIET_SECONDS)
+        seen = []
+        for _ in range(10):
+            time.sleep(0.5)
+            seen.append(sample(daemon))
+        return Sample(*[min(values) for values in zip(*seen)])
+
+    def settle(self, before):
+        end = time.monotonic() + QUIET_SECONDS
+        while time.monotonic() < end and any(self.grown(daemon, before[daemon]) for daemon in self.daemons):
+            time.sleep(1)
+        return {daemon: self.grown(daemon, before[daemon]) for daemon in self.daemons}
+
+    def print_floors(self):
+        """The least memory in each quarter: of a leak it rises."""
+        for daemon, samples in self.floors.items():
+            quarters = [min((resident for seconds, resident in samples if q <= 4 * seconds / options.seconds < q + 1), default=0)
+                        for q in range(4)]
+            print(f"{self.names[daemon]}: least memory by quarter, MiB: " + ", ".join(f"{value / 2**20:.1f}" for value in quarters))
+
+    def run(self, csv):
+        problems = []
+        self.warm_up()
+        before = {daemon: self.quiet_sample(daemon) for daemon in self.daemons}
+        for daemon in self.daemons:
+            print(f"{self.names[daemon]} at the start: {before[daemon]}", flush=True)
+        csv.write("seconds,daemon,resident_bytes,descriptors,threads,sessions\n")
+        workers = [threading.Thread(target=self.work, args=(number, problems)) for number in range(options.workers)]
+        workers.append(threading.Thread(target=self.watch, args=(csv, problems)))
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        print(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(self.counts.items())))
+        if problems:
+            raise problems[0]
+        grown = self.settle(before)
+        self.print_floors()
+        for daemon in self.daemons:
+            print(f"{self.names[daemon]} at the end: {sample(daemon)}")
+        if any(grown.values()):
+            raise Wrong("; ".join(f"{self.names[daemon]}: {words}" for daemon, words in grown.items() if words))
+        self.good_job(random.Random(options.seed))
+
+
+def main():
+    if not os.path.isdir("/proc/self/fd"):
+        print("skipped: there is no /proc")
+        sys.exit(77)
+    with tempfile.TemporaryDirectory(prefix="penstock-soak-") as folder:
+        soak = Soak(folder)
+        csv = open(options.csv or os.path.join(folder, "samples.csv"), "w")
+        try:
+            with csv:
+                soak.run(csv)
+        except (Wrong, AssertionError, OSError) as problem:
+            print(f"wrong: {problem}")
+            sys.exit(1)
+        finally:
+            soak.over.set()
+            soak.stop()
+    print("all is as it was")
+
+
+if __name__ == "__main__":
+    main()
