@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "common/rpc/rpc.h"
+#include "common/rpc/tls.h"
 
 // ---- runtime.c: the completion queue, and what its tags are
 
@@ -49,6 +50,28 @@ struct rpc_incoming {
 // Finds the payload. `buffer` is borrowed and must outlive the result.
 void message_inspect(const grpc_byte_buffer *buffer, struct rpc_incoming *ret_incoming);
 
+// ---- tls.c
+
+// The end of a server's address; valid as long as the server.
+struct tls_listener {
+	struct rpc_tls *tls;
+	uint64_t generation; // of the certificates that it has: tls.c's
+};
+grpc_server_credentials *tls_server_credentials(struct tls_listener *listener);
+
+// `args` has room for one more.
+grpc_channel *tls_create_channel(struct rpc_tls *tls, const char *address, grpc_arg *args, size_t count);
+// What a user can do about a connection that did not come to be, of which gRPC says `detail`; NULL: not known.
+const char *tls_advice(bool over_tls, const char *detail);
+
+struct tls_names {
+	const char *const *names;
+	uint32_t count;
+};
+bool tls_secures(grpc_call *call); // false: it came over a connection without TLS
+bool tls_peer_is_one_of(grpc_call *call, const struct tls_names *names);
+void tls_list_names(grpc_call *call, char *into, size_t size); // printable; "" without a certificate
+
 // ---- stream.c: one call, either side
 
 // What a server's streams hold to together; those of a client have none.
@@ -61,8 +84,9 @@ struct stream_limits {
 };
 void stream_limits_hit(const struct stream_limits *limits, enum rpc_limit limit, const char *detail);
 
-// Takes `call`. A client's stream starts at once; a server's waits for stream_start_server.
-struct rpc_stream *stream_create(grpc_call *call, bool is_client);
+// Takes `call`. A client's stream starts at once; a server's waits for stream_start_server. `over_tls`: a client's.
+struct rpc_stream *stream_create(grpc_call *call, bool is_client, bool over_tls);
+grpc_call *stream_call(const struct rpc_stream *stream); // borrowed
 void stream_start_client(struct rpc_stream *stream, const struct rpc_stream_events *events, void *user);
 void stream_set_limits(struct rpc_stream *stream, struct stream_limits *limits); // borrowed; before it starts
 // After the handler returned. `gone` is called when the stream is over, after `closed`.

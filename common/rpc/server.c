@@ -20,6 +20,8 @@ struct rpc_server {
 	struct stream_limits limits;
 	size_t metadata_bytes; // most of a call
 	int ports[MAXIMUM_ADDRESSES];
+	struct tls_listener listeners[MAXIMUM_ADDRESSES];
+	struct tls_names allowed;
 
 	struct operation arrival, shutdown;
 	// Filled by gRPC for the next call.
@@ -76,6 +78,27 @@ static void refuse_metadata(struct rpc_server *server, struct rpc_stream *stream
 	rpc_stream_finish(stream, RPC_RESOURCE_EXHAUSTED, detail);
 }
 
+// Who comes without TLS came over a Unix socket, or to a server without TLS.
+static bool is_allowed(const struct rpc_server *server, const struct rpc_stream *stream,
+		       const struct rpc_method *method)
+{
+	grpc_call *call = stream_call(stream);
+	return server->allowed.count == 0 || method->for_everybody || !tls_secures(call) ||
+	       tls_peer_is_one_of(call, &server->allowed);
+}
+
+static void refuse(struct rpc_server *server, struct rpc_stream *stream, const struct rpc_method *method)
+{
+	char names[200], detail[300];
+	rpc_stream_peer_names(stream, names, sizeof(names));
+	snprintf(detail, sizeof(detail), "no name of the caller's certificate (%s) is among this daemon's --allow-name",
+		 names);
+	rpc_stream_finish(stream, RPC_PERMISSION_DENIED, detail);
+	const struct rpc_server_events *events = server->limits.events;
+	if (events != NULL && events->call_refused != NULL)
+		events->call_refused(stream, method->name, server->limits.user);
+}
+
 static void serve(struct rpc_server *server, struct rpc_stream *stream, grpc_slice name, size_t metadata)
 {
 	const struct rpc_method *method = NULL;
@@ -92,10 +115,13 @@ static void serve(struct rpc_server *server, struct rpc_stream *stream, grpc_sli
 	for (uint32_t i = 0; i < server->method_count && method == NULL; i++)
 		if (grpc_slice_str_cmp(name, server->methods[i].name) == 0)
 			method = &server->methods[i];
-	if (method != NULL)
+	bool allowed = method == NULL || is_allowed(server, stream, method);
+	if (!allowed)
+		refuse(server, stream, method);
+	else if (method != NULL)
 		method->handler(stream, method->user);
 	stream_start_server(stream, stream_gone, server);
-	if (method == NULL) // a handler owns the starter's reference
+	if (method == NULL || !allowed) // a handler owns the starter's reference
 		rpc_stream_unref(stream);
 }
 
@@ -115,7 +141,7 @@ static void arrival_complete(struct operation *operation, bool ok)
 	pthread_cond_broadcast(&server->changed);
 	pthread_mutex_unlock(&server->lock);
 	if (ok) {
-		struct rpc_stream *stream = stream_create(call, false);
+		struct rpc_stream *stream = stream_create(call, false, false);
 		// The next call can be served while this one's handler runs; it may even run beside it.
 		ask_for_call(server);
 		if (stream != NULL)
@@ -195,7 +221,10 @@ static void create_server(struct rpc_server *server, const struct rpc_server_opt
 
 static bool listen_on(struct rpc_server *server, uint32_t index, const char *address, struct error *error)
 {
-	grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+	struct tls_listener *listener = &server->listeners[index];
+	grpc_server_credentials *credentials = listener->tls != NULL && !rpc_address_is_unix(address)
+						       ? tls_server_credentials(listener)
+						       : grpc_insecure_server_credentials_create();
 	server->ports[index] = grpc_server_add_http2_port(server->server, address, credentials);
 	grpc_server_credentials_release(credentials);
 	return server->ports[index] != 0 ||
@@ -219,6 +248,9 @@ bool rpc_server_start(const struct rpc_server_options *options, const struct rpc
 	pthread_cond_init(&server->changed, NULL);
 	set_limits(server, options);
 	create_server(server, options);
+	server->allowed = (struct tls_names){options->allowed_names, options->allowed_name_count};
+	for (uint32_t i = 0; i < options->address_count; i++)
+		server->listeners[i].tls = options->tls;
 	for (uint32_t i = 0; i < options->address_count; i++)
 		if (!listen_on(server, i, options->addresses[i], error)) {
 			server->arrival_done = true; // none was asked for

@@ -24,7 +24,7 @@ struct outgoing {
 struct rpc_stream {
 	_Atomic(uint32_t) references;
 	grpc_call *call;
-	bool is_client;
+	bool is_client, over_tls;
 	const struct rpc_stream_events *events; // NULL until accepted
 	void *user;
 	void (*gone)(void *server, const char *peer);
@@ -142,11 +142,22 @@ static enum rpc_status known_status(grpc_status_code code)
 	}
 }
 
+// The advice first: the rest may be cut.
+static void add_advice(const struct rpc_stream *stream, char *detail, size_t size)
+{
+	char said[512];
+	const char *advice = tls_advice(stream->over_tls, detail);
+	if (advice == NULL)
+		return;
+	snprintf(said, sizeof(said), "%s", detail);
+	snprintf(detail, size, "%s (gRPC: %s)", advice, said);
+}
+
 static void report_closed(struct rpc_stream *stream)
 {
 	if (stream->events != NULL) {
 		enum rpc_status status = known_status(stream->status_code);
-		char detail[512] = "";
+		char detail[768] = "";
 		if (!stream->is_client) {
 			status = stream->cancelled ? RPC_CANCELLED : stream->finish_status;
 			snprintf(detail, sizeof(detail), "%s",
@@ -157,6 +168,8 @@ static void report_closed(struct rpc_stream *stream)
 			size_t length = GRPC_SLICE_LENGTH(stream->status_detail);
 			length = length < sizeof(detail) - 1 ? length : sizeof(detail) - 1;
 			memcpy(detail, GRPC_SLICE_START_PTR(stream->status_detail), length);
+			if (status == RPC_UNAVAILABLE)
+				add_advice(stream, detail, sizeof(detail));
 		}
 		stream->events->closed(stream, status, detail, stream->user);
 	}
@@ -326,7 +339,7 @@ static void final_complete(struct operation *operation, bool ok)
 	finish_operation(stream);
 }
 
-struct rpc_stream *stream_create(grpc_call *call, bool is_client)
+struct rpc_stream *stream_create(grpc_call *call, bool is_client, bool over_tls)
 {
 	struct rpc_stream *stream = calloc(1, sizeof(*stream));
 	if (stream == NULL) {
@@ -338,6 +351,7 @@ struct rpc_stream *stream_create(grpc_call *call, bool is_client)
 	stream->references = 2; // the starter's, and one until `closed` has returned
 	stream->call = call;
 	stream->is_client = is_client;
+	stream->over_tls = over_tls;
 	stream->peer = grpc_call_get_peer(call);
 	stream->tail = &stream->head;
 	stream->status_detail = grpc_empty_slice();
@@ -506,6 +520,16 @@ void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const 
 	struct ending ending = {status, detail != NULL ? strdup(detail) : NULL};
 	if (!enqueue(stream, NULL, 0, &ending))
 		free(ending.detail);
+}
+
+grpc_call *stream_call(const struct rpc_stream *stream)
+{
+	return stream->call;
+}
+
+void rpc_stream_peer_names(struct rpc_stream *stream, char *into, size_t size)
+{
+	tls_list_names(stream->call, into, size);
 }
 
 const char *rpc_stream_peer(struct rpc_stream *stream)

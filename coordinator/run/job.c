@@ -185,7 +185,7 @@ static bool open_rank(struct job *job, uint32_t rank, struct error *error)
 {
 	uint32_t stage = plan_rank_stage(job->plan, rank), replica = plan_rank_replica(job->plan, rank);
 	struct stage_session_options options = {
-		.rank = rank, .address = job->options.addresses[rank], .events = job->events};
+		.rank = rank, .address = job->options.addresses[rank], .tls = job->options.tls, .events = job->events};
 	struct plan_place place = place_of(job, rank);
 	struct job_tokens *tokens = &job->tokens[rank];
 	if (getrandom(tokens, sizeof(*tokens), 0) != (ssize_t)sizeof(*tokens))

@@ -54,6 +54,8 @@ const struct option_row option_table[] = {
 	{"tls-key-file", "FILE", OPTION_TEXT, PLACE(tls_key_file), .help = "the certificate's private key, PEM"},
 	{"tls-ca-file", "FILE", OPTION_TEXT, PLACE(tls_ca_file),
 	 .help = "certificates of the authorities that coordinators and neighbours must be signed by, PEM"},
+	{"tls-server-name", "NAME", OPTION_TEXT, PLACE(tls_server_name),
+	 .help = "what neighbours' certificates must name (default: the host that the coordinator's hostfile says)"},
 	{"tls-client-auth", "WHEN", OPTION_CHOICE, PLACE(tls_client_auth), .choices = client_auths, .preset = "require",
 	 .help = "whether who calls must show a certificate: require or none"},
 	{"allow-name", "NAME", OPTION_LIST, PLACE(allow_name), .maximum = OPTION_LIST_MAXIMUM,

@@ -33,7 +33,7 @@ struct daemon_options {
 	uint64_t memory_limit_bytes; // of each device; 0: what it has
 	char *tuning_file;
 
-	char *tls_cert_file, *tls_key_file, *tls_ca_file;
+	char *tls_cert_file, *tls_key_file, *tls_ca_file, *tls_server_name;
 	enum option_client_auth tls_client_auth;
 	struct option_list allow_name;
 	bool insecure;

@@ -14,6 +14,7 @@
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 #include "stage_server/limits/connections.h"
+#include "stage_server/service/access.h"
 #include "stage_server/service/device_metrics.h"
 #include "stage_server/service/reload.h"
 #include "stage_server/service/status.h"
@@ -46,6 +47,7 @@ struct daemon {
 	char **argv;
 	uv_loop_t loop;
 	struct event_queue *queue;
+	struct access *access;
 	struct devices *devices;
 	struct metrics *metrics;
 	struct limits *limits;
@@ -152,10 +154,12 @@ static void on_hang_up(uv_signal_t *handle, int number)
 		return;
 	}
 	systemd_reloading(daemon->systemd);
-	if (reload_options(daemon->options, daemon->argc, daemon->argv, &error))
+	if (reload_options(daemon->options, daemon->argc, daemon->argv, &error)) {
+		access_reload(daemon->access);
 		log_info("reloaded: SIGHUP");
-	else
+	} else {
 		log_error("not reloaded, all stays as it was: %s", error.message);
+	}
 	systemd_ready(daemon->systemd);
 }
 
@@ -214,6 +218,7 @@ static bool open_services(struct daemon *daemon, struct error *error)
 	struct session_host_options sessions = {.queue = daemon->queue,
 						.devices = daemon->devices,
 						.metrics = daemon->metrics,
+						.tls = access_tls(daemon->access),
 						.limits = daemon->limits,
 						.maximum_sessions = daemon->options->maximum_sessions,
 						.maximum_message_bytes = daemon->options->maximum_message_bytes};
@@ -253,6 +258,12 @@ static void on_limit_hit(enum rpc_limit limit, const char *detail, void *user)
 	limits_hit(daemon->limits, limits[limit], "%s", detail);
 }
 
+static void on_call_refused(struct rpc_stream *stream, const char *method, void *user)
+{
+	struct daemon *daemon = user;
+	access_refused(stream, method, daemon->access);
+}
+
 static void scrapes_are_full(unsigned connections, void *user)
 {
 	struct daemon *daemon = user;
@@ -277,19 +288,24 @@ static bool open_connections(struct daemon *daemon, struct error *error)
 static bool listen_for_calls(struct daemon *daemon, struct error *error)
 {
 	const struct rpc_method methods[] = {
-		{PROTOCOL_METHOD_DESCRIBE, unary_handle_describe, daemon->unary},
-		{PROTOCOL_METHOD_SESSION, session_host_handle_session, daemon->sessions},
-		{PROTOCOL_METHOD_EXCHANGE, session_host_handle_exchange, daemon->sessions},
-		{PROTOCOL_METHOD_HEALTH_CHECK, unary_handle_health_check, daemon->unary},
-		{PROTOCOL_METHOD_HEALTH_WATCH, unary_handle_health_watch, daemon->unary},
-		{PROTOCOL_METHOD_REFLECTION, unary_handle_reflection, daemon->unary},
-		{PROTOCOL_METHOD_REFLECTION_V1ALPHA, unary_handle_reflection, daemon->unary},
+		{PROTOCOL_METHOD_DESCRIBE, unary_handle_describe, daemon->unary, .for_everybody = false},
+		{PROTOCOL_METHOD_SESSION, session_host_handle_session, daemon->sessions, .for_everybody = false},
+		{PROTOCOL_METHOD_EXCHANGE, session_host_handle_exchange, daemon->sessions, .for_everybody = false},
+		{PROTOCOL_METHOD_HEALTH_CHECK, unary_handle_health_check, daemon->unary, .for_everybody = true},
+		{PROTOCOL_METHOD_HEALTH_WATCH, unary_handle_health_watch, daemon->unary, .for_everybody = true},
+		{PROTOCOL_METHOD_REFLECTION, unary_handle_reflection, daemon->unary, .for_everybody = false},
+		{PROTOCOL_METHOD_REFLECTION_V1ALPHA, unary_handle_reflection, daemon->unary, .for_everybody = false},
 	};
-	static const struct rpc_server_events events = {
-		.call_began = on_call_began, .call_ended = on_call_ended, .limit_hit = on_limit_hit};
+	static const struct rpc_server_events events = {.call_began = on_call_began,
+							.call_ended = on_call_ended,
+							.limit_hit = on_limit_hit,
+							.call_refused = on_call_refused};
 	struct rpc_server_options options = {.addresses = (const char *const *)daemon->options->listen.values,
 					     .address_count = daemon->options->listen.count,
 					     .keepalive_ms = PROTOCOL_KEEPALIVE_MS,
+					     .tls = access_tls(daemon->access),
+					     .allowed_names = (const char *const *)daemon->options->allow_name.values,
+					     .allowed_name_count = daemon->options->allow_name.count,
 					     .maximum_concurrent_streams = daemon->options->maximum_streams,
 					     .maximum_message_bytes = (uint32_t)daemon->options->maximum_message_bytes,
 					     .maximum_metadata_bytes =
@@ -387,6 +403,7 @@ static void close_all(struct daemon *daemon)
 	session_host_destroy(daemon->sessions);
 	device_metrics_destroy(daemon->device_metrics);
 	limits_destroy(daemon->limits);
+	access_destroy(daemon->access);
 	metrics_destroy(daemon->metrics);
 	devices_close(daemon->devices);
 }
@@ -409,8 +426,9 @@ bool daemon_run(struct daemon_options *options, int argc, char **argv, struct er
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
-		  open_connections(&daemon, error) && open_devices(&daemon, error) && begin_metrics(&daemon, error) &&
-		  open_loop(&daemon, error) && open_services(&daemon, error) && listen_for_calls(&daemon, error);
+		  open_connections(&daemon, error) && access_create(options, daemon.metrics, &daemon.access, error) &&
+		  open_devices(&daemon, error) && begin_metrics(&daemon, error) && open_loop(&daemon, error) &&
+		  open_services(&daemon, error) && listen_for_calls(&daemon, error);
 	if (ok) {
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
 		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);

@@ -232,7 +232,7 @@ static bool reach(struct session *session, enum neighbour side, const char *addr
 		return join(session, side, token->data, error);
 	if (strlen(address) >= sizeof(session->address[side]))
 		return error_set(error, ERROR_USAGE, "the %s's address is too long", neighbour_name(side));
-	if (!link_dial(link, address, token->data, error))
+	if (!link_dial(link, address, session->host->options.tls, token->data, error))
 		return false;
 	strcpy(session->address[side], address);
 	return true;

@@ -17,6 +17,7 @@ struct session_host_options {
 	const struct devices *devices;
 	struct metrics *metrics;
 	struct limits *limits;
+	struct rpc_tls *tls; // with which links are dialled; NULL: without
 	uint32_t maximum_sessions;
 	uint64_t maximum_message_bytes; // received
 };

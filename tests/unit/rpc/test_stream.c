@@ -110,8 +110,9 @@ static void handle_silent(struct rpc_stream *stream, void *user)
 
 static int start_server(void **state)
 {
-	static const struct rpc_method methods[] = {
-		{ECHO, handle_echo, NULL}, {REFUSE, handle_refuse, NULL}, {SILENT, handle_silent, NULL}};
+	static const struct rpc_method methods[] = {{.name = ECHO, .handler = handle_echo},
+						    {.name = REFUSE, .handler = handle_refuse},
+						    {.name = SILENT, .handler = handle_silent}};
 	static char socket_address[64];
 	snprintf(socket_address, sizeof(socket_address), "unix:/tmp/penstock-test-%d.sock", (int)getpid());
 	const char *listen[] = {"127.0.0.1:0", socket_address};
@@ -316,7 +317,7 @@ static void rpc_server_start_address_in_use_is_refused(void **state)
 	struct rpc_server *second = NULL;
 	struct error error;
 	const char *listen[] = {"127.0.0.1:0", addresses[0]};
-	static const struct rpc_method method = {ECHO, handle_echo, NULL};
+	static const struct rpc_method method = {.name = ECHO, .handler = handle_echo};
 	assert_false(rpc_server_start(&(struct rpc_server_options){.addresses = listen, .address_count = 2}, &method, 1,
 				      &second, &error));
 	assert_non_null(strstr(error.message, addresses[0]));
@@ -324,7 +325,7 @@ static void rpc_server_start_address_in_use_is_refused(void **state)
 
 static void rpc_server_stop_ends_calls_that_run(void **state)
 {
-	static const struct rpc_method method = {SILENT, handle_silent, NULL};
+	static const struct rpc_method method = {.name = SILENT, .handler = handle_silent};
 	const char *listen = "127.0.0.1:0";
 	struct rpc_server *other = NULL;
 	struct error error;
@@ -386,7 +387,7 @@ static void hold(struct rpc_stream *stream, const struct rpc_incoming *incoming,
 
 static void rpc_stream_send_to_a_peer_that_does_not_read_ends_at_the_limit(void **state)
 {
-	static const struct rpc_method method = {ECHO, handle_endless, NULL};
+	static const struct rpc_method method = {ECHO, handle_endless, NULL, false};
 	static const struct rpc_server_events events = {.limit_hit = count_hit};
 	static const struct rpc_stream_events holding = {.message = hold, .closed = witness_closed};
 	const char *listen = "127.0.0.1:0";
