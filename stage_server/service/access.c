@@ -41,7 +41,7 @@ static bool check_options(const struct daemon_options *options, bool has_tls, st
 {
 	if (options->tls_ca_file != NULL && options->tls_cert_file == NULL && options->tls_key_file == NULL)
 		return error_set(error, ERROR_USAGE,
-				 "--tls-ca-file: and --tls-cert-file and --tls-key-file? a daemon needs a certificate");
+				 "--tls-ca-file alone is not enough: give --tls-cert-file and --tls-key-file, too");
 	if (has_tls && options->insecure)
 		return error_set(error, ERROR_USAGE, "--insecure and --tls-cert-file exclude each other");
 	if (!has_tls && options->tls_server_name != NULL)

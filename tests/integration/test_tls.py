@@ -121,7 +121,7 @@ class Tls(harness.TestCase):
             (["--listen", "0.0.0.0:0"], "--insecure"),
             (["--listen", "127.0.0.1:0", "--listen", "[::]:0"], "--tls-cert-file, --tls-key-file and --tls-ca-file"),
             (self.node.options + ["--insecure"], "exclude each other"),
-            (["--tls-ca-file", self.node.ca], "a daemon needs a certificate"),
+            (["--tls-ca-file", self.node.ca], "is not enough"),
             (["--allow-name", "alice"], "show no certificate"),
             (self.node.options + ["--tls-client-auth", "none", "--allow-name", "alice"], "show no certificate"),
             (self.node.options + ["--allow-name", "alice.*.org"], "a star may only stand for the first label"),
