@@ -54,6 +54,7 @@ class Tls(harness.TestCase):
             os.environ[name] = value
             self.addCleanup(os.environ.pop, name)
         self.nodes(daemon)
+        self.penstock("top", "--once", "-H", self.hostfile([daemon]))
         # --local's daemons listen on Unix sockets, where nobody speaks TLS, and what is meant for daemons elsewhere is not theirs.
         self.train("--local", 2, "-p", 2, "--steps", 1)
 
@@ -82,6 +83,7 @@ class Tls(harness.TestCase):
                 self.assertIn(words, run.error)
         run = self.train("-H", self.hostfile([secure]), "--steps", 1, code=4)
         self.assertIn("give --tls-ca-file", run.error)
+        self.penstock("top", "--once", "-H", self.hostfile([secure]), *self.alice.options)
         self.nodes(wrong_name, *self.alice.options, "--tls-server-name", "elsewhere.example.org")
         self.nodes(self.start("--tls-client-auth", "none"), "--tls-ca-file", self.authority.ca)
 
