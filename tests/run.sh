@@ -39,7 +39,9 @@ if [ "$fast" = no ]; then
 	check asan -L 'unit|integration' -LE slow -j 2
 	check tsan -L 'unit|integration' -LE slow -j 2
 fi
-check release
+check release -LE fuzz
+# The fuzz targets, 20 s each, in a build of their own (clang).
+ctest --preset release --no-tests=error -L fuzz -j 2 || failed="$failed fuzz"
 if [ -n "$failed" ]; then
 	echo "tests/run.sh: failed:$failed" >&2
 	exit 1

@@ -27,7 +27,7 @@ bool rpc_client_create(const char *address, const struct rpc_client_options *opt
 		       struct error *error)
 {
 	grpc_arg args[RUNTIME_MAXIMUM_ARGUMENTS];
-	size_t count = runtime_arguments(args);
+	size_t count = runtime_arguments(RPC_MAXIMUM_MESSAGE_BYTES, RPC_MAXIMUM_METADATA_BYTES, args);
 	// Clients with equal arguments would otherwise share one connection.
 	args[count++] = runtime_argument(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
 	args[count++] = runtime_argument(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

@@ -21,6 +21,7 @@ enum {
 	RPC_PAYLOAD_FIELD = 15,
 	RPC_MAXIMUM_HEADER_BYTES = 1 << 20,  // a message without its payload
 	RPC_MAXIMUM_MESSAGE_BYTES = 9 << 20, // with it
+	RPC_MAXIMUM_METADATA_BYTES = 16 << 10,
 };
 
 // gRPC's status codes, those we use.
@@ -45,6 +46,8 @@ enum error_code rpc_status_to_error_code(enum rpc_status status);
 // The whole process, once each: grpc_init and the completion-queue threads, which all servers and clients share. From here on
 // all threads allocate from one arena of the C library.
 bool rpc_start(uint32_t threads, struct error *error);
+// How long the thread that has been in its callback longest has been there: 0 to a few ms, or one of them hangs.
+uint64_t rpc_stuck_ns(void);
 void rpc_stop(void); // after every server is stopped and client destroyed; waits until every stream is over
 
 // ---- Messages received
@@ -107,17 +110,37 @@ struct rpc_method {
 	bool for_everybody; // also for those whom `allowed_names` leaves out
 };
 
+// Limits that the server itself sees hit. gRPC's own bounds are twice as high, so that what is over ours is told what was
+// wrong; what is over gRPC's is refused by gRPC, which does not say so here.
+enum rpc_limit { RPC_LIMIT_MESSAGE, RPC_LIMIT_METADATA, RPC_LIMIT_BUFFERED };
+
+// On gRPC's threads; all optional: the default does nothing.
+struct rpc_server_events {
+	void (*call_began)(const char *peer, void *user);
+	void (*call_ended)(const char *peer, void *user);
+	void (*limit_hit)(enum rpc_limit limit, const char *detail, void *user);
+	void (*refused)(struct rpc_stream *stream, const char *method, void *user); // for its names: see allowed_names
+};
+
+// A limit that is 0 is not set, where nothing else is said.
 struct rpc_server_options {
 	const char *const *addresses; // "127.0.0.1:0", "unix:/run/penstock.sock"
 	uint32_t address_count;
 	uint32_t keepalive_ms;               // 0: gRPC's own
-	uint32_t maximum_concurrent_streams; // per connection; 0: no limit
-	struct rpc_tls *tls;                 // NULL: without TLS; outlives the server. See tls.h
+	uint32_t maximum_concurrent_streams; // per connection
+	uint32_t maximum_message_bytes;      // received; 0: RPC_MAXIMUM_MESSAGE_BYTES
+	uint32_t maximum_metadata_bytes;     // of a call, as HTTP/2 counts; 0: RPC_MAXIMUM_METADATA_BYTES
+	// Of all connections: what gRPC holds in buffers, and, apart from that, messages that wait to be sent, without their payloads.
+	// Of the second, one call may have a sixteenth.
+	uint64_t maximum_buffered_bytes;
+	uint32_t idle_timeout_ms;      // after which a connection without a call is closed
+	uint32_t handshake_timeout_ms; // for TLS and HTTP/2's first frames; 0: gRPC's own
+	struct rpc_tls *tls;           // NULL: without TLS; outlives the server. See tls.h
 	// A call over TLS ends PERMISSION_DENIED unless the caller's certificate bears one of these names (rpc_name_matches).
 	// Borrowed as long as the server; none: whoever has a certificate.
 	const char *const *allowed_names;
 	uint32_t allowed_name_count;
-	void (*refused)(struct rpc_stream *stream, const char *method, void *user); // such a call; may be NULL
+	const struct rpc_server_events *events;
 	void *user;
 };
 

@@ -13,6 +13,7 @@ import unittest
 
 import harness
 import messages
+import tiny
 
 grpc, pb = messages.grpc, messages.pb
 
@@ -113,42 +114,8 @@ class Hostile(harness.TestCase):
         self.streams.append(stream)
         return stream
 
-    # ---- A tiny network of our own, cut in two: conv, relu, flatten | linear
-
-    def plan(self, stage, stages):
-        model = pb.Model(name="tiny", image_size=8, classes=10, layers=[
-            pb.Layer(kind=1, name="features.0", in_channels=3, out_channels=4, kernel_size=3, stride=1, padding=1,
-                     initializer=1),
-            pb.Layer(kind=2, name="features.1"), pb.Layer(kind=5, name="flatten"),
-            pb.Layer(kind=7, name="classifier.0", in_channels=256, out_channels=10, initializer=1)])
-        kinds = []
-        for b in range(2):
-            if stages == 1:
-                kinds += [(1, b), (2, b), (3, b)]
-            elif stage == 0:
-                kinds += [(1, b), (2, b), (6, b), (9, b), (3, b)]
-            else:
-                kinds += [(1, b), (7, b), (2, b), (3, b), (8, b)]
-        plan = pb.StagePlan(
-            model=model, pipeline_stage=stage, pipeline_size=stages, data_parallel_size=1, micro_batch_size=2,
-            micro_batches=2, slots=1, instructions=[pb.Instruction(kind=k, micro_batch=b) for k, b in kinds + [(10, 0), (11, 0)]],
-            optimizer=pb.Optimizer(name="SGD"), seed=1, raw_image_size=8, mean=[0, 0, 0], standard_deviation=[1, 1, 1],
-            first_layer=0 if stage == 0 else 3, end_layer=4 if stage == stages - 1 else 3)
-        if stage > 0:
-            plan.receive_depth_from_previous = plan.send_depth_to_previous = 1
-        if stage < stages - 1:
-            plan.receive_depth_from_next = plan.send_depth_to_next = 1
-        return plan
-
-    token = b"0123456789abcdef"
-
-    def open_message(self, stage=0, stages=1, **fields):
-        open_ = pb.Open(protocol_version=3, job="hostile", plan=self.plan(stage, stages), connections=1, chunk_bytes=4096)
-        if stage > 0:
-            open_.link_token = self.token
-        for name, value in fields.items():
-            setattr(open_, name, value)
-        return pb.SessionRequest(open=open_)
+    token = tiny.TOKEN
+    open_message = staticmethod(tiny.open_message)
 
     def opened(self, stage=0, stages=1):
         stream = self.session()
@@ -185,6 +152,15 @@ class Hostile(harness.TestCase):
                 stream = self.session()
                 stream.send(self.open_message(**fields))
                 self.refused(stream, words)
+
+    def test_words_of_a_client_are_text_when_they_are_quoted(self):
+        for name, quoted in (("a" + "\u00e9" * 30, "a" + "\u00e9" * 19 + r"\?"), ("x\ny\x1b[2J", r"x\?y\?\[2J")):
+            message = self.open_message()
+            message.open.plan.optimizer.name = name
+            stream = self.session()
+            stream.send(message)
+            self.refused(stream, f'there is no optimizer "{quoted}"')
+        self.assertNotIn("\x1b", self.daemon.log)
 
     def test_requests_out_of_place_end_the_session(self):
         early = [pb.SessionRequest(run_step=pb.RunStep()), pb.SessionRequest(save=pb.Save()),
