@@ -131,7 +131,7 @@ class Service(harness.TestCase):
         daemon, manager = self.start_managed("--config", path)
         manager.wait_for("READY")
         for lines, message in (["log-level = debug", "colour = red"], f"{path}:2: unknown key"), \
-                (["log-level = debug", "tls-ca-file = /nowhere"], "/nowhere"):
+                (["log-level = debug", "tls-cert-file = /nowhere", "tls-key-file = /nowhere", "tls-ca-file = /nowhere"], "/nowhere"):
             self.configuration(*lines)
             daemon.process.send_signal(signal.SIGHUP)
             manager.wait_for("RELOADING")
@@ -181,7 +181,7 @@ class Log(harness.TestCase):
         path = self.path("journal")
         with open(path, "w") as log:
             status = os.fstat(log.fileno())
-            process = subprocess.run([harness.PENSTOCKD, "--listen", "nowhere.invalid:1"], stderr=log,
+            process = subprocess.run([harness.PENSTOCKD, "--insecure", "--listen", "nowhere.invalid:1"], stderr=log,
                                      env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}, check=False)
         self.assertEqual(process.returncode, 1)
         with open(path) as file:
