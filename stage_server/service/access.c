@@ -138,9 +138,8 @@ void access_reload(struct access *access)
 	log_error("the TLS files stay as they were: %s", error.message);
 }
 
-void access_refused(struct rpc_stream *stream, const char *method, void *user)
+void access_refused(struct rpc_stream *stream, const char *method, struct access *access)
 {
-	struct access *access = user;
 	uint64_t now_ns = clock_now_ns(), logged_ns = atomic_load(&access->logged_ns);
 	char names[200];
 	metric_add(access->refused, 1);

@@ -19,5 +19,5 @@ struct rpc_tls *access_tls(const struct access *access); // borrowed; NULL: the 
 // Reads the files again, for connections that come from now on; what is wrong with them is logged and counted, and the old ones
 // stay.
 void access_reload(struct access *access);
-// rpc_server_options.refused; `user` is the access. Any thread.
-void access_refused(struct rpc_stream *stream, const char *method, void *user);
+// A call from names that are not allowed. Any thread.
+void access_refused(struct rpc_stream *stream, const char *method, struct access *access);

@@ -14,6 +14,7 @@ import certificates
 import harness
 import messages
 import test_hostile
+import tiny
 
 grpc, pb = messages.grpc, messages.pb
 
@@ -54,6 +55,7 @@ class Tls(harness.TestCase):
             os.environ[name] = value
             self.addCleanup(os.environ.pop, name)
         self.nodes(daemon)
+        self.penstock("top", "--once", "-H", self.hostfile([daemon]))
         # --local's daemons listen on Unix sockets, where nobody speaks TLS, and what is meant for daemons elsewhere is not theirs.
         self.train("--local", 2, "-p", 2, "--steps", 1)
 
@@ -82,6 +84,7 @@ class Tls(harness.TestCase):
                 self.assertIn(words, run.error)
         run = self.train("-H", self.hostfile([secure]), "--steps", 1, code=4)
         self.assertIn("give --tls-ca-file", run.error)
+        self.penstock("top", "--once", "-H", self.hostfile([secure]), *self.alice.options)
         self.nodes(wrong_name, *self.alice.options, "--tls-server-name", "elsewhere.example.org")
         self.nodes(self.start("--tls-client-auth", "none"), "--tls-ca-file", self.authority.ca)
 
@@ -194,8 +197,6 @@ class Tls(harness.TestCase):
 class Strangers(harness.TestCase):
     """Clients with certificates, which have nothing to do with the job that runs."""
 
-    plan, open_message, token = test_hostile.Hostile.plan, test_hostile.Hostile.open_message, test_hostile.Hostile.token
-
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -230,15 +231,15 @@ class Strangers(harness.TestCase):
     def exchange(self, certificate, token=None, connection=0):
         stream = self.stream(certificate, "Exchange", pb.ExchangeMessage)
         if token is not None:
-            stream.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=token, connection=connection)))
+            stream.send(tiny.exchange_open(link_token=token, connection=connection))
         return stream
 
     def test_names_that_are_not_allowed(self):
         denied = grpc.StatusCode.PERMISSION_DENIED
         session = self.stream(self.mallory, "Session", pb.SessionResponse)
-        session.send(self.open_message())
+        session.send(tiny.open_message())
         self.assertEqual(session.end()[0], denied)
-        self.assertEqual(self.exchange(self.mallory, self.token).end()[0], denied)
+        self.assertEqual(self.exchange(self.mallory, tiny.TOKEN).end()[0], denied)
         channel = self.channel(self.mallory)
         with self.assertRaises(grpc.RpcError) as caught:
             channel.unary_unary("/penstock.v1.StageServer/Describe")(b"")
@@ -272,24 +273,24 @@ class Strangers(harness.TestCase):
         it, but may not."""
         denied = grpc.StatusCode.PERMISSION_DENIED
         session = self.stream(self.alice, "Session", pb.SessionResponse)
-        session.send(self.open_message(1, 2))
+        session.send(tiny.open_message(1, 2))
         session.answers("opened")
         session.send(pb.SessionRequest(connect=pb.Connect()))
-        near = self.token[:-1] + bytes([self.token[-1] ^ 1])
+        near = tiny.TOKEN[:-1] + bytes([tiny.TOKEN[-1] ^ 1])
         for token in (near, bytes(16), bytes(16 * [255])):
             status, words = self.exchange(self.carol, token).end()
             self.assertEqual((status, words), (denied, "no session here has this link token"))
-        self.assertEqual(self.exchange(self.mallory, self.token).end()[0], denied)
+        self.assertEqual(self.exchange(self.mallory, tiny.TOKEN).end()[0], denied)
         tensor = pb.ExchangeMessage(chunk=pb.TensorChunk(kind=1, dtype=1, shape=[2, 256]), payload=bytes(2048))
         early = self.exchange(self.carol)
         early.send(tensor)
         self.assertEqual(early.end()[0], grpc.StatusCode.INVALID_ARGUMENT)
 
-        link = self.exchange(self.node, self.token)
+        link = self.exchange(self.node, tiny.TOKEN)
         link.answers("accepted")
         session.answers("ready")
         # A token is of use once for each connection, whoever has learnt it.
-        status, words = self.exchange(self.carol, self.token).end()
+        status, words = self.exchange(self.carol, tiny.TOKEN).end()
         self.assertEqual((status, words), (grpc.StatusCode.INVALID_ARGUMENT, "connection 0 stands already"))
         self.assertGreaterEqual(self.daemon.metrics()['penstock_errors_total{code="protocol"}'], 4)
         session.send(pb.SessionRequest(close=pb.Close()))
