@@ -1,5 +1,5 @@
 """Hours of a daemon's life in a mix drawn by a seed: jobs that run, are killed and are interrupted, a neighbour that dies and comes back, clients
-that break every rule, floods of connections, scrapes, reloads. Two daemons live through all of it, and must end as they began: with the
+that break every rule, floods of connections, scrapes, certificates that are renewed. Two daemons that speak TLS live through all of it, and must end as they began: with the
 memory, descriptors and threads that they had after a warm-up. Every job that nobody disturbed must have the losses that it has alone.
 
     soak.py --penstock PATH --penstockd PATH [--seconds 120] [--seed 1] [--workers 2] [--period 2] [--csv FILE]
@@ -16,6 +16,7 @@ import os
 import random
 import signal
 import socket
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,8 @@ options = parser.parse_args()
 
 os.environ.update(PENSTOCK=options.penstock, PENSTOCKD=options.penstockd)
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "integration"))
-import harness  # noqa: E402 (it needs the programs' paths)
+import certificates  # noqa: E402 (it needs the programs' paths)
+import harness  # noqa: E402
 import messages  # noqa: E402
 
 grpc, pb = messages.grpc, messages.pb
@@ -76,19 +78,13 @@ def sample(daemon):
     return Sample(daemon.resident_bytes(), len(os.listdir(f"/proc/{pid}/fd")), own, max(names.values(), default=0))
 
 
-def catches(daemon, number):
-    """Whether a signal would reach the daemon, and not end it."""
-    with open(f"/proc/{daemon.process.pid}/status") as file:
-        caught = next(line for line in file if line.startswith("SigCgt:"))
-    return int(caught.split()[1], 16) >> (number - 1) & 1
-
-
 class Soak:
     def __init__(self, folder):
         self.folder = folder
         self.dataset = os.path.join(folder, "dataset")
         subprocess.run([options.penstock, "dataset", "synthesize", self.dataset, "--images", "60"], check=True, stdout=subprocess.DEVNULL)
         self.names = {}
+        self.make_certificates()
         self.daemons = [self.start_daemon(name) for name in ("first", "second")]
         self.neighbour = self.start_daemon("neighbour")
         self.neighbour_lock = threading.Lock()  # one job at a time has it between the other two
@@ -99,8 +95,21 @@ class Soak:
         self.floors = collections.defaultdict(list)  # of each daemon: (seconds, resident bytes)
         self.over = threading.Event()
 
+    def make_certificates(self):
+        """One for each daemon and one for all clients, and a second one for each daemon that lives through it, to be exchanged for the first."""
+        folder = os.path.join(self.folder, "tls")
+        authority = certificates.Authority(folder)
+        self.certificates = {name: authority.issue(name) for name in ("first", "second", "neighbour", "client")}
+        self.renewals = {name: [authority.issue(name + "-a"), authority.issue(name + "-b")] for name in ("first", "second")}
+        os.environ.update(self.certificates["client"].environment)
+        self.reload_lock = threading.Lock()
+
+    def channel(self, daemon):
+        ca, key, cert = self.certificates["client"].read()
+        return grpc.secure_channel(daemon.address, grpc.ssl_channel_credentials(ca, key, cert), [("grpc.use_local_subchannel_pool", 1)])
+
     def start_daemon(self, name):
-        daemon = harness.Daemon(self.folder, "--max-sessions", "64", "--memory-limit", "8GiB")
+        daemon = harness.Daemon(self.folder, "--max-sessions", "64", "--memory-limit", "8GiB", *self.certificates[name].options)
         self.names[daemon] = name
         return daemon
 
@@ -246,7 +255,7 @@ class Soak:
         plans = [pb.StagePlan(), pb.StagePlan(pipeline_size=2, micro_batches=mix.getrandbits(31), model=pb.Model(layers=layers))]
         opens = [pb.SessionRequest(open=pb.Open(protocol_version=version, job="soak", plan=plan)) for version in (0, 3) for plan in plans]
         token = pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=mix.randbytes(16), connection=mix.randint(0, 99)))
-        with grpc.insecure_channel(mix.choice(self.daemons).address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        with self.channel(mix.choice(self.daemons)) as channel:
             for _ in range(mix.randint(5, 40)):
                 kind = mix.choice(["Session", "Exchange", "NoSuchMethod"])
                 good = token if kind == "Exchange" else mix.choice(opens)
@@ -259,7 +268,7 @@ class Soak:
             over.wait()
             yield b""
 
-        with grpc.insecure_channel(mix.choice(self.daemons).address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        with self.channel(mix.choice(self.daemons)) as channel:
             begun = [channel.stream_stream("/penstock.v1.StageServer/Session")(silence()) for _ in range(mix.randint(1, 8))]
             time.sleep(mix.random())
             for call in begun:
@@ -274,11 +283,23 @@ class Soak:
             raise Wrong(f"{command} ended with {run.code}: {run.error}")
 
     def reload(self, mix):
-        """SIGHUP, where the daemon takes it: else it would be its end."""
-        for daemon in self.daemons:
-            if catches(daemon, signal.SIGHUP):
-                daemon.process.send_signal(signal.SIGHUP)
-                self.counts["reload that the daemon took"] += 1
+        """SIGHUP after a renewed certificate, or after a broken one, which the daemon must not take."""
+        with self.reload_lock:
+            for daemon in self.daemons:
+                mine, renewed = self.certificates[self.names[daemon]], mix.choice(self.renewals[self.names[daemon]])
+                shutil.copy(renewed.key, mine.key)
+                if mix.random() < 0.3:
+                    with open(mine.cert, "wb") as file:
+                        file.write(mix.randbytes(500))
+                    self.hang_up(daemon, "not reloaded")
+                shutil.copy(renewed.cert, mine.cert)
+                self.hang_up(daemon, "reloaded: SIGHUP")
+
+    @staticmethod
+    def hang_up(daemon, words):
+        before = daemon.log.count(words)
+        daemon.process.send_signal(signal.SIGHUP)
+        harness.wait_until(lambda: daemon.log.count(words) > before, 30, f"the log says: {words}")
 
     # ---- The mix
 
