@@ -31,6 +31,9 @@ foreach(program penstock penstockd)
           COMPONENT ${program})
 endforeach()
 install(PROGRAMS deploy/slurm/penstock-slurm DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT penstock)
+install(DIRECTORY deploy/prometheus deploy/grafana DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/penstockd/examples COMPONENT penstockd)
+install(PROGRAMS deploy/tls/make-certificates.sh DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/penstockd/examples
+        COMPONENT penstockd)
 install(FILES deploy/slurm/penstock.sbatch DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/penstock/examples COMPONENT penstock)
 
 # ---- the unit and its files

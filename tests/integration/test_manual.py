@@ -89,6 +89,8 @@ class Manual(harness.TestCase):
             manual = options(section(page, " ".join(words), "Ss"))
             if words[0] in JOB_COMMANDS:
                 manual = options(section(page, "JOB OPTIONS")) | manual
+            if words[0] != "dataset":  # the others speak with daemons
+                manual = options(section(page, "TLS OPTIONS")) | manual
             helped = command_help.options(command_help.text(harness.PENSTOCK, *words))
             if words == ("plan",):  # its usage line has them
                 helped |= dict.fromkeys(("--pipeline-sizes", "--micro-batches"), "")
