@@ -5,7 +5,7 @@
 #include "stage_server/service/daemon.h"
 #include "stage_server/service/inspect.h"
 
-static bool run(const struct daemon_options *options, struct error *error)
+static bool run(struct daemon_options *options, int argc, char **argv, struct error *error)
 {
 	if (options->check_config) {
 		if (!inspect_options(options, error))
@@ -17,13 +17,14 @@ static bool run(const struct daemon_options *options, struct error *error)
 		inspect_devices(options);
 		return true;
 	}
-	return daemon_run(options, error);
+	return daemon_run(options, argc, argv, error);
 }
 
 int main(int argc, char **argv)
 {
 	struct daemon_options options;
 	struct error error;
+	log_find_journal();
 	switch (options_parse(argc, argv, &options, &error)) {
 	case OPTIONS_DONE:
 		return 0;
@@ -34,7 +35,8 @@ int main(int argc, char **argv)
 		break;
 	}
 	log_set_level(options.log_level);
-	bool ok = run(&options, &error);
+	log_set_format(options.log_format);
+	bool ok = run(&options, argc, argv, &error);
 	if (!ok)
 		log_error("%s", error.message);
 	options_fini(&options);

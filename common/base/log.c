@@ -1,23 +1,52 @@
 // The log. See log.h.
 #include "common/base/log.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/base/strings.h"
 
-// The level is the one setting of the process that every module reads; it is set once, by main.
-static atomic_int threshold = LOG_LEVEL_INFO;
+// MESSAGE_SIZE is for what an error holds and a little around it; in JSON each byte may need another before it.
+enum { MESSAGE_SIZE = 1536, JOB_SIZE = 128, LINE_SIZE = 2 * (MESSAGE_SIZE + JOB_SIZE) + 256 };
+
+// The settings of the process that every module reads; main sets them, and the level again on SIGHUP.
+static atomic_int threshold = LOG_LEVEL_INFO, line_format = LOG_FORMAT_TEXT;
+static atomic_bool is_journal;
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
+static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"}; // sd-daemon(3), syslog's numbers
+
+// A line in the making; what does not fit is left out.
+struct line {
+	char text[LINE_SIZE];
+	size_t used;
+};
 
 void log_set_level(enum log_level level)
 {
 	atomic_store(&threshold, (int)level);
+}
+
+void log_set_format(enum log_format format)
+{
+	atomic_store(&line_format, (int)format);
+}
+
+void log_find_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM"); // systemd.exec(5): DEVICE:INODE
+	unsigned long long device, inode;
+	struct stat status;
+	bool found = stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+		     fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+	atomic_store(&is_journal, found);
 }
 
 bool log_level_parse(const char *name, enum log_level *ret_level)
@@ -31,31 +60,106 @@ bool log_level_parse(const char *name, enum log_level *ret_level)
 	return false;
 }
 
-void log_write(enum log_level level, const char *format, ...)
+const char *log_level_name(enum log_level level)
+{
+	return level_names[level];
+}
+
+static void put(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void put(struct line *line, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	int written = vsnprintf(line->text + line->used, sizeof(line->text) - line->used, format, arguments);
+	va_end(arguments);
+	if (written > 0)
+		line->used += (size_t)written;
+	if (line->used > sizeof(line->text) - 1)
+		line->used = sizeof(line->text) - 1;
+}
+
+// A JSON string of printable text, in which only two characters need an escape.
+static void put_quoted(struct line *line, const char *text)
+{
+	put(line, "\"");
+	for (; *text != '\0'; text++)
+		put(line, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+	put(line, "\"");
+}
+
+static void put_time(struct line *line)
+{
+	struct timespec now;
+	struct tm utc;
+	char text[32];
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+	put(line, "%s.%03ldZ", text, now.tv_nsec / 1000000);
+}
+
+struct number {
+	const char *name;
+	int64_t value;
+};
+
+static void write_text(struct line *line, enum log_level level, const char *message, const char *job,
+		       const struct number *numbers)
+{
+	if (!atomic_load(&is_journal)) {
+		put_time(line);
+		put(line, " %s ", level_names[level]);
+	}
+	put(line, "%s", message);
+	if (job != NULL)
+		put(line, " job=%s", job);
+	for (; numbers->name != NULL; numbers++)
+		if (numbers->value >= 0)
+			put(line, " %s=%" PRId64, numbers->name, numbers->value);
+}
+
+static void write_json(struct line *line, enum log_level level, const char *message, const char *job,
+		       const struct number *numbers)
+{
+	put(line, "{\"time\":\"");
+	put_time(line);
+	put(line, "\",\"level\":\"%s\",\"message\":", level_names[level]);
+	put_quoted(line, message);
+	if (job != NULL) {
+		put(line, ",\"job\":");
+		put_quoted(line, job);
+	}
+	for (; numbers->name != NULL; numbers++)
+		if (numbers->value >= 0)
+			put(line, ",\"%s\":%" PRId64, numbers->name, numbers->value);
+	put(line, "}");
+}
+
+void log_event(enum log_level level, const struct log_fields *fields, const char *format, ...)
 {
 	if ((int)level > atomic_load(&threshold))
 		return;
-	char line[2048];
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	struct tm utc;
-	gmtime_r(&now.tv_sec, &utc);
-	size_t used = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &utc);
-	used += (size_t)snprintf(line + used, sizeof(line) - used, ".%03ldZ %s ", now.tv_nsec / 1000000,
-				 level_names[level]);
+	struct line line = {.used = 0};
+	char message[MESSAGE_SIZE], job[JOB_SIZE];
 	va_list arguments;
 	va_start(arguments, format);
-	int written = vsnprintf(line + used, sizeof(line) - used - 1, format, arguments);
+	vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
-	if (written > 0)
-		used += (size_t)written;
-	if (used > sizeof(line) - 2)
-		used = sizeof(line) - 2;
 	// A message may quote what a peer sent: it must not begin a line of its own, or drive a terminal.
-	line[used] = '\0';
-	strings_make_printable(line);
-	line[used++] = '\n';
+	strings_make_printable(message);
+	bool has_job = fields != NULL && fields->job != NULL;
+	if (has_job)
+		strings_printable(fields->job, job, sizeof(job));
+	const struct number numbers[] = {{"stage", fields != NULL ? fields->stage : -1},
+					 {"replica", fields != NULL ? fields->replica : -1},
+					 {"step", fields != NULL ? fields->step : -1},
+					 {NULL, 0}};
+	if (atomic_load(&is_journal))
+		put(&line, "%s", priorities[level]);
+	bool json = atomic_load(&line_format) == LOG_FORMAT_JSON;
+	(json ? write_json : write_text)(&line, level, message, has_job ? job : NULL, numbers);
+	line.text[line.used++] = '\n'; // over the end of the string
 	// A log that cannot be written is nobody's reason to stop.
-	if (write(STDERR_FILENO, line, used) < 0)
+	if (write(STDERR_FILENO, line.text, line.used) < 0)
 		return;
 }

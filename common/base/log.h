@@ -1,16 +1,31 @@
-// One line per event on stderr: "LEVEL message". Any thread; a line is written whole.
+// One line per event on stderr, as text, "TIME LEVEL message job=J stage=S replica=R step=N", or as JSON, an object with the same keys.
+// Where stderr is systemd's journal, a line begins with its priority, "<4>", and text goes without the time and level that
+// the journal has anyway.
+// Any thread; a line is written whole, and what it quotes cannot begin another one.
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
-void log_set_level(enum log_level level);
-bool log_level_parse(const char *name, enum log_level *ret_level); // "error", "warning", "info", "debug"
-void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// What an event is about; a negative number is left out.
+struct log_fields {
+	const char *job;
+	int64_t stage, replica, step;
+};
 
-#define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
-#define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
-#define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...)   log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
+void log_set_level(enum log_level level);
+void log_set_format(enum log_format format);
+void log_find_journal(void); // once, early: is stderr the journal ($JOURNAL_STREAM)?
+bool log_level_parse(const char *name, enum log_level *ret_level); // "error", "warning", "info", "debug"
+const char *log_level_name(enum log_level level);
+// `fields` may be NULL.
+void log_event(enum log_level level, const struct log_fields *fields, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#define log_error(...)   log_event(LOG_LEVEL_ERROR, NULL, __VA_ARGS__)
+#define log_warning(...) log_event(LOG_LEVEL_WARNING, NULL, __VA_ARGS__)
+#define log_info(...)    log_event(LOG_LEVEL_INFO, NULL, __VA_ARGS__)
+#define log_debug(...)   log_event(LOG_LEVEL_DEBUG, NULL, __VA_ARGS__)

@@ -15,6 +15,7 @@ struct http {
 	uv_poll_t poll;
 	uv_timer_t timer;
 	int port;
+	unsigned connections;
 };
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, char *text, bool owned)
@@ -60,6 +61,16 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
 	char *text = metrics_text(http->options.metrics);
 	return text != NULL ? answer(connection, MHD_HTTP_OK, text, true)
 			    : answer(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n", false);
+}
+
+static void count_connection(void *user, struct MHD_Connection *connection, void **context,
+			     enum MHD_ConnectionNotificationCode code)
+{
+	struct http *http = user;
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+		http->connections--;
+	else if (++http->connections == MAXIMUM_CONNECTIONS && http->options.is_full != NULL)
+		http->options.is_full(MAXIMUM_CONNECTIONS, http->options.user);
 }
 
 static void run(struct http *http);
@@ -121,7 +132,7 @@ bool http_start(uv_loop_t *loop, const struct http_options *options, struct http
 		MHD_USE_EPOLL | (found->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0, NULL, NULL, handle, http,
 		MHD_OPTION_SOCK_ADDR, found->ai_addr, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAXIMUM_CONNECTIONS,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
+		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_NOTIFY_CONNECTION, count_connection, http, MHD_OPTION_END);
 	freeaddrinfo(found);
 	if (http->daemon == NULL) {
 		free(http);
@@ -146,6 +157,11 @@ void http_tick(struct http *http)
 int http_port(const struct http *http)
 {
 	return http->port;
+}
+
+int http_listener(const struct http *http)
+{
+	return MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd;
 }
 
 void http_stop(struct http *http)

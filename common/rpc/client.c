@@ -11,14 +11,23 @@ enum {
 
 struct rpc_client {
 	grpc_channel *channel;
+	bool over_tls;
 	char *address;
 };
+
+static grpc_channel *create_plain_channel(const char *address, const grpc_channel_args *args)
+{
+	grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+	grpc_channel *channel = grpc_channel_create(address, credentials, args);
+	grpc_channel_credentials_release(credentials);
+	return channel;
+}
 
 bool rpc_client_create(const char *address, const struct rpc_client_options *options, struct rpc_client **ret_client,
 		       struct error *error)
 {
 	grpc_arg args[RUNTIME_MAXIMUM_ARGUMENTS];
-	size_t count = runtime_arguments(args);
+	size_t count = runtime_arguments(RPC_MAXIMUM_MESSAGE_BYTES, RPC_MAXIMUM_METADATA_BYTES, args);
 	// Clients with equal arguments would otherwise share one connection.
 	args[count++] = runtime_argument(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
 	args[count++] = runtime_argument(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -39,10 +48,10 @@ bool rpc_client_create(const char *address, const struct rpc_client_options *opt
 		free(copy);
 		return error_set(error, ERROR_FAILED, "no memory for a client of %s", address);
 	}
-	grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-	client->channel = grpc_channel_create(address, credentials, &(grpc_channel_args){count, args});
+	client->over_tls = options->tls != NULL && !rpc_address_is_unix(address);
+	client->channel = client->over_tls ? tls_create_channel(options->tls, address, args, count)
+					   : create_plain_channel(address, &(grpc_channel_args){count, args});
 	client->address = copy;
-	grpc_channel_credentials_release(credentials);
 	*ret_client = client;
 	return true;
 }
@@ -66,7 +75,7 @@ struct rpc_stream *rpc_client_stream(struct rpc_client *client, const char *meth
 	grpc_call *call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, runtime_queue(),
 						   name, NULL, deadline, NULL);
 	grpc_slice_unref(name);
-	struct rpc_stream *stream = stream_create(call, true);
+	struct rpc_stream *stream = stream_create(call, true, client->over_tls);
 	if (stream != NULL)
 		stream_start_client(stream, events, user);
 	return stream;

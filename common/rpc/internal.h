@@ -5,11 +5,13 @@
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
+#include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "common/rpc/rpc.h"
+#include "common/rpc/tls.h"
 
 // ---- runtime.c: the completion queue, and what its tags are
 
@@ -25,9 +27,9 @@ void runtime_hand_over(void);
 grpc_completion_queue *runtime_queue(void); // NULL before rpc_start
 void runtime_count_stream(int change);      // 1 when a stream begins, -1 when it is over: rpc_stop waits for 0
 
-// Channel arguments common to both ends; fills `ret_args` from index 0 and returns how many.
+// Channel arguments common to both ends, with the most that one receives; fills `ret_args` from index 0 and returns how many.
 enum { RUNTIME_MAXIMUM_ARGUMENTS = 24 };
-size_t runtime_arguments(grpc_arg ret_args[RUNTIME_MAXIMUM_ARGUMENTS]);
+size_t runtime_arguments(uint32_t message_bytes, uint32_t metadata_bytes, grpc_arg ret_args[RUNTIME_MAXIMUM_ARGUMENTS]);
 grpc_arg runtime_argument(const char *key, int value);
 
 // ---- message.c: the codec
@@ -48,10 +50,44 @@ struct rpc_incoming {
 // Finds the payload. `buffer` is borrowed and must outlive the result.
 void message_inspect(const grpc_byte_buffer *buffer, struct rpc_incoming *ret_incoming);
 
+// ---- tls.c
+
+// The end of a server's address; valid as long as the server.
+struct tls_listener {
+	struct rpc_tls *tls;
+	uint64_t generation; // of the certificates that it has: tls.c's
+};
+grpc_server_credentials *tls_server_credentials(struct tls_listener *listener);
+
+// `args` has room for one more.
+grpc_channel *tls_create_channel(struct rpc_tls *tls, const char *address, grpc_arg *args, size_t count);
+// What a user can do about a connection that did not come to be, of which gRPC says `detail`; NULL: not known.
+const char *tls_advice(bool over_tls, const char *detail);
+
+struct tls_names {
+	const char *const *names;
+	uint32_t count;
+};
+bool tls_secures(grpc_call *call); // false: it came over a connection without TLS
+bool tls_peer_is_one_of(grpc_call *call, const struct tls_names *names);
+void tls_list_names(grpc_call *call, char *into, size_t size); // printable; "" without a certificate
+
 // ---- stream.c: one call, either side
 
-// Takes `call`. A client's stream starts at once; a server's waits for stream_start_server.
-struct rpc_stream *stream_create(grpc_call *call, bool is_client);
+// What a server's streams hold to together; those of a client have none.
+struct stream_limits {
+	size_t message_bytes;                   // received
+	uint64_t buffered_bytes;                // waiting to be sent, without payloads; UINT64_MAX: any number
+	_Atomic(uint64_t) buffered;             // now
+	const struct rpc_server_events *events; // NULL: nobody listens
+	void *user;
+};
+void stream_limits_hit(const struct stream_limits *limits, enum rpc_limit limit, const char *detail);
+
+// Takes `call`. A client's stream starts at once; a server's waits for stream_start_server. `over_tls`: a client's.
+struct rpc_stream *stream_create(grpc_call *call, bool is_client, bool over_tls);
+grpc_call *stream_call(const struct rpc_stream *stream); // borrowed
 void stream_start_client(struct rpc_stream *stream, const struct rpc_stream_events *events, void *user);
+void stream_set_limits(struct rpc_stream *stream, struct stream_limits *limits); // borrowed; before it starts
 // After the handler returned. `gone` is called when the stream is over, after `closed`.
-void stream_start_server(struct rpc_stream *stream, void (*gone)(void *server), void *server);
+void stream_start_server(struct rpc_stream *stream, void (*gone)(void *server, const char *peer), void *server);

@@ -15,11 +15,13 @@
 
 #include "common/base/buffer.h"
 #include "common/base/error.h"
+#include "common/rpc/tls.h"
 
 enum {
 	RPC_PAYLOAD_FIELD = 15,
 	RPC_MAXIMUM_HEADER_BYTES = 1 << 20,  // a message without its payload
 	RPC_MAXIMUM_MESSAGE_BYTES = 9 << 20, // with it
+	RPC_MAXIMUM_METADATA_BYTES = 16 << 10,
 };
 
 // gRPC's status codes, those we use.
@@ -44,6 +46,8 @@ enum error_code rpc_status_to_error_code(enum rpc_status status);
 // The whole process, once each: grpc_init and the completion-queue threads, which all servers and clients share. From here on
 // all threads allocate from one arena of the C library.
 bool rpc_start(uint32_t threads, struct error *error);
+// How long the thread that has been in its callback longest has been there: 0 to a few ms, or one of them hangs.
+uint64_t rpc_stuck_ns(void);
 void rpc_stop(void); // after every server is stopped and client destroyed; waits until every stream is over
 
 // ---- Messages received
@@ -81,6 +85,8 @@ void rpc_stream_half_close(struct rpc_stream *stream); // client: no more from h
 void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const char *detail);
 void rpc_stream_cancel(struct rpc_stream *stream);      // now, held or not; `closed` still comes
 const char *rpc_stream_peer(struct rpc_stream *stream); // "ipv4:127.0.0.1:4711", for logs; lives as long as the stream
+// The names in the peer's certificate, for logs: "node-1.example.org, 10.0.0.1"; "" when it showed none.
+void rpc_stream_peer_names(struct rpc_stream *stream, char *into, size_t size);
 // From a message callback: the next message is read only after rpc_stream_resume or rpc_stream_cancel, so that the peer is
 // held back. Whoever holds must do one of them, also when the call is over: `closed` waits for it.
 void rpc_stream_hold(struct rpc_stream *stream);
@@ -101,13 +107,41 @@ struct rpc_method {
 	const char *name; // "/penstock.v1.StageServer/Session"
 	rpc_handler handler;
 	void *user;
+	bool for_everybody; // also for those whom `allowed_names` leaves out
 };
 
+// Limits that the server itself sees hit. gRPC's own bounds are twice as high, so that what is over ours is told what was
+// wrong; what is over gRPC's is refused by gRPC, which does not say so here.
+enum rpc_limit { RPC_LIMIT_MESSAGE, RPC_LIMIT_METADATA, RPC_LIMIT_BUFFERED };
+
+// On gRPC's threads; all optional: the default does nothing.
+struct rpc_server_events {
+	void (*call_began)(const char *peer, void *user);
+	void (*call_ended)(const char *peer, void *user);
+	void (*limit_hit)(enum rpc_limit limit, const char *detail, void *user);
+	void (*call_refused)(struct rpc_stream *stream, const char *method, void *user); // by `allowed_names`
+};
+
+// A limit that is 0 is not set, where nothing else is said.
 struct rpc_server_options {
 	const char *const *addresses; // "127.0.0.1:0", "unix:/run/penstock.sock"
 	uint32_t address_count;
-	uint32_t keepalive_ms;               // 0: gRPC's own
-	uint32_t maximum_concurrent_streams; // per connection; 0: no limit
+	uint32_t keepalive_ms; // 0: gRPC's own
+	struct rpc_tls *tls;   // NULL: without TLS; outlives the server. See tls.h
+	// A call over TLS ends PERMISSION_DENIED unless the caller's certificate bears one of these names (rpc_name_matches).
+	// Borrowed as long as the server; none: whoever has a certificate.
+	const char *const *allowed_names;
+	uint32_t allowed_name_count;
+	uint32_t maximum_concurrent_streams; // per connection
+	uint32_t maximum_message_bytes;      // received; 0: RPC_MAXIMUM_MESSAGE_BYTES
+	uint32_t maximum_metadata_bytes;     // of a call, as HTTP/2 counts; 0: RPC_MAXIMUM_METADATA_BYTES
+	// Of all connections: what gRPC holds in buffers, and, apart from that, messages that wait to be sent, without their payloads.
+	// Of the second, one call may have a sixteenth.
+	uint64_t maximum_buffered_bytes;
+	uint32_t idle_timeout_ms;      // after which a connection without a call is closed
+	uint32_t handshake_timeout_ms; // for TLS and HTTP/2's first frames; 0: gRPC's own
+	const struct rpc_server_events *events;
+	void *user;
 };
 
 // Listens before it returns. Unknown methods are answered UNIMPLEMENTED.
@@ -125,6 +159,7 @@ struct rpc_client; // one address over one connection of its own: several client
 
 struct rpc_client_options {
 	uint32_t keepalive_ms; // 0: none
+	struct rpc_tls *tls;   // NULL: without TLS; outlives the client. See tls.h
 };
 
 // Does not connect yet. `address` as a server's. Returns owned.

@@ -4,6 +4,9 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
 static struct {
 	grpc_completion_queue *queue;
 	pthread_t *threads;
@@ -33,16 +36,43 @@ void runtime_hand_over(void)
 	atomic_fetch_add_explicit(&handed_over, 1, memory_order_release);
 }
 
-static void *runtime_loop(void *unused)
+// When each thread's callback began; 0: it waits for one. More threads than places are not watched.
+enum { WATCHED_THREADS = 16 };
+static _Atomic(uint64_t) callback_began_ns[WATCHED_THREADS];
+
+uint64_t rpc_stuck_ns(void)
 {
+	uint64_t longest = 0, now = clock_now_ns();
+	for (int i = 0; i < WATCHED_THREADS; i++) {
+		uint64_t began = atomic_load_explicit(&callback_began_ns[i], memory_order_relaxed);
+		if (began != 0 && now > began && now - began > longest)
+			longest = now - began;
+	}
+	return longest;
+}
+
+static void *runtime_loop(void *argument)
+{
+	_Atomic(uint64_t) *began = argument;
 	for (;;) {
 		grpc_event event = grpc_completion_queue_next(runtime.queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
 		struct operation *operation = event.tag;
 		atomic_load_explicit(&handed_over, memory_order_acquire);
+		if (began != NULL)
+			atomic_store_explicit(began, clock_now_ns(), memory_order_relaxed);
 		operation->complete(operation, event.success != 0);
+		if (began != NULL)
+			atomic_store_explicit(began, 0, memory_order_relaxed);
 	}
+}
+
+// What gRPC logs, mostly what a peer did wrong: nothing of it is this program's error. GRPC_VERBOSITY says how much comes.
+static void on_grpc_log(gpr_log_func_args *line)
+{
+	log_event(line->severity == GPR_LOG_SEVERITY_ERROR ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, NULL, "gRPC: %s",
+		  line->message);
 }
 
 bool rpc_start(uint32_t threads, struct error *error)
@@ -50,13 +80,18 @@ bool rpc_start(uint32_t threads, struct error *error)
 	// Messages of megabytes are allocated by one thread and freed by another. In an arena per thread each takes pages that are new
 	// to it; in one arena they are used again while still in the cache, and malloc_trim gives all that is free back.
 	mallopt(M_ARENA_MAX, 1);
+	gpr_set_log_function(on_grpc_log);
 	grpc_init();
 	runtime.queue = grpc_completion_queue_create_for_next(NULL);
 	runtime.threads = calloc(threads, sizeof(*runtime.threads));
 	runtime.thread_count = 0;
-	while (runtime.threads != NULL && runtime.thread_count < threads &&
-	       pthread_create(&runtime.threads[runtime.thread_count], NULL, runtime_loop, NULL) == 0)
+	while (runtime.threads != NULL && runtime.thread_count < threads) {
+		uint32_t i = runtime.thread_count;
+		if (pthread_create(&runtime.threads[i], NULL, runtime_loop,
+				   i < WATCHED_THREADS ? (void *)&callback_began_ns[i] : NULL) != 0)
+			break;
 		runtime.thread_count++;
+	}
 	if (runtime.thread_count > 0) // fewer than asked for is slower, not wrong
 		return true;
 	rpc_stop();
@@ -92,17 +127,19 @@ grpc_arg runtime_argument(const char *key, int value)
 }
 
 // The sizes were chosen with tests/bench/exchange; docs/performance.md has the figures.
-size_t runtime_arguments(grpc_arg ret_args[RUNTIME_MAXIMUM_ARGUMENTS])
+size_t runtime_arguments(uint32_t message_bytes, uint32_t metadata_bytes, grpc_arg ret_args[RUNTIME_MAXIMUM_ARGUMENTS])
 {
 	size_t count = 0;
-	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MAXIMUM_MESSAGE_BYTES);
+	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)message_bytes);
 	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MAXIMUM_MESSAGE_BYTES);
 	// Identity only: a small message must not unfold into a large one.
 	ret_args[count++] = runtime_argument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1);
-	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+	ret_args[count++] = runtime_argument(GRPC_ARG_MAX_METADATA_SIZE, (int)metadata_bytes);
 	ret_args[count++] = runtime_argument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 4 << 20);
 	ret_args[count++] = runtime_argument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 << 20);
-	ret_args[count++] = runtime_argument(GRPC_ARG_TCP_READ_CHUNK_SIZE, 1 << 20);
+	// Not more: a read into more than eight slices of 64 KiB during a TLS handshake leaves gRPC 1.51 with an array that it forgets,
+	// 576 bytes a connection.
+	ret_args[count++] = runtime_argument(GRPC_ARG_TCP_READ_CHUNK_SIZE, 512 << 10);
 	ret_args[count++] = runtime_argument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, 4 << 20);
 	return count;
 }

@@ -6,13 +6,22 @@
 
 #include "common/rpc/internal.h"
 
-enum { KEEPALIVE_TIMEOUT_MS = 5000, HANDSHAKE_TIMEOUT_MS = 10000, MAXIMUM_ADDRESSES = 16, MAXIMUM_METHODS = 16 };
+enum {
+	KEEPALIVE_TIMEOUT_MS = 5000,
+	MAXIMUM_ADDRESSES = 16,
+	MAXIMUM_METHODS = 16,
+	METADATA_OVERHEAD_BYTES = 32, // of an entry, as HTTP/2 counts (RFC 9113, 6.5.2)
+};
 
 struct rpc_server {
 	grpc_server *server;
 	struct rpc_method methods[MAXIMUM_METHODS];
 	uint32_t method_count;
+	struct stream_limits limits;
+	size_t metadata_bytes; // most of a call
 	int ports[MAXIMUM_ADDRESSES];
+	struct tls_listener listeners[MAXIMUM_ADDRESSES];
+	struct tls_names allowed;
 
 	struct operation arrival, shutdown;
 	// Filled by gRPC for the next call.
@@ -37,25 +46,82 @@ static void ask_for_call(struct rpc_server *server)
 		server->arrival.complete(&server->arrival, false);
 }
 
-static void stream_gone(void *user)
+// `peer` NULL: there was no memory for the stream.
+static void stream_gone(void *user, const char *peer)
 {
 	struct rpc_server *server = user;
+	const struct rpc_server_events *events = server->limits.events;
+	if (peer != NULL && events != NULL && events->call_ended != NULL)
+		events->call_ended(peer, server->limits.user);
 	pthread_mutex_lock(&server->lock);
 	server->streams--;
 	pthread_cond_broadcast(&server->changed);
 	pthread_mutex_unlock(&server->lock);
 }
 
-static void serve(struct rpc_server *server, struct rpc_stream *stream, grpc_slice name)
+static size_t metadata_bytes(const grpc_metadata_array *metadata)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < metadata->count; i++)
+		bytes += GRPC_SLICE_LENGTH(metadata->metadata[i].key) + GRPC_SLICE_LENGTH(metadata->metadata[i].value) +
+			 METADATA_OVERHEAD_BYTES;
+	return bytes;
+}
+
+static void refuse_metadata(struct rpc_server *server, struct rpc_stream *stream, size_t bytes)
+{
+	char detail[160];
+	snprintf(detail, sizeof(detail),
+		 "the call's metadata is %zu bytes, this server takes %zu at most (penstockd --max-metadata-size)",
+		 bytes, server->metadata_bytes);
+	stream_limits_hit(&server->limits, RPC_LIMIT_METADATA, detail);
+	rpc_stream_finish(stream, RPC_RESOURCE_EXHAUSTED, detail);
+}
+
+// Who comes without TLS came over a Unix socket, or to a server without TLS.
+static bool is_allowed(const struct rpc_server *server, const struct rpc_stream *stream,
+		       const struct rpc_method *method)
+{
+	grpc_call *call = stream_call(stream);
+	return server->allowed.count == 0 || method->for_everybody || !tls_secures(call) ||
+	       tls_peer_is_one_of(call, &server->allowed);
+}
+
+static void refuse(struct rpc_server *server, struct rpc_stream *stream, const struct rpc_method *method)
+{
+	char names[200], detail[300];
+	rpc_stream_peer_names(stream, names, sizeof(names));
+	snprintf(detail, sizeof(detail), "no name of the caller's certificate (%s) is among this daemon's --allow-name",
+		 names);
+	rpc_stream_finish(stream, RPC_PERMISSION_DENIED, detail);
+	const struct rpc_server_events *events = server->limits.events;
+	if (events != NULL && events->call_refused != NULL)
+		events->call_refused(stream, method->name, server->limits.user);
+}
+
+static void serve(struct rpc_server *server, struct rpc_stream *stream, grpc_slice name, size_t metadata)
 {
 	const struct rpc_method *method = NULL;
+	const struct rpc_server_events *events = server->limits.events;
+	stream_set_limits(stream, &server->limits);
+	if (events != NULL && events->call_began != NULL)
+		events->call_began(rpc_stream_peer(stream), server->limits.user);
+	if (metadata > server->metadata_bytes) {
+		refuse_metadata(server, stream, metadata);
+		stream_start_server(stream, stream_gone, server);
+		rpc_stream_unref(stream);
+		return;
+	}
 	for (uint32_t i = 0; i < server->method_count && method == NULL; i++)
 		if (grpc_slice_str_cmp(name, server->methods[i].name) == 0)
 			method = &server->methods[i];
-	if (method != NULL)
+	bool allowed = method == NULL || is_allowed(server, stream, method);
+	if (!allowed)
+		refuse(server, stream, method);
+	else if (method != NULL)
 		method->handler(stream, method->user);
 	stream_start_server(stream, stream_gone, server);
-	if (method == NULL) // a handler owns the starter's reference
+	if (method == NULL || !allowed) // a handler owns the starter's reference
 		rpc_stream_unref(stream);
 }
 
@@ -63,6 +129,7 @@ static void arrival_complete(struct operation *operation, bool ok)
 {
 	struct rpc_server *server = (struct rpc_server *)((char *)operation - offsetof(struct rpc_server, arrival));
 	grpc_slice name = grpc_slice_ref(server->details.method);
+	size_t metadata = metadata_bytes(&server->metadata);
 	grpc_call_details_destroy(&server->details);
 	grpc_metadata_array_destroy(&server->metadata);
 	grpc_call *call = server->call;
@@ -74,13 +141,13 @@ static void arrival_complete(struct operation *operation, bool ok)
 	pthread_cond_broadcast(&server->changed);
 	pthread_mutex_unlock(&server->lock);
 	if (ok) {
-		struct rpc_stream *stream = stream_create(call, false);
+		struct rpc_stream *stream = stream_create(call, false, false);
 		// The next call can be served while this one's handler runs; it may even run beside it.
 		ask_for_call(server);
 		if (stream != NULL)
-			serve(server, stream, name);
+			serve(server, stream, name, metadata);
 		else
-			stream_gone(server);
+			stream_gone(server, NULL);
 	}
 	grpc_slice_unref(name);
 }
@@ -94,30 +161,70 @@ static void shutdown_complete(struct operation *operation, bool ok)
 	pthread_mutex_unlock(&server->lock);
 }
 
+static void set_limits(struct rpc_server *server, const struct rpc_server_options *options)
+{
+	server->metadata_bytes =
+		options->maximum_metadata_bytes > 0 ? options->maximum_metadata_bytes : RPC_MAXIMUM_METADATA_BYTES;
+	server->limits.message_bytes =
+		options->maximum_message_bytes > 0 ? options->maximum_message_bytes : RPC_MAXIMUM_MESSAGE_BYTES;
+	server->limits.buffered_bytes =
+		options->maximum_buffered_bytes > 0 ? options->maximum_buffered_bytes : UINT64_MAX;
+	server->limits.events = options->events;
+	server->limits.user = options->user;
+}
+
+// gRPC's own, where we set one.
+static size_t limit_arguments(const struct rpc_server_options *options, grpc_arg *args)
+{
+	size_t count = 0;
+	if (options->maximum_concurrent_streams > 0)
+		args[count++] =
+			runtime_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)options->maximum_concurrent_streams);
+	if (options->idle_timeout_ms > 0)
+		args[count++] = runtime_argument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, (int)options->idle_timeout_ms);
+	if (options->handshake_timeout_ms > 0)
+		args[count++] =
+			runtime_argument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, (int)options->handshake_timeout_ms);
+	return count;
+}
+
 static void create_server(struct rpc_server *server, const struct rpc_server_options *options)
 {
 	grpc_arg args[RUNTIME_MAXIMUM_ARGUMENTS];
-	size_t count = runtime_arguments(args);
+	// Twice our own bounds, so that we see what is over them.
+	size_t count = runtime_arguments(2 * (uint32_t)server->limits.message_bytes,
+					 2 * (uint32_t)server->metadata_bytes, args);
+	grpc_resource_quota *quota = NULL;
+	if (options->maximum_buffered_bytes > 0) {
+		quota = grpc_resource_quota_create("penstock");
+		grpc_resource_quota_resize(quota, (size_t)options->maximum_buffered_bytes);
+		args[count++] = (grpc_arg){.type = GRPC_ARG_POINTER,
+					   .key = (char *)GRPC_ARG_RESOURCE_QUOTA,
+					   .value.pointer = {quota, grpc_resource_quota_arg_vtable()}};
+	}
 	// Two daemons on one port is a mistake, not load balancing.
 	args[count++] = runtime_argument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-	// Clients may ask as often as their keepalive likes.
+	// Clients may ask as often as their keepalive likes. With a limit of strikes, gRPC 1.51 answers each ping of a flood with a GOAWAY of its
+	// own, and takes hundreds of MiB for them; without one it acknowledges millions in none.
 	args[count++] = runtime_argument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
 	args[count++] = runtime_argument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
-	args[count++] = runtime_argument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS);
+	count += limit_arguments(options, args + count);
 	if (options->keepalive_ms > 0) {
 		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIME_MS, (int)options->keepalive_ms);
 		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
 	}
-	if (options->maximum_concurrent_streams > 0)
-		args[count++] =
-			runtime_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)options->maximum_concurrent_streams);
 	server->server = grpc_server_create(&(grpc_channel_args){count, args}, NULL);
+	if (quota != NULL)
+		grpc_resource_quota_unref(quota);
 	grpc_server_register_completion_queue(server->server, runtime_queue(), NULL);
 }
 
 static bool listen_on(struct rpc_server *server, uint32_t index, const char *address, struct error *error)
 {
-	grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+	struct tls_listener *listener = &server->listeners[index];
+	grpc_server_credentials *credentials = listener->tls != NULL && !rpc_address_is_unix(address)
+						       ? tls_server_credentials(listener)
+						       : grpc_insecure_server_credentials_create();
 	server->ports[index] = grpc_server_add_http2_port(server->server, address, credentials);
 	grpc_server_credentials_release(credentials);
 	return server->ports[index] != 0 ||
@@ -139,7 +246,11 @@ bool rpc_server_start(const struct rpc_server_options *options, const struct rpc
 	server->shutdown.complete = shutdown_complete;
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->changed, NULL);
+	set_limits(server, options);
 	create_server(server, options);
+	server->allowed = (struct tls_names){options->allowed_names, options->allowed_name_count};
+	for (uint32_t i = 0; i < options->address_count; i++)
+		server->listeners[i].tls = options->tls;
 	for (uint32_t i = 0; i < options->address_count; i++)
 		if (!listen_on(server, i, options->addresses[i], error)) {
 			server->arrival_done = true; // none was asked for

@@ -60,6 +60,7 @@ enum error_code rpc_status_to_error_code(enum rpc_status status)
 		return ERROR_NONE;
 	case RPC_UNAVAILABLE:
 	case RPC_DEADLINE_EXCEEDED:
+	case RPC_PERMISSION_DENIED: // it is there, but not for this caller
 		return ERROR_UNREACHABLE;
 	case RPC_INVALID_ARGUMENT:
 	case RPC_NOT_FOUND:

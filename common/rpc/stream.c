@@ -6,25 +6,31 @@
 #include "common/rpc/internal.h"
 
 #include <grpc/support/alloc.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { CALLS_SHARE = 16 }; // the part of all that waits to be sent which one call may have
+
 // What waits to be sent, in order.
 struct outgoing {
 	struct outgoing *next;
 	grpc_byte_buffer *message; // NULL: the end of this side
+	size_t bytes;              // that waiting costs; the payload is its owner's memory
 };
 
 struct rpc_stream {
 	_Atomic(uint32_t) references;
 	grpc_call *call;
-	bool is_client;
+	bool is_client, over_tls;
 	const struct rpc_stream_events *events; // NULL until accepted
 	void *user;
-	void (*gone)(void *server);
+	void (*gone)(void *server, const char *peer);
 	void *server;
+	struct stream_limits *limits; // NULL: none
+	_Atomic(uint64_t) buffered;   // of what waits to be sent and what is on its way
 	char *peer;
 
 	struct operation start, receive, send, final;
@@ -71,8 +77,17 @@ void rpc_stream_unref(struct rpc_stream *stream)
 	free(stream);
 }
 
-static void outgoing_free(struct outgoing *outgoing)
+static void give_room(struct rpc_stream *stream, size_t bytes)
 {
+	if (stream->limits == NULL)
+		return;
+	atomic_fetch_sub(&stream->limits->buffered, bytes);
+	atomic_fetch_sub(&stream->buffered, bytes);
+}
+
+static void outgoing_free(struct rpc_stream *stream, struct outgoing *outgoing)
+{
+	give_room(stream, outgoing->bytes);
 	if (outgoing->message != NULL)
 		grpc_byte_buffer_destroy(outgoing->message);
 	free(outgoing);
@@ -87,11 +102,11 @@ static struct outgoing *take_queue(struct rpc_stream *stream)
 	return queue;
 }
 
-static void free_queue(struct outgoing *queue)
+static void free_queue(struct rpc_stream *stream, struct outgoing *queue)
 {
 	while (queue != NULL) {
 		struct outgoing *next = queue->next;
-		outgoing_free(queue);
+		outgoing_free(stream, queue);
 		queue = next;
 	}
 }
@@ -127,11 +142,22 @@ static enum rpc_status known_status(grpc_status_code code)
 	}
 }
 
+// The advice first: the rest may be cut.
+static void add_advice(const struct rpc_stream *stream, char *detail, size_t size)
+{
+	char said[512];
+	const char *advice = tls_advice(stream->over_tls, detail);
+	if (advice == NULL)
+		return;
+	snprintf(said, sizeof(said), "%s", detail);
+	snprintf(detail, size, "%s (gRPC: %s)", advice, said);
+}
+
 static void report_closed(struct rpc_stream *stream)
 {
 	if (stream->events != NULL) {
 		enum rpc_status status = known_status(stream->status_code);
-		char detail[512] = "";
+		char detail[768] = "";
 		if (!stream->is_client) {
 			status = stream->cancelled ? RPC_CANCELLED : stream->finish_status;
 			snprintf(detail, sizeof(detail), "%s",
@@ -142,11 +168,13 @@ static void report_closed(struct rpc_stream *stream)
 			size_t length = GRPC_SLICE_LENGTH(stream->status_detail);
 			length = length < sizeof(detail) - 1 ? length : sizeof(detail) - 1;
 			memcpy(detail, GRPC_SLICE_START_PTR(stream->status_detail), length);
+			if (status == RPC_UNAVAILABLE)
+				add_advice(stream, detail, sizeof(detail));
 		}
 		stream->events->closed(stream, status, detail, stream->user);
 	}
 	if (stream->gone != NULL)
-		stream->gone(stream->server);
+		stream->gone(stream->server, stream->peer);
 	rpc_stream_unref(stream);
 	runtime_count_stream(-1);
 }
@@ -172,6 +200,22 @@ static void receive_next(struct rpc_stream *stream)
 	start_batch(stream, &op, 1, &stream->receive);
 }
 
+void stream_limits_hit(const struct stream_limits *limits, enum rpc_limit limit, const char *detail)
+{
+	if (limits->events != NULL && limits->events->limit_hit != NULL)
+		limits->events->limit_hit(limit, detail, limits->user);
+}
+
+static void refuse_message(struct rpc_stream *stream, size_t bytes)
+{
+	char detail[160];
+	snprintf(detail, sizeof(detail),
+		 "a message of %zu bytes came, this server takes %zu at most (penstockd --max-message-size)", bytes,
+		 stream->limits->message_bytes);
+	stream_limits_hit(stream->limits, RPC_LIMIT_MESSAGE, detail);
+	rpc_stream_finish(stream, RPC_RESOURCE_EXHAUSTED, detail);
+}
+
 static void receive_complete(struct operation *operation, bool ok)
 {
 	struct rpc_stream *stream = (struct rpc_stream *)((char *)operation - offsetof(struct rpc_stream, receive));
@@ -183,7 +227,10 @@ static void receive_complete(struct operation *operation, bool ok)
 	}
 	struct rpc_incoming incoming;
 	message_inspect(stream->incoming, &incoming);
-	stream->events->message(stream, &incoming, stream->user);
+	if (stream->limits != NULL && incoming.total_bytes > stream->limits->message_bytes)
+		refuse_message(stream, incoming.total_bytes);
+	else
+		stream->events->message(stream, &incoming, stream->user);
 	grpc_byte_buffer_destroy(stream->incoming);
 	stream->incoming = NULL;
 	pthread_mutex_lock(&stream->lock);
@@ -200,14 +247,17 @@ void rpc_stream_hold(struct rpc_stream *stream)
 	pthread_mutex_unlock(&stream->lock);
 }
 
-static void let_go(struct rpc_stream *stream, bool cancels)
+// `detail` NULL: a plain cancel.
+static void let_go(struct rpc_stream *stream, bool cancels, const char *detail)
 {
 	pthread_mutex_lock(&stream->lock);
 	bool waits = stream->receive_waits;
 	stream->held = stream->receive_waits = false;
 	stream->cancelled_here |= cancels;
 	pthread_mutex_unlock(&stream->lock);
-	if (cancels)
+	if (cancels && detail != NULL)
+		grpc_call_cancel_with_status(stream->call, GRPC_STATUS_RESOURCE_EXHAUSTED, detail, NULL);
+	else if (cancels)
 		grpc_call_cancel(stream->call, NULL);
 	if (waits)
 		receive_next(stream);
@@ -215,12 +265,12 @@ static void let_go(struct rpc_stream *stream, bool cancels)
 
 void rpc_stream_resume(struct rpc_stream *stream)
 {
-	let_go(stream, false);
+	let_go(stream, false, NULL);
 }
 
 void rpc_stream_cancel(struct rpc_stream *stream)
 {
-	let_go(stream, true);
+	let_go(stream, true, NULL);
 }
 
 static void send_complete(struct operation *operation, bool ok)
@@ -236,8 +286,8 @@ static void send_complete(struct operation *operation, bool ok)
 	}
 	bool more = stream->head != NULL;
 	pthread_mutex_unlock(&stream->lock);
-	outgoing_free(sent);
-	free_queue(dropped);
+	outgoing_free(stream, sent);
+	free_queue(stream, dropped);
 	if (more)
 		send_next(stream);
 	finish_operation(stream);
@@ -285,11 +335,11 @@ static void final_complete(struct operation *operation, bool ok)
 	stream->over = true;
 	struct outgoing *dropped = take_queue(stream);
 	pthread_mutex_unlock(&stream->lock);
-	free_queue(dropped);
+	free_queue(stream, dropped);
 	finish_operation(stream);
 }
 
-struct rpc_stream *stream_create(grpc_call *call, bool is_client)
+struct rpc_stream *stream_create(grpc_call *call, bool is_client, bool over_tls)
 {
 	struct rpc_stream *stream = calloc(1, sizeof(*stream));
 	if (stream == NULL) {
@@ -301,6 +351,7 @@ struct rpc_stream *stream_create(grpc_call *call, bool is_client)
 	stream->references = 2; // the starter's, and one until `closed` has returned
 	stream->call = call;
 	stream->is_client = is_client;
+	stream->over_tls = over_tls;
 	stream->peer = grpc_call_get_peer(call);
 	stream->tail = &stream->head;
 	stream->status_detail = grpc_empty_slice();
@@ -347,7 +398,12 @@ void stream_start_client(struct rpc_stream *stream, const struct rpc_stream_even
 	rpc_stream_unref(stream);
 }
 
-void stream_start_server(struct rpc_stream *stream, void (*gone)(void *server), void *server)
+void stream_set_limits(struct rpc_stream *stream, struct stream_limits *limits)
+{
+	stream->limits = limits;
+}
+
+void stream_start_server(struct rpc_stream *stream, void (*gone)(void *server, const char *peer), void *server)
 {
 	stream->gone = gone;
 	stream->server = server;
@@ -379,17 +435,50 @@ struct ending {
 	char *detail; // taken on success only
 };
 
-// Takes `message`; NULL with an ending. False when the stream is over already.
-static bool enqueue(struct rpc_stream *stream, grpc_byte_buffer *message, const struct ending *ending)
+// Counts what is to wait. False when a limit is hit, for which the call then ends: its peer does not read.
+static bool make_room(struct rpc_stream *stream, size_t bytes)
 {
+	struct stream_limits *limits = stream->limits;
+	if (limits == NULL)
+		return true;
+	uint64_t all = atomic_fetch_add(&limits->buffered, bytes) + bytes;
+	uint64_t own = atomic_fetch_add(&stream->buffered, bytes) + bytes;
+	if (all <= limits->buffered_bytes && own <= limits->buffered_bytes / CALLS_SHARE)
+		return true;
+	give_room(stream, bytes);
+	char detail[160];
+	snprintf(detail, sizeof(detail),
+		 "%" PRIu64 " bytes of answers wait for you to read them, %" PRIu64
+		 " for all callers: too many (penstockd --max-buffered)",
+		 own - bytes, all - bytes);
+	pthread_mutex_lock(&stream->lock);
+	bool first = !stream->over;
+	stream->over = true;
+	pthread_mutex_unlock(&stream->lock);
+	if (first)
+		stream_limits_hit(limits, RPC_LIMIT_BUFFERED, detail);
+	let_go(stream, true, detail);
+	return false;
+}
+
+// Takes `message`, for which waiting costs `bytes`; NULL with an ending. False when the stream is over already.
+static bool enqueue(struct rpc_stream *stream, grpc_byte_buffer *message, size_t bytes, const struct ending *ending)
+{
+	bytes += sizeof(struct outgoing);
+	if (ending == NULL && !make_room(stream, bytes)) { // an ending always has room
+		grpc_byte_buffer_destroy(message);
+		return false;
+	}
 	struct outgoing *outgoing = malloc(sizeof(*outgoing));
 	if (outgoing == NULL) {
+		if (ending == NULL)
+			give_room(stream, bytes);
 		if (message != NULL)
 			grpc_byte_buffer_destroy(message);
 		rpc_stream_cancel(stream);
 		return false;
 	}
-	*outgoing = (struct outgoing){.message = message};
+	*outgoing = (struct outgoing){.message = message, .bytes = ending == NULL ? bytes : 0};
 	pthread_mutex_lock(&stream->lock);
 	bool accepted = !stream->over;
 	if (accepted) {
@@ -404,7 +493,7 @@ static bool enqueue(struct rpc_stream *stream, grpc_byte_buffer *message, const 
 	bool started = stream->started;
 	pthread_mutex_unlock(&stream->lock);
 	if (!accepted)
-		outgoing_free(outgoing);
+		outgoing_free(stream, outgoing);
 	else if (started)
 		send_next(stream);
 	return accepted;
@@ -414,12 +503,12 @@ bool rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *header, 
 		     size_t size)
 {
 	grpc_byte_buffer *message = message_encode(header, payload, offset, size);
-	return enqueue(stream, message, NULL);
+	return enqueue(stream, message, grpc_byte_buffer_length(message) - size, NULL);
 }
 
 void rpc_stream_half_close(struct rpc_stream *stream)
 {
-	enqueue(stream, NULL, &(struct ending){.status = RPC_OK});
+	enqueue(stream, NULL, 0, &(struct ending){.status = RPC_OK});
 }
 
 void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const char *detail)
@@ -429,8 +518,18 @@ void rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status, const 
 		return;
 	}
 	struct ending ending = {status, detail != NULL ? strdup(detail) : NULL};
-	if (!enqueue(stream, NULL, &ending))
+	if (!enqueue(stream, NULL, 0, &ending))
 		free(ending.detail);
+}
+
+grpc_call *stream_call(const struct rpc_stream *stream)
+{
+	return stream->call;
+}
+
+void rpc_stream_peer_names(struct rpc_stream *stream, char *into, size_t size)
+{
+	tls_list_names(stream->call, into, size);
 }
 
 const char *rpc_stream_peer(struct rpc_stream *stream)

@@ -12,17 +12,17 @@
 
 enum { POLL_MS = 10, DEADLINE_MS = 2000, NAMED = 2 };
 
-bool describe_client(const char *address, struct rpc_client **ret_client, struct error *error)
+bool describe_client(const char *address, struct rpc_tls *tls, struct rpc_client **ret_client, struct error *error)
 {
-	return rpc_client_create(address, &(struct rpc_client_options){0}, ret_client, error);
+	return rpc_client_create(address, &(struct rpc_client_options){.tls = tls}, ret_client, error);
 }
 
-bool describe(const char *address, uint32_t deadline_ms, Penstock__V1__DescribeResponse **ret_response,
-	      struct error *error)
+bool describe(const char *address, struct rpc_tls *tls, uint32_t deadline_ms,
+	      Penstock__V1__DescribeResponse **ret_response, struct error *error)
 {
 	struct rpc_client *client = NULL;
 	Penstock__V1__DescribeRequest request = PENSTOCK__V1__DESCRIBE_REQUEST__INIT;
-	if (!describe_client(address, &client, error))
+	if (!describe_client(address, tls, &client, error))
 		return false;
 	bool ok =
 		rpc_client_call(client, PROTOCOL_METHOD_DESCRIBE, deadline_ms, &request.base,
@@ -32,11 +32,12 @@ bool describe(const char *address, uint32_t deadline_ms, Penstock__V1__DescribeR
 }
 
 // Of one daemon. Returns the number that `found` grows to.
-static uint32_t add_others(const char *address, const char *job, uint32_t found, char *into, size_t size)
+static uint32_t add_others(const char *address, struct rpc_tls *tls, const char *job, uint32_t found, char *into,
+			   size_t size)
 {
 	Penstock__V1__DescribeResponse *node;
 	struct error error;
-	if (!describe(address, DEADLINE_MS, &node, &error))
+	if (!describe(address, tls, DEADLINE_MS, &node, &error))
 		return found;
 	for (size_t i = 0; i < node->n_running; i++) {
 		const Penstock__V1__RunningStage *stage = node->running[i];
@@ -58,22 +59,23 @@ static bool is_new(const char *const *addresses, uint32_t i)
 	return true;
 }
 
-bool describe_others(const char *const *addresses, uint32_t count, const char *job, char *into, size_t size)
+bool describe_others(const char *const *addresses, uint32_t count, struct rpc_tls *tls, const char *job, char *into,
+		     size_t size)
 {
 	uint32_t found = 0;
 	into[0] = '\0';
 	for (uint32_t i = 0; i < count; i++)
 		if (is_new(addresses, i))
-			found = add_others(addresses[i], job, found, into, size);
+			found = add_others(addresses[i], tls, job, found, into, size);
 	return found > 0;
 }
 
-static bool has_job(const char *address, const char *job)
+static bool has_job(const char *address, struct rpc_tls *tls, const char *job)
 {
 	Penstock__V1__DescribeResponse *node;
 	struct error error; // one that does not answer has nothing to wait for
 	bool found = false;
-	if (!describe(address, DEADLINE_MS, &node, &error))
+	if (!describe(address, tls, DEADLINE_MS, &node, &error))
 		return false;
 	for (size_t i = 0; i < node->n_running; i++)
 		found = found || strcmp(node->running[i]->job, job) == 0;
@@ -81,11 +83,12 @@ static bool has_job(const char *address, const char *job)
 	return found;
 }
 
-void describe_until_free(const char *const *addresses, uint32_t count, const char *job, uint32_t timeout_ms)
+void describe_until_free(const char *const *addresses, uint32_t count, struct rpc_tls *tls, const char *job,
+			 uint32_t timeout_ms)
 {
 	uint64_t begin = clock_now_ns();
 	for (uint32_t i = 0; i < count; i++)
-		while ((i == 0 || strcmp(addresses[i], addresses[i - 1]) != 0) && has_job(addresses[i], job) &&
+		while ((i == 0 || strcmp(addresses[i], addresses[i - 1]) != 0) && has_job(addresses[i], tls, job) &&
 		       (clock_now_ns() - begin) / 1000000 < timeout_ms)
 			nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
 }

@@ -6,17 +6,20 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "common/rpc/tls.h"
 #include "penstock/v1/stage_server.pb-c.h"
 
-// The one place where a client that asks is made. Returns owned.
+// The one place where a client that asks is made; `tls` NULL: without. Returns owned.
 struct rpc_client;
-bool describe_client(const char *address, struct rpc_client **ret_client, struct error *error);
+bool describe_client(const char *address, struct rpc_tls *tls, struct rpc_client **ret_client, struct error *error);
 // Returns owned, to penstock__v1__describe_response__free_unpacked.
-bool describe(const char *address, uint32_t deadline_ms, Penstock__V1__DescribeResponse **ret_response,
-	      struct error *error);
+bool describe(const char *address, struct rpc_tls *tls, uint32_t deadline_ms,
+	      Penstock__V1__DescribeResponse **ret_response, struct error *error);
 // Whether stages of other jobs than `job` run on the daemons. Then `into` names up to two of them, with where and how much memory:
 // "vgg16-412 holds 3.1 GiB on b:7070". Daemons that do not answer run nothing.
-bool describe_others(const char *const *addresses, uint32_t count, const char *job, char *into, size_t size);
+bool describe_others(const char *const *addresses, uint32_t count, struct rpc_tls *tls, const char *job, char *into,
+		     size_t size);
 // A job's end is seen here before a daemon has let go of its memory: returns when none of the daemons (`addresses` may name one
 // several times) has the job any more, cannot be reached, or the time is over.
-void describe_until_free(const char *const *addresses, uint32_t count, const char *job, uint32_t timeout_ms);
+void describe_until_free(const char *const *addresses, uint32_t count, struct rpc_tls *tls, const char *job,
+			 uint32_t timeout_ms);

@@ -74,7 +74,8 @@ const char job_arguments_help[] =
 	"  --chunk-size SIZE         largest piece in which tensors are sent (default 2MiB)\n"
 	"  --reduce NAME             how replicas sum their gradients: auto (default), ring, over the stages' own\n"
 	"                            connections, or nccl, between GPUs; auto takes nccl where all devices have it\n"
-	"  --reduce-bucket-size SIZE gradients that are summed at once around the ring (default 25MiB)\n";
+	"  --reduce-bucket-size SIZE gradients that are summed at once around the ring (default 25MiB)\n"
+	"\n" TLS_ARGUMENTS_HELP;
 
 enum option_code {
 	OPTION_MODEL = COMMAND_OPTION_HELP + 1,
@@ -167,6 +168,7 @@ static const struct option known[] = {
 	{"metrics-listen", required_argument, NULL, OPTION_METRICS_LISTEN},
 	{"output", required_argument, NULL, OPTION_OUTPUT},
 	{"warm-up", required_argument, NULL, OPTION_WARM_UP},
+	TLS_ARGUMENTS_ROWS,
 	{"help", no_argument, NULL, COMMAND_OPTION_HELP},
 	{0},
 };
@@ -392,6 +394,9 @@ static const char **string_place(int code, struct job_arguments *arguments)
 static bool take(enum job_command command, int code, struct job_arguments *arguments, struct error *error)
 {
 	const char **place = string_place(code, arguments);
+	bool ok;
+	if (tls_arguments_take(&arguments->tls, code, &ok, error))
+		return ok;
 	if (place != NULL) {
 		*place = optarg;
 		return *optarg != '\0' || error_set(error, ERROR_USAGE, "--%s: its value is empty", option_name(code));

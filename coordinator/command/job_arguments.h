@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "coordinator/command/tls_arguments.h"
 #include "coordinator/config/deepspeed_config.h"
 
 enum job_command { JOB_COMMAND_TRAIN, JOB_COMMAND_PLAN, JOB_COMMAND_SWEEP };
@@ -26,6 +27,7 @@ struct job_arguments {
 	uint64_t steps, seed, reduce_bucket_bytes;
 	double dropout; // < 0: the model's
 	bool shuffle, fit;
+	struct tls_arguments tls;
 	uint64_t memory_limit_bytes; // 0: none
 	struct deepspeed_overrides overrides;
 };

@@ -6,6 +6,7 @@
 bool job_nodes_read(const struct job_arguments *arguments, struct job_nodes *ret_nodes, struct error *error)
 {
 	struct job_nodes nodes = {.name = "--nodes",
+				  .tls_arguments = arguments->tls,
 				  .local = {.count = arguments->local,
 					    .threads = arguments->threads,
 					    .memory_limit = arguments->memory_limit}};
@@ -56,20 +57,23 @@ bool job_nodes_start(struct job_nodes *nodes, struct error *error)
 	if (nodes->hostfile.count == 0)
 		return error_set(error, ERROR_USAGE,
 				 "where to train? name the nodes with -H HOSTFILE, or start some with --local N");
-	return job_nodes_check(nodes, error);
+	return job_nodes_check(nodes, error) && tls_arguments_open(&nodes->tls_arguments, &nodes->tls, error);
 }
 
 void job_nodes_fini(struct job_nodes *nodes)
 {
 	local_daemons_stop(nodes->daemons);
 	hostfile_fini(&nodes->hostfile);
+	rpc_tls_destroy(nodes->tls);
 	nodes->daemons = NULL;
+	nodes->tls = NULL;
 }
 
 bool job_nodes_place(const struct job_nodes *nodes, uint32_t ranks, struct job_place *ret_place, struct error *error)
 {
 	struct job_place place = {.addresses = calloc(ranks, sizeof(*place.addresses)),
-				  .devices = calloc(ranks, sizeof(*place.devices))};
+				  .devices = calloc(ranks, sizeof(*place.devices)),
+				  .tls = nodes->tls};
 	if (place.addresses == NULL || place.devices == NULL) {
 		job_place_fini(&place);
 		return error_set(error, ERROR_FAILED, "out of memory");

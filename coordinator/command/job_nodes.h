@@ -17,12 +17,15 @@ struct job_nodes {
 	struct hostfile hostfile;
 	struct local_options local; // count 0 without --local
 	struct local_daemons *daemons;
+	struct tls_arguments tls_arguments;
+	struct rpc_tls *tls; // to a hostfile's hosts; NULL: without, or not started
 };
 
 // Of each rank of a job, in their order: rank r has the r-th device, counted node after node.
 struct job_place {
 	const char **addresses; // [ranks]; the strings are the nodes'
 	uint32_t *devices;      // [ranks]; index in the daemon's list
+	struct rpc_tls *tls;    // the nodes'
 };
 
 // Reads the hostfile, if one is named, and starts nothing. What the arguments point to is borrowed as long as the nodes live.
@@ -32,9 +35,9 @@ uint32_t job_nodes_count(const struct job_nodes *nodes); // 0: none are named
 uint32_t job_nodes_devices(const struct job_nodes *nodes, uint32_t count);
 // ERROR_USAGE where an option does not go with these nodes. job_nodes_start checks it, too: this is to know it before.
 bool job_nodes_check(const struct job_nodes *nodes, struct error *error);
-// Starts --local's daemons, all of them; before rpc_start. Refuses what can only be planned for.
+// Starts --local's daemons, all of them, or reads the TLS files for those of the hostfile; before rpc_start. Refuses what can only be planned for.
 bool job_nodes_start(struct job_nodes *nodes, struct error *error);
-void job_nodes_fini(struct job_nodes *nodes); // stops what was started
+void job_nodes_fini(struct job_nodes *nodes); // stops what was started; after rpc_stop
 
 // Of nodes that are started; `ranks` is at most their devices. The first ranks' places do not depend on their number.
 bool job_nodes_place(const struct job_nodes *nodes, uint32_t ranks, struct job_place *ret_place, struct error *error);

@@ -25,7 +25,7 @@ static const char usage[] =
 	"  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
 	"  --json FILE               a JSON object a daemon, on a line each; - is standard output, in\n"
 	"                            the place of the tables\n"
-	"\n"
+	"\n" TLS_ARGUMENTS_HELP "\n"
 	"Exit code 4 when a daemon cannot be reached or is stopping, 2 when one has fewer devices than\n"
 	"the file gives it slots, 1 when one speaks another protocol version.\n";
 
@@ -300,7 +300,8 @@ int command_nodes(int argc, char **argv)
 	text_use_utf8();
 	int code = rpc_start(NETWORK_THREADS, &error) ? 0 : command_fail(&error);
 	if (code == 0) {
-		code = poll_create(&arguments.hosts, &poll, &error) ? show(&arguments, poll) : command_fail(&error);
+		code = poll_create(&arguments.hosts, arguments.tls, &poll, &error) ? show(&arguments, poll)
+										   : command_fail(&error);
 		poll_destroy(poll);
 		rpc_stop();
 	}

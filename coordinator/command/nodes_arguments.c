@@ -6,6 +6,7 @@
 
 #include "common/base/strings.h"
 #include "coordinator/command/command.h"
+#include "coordinator/command/tls_arguments.h"
 
 enum { DEFAULT_INTERVAL_MS = 2000, ALL = NODES_COMMAND_NODES | NODES_COMMAND_TOP };
 #define MINIMUM_INTERVAL   0.1
@@ -47,9 +48,12 @@ static bool parse_iterations(const char *text, uint64_t *ret_iterations, struct 
 	return true;
 }
 
-static bool take_option(int code, char **argv, const char **hostfile, struct nodes_arguments *arguments,
-			struct error *error)
+static bool take_option(int code, char **argv, const char **hostfile, struct tls_arguments *tls,
+			struct nodes_arguments *arguments, struct error *error)
 {
+	bool ok;
+	if (tls_arguments_take(tls, code, &ok, error))
+		return ok;
 	switch (code) {
 	case 'H':
 		*hostfile = optarg;
@@ -95,19 +99,25 @@ bool nodes_arguments_parse(int argc, char **argv, enum nodes_command command, st
 			   struct error *error)
 {
 	struct nodes_arguments arguments = {.interval_ms = DEFAULT_INTERVAL_MS};
-	struct option options[KNOWN + 1] = {0};
+	static const struct option tls_options[] = {TLS_ARGUMENTS_ROWS};
+	struct option options[KNOWN + sizeof(tls_options) / sizeof(tls_options[0]) + 1] = {0};
+	struct tls_arguments tls = {0};
 	const char *hostfile = NULL;
 	int count = 0, code;
 	for (int i = 0; i < KNOWN; i++)
 		if ((known[i].commands & command) != 0)
 			options[count++] = known[i].option;
+	memcpy(&options[count], tls_options, sizeof(tls_options));
 	opterr = 0;
 	optind = 1;
 	while ((code = getopt_long(argc, argv, ":H:h", options, NULL)) != -1 && !arguments.help)
-		if (!take_option(code, argv, &hostfile, &arguments, error))
+		if (!take_option(code, argv, &hostfile, &tls, &arguments, error))
 			return false;
-	if (!arguments.help && !read_hosts(argc, argv, hostfile, &arguments, error))
+	if (!arguments.help &&
+	    !(tls_arguments_open(&tls, &arguments.tls, error) && read_hosts(argc, argv, hostfile, &arguments, error))) {
+		nodes_arguments_fini(&arguments);
 		return false;
+	}
 	*ret_arguments = arguments;
 	return true;
 }
@@ -115,4 +125,6 @@ bool nodes_arguments_parse(int argc, char **argv, enum nodes_command command, st
 void nodes_arguments_fini(struct nodes_arguments *arguments)
 {
 	hostfile_fini(&arguments->hosts);
+	rpc_tls_destroy(arguments->tls);
+	arguments->tls = NULL;
 }

@@ -18,7 +18,7 @@ struct poll {
 	struct asked asked[];
 };
 
-bool poll_create(const struct hostfile *hosts, struct poll **ret_poll, struct error *error)
+bool poll_create(const struct hostfile *hosts, struct rpc_tls *tls, struct poll **ret_poll, struct error *error)
 {
 	struct poll *poll = calloc(1, sizeof(*poll) + hosts->count * sizeof(struct asked));
 	if (poll == NULL)
@@ -26,7 +26,7 @@ bool poll_create(const struct hostfile *hosts, struct poll **ret_poll, struct er
 	for (; poll->count < hosts->count; poll->count++) {
 		struct asked *asked = &poll->asked[poll->count];
 		asked->node.host = &hosts->hosts[poll->count];
-		if (describe_client(asked->node.host->address, &asked->client, error))
+		if (describe_client(asked->node.host->address, tls, &asked->client, error))
 			continue;
 		poll_destroy(poll);
 		return false;

@@ -2,6 +2,7 @@
 // there are. One thread, between rpc_start and rpc_stop.
 #pragma once
 
+#include "common/rpc/tls.h"
 #include "coordinator/config/hostfile.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "penstock/v1/stage_server.pb-c.h"
@@ -17,7 +18,8 @@ struct poll_node {
 
 struct poll;
 
-bool poll_create(const struct hostfile *hosts, struct poll **ret_poll, struct error *error); // borrows the hosts
+// Borrows the hosts, and `tls` (NULL: without).
+bool poll_create(const struct hostfile *hosts, struct rpc_tls *tls, struct poll **ret_poll, struct error *error);
 void poll_destroy(struct poll *poll); // takes NULL; a round that runs is ended
 // A round begins. Its end is waited for; what was answered before is gone then.
 void poll_begin(struct poll *poll, uint32_t deadline_ms);

@@ -134,7 +134,7 @@ static void blame_others(const struct job_place *place, uint32_t ranks, const ch
 {
 	char message[ERROR_MESSAGE_SIZE], others[ERROR_MESSAGE_SIZE];
 	if (error->code != ERROR_OUT_OF_MEMORY ||
-	    !describe_others(place->addresses, ranks, name, others, sizeof(others)))
+	    !describe_others(place->addresses, ranks, place->tls, name, others, sizeof(others)))
 		return;
 	snprintf(message, sizeof(message), "%s", error->message);
 	error_set(error, ERROR_FAILED, "other jobs run on the cell's nodes: %s; %s", others, message);
@@ -151,6 +151,7 @@ static bool run_job(struct run *run, const struct job_arguments *arguments, cons
 				      .plan = setup->plan,
 				      .addresses = place->addresses,
 				      .devices = place->devices,
+				      .tls = place->tls,
 				      .config = &setup->config,
 				      .dataset = run->options->dataset,
 				      .sampler = sampler,
@@ -163,7 +164,7 @@ static bool run_job(struct run *run, const struct job_arguments *arguments, cons
 		    job_run(&options, error);
 	if (!done)
 		blame_others(place, plan_rank_count(setup->plan), name, error);
-	describe_until_free(place->addresses, plan_rank_count(setup->plan), name, FREE_TIMEOUT_MS);
+	describe_until_free(place->addresses, plan_rank_count(setup->plan), place->tls, name, FREE_TIMEOUT_MS);
 	return done;
 }
 

@@ -30,7 +30,7 @@ static const char usage[] =
 	"  --interval SECONDS        between two looks, from 0.1 to 3600 (default 2)\n"
 	"  --iterations N            prints N plain pages instead, and ends\n"
 	"  --once                    the same as --iterations 1\n"
-	"\n"
+	"\n" TLS_ARGUMENTS_HELP "\n"
 	"Where output is no terminal, pages are printed one after another. Each is of what happened in the\n"
 	"interval before it. Exit code 4 when no daemon can be reached.\n";
 
@@ -203,7 +203,7 @@ static bool run(const struct nodes_arguments *arguments, struct error *error)
 {
 	struct top top = {.arguments = arguments, .rates = rates_create(arguments->hosts.count)};
 	bool ok = (top.rates != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
-		  poll_create(&arguments->hosts, &top.poll, error) && watch(&top, error);
+		  poll_create(&arguments->hosts, arguments->tls, &top.poll, error) && watch(&top, error);
 	screen_stop();
 	poll_destroy(top.poll);
 	rates_destroy(top.rates);

@@ -125,6 +125,7 @@ static bool run(struct train *train, struct error *error)
 				      .plan = setup->plan,
 				      .addresses = train->place.addresses,
 				      .devices = train->place.devices,
+				      .tls = train->place.tls,
 				      .config = &setup->config,
 				      .dataset = &train->dataset,
 				      .sampler = train->sampler,

@@ -31,6 +31,9 @@ struct job {
 	struct heartbeat *heartbeat;
 	uint64_t step; // the first one not done: for messages
 	enum job_phase phase;
+	struct stage_event *
+		drained; // owned: the Failed of a daemon that stopped after a step, which the other ranks are still to report
+	uint64_t drained_ns; // when it came
 
 	// Saving.
 	struct safetensors_writer *writer;

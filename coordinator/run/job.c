@@ -7,12 +7,14 @@
 #include <sys/random.h>
 
 #include "common/base/clock.h"
+#include "common/base/strings.h"
 #include "coordinator/run/internal.h"
 #include "coordinator/run/rank_name.h"
 
 enum {
-	WAIT_MS = 200,   // for an event, before looking at silence and interrupts
-	BLAME_MS = 1000, // how long others may still name the cause
+	WAIT_MS = 200,     // for an event, before looking at silence and interrupts
+	BLAME_MS = 1000,   // how long others may still name the cause
+	DRAINED_MS = 5000, // how long others may still report the last step of a daemon that stops
 	CLOSE_MS = 10000,
 };
 
@@ -60,17 +62,56 @@ static void find_culprit(struct job *job, struct stage_event *first, struct erro
 	culprit_explain(&culprit, job->phase, job->step, error);
 }
 
+static const Penstock__V1__Failed *failure_of(const struct stage_event *event)
+{
+	bool failed =
+		event->response != NULL && event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED;
+	return failed ? event->response->failed : NULL;
+}
+
+// A daemon that stops has ended its step before it says so, and its neighbours, who end that step with it and miss it only in the next,
+// still report it. What breaks meanwhile breaks because of it. Of several that stop, the one that did the fewest steps counts.
+// Takes the event, or leaves it to be judged.
+static bool await_drained(struct job *job, struct stage_event *event)
+{
+	const struct stage_event *before = job->drained;
+	const Penstock__V1__Failed *failed = failure_of(event);
+	bool drained = failed != NULL && failed->drained;
+	if (before == NULL && (!drained || job->phase != JOB_RUNNING))
+		return false;
+	if (before == NULL || (drained && failed->step < failure_of(before)->step)) {
+		if (before == NULL)
+			job->drained_ns = clock_now_ns();
+		stage_event_free(steal_pointer(job->drained));
+		job->drained = event;
+	} else {
+		stage_event_free(event);
+	}
+	return true;
+}
+
+static bool is_drained(const struct job *job)
+{
+	return job->drained != NULL && (job->step > failure_of(job->drained)->step || job->phase != JOB_RUNNING ||
+					clock_now_ns() - job->drained_ns > DRAINED_MS * UINT64_C(1000000));
+}
+
 struct stage_event *job_next_event(struct job *job, struct error *error)
 {
 	for (;;) {
+		if (is_drained(job)) {
+			find_culprit(job, steal_pointer(job->drained), error);
+			return NULL;
+		}
 		if (!job_check_pulse(job, error))
 			return NULL;
 		struct stage_event *event = stage_events_take(job->events, WAIT_MS);
 		if (event == NULL)
 			continue;
-		if (event->response != NULL &&
-		    event->response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED)
+		if (event->response != NULL && failure_of(event) == NULL)
 			return event;
+		if (await_drained(job, event))
+			continue;
 		find_culprit(job, event, error);
 		return NULL;
 	}
@@ -144,7 +185,7 @@ static bool open_rank(struct job *job, uint32_t rank, struct error *error)
 {
 	uint32_t stage = plan_rank_stage(job->plan, rank), replica = plan_rank_replica(job->plan, rank);
 	struct stage_session_options options = {
-		.rank = rank, .address = job->options.addresses[rank], .events = job->events};
+		.rank = rank, .address = job->options.addresses[rank], .tls = job->options.tls, .events = job->events};
 	struct plan_place place = place_of(job, rank);
 	struct job_tokens *tokens = &job->tokens[rank];
 	if (getrandom(tokens, sizeof(*tokens), 0) != (ssize_t)sizeof(*tokens))
@@ -248,6 +289,7 @@ static void destroy(struct job *job)
 	heartbeat_stop(job->heartbeat);
 	for (uint32_t r = 0; r < job->ranks && job->sessions != NULL; r++)
 		stage_session_destroy(job->sessions[r]);
+	stage_event_free(job->drained);
 	stage_events_destroy(job->events);
 	safetensors_writer_abort(job->writer);
 	free(job->sessions);

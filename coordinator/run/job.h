@@ -2,6 +2,7 @@
 // line in one thread, which waits for one thing at a time: the next event of any rank.
 #pragma once
 
+#include "common/rpc/tls.h"
 #include "coordinator/checkpoint/safetensors.h"
 #include "coordinator/config/deepspeed_config.h"
 #include "coordinator/dataset/cifar10.h"
@@ -43,6 +44,7 @@ struct job_options {
 	const struct plan *plan;
 	const char *const *addresses; // [ranks]
 	const uint32_t *devices;      // [ranks]; index in the daemon's list
+	struct rpc_tls *tls;          // to the daemons; NULL: without
 	const struct deepspeed_config *config;
 	const struct cifar10 *dataset;
 	struct sampler *sampler;

@@ -64,6 +64,7 @@ static bool find_program(char *into, size_t size, struct error *error)
 static void forget_daemon_options(void)
 {
 	char name[128];
+	unsetenv("NOTIFY_SOCKET"); // whom the coordinator may tell how it is, not they
 	for (char **entry = environ; *entry != NULL;) {
 		snprintf(name, sizeof(name), "%.*s", (int)strcspn(*entry, "="), *entry);
 		if (strncmp(name, "PENSTOCK_", strlen("PENSTOCK_")) != 0 || unsetenv(name) != 0)

@@ -16,6 +16,7 @@
 struct stage_session_options {
 	uint32_t rank;
 	const char *address;
+	struct rpc_tls *tls; // NULL: without
 	struct stage_events *events;
 };
 

@@ -197,7 +197,7 @@ static void add_row(struct table *table, const struct rates_stage *stage, uint32
 	add_rate(table, next, next->received);
 	add_rate(table, next, next->sent);
 	if (stage->known)
-		table_cell(table, "%.1f s", stage->seconds_since_step);
+		table_cell(table, "%.1f s ago", stage->seconds_since_step);
 	else
 		table_cell(table, "-");
 	table_cell(table, "%s", stage->address);

@@ -53,8 +53,8 @@ uint64_t link_bytes(const struct link_options *options); // what it allocates
 bool link_join(struct link *upstream, struct link *downstream, struct error *error);
 
 // The rest, to link_handle_closed, is of stream links. ERROR_PROTOCOL for a local one.
-// Opens the streams to the next stage's daemon; `token` has PROTOCOL_TOKEN_BYTES.
-bool link_dial(struct link *link, const char *address, const uint8_t *token, struct error *error);
+// Opens the streams to the next stage's daemon, over TLS unless `tls` is NULL; `token` has PROTOCOL_TOKEN_BYTES.
+bool link_dial(struct link *link, const char *address, struct rpc_tls *tls, const uint8_t *token, struct error *error);
 // Takes a stream that the previous stage opened as connection `connection`; ERROR_PROTOCOL when there is no such
 // connection, or it stands already. From then on its messages and its end must come to link_handle_message and
 // link_handle_closed; link_accept answers it, once that is arranged.

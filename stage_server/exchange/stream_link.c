@@ -322,12 +322,12 @@ static void dialled_closed(struct rpc_stream *stream, enum rpc_status status, co
 	link_handle_closed(&connection->link->base, connection->index, status, detail);
 }
 
-static bool dial_one(struct stream_link *link, uint32_t index, const char *address, const uint8_t *token,
-		     struct error *error)
+static bool dial_one(struct stream_link *link, uint32_t index, const char *address, struct rpc_tls *tls,
+		     const uint8_t *token, struct error *error)
 {
 	static const struct rpc_stream_events events = {.message = dialled_message, .closed = dialled_closed};
 	struct connection *connection = &link->connection[index];
-	struct rpc_client_options options = {.keepalive_ms = PROTOCOL_KEEPALIVE_MS};
+	struct rpc_client_options options = {.keepalive_ms = PROTOCOL_KEEPALIVE_MS, .tls = tls};
 	connection->link = link;
 	connection->index = index;
 	if (!rpc_client_create(address, &options, &connection->client, error))
@@ -364,13 +364,13 @@ static bool check_kind(const struct link *link, struct error *error)
 	       error_set(error, ERROR_PROTOCOL, "the plan says that this neighbour is held by the same daemon");
 }
 
-bool link_dial(struct link *base, const char *address, const uint8_t *token, struct error *error)
+bool link_dial(struct link *base, const char *address, struct rpc_tls *tls, const uint8_t *token, struct error *error)
 {
 	struct stream_link *link = stream_of(base);
 	if (!check_kind(base, error))
 		return false;
 	for (uint32_t i = 0; i < link->connections; i++)
-		if (!dial_one(link, i, address, token, error))
+		if (!dial_one(link, i, address, tls, token, error))
 			return false;
 	return true;
 }

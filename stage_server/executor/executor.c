@@ -154,21 +154,32 @@ static bool open_stage(struct executor *executor, uint64_t *ret_parameters, stru
 	       error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a step's results");
 }
 
-// NULL when stopped. Returns owned.
-static struct order *next_order(struct executor *executor)
+// A step that must not be begun yet waits in the queue, and with it all that was ordered later.
+static bool has_order(const struct executor *executor)
+{
+	const struct order *first = executor->first;
+	return first != NULL && (first->kind != ORDER_STEP || first->step.step < executor->steps_limit);
+}
+
+// NULL when stopped, or drained. Returns owned.
+static struct order *next_order(struct executor *executor, bool *ret_drained)
 {
 	uint64_t begin = clock_now_ns();
 	pthread_mutex_lock(&executor->lock);
-	while (executor->first == NULL && !atomic_load(&executor->stopped))
+	while (!has_order(executor) && !executor_is_drained(executor) && !atomic_load(&executor->stopped))
 		pthread_cond_wait(&executor->changed, &executor->lock);
 	struct order *order = NULL;
-	if (!atomic_load(&executor->stopped)) {
+	*ret_drained = !atomic_load(&executor->stopped) && executor_is_drained(executor);
+	if (!atomic_load(&executor->stopped) && !*ret_drained) {
 		order = executor->first;
 		executor->first = order->next;
 		if (executor->first == NULL)
 			executor->last = &executor->first;
-		if (order->kind == ORDER_STEP)
+		executor->saving = order->kind == ORDER_SAVE || (executor->saving && order->kind != ORDER_STEP);
+		if (order->kind == ORDER_STEP) {
 			executor->queued_steps--;
+			executor->begun_steps = order->step.step + 1;
+		}
 	}
 	pthread_mutex_unlock(&executor->lock);
 	executor->report.wait_coordinator_ns = clock_now_ns() - begin;
@@ -313,14 +324,18 @@ static void *executor_thread(void *argument)
 	bool ok = open_stage(executor, &parameters, &error);
 	if (ok)
 		executor->options.events->opened(executor->options.user, parameters);
-	bool in_good_order = false;
+	bool in_good_order = false, drained = false;
 	while (ok) {
-		struct order *order = next_order(executor);
+		struct order *order = next_order(executor, &drained);
 		if (order == NULL)
 			break;
 		ok = obey(executor, order, &error);
 		in_good_order = !ok && error.code == ERROR_NONE;
 		free_order(order);
+	}
+	if (drained) {
+		executor_flush(executor);
+		executor->options.events->drained(executor->options.user, executor->begun_steps);
 	}
 	if (error.code != ERROR_NONE && !atomic_load(&executor->stopped))
 		executor->options.events->failed(executor->options.user, &error, executor->lost,
@@ -342,6 +357,7 @@ bool executor_create(const struct executor_options *options, struct executor **r
 	executor->plan = options->plan;
 	executor->ops = options->ops;
 	executor->last = &executor->first;
+	executor->steps_limit = UINT64_MAX;
 	executor->loss_scale = options->plan->initial_loss_scale;
 	pthread_mutex_init(&executor->lock, NULL);
 	pthread_cond_init(&executor->changed, NULL);
@@ -549,6 +565,12 @@ void executor_stop(struct executor *executor)
 	reducer_stop(executor->reducer);
 	pthread_cond_broadcast(&executor->changed);
 	pthread_mutex_unlock(&executor->lock);
+}
+
+uint64_t executor_device_ns(struct executor *executor)
+{
+	uint64_t since = atomic_load_explicit(&executor->device_since_ns, memory_order_relaxed), now = clock_now_ns();
+	return since != 0 && now > since ? now - since : 0;
 }
 
 uint64_t executor_step(struct executor *executor)

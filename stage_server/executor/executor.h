@@ -69,6 +69,9 @@ struct executor_events {
 	// The job is over. `lost` says that a neighbour is gone, which is somebody else's fault; NEIGHBOUR_COUNT: a replica, nobody
 	// knows which.
 	void (*failed)(void *user, const struct error *error, bool lost, enum neighbour neighbour);
+	// After executor_drain: the steps it had begun, `steps` so far, are done, and what it made for its neighbours has left. It
+	// ends.
+	void (*drained)(void *user, uint64_t steps);
 	// The last event: the program is freed. `in_good_order`: after executor_close, with all its work done.
 	void (*finished)(void *user, bool in_good_order);
 };
@@ -111,6 +114,14 @@ void executor_close(struct executor *executor);    // finish what was ordered, t
 void executor_stop(struct executor *executor);     // end at the next instruction; does not block
 uint64_t executor_step(struct executor *executor); // the last one begun
 void executor_totals(struct executor *executor, struct step_totals *ret_totals);
+// How long the device has been with one instruction of a step; 0: the stage waits for somebody else, or for an order.
+uint64_t executor_device_ns(struct executor *executor);
+
+// Ends once the steps that were begun are done; those that wait are not begun, and a save that was ordered is ended too, with what
+// follows it. In two halves: several stages of one job end with the same step when each of them is told to hold, and then all are told
+// the largest number of steps that any had begun, of which each still begins those that it has not.
+uint64_t executor_hold(struct executor *executor); // begins no further step; returns how many it has begun
+void executor_drain(struct executor *executor, uint64_t steps);
 
 // After `finished` and after the links' `over`. Waits for the thread. Takes NULL.
 void executor_destroy(struct executor *executor);

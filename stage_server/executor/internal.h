@@ -47,6 +47,7 @@ struct executor {
 	_Atomic(bool) stopped;
 	_Atomic(bool) device_failed; // a tensor did not come out of it; the executor's thread asks the device why
 	_Atomic(uint64_t) step;
+	_Atomic(uint64_t) device_since_ns; // 0: it waits
 
 	uint8_t group_id[DEVICE_GROUP_ID_BYTES]; // of replica 0 in a group; written before `opened`
 
@@ -71,6 +72,9 @@ struct executor {
 	struct order *first, **last;
 	uint32_t queued_steps;
 	uint64_t next_step; // to be ordered
+	uint64_t begun_steps;
+	uint64_t steps_limit;  // no step from this number on is begun; UINT64_MAX: until executor_hold
+	bool draining, saving; // saving: from its order to the next step's
 	bool closing, load_is_waiting, save_is_waiting;
 	bool answer_is_set, answer_is_awaited;
 	struct gradient_answer answer;
@@ -86,6 +90,10 @@ enum step_result {
 	STEP_LOST,    // a neighbour, executor->lost_neighbour, is gone
 };
 enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error);
+// With the lock held: executor_drain has come to its end, and the next order is not to be begun.
+bool executor_is_drained(const struct executor *executor);
+// Waits until all that was sent to neighbours has left, or they are gone.
+void executor_flush(struct executor *executor);
 // Before the gradient norms are sent, so that the answer finds somebody.
 void executor_expect_answer(struct executor *executor);
 // Waits for the coordinator's answer to the gradient norms; false when stopped.

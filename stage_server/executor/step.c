@@ -15,6 +15,25 @@ static void count_time(uint64_t *sum, uint64_t begin)
 	*sum += clock_now_ns() - begin;
 }
 
+// The device has the next word; executor_device_ns counts from here.
+static void turn_to_device(struct executor *executor)
+{
+	atomic_store_explicit(&executor->device_since_ns, clock_now_ns(), memory_order_relaxed);
+}
+
+// Before and after a wait for somebody else, whose time goes to a sum.
+static uint64_t begin_wait(struct executor *executor)
+{
+	atomic_store_explicit(&executor->device_since_ns, 0, memory_order_relaxed);
+	return clock_now_ns();
+}
+
+static void end_wait(struct executor *executor, uint64_t *sum, uint64_t begin)
+{
+	count_time(sum, begin);
+	turn_to_device(executor);
+}
+
 static void images_are_read(void *user, bool ok)
 {
 	batches_release(user, BATCH_IMAGES);
@@ -27,9 +46,9 @@ static void labels_are_read(void *user, bool ok)
 
 static enum step_result load_one(struct executor *executor, enum batch_kind kind, uint32_t slot, struct error *error)
 {
-	uint64_t begin = clock_now_ns();
+	uint64_t begin = begin_wait(executor);
 	const uint8_t *data = batches_take(executor->batches, kind);
-	count_time(&executor->report.wait_coordinator_ns, begin);
+	end_wait(executor, &executor->report.wait_coordinator_ns, begin);
 	if (data == NULL)
 		return STEP_STOPPED;
 	begin = clock_now_ns();
@@ -156,11 +175,11 @@ static enum step_result interrupted(struct executor *executor, struct error *err
 static enum step_result send(struct executor *executor, enum neighbour side, uint64_t step, uint32_t micro_batch,
 			     struct error *error)
 {
-	uint64_t begin = clock_now_ns();
+	uint64_t begin = begin_wait(executor);
 	// The pool has a buffer for every tensor that the schedule can have on its way: this waits only for what the
 	// neighbour has read and gRPC has not let go of yet.
 	struct buffer *buffer = link_take_buffer(executor->links[side]);
-	count_time(&executor->report.wait_ns[side], begin);
+	end_wait(executor, &executor->report.wait_ns[side], begin);
 	if (buffer == NULL)
 		return atomic_load(&executor->stopped) || atomic_load(&executor->device_failed)
 			       ? interrupted(executor, error)
@@ -191,9 +210,9 @@ static enum step_result receive(struct executor *executor, enum neighbour side, 
 				struct error *error)
 {
 	const void *values = NULL;
-	uint64_t begin = clock_now_ns();
+	uint64_t begin = begin_wait(executor);
 	enum mailbox_status status = link_receive(executor->links[side], &values);
-	count_time(&executor->report.wait_ns[side], begin);
+	end_wait(executor, &executor->report.wait_ns[side], begin);
 	if (status == MAILBOX_CLOSED)
 		return interrupted(executor, error);
 	if (status == MAILBOX_LOST)
@@ -217,9 +236,9 @@ static void sum_is_in(void *user, bool ok)
 static enum step_result take_sum(struct executor *executor, uint32_t parameter, struct error *error)
 {
 	enum neighbour side = NEIGHBOUR_PREVIOUS_REPLICA;
-	uint64_t begin = clock_now_ns();
+	uint64_t begin = begin_wait(executor);
 	enum mailbox_status status = reducer_wait(executor->reducer, parameter, &side);
-	count_time(&executor->report.wait_replicas_ns, begin);
+	end_wait(executor, &executor->report.wait_replicas_ns, begin);
 	if (status == MAILBOX_CLOSED)
 		return interrupted(executor, error);
 	if (status == MAILBOX_LOST)
@@ -275,9 +294,9 @@ static enum step_result judge_gradients(struct executor *executor, uint64_t step
 		executor->options.events->gradient_norms(executor->options.user, step, first, executor->squares,
 							 model_first_parameter(&plan->model, plan->end_layer) - first);
 	}
-	uint64_t begin = clock_now_ns();
+	uint64_t begin = begin_wait(executor);
 	bool set = executor_wait_for_answer(executor, ret_answer);
-	count_time(&executor->report.wait_coordinator_ns, begin);
+	end_wait(executor, &executor->report.wait_coordinator_ns, begin);
 	return set ? STEP_DONE : STEP_STOPPED;
 }
 
@@ -361,13 +380,15 @@ static void count_metrics(struct executor *executor)
 	metric_add(metrics->wait_coordinator, report->wait_coordinator_ns);
 }
 
-static void add_to_totals(struct executor *executor)
+// Before its first step a stage waits until all others have opened, which is no step's time: `waited_ns` for the order.
+static void add_to_totals(struct executor *executor, uint64_t waited_ns)
 {
 	const struct step_report *report = &executor->report;
 	const struct stage_plan *plan = executor->plan;
 	struct step_totals *totals = &executor->totals;
 	pthread_mutex_lock(&executor->lock);
 	totals->counted_ns = clock_now_ns();
+	totals->wait_coordinator_ns += report->wait_coordinator_ns - (totals->steps == 0 ? waited_ns : 0);
 	totals->steps++;
 	totals->samples += (uint64_t)plan->micro_batches * plan->micro_batch_size;
 	totals->copy_ns += report->copy_ns;
@@ -377,7 +398,6 @@ static void add_to_totals(struct executor *executor)
 	for (int side = 0; side <= NEIGHBOUR_NEXT; side++)
 		totals->wait_ns[side] += report->wait_ns[side];
 	totals->wait_replicas_ns += report->wait_replicas_ns;
-	totals->wait_coordinator_ns += report->wait_coordinator_ns;
 	pthread_mutex_unlock(&executor->lock);
 }
 
@@ -443,6 +463,7 @@ enum step_result step_run(struct executor *executor, const struct step_order *or
 		const struct instruction *instruction = &schedule->instructions[i];
 		if (atomic_load(&executor->stopped))
 			return STEP_STOPPED;
+		turn_to_device(executor);
 		enum step_result result = run(executor, instruction, order, &answer, error);
 		if (result == STEP_FAILED)
 			error_wrap(error, "%s of micro-batch %u", instruction_name(instruction->kind),
@@ -450,11 +471,14 @@ enum step_result step_run(struct executor *executor, const struct step_order *or
 		if (result != STEP_DONE)
 			return result;
 	}
-	if (!executor->ops->synchronize(executor->program, error) || !sum_times(executor, error) ||
-	    !sum_losses(executor, error))
+	turn_to_device(executor);
+	bool ok = executor->ops->synchronize(executor->program, error) && sum_times(executor, error) &&
+		  sum_losses(executor, error);
+	begin_wait(executor); // for the next order
+	if (!ok)
 		return STEP_FAILED;
 	count_time(&executor->report.step_ns, begin);
 	count_metrics(executor);
-	add_to_totals(executor);
+	add_to_totals(executor, waited);
 	return STEP_DONE;
 }

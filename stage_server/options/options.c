@@ -54,6 +54,8 @@ const struct option_row option_table[] = {
 	{"tls-key-file", "FILE", OPTION_TEXT, PLACE(tls_key_file), .help = "the certificate's private key, PEM"},
 	{"tls-ca-file", "FILE", OPTION_TEXT, PLACE(tls_ca_file),
 	 .help = "certificates of the authorities that coordinators and neighbours must be signed by, PEM"},
+	{"tls-server-name", "NAME", OPTION_TEXT, PLACE(tls_server_name),
+	 .help = "what neighbours' certificates must name (default: the host that the coordinator's hostfile says)"},
 	{"tls-client-auth", "WHEN", OPTION_CHOICE, PLACE(tls_client_auth), .choices = client_auths, .preset = "require",
 	 .help = "whether who calls must show a certificate: require or none"},
 	{"allow-name", "NAME", OPTION_LIST, PLACE(allow_name), .maximum = OPTION_LIST_MAXIMUM,
@@ -68,8 +70,9 @@ const struct option_row option_table[] = {
 	 .help = "connections that may be open at once"},
 	{"max-streams", "N", OPTION_COUNT, PLACE(maximum_streams), 1, 65536, .preset = "128",
 	 .help = "calls at once on one connection"},
-	{"max-message-size", "SIZE", OPTION_BYTES, PLACE(maximum_message_bytes), RPC_MAXIMUM_HEADER_BYTES, 1 << 30,
-	 .preset = "9MiB", .help = "largest message that is received"},
+	{"max-message-size", "SIZE", OPTION_BYTES, PLACE(maximum_message_bytes),
+	 RPC_MAXIMUM_HEADER_BYTES + PROTOCOL_PARAMETER_CHUNK_BYTES, (1 << 30) - 1, .preset = "9MiB",
+	 .help = "largest message that is received"},
 	{"max-metadata-size", "SIZE", OPTION_BYTES, PLACE(maximum_metadata_bytes), 1 << 10, 1 << 20, .preset = "16KiB",
 	 .help = "largest metadata (headers) of a call"},
 	{"max-buffered", "SIZE", OPTION_BYTES, PLACE(maximum_buffered_bytes), 64 << 20, UINT64_C(1) << 40,
@@ -82,9 +85,9 @@ const struct option_row option_table[] = {
 	 .help = "how long running steps may take to end after SIGTERM"},
 
 	{"log-level", "LEVEL", OPTION_CHOICE, PLACE(log_level), .choices = log_levels, .preset = "info",
-	 .help = "error, warning, info or debug"},
+	 .reloaded = true, .help = "error, warning, info or debug"},
 	{"log-format", "FORMAT", OPTION_CHOICE, PLACE(log_format), .choices = log_formats, .preset = "text",
-	 .help = "text or json, an object a line"},
+	 .reloaded = true, .help = "text or json, an object a line"},
 };
 const uint32_t option_table_rows = sizeof(option_table) / sizeof(option_table[0]);
 
@@ -329,6 +332,52 @@ static bool read_sources(struct option_reader *reader, const struct command_line
 		if (!read_environment(reader, row, error))
 			return false;
 	return read_command_line(reader, line, false, error);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_list(const struct option_list *a, const struct option_list *b)
+{
+	bool same = a->count == b->count;
+	for (uint32_t i = 0; same && i < a->count; i++)
+		same = same_text(a->values[i], b->values[i]);
+	return same;
+}
+
+static bool same_value(const struct option_row *row, const struct daemon_options *before,
+		       const struct daemon_options *after)
+{
+	const void *a = (const char *)before + row->place, *b = (const char *)after + row->place;
+	switch (row->kind) {
+	case OPTION_TEXT:
+		return same_text(*(char *const *)a, *(char *const *)b);
+	case OPTION_LIST:
+		return same_list(a, b);
+	case OPTION_COUNT:
+		return *(const uint32_t *)a == *(const uint32_t *)b;
+	case OPTION_BYTES:
+		return *(const uint64_t *)a == *(const uint64_t *)b;
+	case OPTION_CHOICE:
+		return *(const int *)a == *(const int *)b;
+	case OPTION_SWITCH:
+		return *(const bool *)a == *(const bool *)b;
+	}
+	return true;
+}
+
+char *options_changes(const struct daemon_options *before, const struct daemon_options *after, char *into, size_t size)
+{
+	size_t used = 0;
+	into[0] = '\0';
+	for (uint32_t i = 0; i < option_table_rows && used < size; i++) {
+		const struct option_row *row = &option_table[i];
+		if (!row->reloaded && !same_value(row, before, after))
+			used += (size_t)snprintf(into + used, size - used, "%s%s", used > 0 ? " " : "", row->name);
+	}
+	return into;
 }
 
 void options_fini(struct daemon_options *options)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/error.h"
@@ -32,7 +33,7 @@ struct daemon_options {
 	uint64_t memory_limit_bytes; // of each device; 0: what it has
 	char *tuning_file;
 
-	char *tls_cert_file, *tls_key_file, *tls_ca_file;
+	char *tls_cert_file, *tls_key_file, *tls_ca_file, *tls_server_name;
 	enum option_client_auth tls_client_auth;
 	struct option_list allow_name;
 	bool insecure;
@@ -51,4 +52,7 @@ enum options_result { OPTIONS_RUN, OPTIONS_DONE /* --help, --version */, OPTIONS
 // Reads all three sources; may be called again with the same arguments, to see what has changed since. Prints what --help
 // and --version ask for; the error says where the mistake is. Only after OPTIONS_RUN there is something to options_fini.
 enum options_result options_parse(int argc, char **argv, struct daemon_options *ret_options, struct error *error);
+// The names of the options of which the two differ, but for those that a reload applies (log-level, log-format), with
+// a blank between them; returns `into`.
+char *options_changes(const struct daemon_options *before, const struct daemon_options *after, char *into, size_t size);
 void options_fini(struct daemon_options *options);

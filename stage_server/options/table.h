@@ -21,6 +21,7 @@ struct option_row {
 	const char *const *choices; // ends with NULL
 	const char *preset;         // the value when nobody gives one; NULL: all zero
 	bool command_line_only, not_in_file;
+	bool reloaded; // SIGHUP applies it
 	const char *help;
 };
 

@@ -3,5 +3,6 @@
 
 #include "stage_server/options/options.h"
 
-// Serves until SIGTERM or SIGINT. False with a message when it cannot begin.
-bool daemon_run(const struct daemon_options *options, struct error *error);
+// Serves until SIGTERM or SIGINT. On SIGHUP, what the arguments and the other sources of options say is read again, into `options`. False with
+// a message when it cannot begin.
+bool daemon_run(struct daemon_options *options, int argc, char **argv, struct error *error);

@@ -3,15 +3,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/strings.h"
 #include "stage_server/device/device.h"
-
-static bool check_file(const char *option, const char *path, struct error *error)
-{
-	return path == NULL || access(path, R_OK) == 0 || error_set(error, ERROR_USAGE, "--%s %s: %m", option, path);
-}
+#include "stage_server/service/access.h"
 
 bool inspect_options(const struct daemon_options *options, struct error *error)
 {
@@ -20,9 +15,7 @@ bool inspect_options(const struct daemon_options *options, struct error *error)
 		if (!device_find(options->device.values[i], &ops, error))
 			return error_wrap(error, "--device");
 	}
-	return check_file("tls-cert-file", options->tls_cert_file, error) &&
-	       check_file("tls-key-file", options->tls_key_file, error) &&
-	       check_file("tls-ca-file", options->tls_ca_file, error);
+	return access_check(options, error);
 }
 
 // False when there is no such device.

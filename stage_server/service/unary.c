@@ -52,12 +52,18 @@ static void handle_arrived(struct event *event)
 	struct call *call = of(event, offsetof(struct call, arrived));
 	struct unary *unary = call->unary;
 	call->next = unary->calls;
+	call->place = &unary->calls;
+	if (call->next != NULL)
+		call->next->place = &call->next;
 	unary->calls = call;
 	// Counted apart, so that no number of watchers keeps a probe from its answer.
-	bool full = call->kind->stays ? ++unary->staying > MAXIMUM_STAYING : ++unary->others > MAXIMUM_CALLS;
-	if (full)
+	bool stays = call->kind->stays;
+	uint32_t maximum = stays ? MAXIMUM_STAYING : MAXIMUM_CALLS;
+	if (++*(stays ? &unary->staying : &unary->others) > maximum) {
+		limits_hit(unary->options.limits, stays ? LIMIT_WATCHERS : LIMIT_CALLS,
+			   "%s was refused: %u are there already", rpc_stream_peer(call->stream), maximum);
 		rpc_stream_finish(call->stream, RPC_RESOURCE_EXHAUSTED, "too many calls at once");
-	else if (unary->closing)
+	} else if (unary->closing)
 		rpc_stream_finish(call->stream, RPC_UNAVAILABLE, stopping);
 }
 
@@ -72,10 +78,9 @@ static void handle_request(struct event *event)
 static void handle_over(struct event *event)
 {
 	struct call *call = of(event, offsetof(struct call, over));
-	struct call **place = &call->unary->calls;
-	while (*place != call)
-		place = &(*place)->next;
-	*place = call->next;
+	*call->place = call->next; // not searched for: a flood of calls makes long lists
+	if (call->next != NULL)
+		call->next->place = call->place;
 	*(call->kind->stays ? &call->unary->staying : &call->unary->others) -= 1;
 	rpc_stream_unref(call->stream);
 	free(call);

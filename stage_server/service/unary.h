@@ -9,6 +9,7 @@ struct unary_options {
 	struct event_queue *queue;
 	struct session_host *sessions;
 	const struct devices *devices;
+	struct limits *limits;
 	uint32_t maximum_sessions;
 	uint64_t started_ns;
 };

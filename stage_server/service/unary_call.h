@@ -17,7 +17,7 @@ struct call_kind {
 };
 
 struct call {
-	struct call *next; // loop's thread
+	struct call *next, **place; // loop's thread
 	struct unary *unary;
 	struct rpc_stream *stream; // our reference
 	const struct call_kind *kind;

@@ -90,6 +90,11 @@ static void on_failed(void *user, const struct error *error, bool lost, enum nei
 		.kind = EVENT_FAILED, .session = user, .error = *error, .flag = lost, .neighbour = neighbour});
 }
 
+static void on_drained(void *user, uint64_t steps)
+{
+	post(&(struct session_event){.kind = EVENT_DRAINED, .session = user, .number = steps});
+}
+
 static void on_finished(void *user, bool in_good_order)
 {
 	post(&(struct session_event){.kind = EVENT_FINISHED, .session = user, .flag = in_good_order});
@@ -98,15 +103,16 @@ static void on_finished(void *user, bool in_good_order)
 static void on_loaded(void *user, const struct parameter *parameter)
 {
 	const struct session *session = user;
-	log_debug("job %s, stage %u: loaded %s", session->job, session->plan.pipeline_stage, parameter->name);
+	struct log_fields fields = session_fields(session);
+	log_event(LOG_LEVEL_DEBUG, &fields, "loaded %s", parameter->name);
 	reply_loaded(user, parameter);
 }
 
 static void on_step_done(void *user, const struct step_report *report)
 {
 	const struct session *session = user;
-	log_debug("job %s, stage %u: step %" PRIu64 " took %.3f ms", session->job, session->plan.pipeline_stage,
-		  report->step, (double)report->step_ns * 1e-6);
+	struct log_fields fields = session_fields(session);
+	log_event(LOG_LEVEL_DEBUG, &fields, "a step took %.3f ms", (double)report->step_ns * 1e-6);
 	reply_step(user, report);
 }
 
@@ -136,6 +142,7 @@ const struct executor_events session_executor_events = {
 	.saved_parameter = on_saved_parameter,
 	.saved = on_saved,
 	.failed = on_failed,
+	.drained = on_drained,
 	.finished = on_finished,
 };
 
@@ -167,15 +174,19 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 	atomic_store(&session->heard_ns, clock_now_ns());
 	Penstock__V1__SessionRequest *request = (Penstock__V1__SessionRequest *)rpc_incoming_unpack(
 		incoming, &penstock__v1__session_request__descriptor, &error);
+	// What is posted holds the stream, so that nobody can fill the loop's queue: the next is read when the loop has been here.
 	if (request != NULL && request->body_case != PENSTOCK__V1__SESSION_REQUEST__BODY_HEARTBEAT &&
 	    !handle_data(session, request, incoming, &error)) {
+		rpc_stream_hold(stream);
 		post(&(struct session_event){.kind = EVENT_REQUEST, .session = session, .request = request});
 		return;
 	}
 	if (request != NULL)
 		penstock__v1__session_request__free_unpacked(request, NULL);
-	if (error.code != ERROR_NONE)
-		post(&(struct session_event){.kind = EVENT_BROKEN, .session = session, .error = error});
+	if (error.code == ERROR_NONE)
+		return;
+	rpc_stream_hold(stream);
+	post(&(struct session_event){.kind = EVENT_BROKEN, .session = session, .error = error});
 }
 
 static void on_half_closed(struct rpc_stream *stream, void *user)

@@ -2,6 +2,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "stage_server/session/internal.h"
@@ -13,6 +14,10 @@ static const struct metric_family errors_family = {"penstock_errors_total",
 						   "Sessions that ended with an error, and refused requests, by kind.",
 						   METRIC_COUNTER, 1.0};
 
+static const struct metric_family stalled_family = {
+	"penstock_stalled_stages", "Stages whose device has been with one instruction for more than two minutes.",
+	METRIC_GAUGE, 1.0};
+
 struct session_host *session_host_create(const struct session_host_options *options)
 {
 	struct session_host *host = calloc(1, sizeof(*host));
@@ -20,6 +25,7 @@ struct session_host *session_host_create(const struct session_host_options *opti
 		return NULL;
 	host->options = *options;
 	host->sessions_gauge = metrics_series(options->metrics, &sessions_family, "");
+	host->stalled_gauge = metrics_series(options->metrics, &stalled_family, "");
 	host->sessions_total = metrics_series(options->metrics, &sessions_total_family, "");
 	return host;
 }
@@ -32,6 +38,9 @@ void session_host_destroy(struct session_host *host)
 void host_add(struct session_host *host, struct session *session)
 {
 	session->next = host->sessions;
+	session->place = &host->sessions;
+	if (session->next != NULL)
+		session->next->place = &session->next;
 	host->sessions = session;
 	metric_set(host->sessions_gauge, ++host->count);
 	metric_add(host->sessions_total, 1);
@@ -39,10 +48,9 @@ void host_add(struct session_host *host, struct session *session)
 
 void host_remove(struct session_host *host, struct session *session)
 {
-	struct session **place = &host->sessions;
-	while (*place != session)
-		place = &(*place)->next;
-	*place = session->next;
+	*session->place = session->next;
+	if (session->next != NULL)
+		session->next->place = session->place;
 	metric_set(host->sessions_gauge, --host->count);
 	host->holds_freed_memory = true;
 }
@@ -73,8 +81,13 @@ struct session *host_find_token(struct session_host *host, const uint8_t *token,
 void session_host_tick(struct session_host *host)
 {
 	uint64_t now_ns = clock_now_ns();
-	for (struct session *session = host->sessions; session != NULL; session = session->next)
+	uint32_t stalled = 0;
+	for (struct session *session = host->sessions; session != NULL; session = session->next) {
 		session_tick(session, now_ns);
+		stalled += session->executor != NULL &&
+			   executor_device_ns(session->executor) > SESSION_STALLED_S * UINT64_C(1000000000);
+	}
+	metric_set(host->stalled_gauge, stalled);
 	inbound_tick(host, now_ns);
 	if (!host->holds_freed_memory)
 		return;
@@ -82,11 +95,39 @@ void session_host_tick(struct session_host *host)
 	malloc_trim(0); // not when the session ended: gRPC's threads let go of its last messages a little later
 }
 
+// Stages of one job on this daemon need each other: what any of them has begun, the others begin too. They can be no further
+// apart than the steps that are ordered ahead; a larger distance is another job of the same name.
+static uint64_t steps_to_end(const struct session_host *host, const struct session *session)
+{
+	uint64_t steps = session->held_steps;
+	for (const struct session *other = host->sessions; other != NULL; other = other->next)
+		if (session_can_drain(other) && strcmp(other->job, session->job) == 0 && other->held_steps > steps &&
+		    other->held_steps <= session->held_steps + PROTOCOL_MAXIMUM_QUEUED_STEPS)
+			steps = other->held_steps;
+	return steps;
+}
+
 void session_host_drain(struct session_host *host)
 {
 	struct error error;
 	host->draining = true;
 	error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping");
+	for (struct session *session = host->sessions; session != NULL; session = session->next)
+		if (session_can_drain(session))
+			session->held_steps = executor_hold(session->executor);
+		else
+			session_end(session, &error, false, NEIGHBOUR_PREVIOUS);
+	for (struct session *session = host->sessions; session != NULL; session = session->next)
+		if (session_can_drain(session))
+			executor_drain(session->executor, steps_to_end(host, session));
+	inbound_drain(host);
+}
+
+void session_host_end(struct session_host *host, const char *why)
+{
+	struct error error;
+	host->draining = true;
+	error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping%s%s", why[0] != '\0' ? ": " : "", why);
 	for (struct session *session = host->sessions; session != NULL; session = session->next)
 		session_end(session, &error, false, NEIGHBOUR_PREVIOUS);
 	inbound_drain(host);
@@ -128,6 +169,7 @@ void session_host_list(struct session_host *host, void (*visit)(const struct ses
 			.device_index = session->device_index,
 			.began_ns = session->arrived_ns,
 			.step = session->executor != NULL ? executor_step(session->executor) : 0,
+			.device_ns = session->executor != NULL ? executor_device_ns(session->executor) : 0,
 			.memory_bytes = atomic_load(&session->reserved_bytes),
 		};
 		if (session->opened)

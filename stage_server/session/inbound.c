@@ -10,7 +10,7 @@
 enum { MAXIMUM_UNADOPTED = 256 };
 
 struct inbound {
-	struct inbound *next; // of the host's list: loop's thread
+	struct inbound *next, **place; // of the host's list, and what points here: loop's thread
 	struct session_host *host;
 	struct rpc_stream *stream; // our reference
 	uint64_t arrived_ns;
@@ -105,13 +105,20 @@ static void handle_arrived(struct event *event)
 	struct inbound *inbound = of(event, offsetof(struct inbound, arrived));
 	struct session_host *host = inbound->host;
 	inbound->next = host->inbound;
+	inbound->place = &host->inbound;
+	if (inbound->next != NULL)
+		inbound->next->place = &inbound->next;
 	host->inbound = inbound;
 	inbound->counted = true;
 	host->unadopted++;
 	if (host->draining)
 		rpc_stream_finish(inbound->stream, RPC_UNAVAILABLE, "this daemon is stopping");
-	else if (host->unadopted > MAXIMUM_UNADOPTED)
+	else if (host->unadopted > MAXIMUM_UNADOPTED) {
+		limits_hit(host->options.limits, LIMIT_EXCHANGES,
+			   "%s was refused: %d exchanges without a link token wait", rpc_stream_peer(inbound->stream),
+			   MAXIMUM_UNADOPTED);
 		rpc_stream_finish(inbound->stream, RPC_RESOURCE_EXHAUSTED, "too many exchanges wait to be opened");
+	}
 }
 
 static bool adopt(struct inbound *inbound, struct session *session, enum neighbour side, struct error *error)
@@ -149,10 +156,9 @@ static void handle_adopt(struct event *event)
 static void handle_over(struct event *event)
 {
 	struct inbound *inbound = of(event, offsetof(struct inbound, over));
-	struct inbound **place = &inbound->host->inbound;
-	while (*place != inbound)
-		place = &(*place)->next;
-	*place = inbound->next;
+	*inbound->place = inbound->next;
+	if (inbound->next != NULL)
+		inbound->next->place = inbound->place;
 	inbound->host->unadopted -= inbound->counted;
 	rpc_stream_unref(inbound->stream);
 	pthread_mutex_destroy(&inbound->lock);

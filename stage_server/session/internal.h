@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "common/base/log.h"
 #include "common/rpc/protocol.h"
 #include "penstock/v1/stage_server.pb-c.h"
 #include "stage_server/executor/executor.h"
@@ -21,7 +22,7 @@ enum session_state {
 };
 
 struct session {
-	struct session *next;
+	struct session *next, **place; // in the host's list, and what points here
 	struct session_host *host;
 	struct rpc_stream *stream; // our reference
 	enum session_state state;
@@ -37,6 +38,8 @@ struct session {
 
 	struct executor *executor; // loop's thread; links' events read it, which begin after `opened`
 	bool opened, joined, stream_over, executor_over;
+	uint64_t held_steps;    // begun when the daemon was told to stop
+	uint64_t drained_steps; // with which it ended, because the daemon stops; 0: it did not
 	bool link_ready[NEIGHBOUR_COUNT], link_over[NEIGHBOUR_COUNT];
 	uint64_t arrived_ns, ended_ns, heartbeat_ns;
 
@@ -57,7 +60,7 @@ struct session_host {
 	uint32_t unadopted;
 	bool draining;
 	bool holds_freed_memory; // a job's, which the C library keeps until the next tick
-	struct metric *sessions_gauge, *sessions_total;
+	struct metric *sessions_gauge, *sessions_total, *stalled_gauge;
 };
 
 // host.c
@@ -77,6 +80,7 @@ enum session_event_kind {
 	EVENT_OPENED,
 	EVENT_JOINED,
 	EVENT_FAILED,
+	EVENT_DRAINED,
 	EVENT_FINISHED,
 	EVENT_LINK_READY,
 	EVENT_LINK_LOST,
@@ -89,7 +93,7 @@ struct session_event {
 	struct session *session;
 	Penstock__V1__SessionRequest *request; // owned
 	struct error error;
-	uint64_t number; // of parameters
+	uint64_t number; // opened: parameters; drained: steps
 	bool flag;       // failed: lost a neighbour; finished: in good order; link lost: with an error
 	enum neighbour neighbour;
 };
@@ -99,6 +103,8 @@ extern const struct executor_events session_executor_events;
 // session.c: loop's thread.
 void session_handle_event(struct event *event); // frees it, and the session when it is over
 void session_tick(struct session *session, uint64_t now_ns);
+struct log_fields session_fields(const struct session *session); // also on the executor's thread
+bool session_can_drain(const struct session *session);           // steps may run in it
 // Ends the session: tells the coordinator (error NULL or NONE: Closed), stops the executor and the links.
 void session_end(struct session *session, const struct error *error, bool lost, enum neighbour neighbour);
 

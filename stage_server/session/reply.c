@@ -58,6 +58,7 @@ void reply_failed(struct session *session, const struct error *error, uint64_t s
 	failed.code = error->code;
 	failed.message = (char *)error->message;
 	failed.step = step;
+	failed.drained = session->drained_steps > 0;
 	failed.lost_peer = lost;
 	if (lost && side == NEIGHBOUR_COUNT) {
 		failed.peer_replica = session->plan.data_parallel_size; // which no replica is: one of them

@@ -14,6 +14,15 @@ _Static_assert((int)PROTOCOL_GROUP_ID_BYTES == (int)DEVICE_GROUP_ID_BYTES,
 
 enum { LINGER_MS = 3000 }; // how long streams may take to end in good order
 
+struct log_fields session_fields(const struct session *session)
+{
+	const struct stage_plan *plan = session->has_plan ? &session->plan : NULL;
+	return (struct log_fields){.job = session->job,
+				   .stage = plan != NULL ? (int64_t)plan->pipeline_stage : -1,
+				   .replica = plan != NULL ? (int64_t)plan->replica : -1,
+				   .step = session->executor != NULL ? (int64_t)executor_step(session->executor) : -1};
+}
+
 static struct link *link_of(struct session *session, enum neighbour side)
 {
 	return session->opened ? executor_link(session->executor, side) : NULL;
@@ -51,13 +60,14 @@ void session_end(struct session *session, const struct error *error, bool lost, 
 	if (session->state == SESSION_ENDED)
 		return;
 	bool in_good_order = error == NULL;
+	struct log_fields fields = session_fields(session);
 	session->state = SESSION_ENDED;
 	session->ended_ns = clock_now_ns();
 	pthread_mutex_lock(&session->lock);
 	session->data_executor = NULL;
 	pthread_mutex_unlock(&session->lock);
 	if (in_good_order) {
-		log_info("job %s, stage %u: closed", session->job, session->plan.pipeline_stage);
+		log_event(LOG_LEVEL_INFO, &fields, "closed");
 		reply_closed(session);
 		rpc_stream_finish(session->stream, RPC_OK, NULL);
 	} else {
@@ -65,15 +75,15 @@ void session_end(struct session *session, const struct error *error, bool lost, 
 		strings_make_printable(shown.message);
 		uint64_t step = session->executor != NULL ? executor_step(session->executor) : 0;
 		enum log_level level = error->code == ERROR_CANCELLED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
-		log_write(level, "job %s, stage %u: ended at step %" PRIu64 ": %s", session->job,
-			  session->plan.pipeline_stage, step, shown.message);
+		log_event(level, &fields, "ended: %s", shown.message);
 		host_count_error(session->host, error->code);
 		reply_failed(session, &shown, step, lost, neighbour);
 		rpc_stream_finish(session->stream, rpc_status_from_error(error), shown.message);
 	}
 	if (session->executor != NULL)
 		executor_stop(session->executor);
-	close_links(session, in_good_order);
+	// After its last step, what it has sent may still be on its way, and its neighbours end that step with it.
+	close_links(session, in_good_order || session->drained_steps > 0);
 }
 
 static void end_with(struct session *session, struct error *error)
@@ -127,6 +137,12 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 	if (open->chunk_bytes < PROTOCOL_MINIMUM_CHUNK_BYTES || open->chunk_bytes > PROTOCOL_MAXIMUM_CHUNK_BYTES)
 		return error_set(error, ERROR_USAGE, "chunk_bytes is %u, must be from %d to %d", open->chunk_bytes,
 				 PROTOCOL_MINIMUM_CHUNK_BYTES, PROTOCOL_MAXIMUM_CHUNK_BYTES);
+	uint64_t message_bytes = (uint64_t)open->chunk_bytes + RPC_MAXIMUM_HEADER_BYTES;
+	if (message_bytes > session->host->options.maximum_message_bytes)
+		return error_set(error, ERROR_LIMIT,
+				 "chunk_bytes is %u, which with its header is a message of up to %" PRIu64
+				 " bytes; this daemon takes %" PRIu64 " (--max-message-size)",
+				 open->chunk_bytes, message_bytes, session->host->options.maximum_message_bytes);
 	const struct devices *devices = session->host->options.devices;
 	if (open->plan->device_index >= devices_count(devices))
 		return error_set(error, ERROR_USAGE,
@@ -162,10 +178,12 @@ static void handle_open(struct session *session, const Penstock__V1__Open *open)
 		.link_events = &session_link_events,
 		.user = session,
 	};
-	log_info("job %s, stage %u of %u, replica %u of %u: %s layers %u to %u, %u micro-batches of %u", session->job,
-		 session->plan.pipeline_stage, session->plan.pipeline_size, session->plan.replica,
-		 session->plan.data_parallel_size, session->plan.model.name, session->plan.first_layer,
-		 session->plan.end_layer - 1, session->plan.micro_batches, session->plan.micro_batch_size);
+	struct log_fields fields = session_fields(session);
+	log_event(LOG_LEVEL_INFO, &fields,
+		  "opened on %s: %s layers %u to %u, %u stages, %u replicas, %u micro-batches of %u",
+		  session->slot->name, session->plan.model.name, session->plan.first_layer, session->plan.end_layer - 1,
+		  session->plan.pipeline_size, session->plan.data_parallel_size, session->plan.micro_batches,
+		  session->plan.micro_batch_size);
 	session->state = SESSION_OPENING;
 	if (!executor_create(&options, &session->executor, &error))
 		end_with(session, &error);
@@ -214,7 +232,7 @@ static bool reach(struct session *session, enum neighbour side, const char *addr
 		return join(session, side, token->data, error);
 	if (strlen(address) >= sizeof(session->address[side]))
 		return error_set(error, ERROR_USAGE, "the %s's address is too long", neighbour_name(side));
-	if (!link_dial(link, address, token->data, error))
+	if (!link_dial(link, address, session->host->options.tls, token->data, error))
 		return false;
 	strcpy(session->address[side], address);
 	return true;
@@ -314,11 +332,13 @@ static void handle_arrived(struct session *session)
 	struct error error;
 	host_add(host, session);
 	if (host->draining) {
-		error_set(&error, ERROR_LIMIT, "this daemon is stopping");
+		error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping");
 		end_with(session, &error);
 	} else if (host->count > host->options.maximum_sessions) {
 		error_set(&error, ERROR_LIMIT, "this daemon serves %u sessions already, its limit (--max-sessions)",
 			  host->options.maximum_sessions);
+		limits_hit(host->options.limits, LIMIT_SESSIONS, "%s was refused: %s", rpc_stream_peer(session->stream),
+			   error.message);
 		end_with(session, &error);
 	}
 }
@@ -350,6 +370,21 @@ static void handle_link_lost(struct session *session, struct session_event *even
 	session_end(session, &event->error, event->error.code == ERROR_UNREACHABLE, event->neighbour);
 }
 
+bool session_can_drain(const struct session *session)
+{
+	return session->state == SESSION_READY || session->state == SESSION_CLOSING;
+}
+
+static void handle_drained(struct session *session, uint64_t steps)
+{
+	struct error error;
+	if (session->state == SESSION_ENDED)
+		return;
+	session->drained_steps = steps;
+	error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping");
+	end_with(session, &error);
+}
+
 static void handle_finished(struct session *session, bool in_good_order)
 {
 	struct error error;
@@ -363,6 +398,7 @@ void session_handle_event(struct event *base)
 {
 	struct session_event *event = (struct session_event *)base;
 	struct session *session = event->session;
+	struct log_fields fields;
 	struct error error;
 	switch (event->kind) {
 	case EVENT_ARRIVED:
@@ -372,9 +408,11 @@ void session_handle_event(struct event *base)
 		if (session->state != SESSION_ENDED)
 			handle_request(session, event->request);
 		penstock__v1__session_request__free_unpacked(event->request, NULL);
+		rpc_stream_resume(session->stream);
 		break;
 	case EVENT_BROKEN:
 		end_with(session, &event->error);
+		rpc_stream_resume(session->stream);
 		break;
 	case EVENT_HALF_CLOSED:
 	case EVENT_STREAM_OVER:
@@ -392,12 +430,15 @@ void session_handle_event(struct event *base)
 	case EVENT_FAILED:
 		session_end(session, &event->error, event->flag, event->neighbour);
 		break;
+	case EVENT_DRAINED:
+		handle_drained(session, event->number);
+		break;
 	case EVENT_FINISHED:
 		handle_finished(session, event->flag);
 		break;
 	case EVENT_LINK_READY:
-		log_debug("job %s, stage %u: the link to the %s stands", session->job, session->plan.pipeline_stage,
-			  neighbour_name(event->neighbour));
+		fields = session_fields(session);
+		log_event(LOG_LEVEL_DEBUG, &fields, "the link to the %s stands", neighbour_name(event->neighbour));
 		session->link_ready[event->neighbour] = true;
 		become_ready(session);
 		break;

@@ -1,10 +1,12 @@
 // How fast tensors cross from one process to another through common/rpc, beside a plain TCP socket moving the same bytes
-// into the same kind of buffer, in turns in one run. Prints GB/s of both and their ratio.
+// into the same kind of buffer, in turns in one run. Prints GB/s of both and their ratio; with --tls also of the same over
+// TLS, mutual as between daemons, with the certificate node.pem, node.key and ca.pem of a folder (deploy/tls makes them).
 //
-//   bench_exchange [--tensors N] [--rounds N] [--connections N] [--chunk-bytes N] [--minimum-ratio R]
+//   bench_exchange [--tensors N] [--rounds N] [--connections N] [--chunk-bytes N] [--minimum-ratio R] [--tls FOLDER]
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -28,7 +30,8 @@ enum { TENSOR_BYTES = 8 << 20, DESTINATIONS = 4, MAXIMUM_ROUNDS = 101 };
 static struct {
 	uint32_t tensors, rounds, connections, chunk_bytes;
 	double minimum_ratio;
-} options = {64, 7, PROTOCOL_DEFAULT_CONNECTIONS, PROTOCOL_DEFAULT_CHUNK_BYTES, 0.0};
+	const char *tls;
+} options = {64, 7, PROTOCOL_DEFAULT_CONNECTIONS, PROTOCOL_DEFAULT_CHUNK_BYTES, 0.0, NULL};
 
 static void die(const char *what)
 {
@@ -127,6 +130,39 @@ static int listen_on_loopback(uint16_t *ret_port)
 	return listener;
 }
 
+static struct rpc_tls *open_tls(void)
+{
+	char cert[PATH_MAX], key[PATH_MAX], ca[PATH_MAX];
+	struct rpc_tls *tls = NULL;
+	struct error error;
+	snprintf(cert, sizeof(cert), "%s/node.pem", options.tls);
+	snprintf(key, sizeof(key), "%s/node.key", options.tls);
+	snprintf(ca, sizeof(ca), "%s/ca.pem", options.tls);
+	if (!rpc_tls_create(
+		    &(struct rpc_tls_options){.cert_file = cert, .key_file = key, .ca_file = ca, .client_auth = true},
+		    &tls, &error)) {
+		fprintf(stderr, "bench_exchange: %s\n", error.message);
+		exit(1);
+	}
+	return tls;
+}
+
+static uint16_t serve(struct rpc_tls *tls)
+{
+	struct error error;
+	struct rpc_server *server;
+	struct rpc_method method = {.name = PROTOCOL_METHOD_EXCHANGE, .handler = stream_arrived};
+	const char *address = "127.0.0.1:0";
+	struct rpc_server_options server_options = {.addresses = &address, .address_count = 1, .tls = tls};
+	if (!rpc_server_start(&server_options, &method, 1, &server, &error)) {
+		fprintf(stderr, "bench_exchange: %s\n", error.message);
+		exit(1);
+	}
+	return (uint16_t)rpc_server_port(server, 0);
+}
+
+enum { RAW, PLAIN, OVER_TLS, PORTS };
+
 static void receive_forever(int ports)
 {
 	struct error error;
@@ -135,21 +171,16 @@ static void receive_forever(int ports)
 		destination[i] = buffer_create(TENSOR_BYTES)->data;
 		memset(destination[i], 0, TENSOR_BYTES);
 	}
-	uint16_t port[2];
-	int listener = listen_on_loopback(&port[0]);
+	uint16_t port[PORTS] = {0};
+	int listener = listen_on_loopback(&port[RAW]);
 	pthread_t thread;
-	struct rpc_server *server;
-	struct rpc_method method = {PROTOCOL_METHOD_EXCHANGE, stream_arrived, NULL};
-	const char *address = "127.0.0.1:0";
 	if (pthread_create(&thread, NULL, raw_receiver, &listener) != 0)
 		die("thread");
-	if (!rpc_start(2, &error) ||
-	    !rpc_server_start(&(struct rpc_server_options){.addresses = &address, .address_count = 1}, &method, 1,
-			      &server, &error)) {
-		fprintf(stderr, "bench_exchange: %s\n", error.message);
-		exit(1);
-	}
-	port[1] = (uint16_t)rpc_server_port(server, 0);
+	if (!rpc_start(2, &error))
+		die(error.message);
+	port[PLAIN] = serve(NULL);
+	if (options.tls != NULL)
+		port[OVER_TLS] = serve(open_tls());
 	if (write(ports, port, sizeof(port)) != sizeof(port))
 		die("write");
 	for (;;)
@@ -179,8 +210,49 @@ static void call_ended(struct rpc_stream *stream, enum rpc_status status, const 
 	pthread_mutex_unlock(&lock);
 }
 
-static double send_round(struct rpc_stream **streams, struct buffer_pool *pool, uint32_t round)
+// The connections over which the rounds of one kind go.
+struct way {
+	struct rpc_client *clients[PROTOCOL_MAXIMUM_CONNECTIONS];
+	struct rpc_stream *streams[PROTOCOL_MAXIMUM_CONNECTIONS];
+	double rates[MAXIMUM_ROUNDS], ratios[MAXIMUM_ROUNDS]; // GB/s, and of raw TCP's
+	double cpu[MAXIMUM_ROUNDS]; // s of both processes per GB: what a busy machine does not change much
+};
+
+static clockid_t receiver_clock; // of the other process's CPU time
+
+static double cpu_seconds(void)
 {
+	struct timespec here, there;
+	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &here) != 0 || clock_gettime(receiver_clock, &there) != 0)
+		die("clock_gettime");
+	return (double)(here.tv_sec + there.tv_sec) + (double)(here.tv_nsec + there.tv_nsec) * 1e-9;
+}
+
+static void way_open(struct way *way, uint16_t port, struct rpc_tls *tls)
+{
+	static const struct rpc_stream_events events = {.message = round_received, .closed = call_ended};
+	char address[32];
+	struct error error;
+	snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+	for (uint32_t i = 0; i < options.connections; i++) {
+		if (!rpc_client_create(address, &(struct rpc_client_options){.tls = tls}, &way->clients[i], &error))
+			die(error.message);
+		way->streams[i] = rpc_client_stream(way->clients[i], PROTOCOL_METHOD_EXCHANGE, 0, &events, NULL);
+	}
+}
+
+static void way_close(struct way *way)
+{
+	for (uint32_t i = 0; i < options.connections; i++) {
+		rpc_stream_cancel(way->streams[i]);
+		rpc_stream_unref(way->streams[i]);
+		rpc_client_destroy(way->clients[i]);
+	}
+}
+
+static double send_round(struct rpc_stream **streams, struct buffer_pool *pool)
+{
+	static uint32_t round; // of both kinds
 	uint64_t begin = clock_now_ns();
 	uint32_t dimensions[] = {64, 128, 16, 16}; // 8 MiB of float32
 	Penstock__V1__TensorChunk chunk = PENSTOCK__V1__TENSOR_CHUNK__INIT;
@@ -206,6 +278,7 @@ static double send_round(struct rpc_stream **streams, struct buffer_pool *pool, 
 	while (rounds_received <= round && !broken)
 		pthread_cond_wait(&changed, &lock);
 	pthread_mutex_unlock(&lock);
+	round++;
 	return (double)(clock_now_ns() - begin) * 1e-9;
 }
 
@@ -231,63 +304,79 @@ static double median(double *values, uint32_t count)
 	return values[count / 2];
 }
 
-static int measure(const uint16_t port[2])
+static void measure_round(struct way *way, struct buffer_pool *pool, uint32_t round)
+{
+	double gigabytes = (double)options.tensors * TENSOR_BYTES / 1e9, before = cpu_seconds();
+	way->rates[round] = gigabytes / send_round(way->streams, pool);
+	way->cpu[round] = (cpu_seconds() - before) / gigabytes;
+}
+
+static int measure(const uint16_t port[PORTS])
 {
 	struct error error;
 	struct sockaddr_in to = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port[0])};
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port[RAW])};
 	int connection = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 	if (connection < 0 || connect(connection, (struct sockaddr *)&to, sizeof(to)) != 0)
 		die("connect");
 	setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	char address[32];
-	snprintf(address, sizeof(address), "127.0.0.1:%u", port[1]);
-	static const struct rpc_stream_events events = {.message = round_received, .closed = call_ended};
-	struct rpc_client *clients[PROTOCOL_MAXIMUM_CONNECTIONS];
-	struct rpc_stream *streams[PROTOCOL_MAXIMUM_CONNECTIONS];
+	static struct way plain, secure;
+	struct rpc_tls *tls = options.tls != NULL ? open_tls() : NULL;
 	if (!rpc_start(2, &error))
 		die(error.message);
-	for (uint32_t i = 0; i < options.connections; i++) {
-		if (!rpc_client_create(address, &(struct rpc_client_options){0}, &clients[i], &error))
-			die(error.message);
-		streams[i] = rpc_client_stream(clients[i], PROTOCOL_METHOD_EXCHANGE, 0, &events, NULL);
-	}
+	way_open(&plain, port[PLAIN], NULL);
+	if (tls != NULL)
+		way_open(&secure, port[OVER_TLS], tls);
 	struct buffer_pool *pool = buffer_pool_create(TENSOR_BYTES, DESTINATIONS, NULL);
 	struct buffer *raw = buffer_create(TENSOR_BYTES);
 	memset(raw->data, 1, raw->size);
-	double ours[MAXIMUM_ROUNDS], theirs[MAXIMUM_ROUNDS], ratios[MAXIMUM_ROUNDS];
+	double theirs[MAXIMUM_ROUNDS];
 	send_raw_round(connection, raw->data);
-	send_round(streams, pool, 0);
+	send_round(plain.streams, pool);
+	if (tls != NULL)
+		send_round(secure.streams, pool);
 	double bytes = (double)options.tensors * TENSOR_BYTES;
 	for (uint32_t round = 0; round < options.rounds; round++) {
 		theirs[round] = bytes / send_raw_round(connection, raw->data) / 1e9;
-		ours[round] = bytes / send_round(streams, pool, round + 1) / 1e9;
-		ratios[round] = ours[round] / theirs[round];
+		measure_round(&plain, pool, round);
+		plain.ratios[round] = plain.rates[round] / theirs[round];
+		if (tls == NULL)
+			continue;
+		measure_round(&secure, pool, round);
+		secure.ratios[round] = secure.rates[round] / plain.rates[round];
 	}
 	if (broken) {
 		fprintf(stderr, "bench_exchange: the stream broke\n");
 		return 1;
 	}
-	double ratio = median(ratios, options.rounds);
+	double ratio = median(plain.ratios, options.rounds);
 	printf("connections %u, chunk %u KiB: exchange %.2f GB/s, raw TCP %.2f GB/s, ratio %.3f (medians of %u rounds "
 	       "of %u x 8 MiB)\n",
-	       options.connections, options.chunk_bytes >> 10, median(ours, options.rounds),
+	       options.connections, options.chunk_bytes >> 10, median(plain.rates, options.rounds),
 	       median(theirs, options.rounds), ratio, options.rounds, options.tensors);
-	for (uint32_t i = 0; i < options.connections; i++) {
-		rpc_stream_cancel(streams[i]);
-		rpc_stream_unref(streams[i]);
-		rpc_client_destroy(clients[i]);
+	if (tls != NULL) {
+		printf("over TLS %.2f GB/s, %.3f of the exchange without; CPU of both ends %.2f s per GB, without TLS "
+		       "%.2f\n",
+		       median(secure.rates, options.rounds), median(secure.ratios, options.rounds),
+		       median(secure.cpu, options.rounds), median(plain.cpu, options.rounds));
+		way_close(&secure);
 	}
+	way_close(&plain);
 	rpc_stop();
+	rpc_tls_destroy(tls);
 	return ratio >= options.minimum_ratio ? 0 : 1;
 }
 
 static void parse(int argc, char **argv)
 {
 	static const struct option known[] = {
-		{"tensors", required_argument, NULL, 't'},       {"rounds", required_argument, NULL, 'r'},
-		{"connections", required_argument, NULL, 'c'},   {"chunk-bytes", required_argument, NULL, 'b'},
-		{"minimum-ratio", required_argument, NULL, 'm'}, {0},
+		{"tensors", required_argument, NULL, 't'},
+		{"rounds", required_argument, NULL, 'r'},
+		{"connections", required_argument, NULL, 'c'},
+		{"chunk-bytes", required_argument, NULL, 'b'},
+		{"minimum-ratio", required_argument, NULL, 'm'},
+		{"tls", required_argument, NULL, 's'},
+		{0},
 	};
 	static const int64_t largest[128] = {['t'] = 1 << 20,
 					     ['r'] = MAXIMUM_ROUNDS,
@@ -302,6 +391,10 @@ static void parse(int argc, char **argv)
 		int64_t value = 0;
 		struct error error = {.message = "unknown option"};
 		bool ok = false;
+		if (option == 's') {
+			options.tls = optarg;
+			continue;
+		}
 		if (option == 'm')
 			ok = strings_parse_number(optarg, &options.minimum_ratio, &error);
 		else if (option != '?')
@@ -327,7 +420,9 @@ int main(int argc, char **argv)
 	if (child == 0)
 		receive_forever(ports[1]);
 	close(ports[1]);
-	uint16_t port[2];
+	if (clock_getcpuclockid(child, &receiver_clock) != 0)
+		die("clock_getcpuclockid");
+	uint16_t port[PORTS];
 	if (read(ports[0], port, sizeof(port)) != sizeof(port))
 		die("the receiving process did not start");
 	int status = measure(port);

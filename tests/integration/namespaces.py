@@ -142,9 +142,10 @@ class Network:
 class Daemon(harness.Daemon):
     """A penstockd on a host. Its metrics are read on that host's loopback, so also while its link is cut."""
 
-    def __init__(self, network, host, folder, *options, program=harness.PENSTOCKD):
+    def __init__(self, network, host, folder, *options, program=harness.PENSTOCKD, certificate=None):
         self.inside = network.inside(host)
-        super().__init__(folder, *options, program=program, host=network.address(host), inside=self.inside)
+        security = certificate.options if certificate else ["--insecure"]
+        super().__init__(folder, *security, *options, program=program, host=network.address(host), inside=self.inside)
 
     def get(self, path):
         fetch = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"

@@ -1,9 +1,11 @@
 """Daemons on hosts of their own, joined by a network that can be slow and can be cut. Needs root; see namespaces.py."""
 
+import os
 import statistics
 import time
 import unittest
 
+import certificates
 import harness
 import namespaces
 
@@ -19,12 +21,15 @@ class Namespaces(harness.TestCase):
     steps = 5
     cut_early = ["--split", 1, "--micro-batch-size", 8]
 
-    def start_hosts(self, count):
-        """`count` hosts with a daemon each, and one more for the coordinator."""
+    def start_hosts(self, count, authority=None):
+        """`count` hosts with a daemon each, and one more for the coordinator. With an authority they speak TLS, each with a
+        certificate for its own address."""
         self.network = namespaces.Network(count + 1)
         self.addCleanup(self.network.close)  # after tearDown, which ends the daemons
         self.coordinator = count
-        self.daemons = [namespaces.Daemon(self.network, host, self.folder) for host in range(count)]
+        for host in range(count):
+            certificate = authority and authority.issue(f"host-{host}", self.network.address(host))
+            self.daemons.append(namespaces.Daemon(self.network, host, self.folder, certificate=certificate))
         return self.daemons
 
     def begin(self, *arguments):
@@ -49,6 +54,13 @@ class Namespaces(harness.TestCase):
         hostfile = self.hostfile(self.start_hosts(2))
         losses = self.losses("-H", hostfile, "-p", 2, "--steps", self.steps)
         self.assertEqual(len(losses), self.steps)
+        self.assertEqual(losses, self.losses("--local", 2, "--threads", 1, "--steps", self.steps))
+
+    def test_two_hosts_with_tls_compute_what_one_machine_does(self):
+        authority = certificates.Authority(os.path.join(self.folder, "authority"))
+        hostfile = self.hostfile(self.start_hosts(2, authority))
+        coordinator = authority.issue("coordinator", "coordinator.example.org")
+        losses = self.losses("-H", hostfile, "-p", 2, "--steps", self.steps, *coordinator.options)
         self.assertEqual(losses, self.losses("--local", 2, "--threads", 1, "--steps", self.steps))
 
     def test_four_hosts_compute_what_one_machine_does(self):

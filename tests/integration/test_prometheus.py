@@ -148,6 +148,13 @@ class Test(harness.TestCase):
         self.assertIn(f"penstock_job_step_seconds_count {steps[1]}\n", texts[2])
         self.assertIn('penstock_job_state{state="running"} 1\n', texts[2])
 
+    def test_an_address_that_cannot_be_is_refused(self):
+        for command, address, code, words in (("train", "nowhere", 2, '--metrics-listen: "nowhere" is not HOST:PORT'),
+                                              ("train", "192.0.2.1:0", 1, "--metrics-listen: cannot listen on 192.0.2.1:0"),
+                                              ("sweep", "127.0.0.1:0", 2, "it is penstock train's")):
+            run = self.penstock(command, "--dataset", self.dataset, *self.small[:2], "--local", 1, "--metrics-listen", address, code=code)
+            self.assertIn(words, run.error)
+
     def test_dashboard_and_rules_name_metrics_that_exist(self):
         board = dashboard()
         panels = [panel for panel in board["panels"] if panel["type"] != "row"]

@@ -152,7 +152,7 @@ class Slurm(harness.TestCase):
             self.finish(job, "FAILED", 4)
             with open(asked) as file:
                 lines = sorted(re.sub(r"--ready-file \S+ ", "", line) for line in file)
-            self.assertEqual(lines, [f"{node} --listen [::]:0 {devices}\n" for node in slurm_cluster.NODES])
+            self.assertEqual(lines, [f"{node} --listen [::]:0 {devices} --insecure\n" for node in slurm_cluster.NODES])
             os.unlink(asked)
 
     def test_example_trains(self):

@@ -4,7 +4,8 @@ memory, descriptors and threads that they had after a warm-up. Every job that no
 
     soak.py --penstock PATH --penstockd PATH [--seconds 120] [--seed 1] [--workers 2] [--period 2] [--csv FILE]
 
-The CSV has a line for each daemon and period: seconds, daemon, resident bytes, descriptors, threads, sessions. Exit codes: 0 all is as it was;
+The CSV has a line for each daemon and period: seconds, daemon, resident bytes, descriptors, threads, threads
+of gRPC's largest pool, sessions. Exit codes: 0 all is as it was;
 1 something grew, a daemon ended, or a job went wrong, and what; 77 it cannot be done here."""
 
 import argparse
@@ -51,14 +52,28 @@ class Wrong(Exception):
     """What the soak is there to find."""
 
 
-class Sample(collections.namedtuple("Sample", "resident descriptors threads")):
+class Sample(collections.namedtuple("Sample", "resident descriptors threads library_threads")):
+    """`threads` are the daemon's own, `library_threads` the most that one of gRPC's pools has: those grow when there is much to do, to twice the
+    number of cores, and need not shrink."""
+
     def __str__(self):
-        return f"{self.resident / 2**20:.1f} MiB, {self.descriptors} descriptors, {self.threads} threads"
+        return (f"{self.resident / 2**20:.1f} MiB, {self.descriptors} descriptors, {self.threads} threads of its own, "
+                f"at most {self.library_threads} in a pool of gRPC's")
+
+
+def threads_by_name(daemon):
+    names = collections.Counter()
+    for task in os.listdir(f"/proc/{daemon.process.pid}/task"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{daemon.process.pid}/task/{task}/comm") as file:
+            names[file.read().strip()] += 1
+    return names
 
 
 def sample(daemon):
     pid = daemon.process.pid
-    return Sample(daemon.resident_bytes(), len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task")))
+    names = threads_by_name(daemon)
+    own = names.pop(os.path.basename(options.penstockd)[:15], 0)
+    return Sample(daemon.resident_bytes(), len(os.listdir(f"/proc/{pid}/fd")), own, max(names.values(), default=0))
 
 
 def catches(daemon, number):
@@ -238,12 +253,18 @@ class Soak:
                 stream(channel, kind, [mix.choice([good.SerializeToString(), mix.randbytes(mix.randint(0, 300))])])
 
     def silent_sessions(self, mix):
+        over = threading.Event()
+
+        def silence():
+            over.wait()
+            yield b""
+
         with grpc.insecure_channel(mix.choice(self.daemons).address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            begun = [channel.stream_stream("/penstock.v1.StageServer/Session")(iter(lambda: time.sleep(0.1) or None, None), timeout=1)
-                     for _ in range(mix.randint(1, 8))]
+            begun = [channel.stream_stream("/penstock.v1.StageServer/Session")(silence()) for _ in range(mix.randint(1, 8))]
             time.sleep(mix.random())
             for call in begun:
                 call.cancel()
+            over.set()
 
     def looks(self, mix):
         addresses = [daemon.address for daemon in self.daemons]
@@ -305,7 +326,7 @@ class Soak:
                     now = sample(daemon)
                     seconds = time.monotonic() - begin
                     sessions = int(daemon.metrics()["penstock_sessions"])
-                    csv.write(f"{seconds:.1f},{self.names[daemon]},{now.resident},{now.descriptors},{now.threads},{sessions}\n")
+                    csv.write(f"{seconds:.1f},{self.names[daemon]},{now.resident},{now.descriptors},{now.threads},{now.library_threads},{sessions}\n")
                     csv.flush()
                     self.floors[daemon].append((seconds, now.resident))
                 if time.monotonic() - begin > options.seconds:
@@ -323,6 +344,8 @@ class Soak:
             more.append(f"descriptors {before.descriptors} -> {now.descriptors}")
         if now.threads > before.threads:
             more.append(f"threads {before.threads} -> {now.threads}")
+        if now.library_threads > max(before.library_threads, 2 * os.cpu_count()):
+            more.append(f"threads in one of gRPC's pools {before.library_threads} -> {now.library_threads}")
         if daemon.used_bytes() > 0:
             more.append(f"{daemon.used_bytes():.0f} bytes of device memory are held")
         return ", ".join(more)
@@ -337,6 +360,8 @@ class Soak:
         return Sample(*[min(values) for values in zip(*seen)])
 
     def settle(self, before):
+        """What has grown. A daemon gives memory back when a session has ended: one more, now that nothing else comes."""
+        self.good_job(random.Random(options.seed))
         end = time.monotonic() + QUIET_SECONDS
         while time.monotonic() < end and any(self.grown(daemon, before[daemon]) for daemon in self.daemons):
             time.sleep(1)
@@ -355,7 +380,7 @@ class Soak:
         before = {daemon: self.quiet_sample(daemon) for daemon in self.daemons}
         for daemon in self.daemons:
             print(f"{self.names[daemon]} at the start: {before[daemon]}", flush=True)
-        csv.write("seconds,daemon,resident_bytes,descriptors,threads,sessions\n")
+        csv.write("seconds,daemon,resident_bytes,descriptors,threads,library_threads,sessions\n")
         workers = [threading.Thread(target=self.work, args=(number, problems)) for number in range(options.workers)]
         workers.append(threading.Thread(target=self.watch, args=(csv, problems)))
         for worker in workers:
@@ -371,7 +396,6 @@ class Soak:
             print(f"{self.names[daemon]} at the end: {sample(daemon)}")
         if any(grown.values()):
             raise Wrong("; ".join(f"{self.names[daemon]}: {words}" for daemon, words in grown.items() if words))
-        self.good_job(random.Random(options.seed))
 
 
 def main():

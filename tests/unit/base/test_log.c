@@ -6,9 +6,11 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
@@ -97,6 +99,101 @@ static void write_control_characters_are_replaced(void **state)
 	assert_non_null(strstr(captured, "name a?2026"));
 }
 
+static const char hostile[] = "a \"quote\" \\ \n \x1b[31m \xff\xfe \xc3\xa9 \xed\xa0\x80 {\"level\":\"error\"}";
+
+static json_t *read_line(const char *line)
+{
+	json_error_t error;
+	json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, &error);
+	if (object == NULL)
+		fail_msg("%s: %s", error.text, line);
+	return object;
+}
+
+static void event_fields_follow_the_message(void **state)
+{
+	capture_start();
+	log_event(LOG_LEVEL_INFO, &(struct log_fields){.job = "resnet", .stage = 1, .replica = 0, .step = 7}, "ended");
+	log_event(LOG_LEVEL_INFO, &(struct log_fields){.job = "x", .stage = -1, .replica = -1, .step = -1}, "came");
+	capture_end();
+	assert_non_null(strstr(captured, "Z info ended job=resnet stage=1 replica=0 step=7\n"));
+	assert_non_null(strstr(captured, "Z info came job=x\n"));
+}
+
+static void event_as_json_has_the_same_keys(void **state)
+{
+	const char *level, *message, *job, *at;
+	int stage, replica, step;
+	capture_start();
+	log_set_format(LOG_FORMAT_JSON);
+	log_event(LOG_LEVEL_WARNING, &(struct log_fields){.job = "resnet", .stage = 1, .replica = 0, .step = 7},
+		  "ended");
+	log_set_format(LOG_FORMAT_TEXT);
+	capture_end();
+	json_t *object = read_line(captured);
+	assert_int_equal(json_unpack(object, "{s:s,s:s,s:s,s:s,s:i,s:i,s:i!}", "time", &at, "level", &level, "message",
+				     &message, "job", &job, "stage", &stage, "replica", &replica, "step", &step),
+			 0);
+	assert_string_equal(level, "warning");
+	assert_string_equal(message, "ended");
+	assert_string_equal(job, "resnet");
+	assert_int_equal(stage * 100 + replica * 10 + step, 107);
+	assert_int_equal(strlen(at), strlen("2026-01-01T00:00:00.000Z"));
+	json_decref(object);
+}
+
+static void event_as_json_takes_whatever_a_peer_sent(void **state)
+{
+	char long_text[8192];
+	memset(long_text, '"', sizeof(long_text) - 1);
+	long_text[sizeof(long_text) - 1] = '\0';
+	const char *const texts[] = {hostile, long_text, ""};
+	for (unsigned i = 0; i < 3; i++) {
+		capture_start();
+		log_set_format(LOG_FORMAT_JSON);
+		log_event(LOG_LEVEL_ERROR, &(struct log_fields){.job = texts[i], .stage = INT64_MAX, .step = INT64_MAX},
+			  "%s", texts[i]);
+		log_set_format(LOG_FORMAT_TEXT);
+		capture_end();
+		assert_int_equal(line_count(), 1);
+		json_t *object = read_line(captured);
+		assert_string_equal(json_string_value(json_object_get(object, "level")), "error");
+		assert_int_equal(json_string_length(json_object_get(object, "message")) > 0, strlen(texts[i]) > 0);
+		assert_true(json_integer_value(json_object_get(object, "step")) == INT64_MAX);
+		json_decref(object);
+	}
+}
+
+static void event_in_the_journal_has_its_priority(void **state)
+{
+	char stream[64];
+	struct stat status;
+	capture_start();
+	fstat(STDERR_FILENO, &status);
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)status.st_dev,
+		 (unsigned long long)status.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_find_journal();
+	log_error("1");
+	log_warning("2");
+	log_info("3");
+	log_set_format(LOG_FORMAT_JSON);
+	log_info("4");
+	log_set_format(LOG_FORMAT_TEXT);
+	// A service whose stderr was sent elsewhere still has the variable.
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)status.st_dev,
+		 (unsigned long long)status.st_ino + 1);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_find_journal();
+	log_error("5");
+	unsetenv("JOURNAL_STREAM");
+	log_find_journal();
+	capture_end();
+	assert_memory_equal(captured, "<3>1\n<4>2\n<6>3\n<6>{\"time\":", strlen("<3>1\n<4>2\n<6>3\n<6>{\"time\":"));
+	assert_non_null(strstr(captured, "Z error 5\n"));
+	assert_null(strstr(captured, "<3>5"));
+}
+
 static void level_parse_takes_the_four_names(void **state)
 {
 	enum log_level level = LOG_LEVEL_ERROR;
@@ -119,6 +216,10 @@ int main(void)
 		cmocka_unit_test(write_levels_below_the_threshold_are_silent),
 		cmocka_unit_test(write_long_message_is_one_cut_line),
 		cmocka_unit_test(write_control_characters_are_replaced),
+		cmocka_unit_test(event_fields_follow_the_message),
+		cmocka_unit_test(event_as_json_has_the_same_keys),
+		cmocka_unit_test(event_as_json_takes_whatever_a_peer_sent),
+		cmocka_unit_test(event_in_the_journal_has_its_priority),
 		cmocka_unit_test(level_parse_takes_the_four_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -161,6 +161,27 @@ static void read_missing_file_is_refused(void **state)
 	unlink(test_path);
 }
 
+static void from_words_reads_each_as_a_line_with_one_slot(void **state)
+{
+	char *good[] = {"a", "b:1234", "[::1]", "unix:/run/p.sock"}, *twice[] = {"a", "b", "A:7070"},
+	     *bad[] = {"a", "b:0"};
+	struct hostfile hosts;
+	struct error error = {0};
+	assert_true(hostfile_from_words(good, 4, &hosts, &error));
+	assert_int_equal(hosts.count, 4);
+	assert_int_equal(hostfile_slots(&hosts), 4);
+	assert_string_equal(hosts.hosts[0].address, "a:7070");
+	assert_string_equal(hosts.hosts[1].address, "b:1234");
+	assert_string_equal(hosts.hosts[2].address, "[::1]:7070");
+	assert_string_equal(hosts.hosts[3].address, "unix:/run/p.sock");
+	hostfile_fini(&hosts);
+	assert_false(hostfile_from_words(twice, 3, &hosts, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_non_null(strstr(error.message, "HOST:3: A:7070 is there twice"));
+	assert_false(hostfile_from_words(bad, 2, &hosts, &error));
+	assert_non_null(strstr(error.message, "HOST:2: port \"0\""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +191,7 @@ int main(void)
 		cmocka_unit_test(read_long_or_binary_line_is_refused),
 		cmocka_unit_test(read_most_hosts_and_one_more),
 		cmocka_unit_test(read_missing_file_is_refused),
+		cmocka_unit_test(from_words_reads_each_as_a_line_with_one_slot),
 	};
 	return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

@@ -216,7 +216,7 @@ static void link_join_what_does_not_fit_is_refused(void **state)
 	struct side remote;
 	make_side(&fixture, &remote, true, 6, false);
 	assert_false(link_join(remote.link, other.link, &error)); // not local
-	assert_false(link_dial(other.link, "127.0.0.1:1", (const uint8_t *)"0123456789abcdef", &error));
+	assert_false(link_dial(other.link, "127.0.0.1:1", NULL, (const uint8_t *)"0123456789abcdef", &error));
 	link_close(other.link, false);
 	link_close(narrow.link, false);
 	link_close(remote.link, false);

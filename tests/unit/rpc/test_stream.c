@@ -110,8 +110,9 @@ static void handle_silent(struct rpc_stream *stream, void *user)
 
 static int start_server(void **state)
 {
-	static const struct rpc_method methods[] = {
-		{ECHO, handle_echo, NULL}, {REFUSE, handle_refuse, NULL}, {SILENT, handle_silent, NULL}};
+	static const struct rpc_method methods[] = {{.name = ECHO, .handler = handle_echo},
+						    {.name = REFUSE, .handler = handle_refuse},
+						    {.name = SILENT, .handler = handle_silent}};
 	static char socket_address[64];
 	snprintf(socket_address, sizeof(socket_address), "unix:/tmp/penstock-test-%d.sock", (int)getpid());
 	const char *listen[] = {"127.0.0.1:0", socket_address};
@@ -316,7 +317,7 @@ static void rpc_server_start_address_in_use_is_refused(void **state)
 	struct rpc_server *second = NULL;
 	struct error error;
 	const char *listen[] = {"127.0.0.1:0", addresses[0]};
-	static const struct rpc_method method = {ECHO, handle_echo, NULL};
+	static const struct rpc_method method = {.name = ECHO, .handler = handle_echo};
 	assert_false(rpc_server_start(&(struct rpc_server_options){.addresses = listen, .address_count = 2}, &method, 1,
 				      &second, &error));
 	assert_non_null(strstr(error.message, addresses[0]));
@@ -324,7 +325,7 @@ static void rpc_server_start_address_in_use_is_refused(void **state)
 
 static void rpc_server_stop_ends_calls_that_run(void **state)
 {
-	static const struct rpc_method method = {SILENT, handle_silent, NULL};
+	static const struct rpc_method method = {.name = SILENT, .handler = handle_silent};
 	const char *listen = "127.0.0.1:0";
 	struct rpc_server *other = NULL;
 	struct error error;
@@ -343,6 +344,74 @@ static void rpc_server_stop_ends_calls_that_run(void **state)
 	rpc_client_destroy(client);
 }
 
+// ---- A client that does not read
+
+static uint32_t hits;
+
+static void count_hit(enum rpc_limit limit, const char *detail, void *user)
+{
+	assert_int_equal(limit, RPC_LIMIT_BUFFERED);
+	hits++;
+}
+
+// Fills what the network takes, by payloads, which are not counted; then sends until it is refused.
+static void answer_without_end(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
+{
+	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
+	struct buffer *payload = buffer_create(4 << 20);
+	struct witness *witness = user;
+	memset(payload->data, 0, 4 << 20);
+	bool takes = true;
+	for (int i = 0; i < 32 && takes; i++)
+		takes = rpc_stream_send(stream, &message.base, payload, 0, 4 << 20);
+	assert_true(takes);
+	buffer_unref(payload);
+	for (int i = 0; i < 1000000 && takes; i++)
+		takes = rpc_stream_send(stream, &message.base, NULL, 0, 0);
+	pthread_mutex_lock(&witness->lock);
+	witness->messages += !takes;
+	pthread_cond_broadcast(&witness->changed);
+	pthread_mutex_unlock(&witness->lock);
+}
+
+static void handle_endless(struct rpc_stream *stream, void *user)
+{
+	static const struct rpc_stream_events events = {.message = answer_without_end, .closed = server_stream_closed};
+	rpc_stream_accept(stream, &events, &server_side);
+}
+
+static void hold(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
+{
+	rpc_stream_hold(stream);
+}
+
+static void rpc_stream_send_to_a_peer_that_does_not_read_ends_at_the_limit(void **state)
+{
+	static const struct rpc_method method = {ECHO, handle_endless, NULL, false};
+	static const struct rpc_server_events events = {.limit_hit = count_hit};
+	static const struct rpc_stream_events holding = {.message = hold, .closed = witness_closed};
+	const char *listen = "127.0.0.1:0";
+	struct rpc_server *other = NULL;
+	struct error error;
+	char address[64];
+	struct rpc_server_options options = {
+		.addresses = &listen, .address_count = 1, .maximum_buffered_bytes = 64 << 20, .events = &events};
+	assert_true(rpc_server_start(&options, &method, 1, &other, &error));
+	snprintf(address, sizeof(address), "127.0.0.1:%d", rpc_server_port(other, 0));
+	struct rpc_client *client = connect_to(address);
+	struct rpc_stream *stream = rpc_client_stream(client, ECHO, 0, &holding, &client_side);
+	send_some(stream, 1, 10);
+	wait_for(&server_side, 1, 1);
+	assert_int_equal(server_side.status, RPC_CANCELLED);
+	assert_int_equal(hits, 1);
+	rpc_stream_cancel(stream);
+	wait_for(&client_side, 0, 1);
+	rpc_stream_unref(stream);
+	rpc_client_destroy(client);
+	rpc_server_stop(other);
+	rpc_server_destroy(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -357,6 +426,7 @@ int main(void)
 		cmocka_unit_test(rpc_client_call_nobody_there_is_unreachable),
 		cmocka_unit_test(rpc_server_start_address_in_use_is_refused),
 		cmocka_unit_test(rpc_server_stop_ends_calls_that_run),
+		cmocka_unit_test(rpc_stream_send_to_a_peer_that_does_not_read_ends_at_the_limit),
 	};
 	return cmocka_run_group_tests(tests, start_server, stop_server);
 }

@@ -1,0 +1,85 @@
+// See limits.h.
+#include "stage_server/limits/limits.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+#define QUIET_NS (10 * UINT64_C(1000000000)) // between two lines about one limit
+
+static const struct metric_family hits_family = {
+	"penstock_limit_hits_total", "How often the daemon held to a limit, by limit.", METRIC_COUNTER, 1.0};
+static const char *const names[LIMIT_COUNT] = {
+	[LIMIT_SESSIONS] = "sessions",
+	[LIMIT_CONNECTIONS] = "connections",
+	[LIMIT_DESCRIPTORS] = "descriptors",
+	[LIMIT_STREAMS] = "streams",
+	[LIMIT_MESSAGE_SIZE] = "message_size",
+	[LIMIT_METADATA_SIZE] = "metadata_size",
+	[LIMIT_BUFFERED] = "buffered",
+	[LIMIT_IDLE_TIMEOUT] = "idle_timeout",
+	[LIMIT_HANDSHAKE_TIMEOUT] = "handshake_timeout",
+	[LIMIT_CALLS] = "calls",
+	[LIMIT_WATCHERS] = "watchers",
+	[LIMIT_EXCHANGES] = "exchanges",
+	[LIMIT_SCRAPES] = "scrapes",
+};
+
+struct limits {
+	struct metric *hits[LIMIT_COUNT];
+	pthread_mutex_t lock; // the rest
+	uint64_t logged_ns[LIMIT_COUNT];
+	uint64_t unlogged[LIMIT_COUNT];
+};
+
+struct limits *limits_create(struct metrics *metrics)
+{
+	struct limits *limits = calloc(1, sizeof(*limits));
+	if (limits == NULL)
+		return NULL;
+	for (int i = 0; i < LIMIT_COUNT; i++) { // all from the beginning, so that a rate can be taken of the first hit
+		char labels[64];
+		snprintf(labels, sizeof(labels), "limit=\"%s\"", names[i]);
+		limits->hits[i] = metrics_series(metrics, &hits_family, labels);
+	}
+	pthread_mutex_init(&limits->lock, NULL);
+	return limits;
+}
+
+void limits_destroy(struct limits *limits)
+{
+	if (limits == NULL)
+		return;
+	pthread_mutex_destroy(&limits->lock);
+	free(limits);
+}
+
+void limits_hit(struct limits *limits, enum limit limit, const char *format, ...)
+{
+	metric_add(limits->hits[limit], 1);
+	uint64_t now_ns = clock_now_ns();
+	pthread_mutex_lock(&limits->lock);
+	bool logs = limits->logged_ns[limit] == 0 || now_ns - limits->logged_ns[limit] >= QUIET_NS;
+	uint64_t unlogged = limits->unlogged[limit];
+	limits->unlogged[limit] = logs ? 0 : unlogged + 1;
+	if (logs)
+		limits->logged_ns[limit] = now_ns;
+	pthread_mutex_unlock(&limits->lock);
+	if (!logs)
+		return;
+	char what[256];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(what, sizeof(what), format, arguments);
+	va_end(arguments);
+	if (unlogged > 0)
+		log_warning("limit %s: %s (and %" PRIu64 " times since the last line about it)", names[limit], what,
+			    unlogged);
+	else
+		log_warning("limit %s: %s", names[limit], what);
+}

@@ -1,0 +1,33 @@
+// See reload.h.
+#include "stage_server/service/reload.h"
+
+#include "common/base/log.h"
+#include "stage_server/service/inspect.h"
+
+static void apply_log(struct daemon_options *options, const struct daemon_options *fresh)
+{
+	enum log_level before = options->log_level;
+	options->log_level = fresh->log_level;
+	options->log_format = fresh->log_format;
+	log_set_format(fresh->log_format);
+	log_set_level(fresh->log_level);
+	if (before != fresh->log_level)
+		log_info("log-level is %s now, it was %s", log_level_name(fresh->log_level), log_level_name(before));
+}
+
+bool reload_options(struct daemon_options *options, int argc, char **argv, struct error *error)
+{
+	struct daemon_options fresh;
+	char changes[512];
+	if (options_parse(argc, argv, &fresh, error) != OPTIONS_RUN)
+		return false;
+	bool ok = inspect_options(&fresh, error);
+	if (ok) {
+		apply_log(options, &fresh);
+		if (options_changes(options, &fresh, changes, sizeof(changes))[0] != '\0')
+			log_warning("these options have changed, and are applied when the daemon is restarted: %s",
+				    changes);
+	}
+	options_fini(&fresh);
+	return ok;
+}

@@ -1,0 +1,175 @@
+// Connections over real sockets, accepted as gRPC's listener does.
+#include "tests/unit/cmocka_all.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "stage_server/limits/connections.h"
+
+enum { MAXIMUM = 3 };
+
+static struct metrics *metrics;
+static struct limits *limits;
+static int listener;
+static struct sockaddr_in address;
+
+static int begin(void **state)
+{
+	struct error error;
+	socklen_t length = sizeof(address);
+	metrics = metrics_create();
+	limits = limits_create(metrics);
+	address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	return !(bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(listener, 16) == 0 &&
+		 getsockname(listener, (struct sockaddr *)&address, &length) == 0 &&
+		 connections_open(&(struct connections_options){.limits = limits,
+								.metrics = metrics,
+								.maximum = MAXIMUM,
+								.maximum_streams = 2,
+								.idle_timeout_ms = 1,
+								.handshake_timeout_ms = 60000},
+				  &error));
+}
+
+static int end(void **state)
+{
+	connections_close();
+	close(listener);
+	limits_destroy(limits);
+	metrics_destroy(metrics);
+	return 0;
+}
+
+static void assert_metric(const char *name, int value)
+{
+	char line[128];
+	snprintf(line, sizeof(line), "\n%s %d\n", name, value);
+	char *text = metrics_text(metrics);
+	if (strstr(text, line) == NULL)
+		fail_msg("no %s in\n%s", line + 1, text);
+	free(text);
+}
+
+static int connect_one(void)
+{
+	int client = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+	return client;
+}
+
+// -1: there is none that may be accepted, for now.
+static int accept_one(char *peer, size_t size)
+{
+	struct sockaddr_in from;
+	socklen_t length = sizeof(from);
+	int descriptor = accept4(listener, (struct sockaddr *)&from, &length, SOCK_NONBLOCK);
+	if (descriptor < 0)
+		assert_int_equal(errno, EAGAIN);
+	else
+		snprintf(peer, size, "ipv4:127.0.0.1:%d", ntohs(from.sin_port));
+	return descriptor;
+}
+
+static void accept4_over_the_maximum_is_closed_until_there_is_room(void **state)
+{
+	int clients[MAXIMUM + 1], accepted[MAXIMUM];
+	char peer[64], byte;
+	for (int i = 0; i < MAXIMUM + 1; i++)
+		clients[i] = connect_one();
+	for (int i = 0; i < MAXIMUM; i++)
+		assert_true((accepted[i] = accept_one(peer, sizeof(peer))) >= 0);
+	assert_int_equal(accept_one(peer, sizeof(peer)), -1);
+	assert_int_equal(recv(clients[MAXIMUM], &byte, 1, 0), 0);
+	assert_metric("penstock_connections", MAXIMUM);
+	assert_metric("penstock_limit_hits_total{limit=\"connections\"}", 1);
+	close(clients[MAXIMUM]);
+	close(accepted[0]);
+	assert_metric("penstock_connections", MAXIMUM - 1);
+	clients[MAXIMUM] = connect_one();
+	assert_true((accepted[0] = accept_one(peer, sizeof(peer))) >= 0);
+	for (int i = 0; i < MAXIMUM; i++)
+		close(accepted[i]);
+	for (int i = 0; i < MAXIMUM + 1; i++)
+		close(clients[i]);
+	assert_metric("penstock_connections", 0);
+}
+
+static void accept4_without_a_descriptor_left_closes_and_goes_on(void **state)
+{
+	struct rlimit before, none;
+	char peer[64], byte;
+	int client = connect_one();
+	int next = open("/dev/null", O_RDONLY);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){(rlim_t)next, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(accept_one(peer, sizeof(peer)), -1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(recv(client, &byte, 1, 0), 0);
+	assert_metric("penstock_limit_hits_total{limit=\"descriptors\"}", 1);
+	close(client);
+	client = connect_one();
+	int accepted = accept_one(peer, sizeof(peer));
+	assert_true(accepted >= 0);
+	close(accepted);
+	close(client);
+}
+
+static void call_began_at_the_maximum_is_counted_and_a_flood_is_cut(void **state)
+{
+	char peer[64], byte;
+	int client = connect_one(), accepted = accept_one(peer, sizeof(peer));
+	connections_call_began(peer);
+	assert_metric("penstock_limit_hits_total{limit=\"streams\"}", 0);
+	connections_call_began(peer);
+	assert_metric("penstock_limit_hits_total{limit=\"streams\"}", 1);
+	connections_call_ended(peer);
+	connections_call_began("ipv4:192.0.2.1:1"); // nobody's
+	for (int i = 0; i < 20; i++)
+		connections_call_began(peer);
+	assert_int_equal(recv(client, &byte, 1, 0), 0);
+	close(accepted);
+	close(client);
+}
+
+static void shutdown_of_an_idle_connection_is_told_from_its_peers_end(void **state)
+{
+	char peer[64];
+	int clients[3], accepted[3];
+	for (int i = 0; i < 3; i++) {
+		clients[i] = connect_one();
+		accepted[i] = accept_one(peer, sizeof(peer));
+	}
+	connections_call_began(peer); // the third is not idle
+	close(clients[1]);            // the second's peer is gone
+	for (int i = 0; i < 3; i++) {
+		shutdown(accepted[i], SHUT_RDWR);
+		shutdown(accepted[i], SHUT_RDWR); // counts once
+		close(accepted[i]);
+	}
+	assert_metric("penstock_limit_hits_total{limit=\"idle_timeout\"}", 1);
+	assert_metric("penstock_limit_hits_total{limit=\"handshake_timeout\"}", 0);
+	close(clients[0]);
+	close(clients[2]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(accept4_over_the_maximum_is_closed_until_there_is_room, begin, end),
+		cmocka_unit_test_setup_teardown(accept4_without_a_descriptor_left_closes_and_goes_on, begin, end),
+		cmocka_unit_test_setup_teardown(call_began_at_the_maximum_is_counted_and_a_flood_is_cut, begin, end),
+		cmocka_unit_test_setup_teardown(shutdown_of_an_idle_connection_is_told_from_its_peers_end, begin, end),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,135 @@
+// What a page says of answers made by hand: to the letter.
+#include "tests/unit/cmocka_all.h"
+
+#include <string.h>
+
+#include "coordinator/view/bar.h"
+#include "coordinator/view/page.h"
+#include "coordinator/view/text.h"
+#include "tests/unit/view/answers.h"
+
+// Two nodes with a stage each.
+struct fixture {
+	struct answer answers[2];
+	struct rates *rates;
+};
+
+static int set_up(void **state)
+{
+	static struct fixture fixture;
+	fixture.rates = rates_create(2);
+	for (int i = 0; i < 2; i++) {
+		answer_init(&fixture.answers[i]);
+		answer_steps(&fixture.answers[i], 4, 18);
+		fixture.answers[i].stage.pipeline_stage = 1 - i; // rows are in the order of stages, not of nodes
+		assert_true(rates_update(fixture.rates, i, i == 0 ? "a:1" : "b:1", &fixture.answers[i].response));
+	}
+	*state = &fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	rates_destroy(((struct fixture *)*state)->rates);
+	return 0;
+}
+
+static void assert_page(const struct rates *rates, const struct page_options *options, const char *expected)
+{
+	struct page page;
+	assert_true(page_init(rates, options, &page));
+	assert_string_equal(page.text, expected);
+	page_fini(&page);
+}
+
+static void page_init_has_a_line_a_job_and_a_row_a_stage(void **state)
+{
+	struct fixture *fixture = *state;
+	assert_page(fixture->rates,
+		    &(struct page_options){.heading = "top", .complaints = "c:1 is gone\n", .bar_width = 8},
+		    "top\n"
+		    "c:1 is gone\n"
+		    "job: alexnet, 2 stages, step 4, 50.0 samples/s\n"
+		    "\n"
+		    "JOB  STAGE  REPLICA  STEP  SAMPLES/S  BUSY  TIME                  MEMORY  PREV-IN/S  PREV-OUT/S  "
+		    "NEXT-IN/S  "
+		    "NEXT-OUT/S  LAST STEP  NODE  DEVICE  MODEL\n"
+		    "job      0        0     4       50.0   75%  FFFFBB>>  1.0 MiB of 1.0 GiB                          "
+		    "       -  "
+		    "         -  2.0 s ago  b:1   cpu     alexnet\n"
+		    "job      1        0     4       50.0   75%  FFFFBB>>  1.0 MiB of 1.0 GiB                          "
+		    "       -  "
+		    "         -  2.0 s ago  a:1   cpu     alexnet\n"
+		    "\n" BAR_LEGEND "\n");
+}
+
+static void page_init_says_where_the_bars_are(void **state)
+{
+	struct fixture *fixture = *state;
+	struct page page;
+	assert_true(page_init(fixture->rates,
+			      &(struct page_options){.heading = "top", .complaints = "x\ny\n", .bar_width = 8}, &page));
+	const char *line = page.text;
+	for (uint32_t i = 0; i < page.first_row; i++)
+		line = strchr(line, '\n') + 1;
+	assert_int_equal(page.row_count, 2);
+	assert_memory_equal(line + page.bar_column, "FFFFBB>>", page.bar_width);
+	page_fini(&page);
+}
+
+static void page_init_adds_up_replicas_and_shows_their_ring(void **state)
+{
+	struct fixture *fixture = *state;
+	Penstock__V1__LinkTraffic ring = PENSTOCK__V1__LINK_TRAFFIC__INIT;
+	struct page page;
+	for (int i = 0; i < 2; i++) {
+		fixture->answers[i].stage.pipeline_stage = 0;
+		fixture->answers[i].stage.replica = i;
+		fixture->answers[i].counters.next_replica = fixture->answers[i].counters.previous_replica = &ring;
+		assert_true(rates_update(fixture->rates, i, i == 0 ? "a:1" : "b:1", &fixture->answers[i].response));
+	}
+	assert_true(page_init(fixture->rates, &(struct page_options){.heading = "", .complaints = "", .bar_width = 8},
+			      &page));
+	assert_non_null(strstr(page.text, "job: alexnet, 2 stages of 2 replicas, step 4, 100.0 samples/s\n"));
+	assert_non_null(strstr(page.text, "MODEL    RING-IN/S  RING-OUT/S\n"));
+	page_fini(&page);
+}
+
+static void page_init_of_one_job_leaves_others_out(void **state)
+{
+	struct fixture *fixture = *state;
+	struct page page;
+	fixture->answers[1].stage.job = "other";
+	assert_true(rates_update(fixture->rates, 1, "b:1", &fixture->answers[1].response));
+	assert_true(page_init(fixture->rates,
+			      &(struct page_options){.job = "other", .heading = "", .complaints = "", .bar_width = 8},
+			      &page));
+	assert_non_null(strstr(page.text, "other: alexnet, 1 stage, step 4"));
+	assert_null(strstr(page.text, "job"));
+	page_fini(&page);
+	assert_page(fixture->rates,
+		    &(struct page_options){.job = "no\nsuch", .heading = "top", .complaints = "", .bar_width = 8},
+		    "top\njob \"no?such\" does not run here\n");
+}
+
+static void page_init_without_a_job_says_so(void **state)
+{
+	struct fixture *fixture = *state;
+	for (int i = 0; i < 2; i++)
+		assert_true(rates_update(fixture->rates, i, "a:1", NULL));
+	assert_page(fixture->rates, &(struct page_options){.heading = "top", .complaints = "", .bar_width = 8},
+		    "top\nno job runs\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(page_init_has_a_line_a_job_and_a_row_a_stage, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(page_init_says_where_the_bars_are, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(page_init_adds_up_replicas_and_shows_their_ring, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(page_init_of_one_job_leaves_others_out, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(page_init_without_a_job_says_so, set_up, tear_down),
+	};
+	text_use_utf8();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
