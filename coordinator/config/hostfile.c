@@ -38,6 +38,17 @@ static bool only_characters(const char *text, size_t length, const char *extra)
 	return length > 0;
 }
 
+// Names that gRPC reads, with the colon before the port, as a kind of address: "unix:7070" is a socket in the folder.
+static bool is_scheme(const char *host, size_t length)
+{
+	static const char *const schemes[] = {"dns",           "ipv4",  "ipv6", "unix",
+					      "unix-abstract", "vsock", "xds",  "google-c2p"};
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+		if (strlen(schemes[i]) == length && strncasecmp(schemes[i], host, length) == 0)
+			return true;
+	return false;
+}
+
 // `word` is "host", "host:port", "[v6]", "[v6]:port" or "unix:/path"; the default port is added where there
 // is none.
 static bool parse_address(const char *word, struct place place, char *ret_address, size_t size, struct error *error)
@@ -66,7 +77,13 @@ static bool parse_address(const char *word, struct place place, char *ret_addres
 			return error_set(error, ERROR_USAGE,
 					 "%s:%u: \"%.80s\" reads like an IPv6 address: write it in brackets, [%.80s]",
 					 place.path, place.line, word, word);
-		well_formed = only_characters(word, colon == NULL ? strlen(word) : (size_t)(colon - word), ".-_");
+		size_t length = colon == NULL ? strlen(word) : (size_t)(colon - word);
+		if (is_scheme(word, length))
+			return error_set(error, ERROR_USAGE,
+					 "%s:%u: \"%.80s\": a host of that name cannot be told from a kind of address: "
+					 "write its whole name, with its domain, or its address",
+					 place.path, place.line, word);
+		well_formed = only_characters(word, length, ".-_");
 		port = colon == NULL ? NULL : colon + 1;
 	}
 	if (!well_formed)

@@ -95,6 +95,8 @@ static void read_bad_line_is_refused_with_its_number(void **state)
 		{"a:65536 slots=1\n", ":1: port \"65536\""},
 		{"a:http slots=1\n", ":1: port \"http\""},
 		{"fe80::1 slots=1\n", "[fe80::1]"},
+		{"unix slots=1\n", ":1: \"unix\": a host of that name"},
+		{"a slots=1\nDNS:7071 slots=1\n", ":2: \"DNS:7071\": a host of that name"},
 		{"[] slots=1\n", ":1: \"[]\" is not a host"},
 		{"[::1 slots=1\n", ":1: \"[::1\" is not a host"},
 		{"[::1]x slots=1\n", ":1: \"[::1]x\" is not a host"},
