@@ -123,19 +123,21 @@ struct rpc_tls *access_tls(const struct access *access)
 	return access->tls;
 }
 
-void access_reload(struct access *access)
+bool access_reload(struct access *access, struct error *error)
 {
-	struct error error;
 	if (access->tls == NULL)
-		return;
-	if (rpc_tls_reload(access->tls, &error)) {
-		metric_add(access->reloads_done, 1);
-		log_info("the TLS files are read again");
-		note_expiry(access);
-		return;
-	}
-	metric_add(access->reloads_failed, 1);
-	log_error("the TLS files stay as they were: %s", error.message);
+		return true;
+	if (!rpc_tls_reload(access->tls, error))
+		return false;
+	log_info("the TLS files are read again");
+	note_expiry(access);
+	return true;
+}
+
+void access_count_reload(struct access *access, bool done)
+{
+	if (access->tls != NULL)
+		metric_add(done ? access->reloads_done : access->reloads_failed, 1);
 }
 
 void access_refused(struct rpc_stream *stream, const char *method, struct access *access)

@@ -16,8 +16,9 @@ void access_destroy(struct access *access); // takes NULL; after the server and 
 bool access_check(const struct daemon_options *options, struct error *error); // the same, and keeps nothing
 
 struct rpc_tls *access_tls(const struct access *access); // borrowed; NULL: the daemon speaks no TLS
-// Reads the files again, for connections that come from now on; what is wrong with them is logged and counted, and the old ones
+// Reads the files again, for connections that come from now on. False with a message when something is wrong with them: the old ones
 // stay.
-void access_reload(struct access *access);
+bool access_reload(struct access *access, struct error *error);
+void access_count_reload(struct access *access, bool done);
 // A call from names that are not allowed. Any thread.
 void access_refused(struct rpc_stream *stream, const char *method, struct access *access);

@@ -154,12 +154,10 @@ static void on_hang_up(uv_signal_t *handle, int number)
 		return;
 	}
 	systemd_reloading(daemon->systemd);
-	if (reload_options(daemon->options, daemon->argc, daemon->argv, &error)) {
-		access_reload(daemon->access);
+	if (reload_options(daemon->options, daemon->access, daemon->argc, daemon->argv, &error))
 		log_info("reloaded: SIGHUP");
-	} else {
+	else
 		log_error("not reloaded, all stays as it was: %s", error.message);
-	}
 	systemd_ready(daemon->systemd);
 }
 

@@ -15,13 +15,16 @@ static void apply_log(struct daemon_options *options, const struct daemon_option
 		log_info("log-level is %s now, it was %s", log_level_name(fresh->log_level), log_level_name(before));
 }
 
-bool reload_options(struct daemon_options *options, int argc, char **argv, struct error *error)
+bool reload_options(struct daemon_options *options, struct access *access, int argc, char **argv, struct error *error)
 {
 	struct daemon_options fresh;
 	char changes[512];
-	if (options_parse(argc, argv, &fresh, error) != OPTIONS_RUN)
+	if (options_parse(argc, argv, &fresh, error) != OPTIONS_RUN) {
+		access_count_reload(access, false);
 		return false;
-	bool ok = inspect_options(&fresh, error);
+	}
+	bool ok = inspect_options(&fresh, error) && access_reload(access, error);
+	access_count_reload(access, ok);
 	if (ok) {
 		apply_log(options, &fresh);
 		if (options_changes(options, &fresh, changes, sizeof(changes))[0] != '\0')

@@ -1,6 +1,7 @@
 """Authorities and certificates for the tests, made by deploy/tls/make-certificates.sh as an administrator would."""
 
 import os
+import pathlib
 import subprocess
 
 import harness
@@ -25,7 +26,7 @@ class Certificate:
         return {"PENSTOCK_TLS_CERT_FILE": self.cert, "PENSTOCK_TLS_KEY_FILE": self.key, "PENSTOCK_TLS_CA_FILE": self.ca}
 
     def read(self):
-        return [open(path, "rb").read() for path in (self.ca, self.key, self.cert)]
+        return [pathlib.Path(path).read_bytes() for path in (self.ca, self.key, self.cert)]
 
 
 class Authority:

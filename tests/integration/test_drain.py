@@ -68,6 +68,7 @@ class Drain(harness.TestCase):
                 self.terminate(daemon)
                 run.finish(60)
                 self.assertEqual(run.code, 4, run.error)
+                self.assertEqual(daemon.process.wait(20 * harness.PATIENCE), 0, daemon.log)
                 last = self.assert_ended_its_steps(daemon, 4 if options else 3)
                 self.assertIn(last, self.steps(path), run.error)
 
