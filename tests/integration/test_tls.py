@@ -57,7 +57,10 @@ class Tls(harness.TestCase):
         self.nodes(daemon)
         self.penstock("top", "--once", "-H", self.hostfile([daemon]))
         # --local's daemons listen on Unix sockets, where nobody speaks TLS, and what is meant for daemons elsewhere is not theirs.
-        self.train("--local", 2, "-p", 2, "--steps", 1)
+        run = self.train("--local", 2, "-p", 2, "--steps", 1)
+        self.assertNotIn("--tls", run.error)
+        run = self.train("--local", 1, "--steps", 1, *self.alice.options)
+        self.assertIn("the --tls options are not used", run.error)
 
     def test_neighbour_that_is_not_allowed_ends_the_job(self):
         first, second = self.start(), self.start("--allow-name", "alice.example.com")
