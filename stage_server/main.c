@@ -1,5 +1,6 @@
 // penstockd: holds stages of models on this node's device.
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/base/log.h"
 #include "stage_server/service/daemon.h"
@@ -36,6 +37,9 @@ int main(int argc, char **argv)
 	}
 	log_set_level(options.log_level);
 	log_set_format(options.log_format);
+	char strays[300];
+	if (options_strays(environ, strays, sizeof(strays))[0] != '\0')
+		log_warning("the environment has what is no option's, and is not used: %s", strays);
 	bool ok = run(&options, argc, argv, &error);
 	if (!ok)
 		log_error("%s", error.message);

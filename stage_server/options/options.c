@@ -71,7 +71,7 @@ const struct option_row option_table[] = {
 	{"max-streams", "N", OPTION_COUNT, PLACE(maximum_streams), 1, 65536, .preset = "128",
 	 .help = "calls at once on one connection"},
 	{"max-message-size", "SIZE", OPTION_BYTES, PLACE(maximum_message_bytes),
-	 RPC_MAXIMUM_HEADER_BYTES + PROTOCOL_PARAMETER_CHUNK_BYTES, (1 << 30) - 1, .preset = "9MiB",
+	 RPC_MAXIMUM_HEADER_BYTES + PROTOCOL_PARAMETER_CHUNK_BYTES, 1023 << 20, .preset = "9MiB",
 	 .help = "largest message that is received"},
 	{"max-metadata-size", "SIZE", OPTION_BYTES, PLACE(maximum_metadata_bytes), 1 << 10, 1 << 20, .preset = "16KiB",
 	 .help = "largest metadata (headers) of a call"},
@@ -264,6 +264,43 @@ static bool read_environment(struct option_reader *reader, const struct option_r
 	return words != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
 
+// PENSTOCK_... that are no options of the daemon: its libraries', the coordinator's and those of deploy/.
+static bool is_known_beside(const char *name)
+{
+	static const char *const known[] = {"CUDA_LIBRARY_PATH", "CIFAR10", "PYTHON", "TESTS", "TEST_PATIENCE"};
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(known[i], name) == 0)
+			return true;
+	return strncmp(name, "SLURM", 5) == 0;
+}
+
+// Of "MAX_SESSIONS", as read_environment names it.
+static const struct option_row *find_in_environment(const char *name, size_t length)
+{
+	char key[64] = "";
+	for (size_t i = 0; i < length && i + 1 < sizeof(key); i++)
+		key[i] = name[i] == '_' ? '-' : isupper((unsigned char)name[i]) ? (char)tolower(name[i]) : '?';
+	const struct option_row *row = option_find(key);
+	return row != NULL && !row->command_line_only ? row : NULL;
+}
+
+char *options_strays(char **environment, char *into, size_t size)
+{
+	static const char prefix[] = "PENSTOCK_";
+	size_t used = 0;
+	into[0] = '\0';
+	for (char **entry = environment; *entry != NULL && used < size; entry++) {
+		size_t length = strcspn(*entry, "=");
+		_cleanup_free_ char *name = strndup(*entry, length);
+		if (name == NULL || strncmp(name, prefix, strlen(prefix)) != 0)
+			continue;
+		const char *rest = name + strlen(prefix);
+		if (!is_known_beside(rest) && find_in_environment(rest, strlen(rest)) == NULL)
+			used += (size_t)snprintf(into + used, size - used, "%s%s", used > 0 ? " " : "", name);
+	}
+	return into;
+}
+
 // What the command line says, before anything is done about it: `values` has one for each word that is an option.
 struct command_line {
 	const struct option_row **rows;
@@ -272,28 +309,38 @@ struct command_line {
 	bool help, version;
 };
 
+enum { FIRST_CODE = 256 };
+
+static bool refuse_option(int code, const char *word, struct error *error)
+{
+	const char *why = code == ':'                                              ? "needs a value"
+			  : optopt >= FIRST_CODE || optopt == 'h' || optopt == 'v' ? "takes no value"
+										   : "is unknown, or short for several";
+	if (strncmp(word, "--", 2) != 0)
+		why = "is unknown";
+	return error_set(error, ERROR_USAGE, "option %.80s %s; see penstockd --help", word, why);
+}
+
 static bool split_command_line(int argc, char **argv, struct command_line *line, struct error *error)
 {
 	struct option known[sizeof(option_table) / sizeof(option_table[0]) + 3] = {{"help", no_argument, NULL, 'h'},
 										   {"version", no_argument, NULL, 'v'}};
-	int code, index = 0;
+	int code;
+	// Each has a code of its own: those that share one getopt takes for the same, and "--max" for the first of them.
 	for (uint32_t i = 0; i < option_table_rows; i++)
 		known[i + 2] = (struct option){option_table[i].name,
 					       option_table[i].kind == OPTION_SWITCH ? no_argument : required_argument,
-					       NULL, 0};
+					       NULL, FIRST_CODE + (int)i};
 	opterr = 0;
 	optind = 0; // glibc: begin anew, also in the middle of an earlier word
-	while ((code = getopt_long(argc, argv, ":", known, &index)) != -1) {
+	while ((code = getopt_long(argc, argv, ":", known, NULL)) != -1) {
 		line->help |= code == 'h';
 		line->version |= code == 'v';
 		if (line->help || line->version) // what follows does not matter
 			return true;
 		if (code == '?' || code == ':')
-			return error_set(error, ERROR_USAGE,
-					 code == '?' ? "unknown option %s; see penstockd --help"
-						     : "option %s needs a value; see penstockd --help",
-					 argv[optind - 1]);
-		line->rows[line->count] = &option_table[index - 2];
+			return refuse_option(code, argv[optind - 1], error);
+		line->rows[line->count] = &option_table[code - FIRST_CODE];
 		line->values[line->count++] = optarg != NULL ? optarg : "yes";
 	}
 	return optind >= argc ||

@@ -55,4 +55,7 @@ enum options_result options_parse(int argc, char **argv, struct daemon_options *
 // The names of the options of which the two differ, but for those that a reload applies (log-level, log-format), with
 // a blank between them; returns `into`.
 char *options_changes(const struct daemon_options *before, const struct daemon_options *after, char *into, size_t size);
+// The variables PENSTOCK_... of `environment` that are no option's, as one that is misspelt, with a blank between them;
+// returns `into`.
+char *options_strays(char **environment, char *into, size_t size);
 void options_fini(struct daemon_options *options);
