@@ -1,6 +1,8 @@
 """What `penstock nodes` says of daemons, to people and to programs."""
 
 import json
+import os
+import signal
 import subprocess
 import time
 
@@ -48,6 +50,15 @@ class Nodes(harness.TestCase):
                              capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual((run.returncode, run.stderr), (0, ""))
         self.assertEqual([json.loads(line)["address"] for line in run.stdout.splitlines()], hosts)
+
+    def test_one_that_hangs_is_said_to_be_silent(self):
+        daemon = self.start_daemons(1)[0]
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        try:
+            run = self.penstock("nodes", daemon.address, code=4)
+        finally:
+            os.kill(daemon.process.pid, signal.SIGCONT)
+        self.assertRegex(run.error, r"cannot be reached: (no answer within 5 s|.*timed out)")
 
     def test_json_has_a_line_a_node(self):
         daemons = self.start_daemons(2)
