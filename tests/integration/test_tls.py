@@ -190,6 +190,11 @@ class Tls(harness.TestCase):
         job.finish()
         self.assertIn("interrupted", job.error)
 
+    def test_certificates_are_not_made_for_what_is_no_number_of_days(self):
+        run = subprocess.run(["sh", certificates.SCRIPT, "issue", self.authority.folder, "short", "localhost"], capture_output=True, text=True,
+                             env={**os.environ, "DAYS": "1y"}, check=False)
+        self.assertEqual((run.returncode, run.stderr), (2, 'make-certificates.sh: DAYS is "1y", which is no number of days\n'))
+
     def test_reload_without_tls_changes_nothing(self):
         daemon = self.start_daemons(1)[0]
         daemon.process.send_signal(signal.SIGHUP)
