@@ -23,13 +23,14 @@ static bool run(struct daemon_options *options, int argc, char **argv, struct er
 
 int main(int argc, char **argv)
 {
-	struct daemon_options options;
+	struct daemon_options options = {.log_format = LOG_FORMAT_TEXT};
 	struct error error;
 	log_find_journal();
 	switch (options_parse(argc, argv, &options, &error)) {
 	case OPTIONS_DONE:
 		return 0;
 	case OPTIONS_WRONG:
+		log_set_format(options.log_format);
 		log_error("%s", error.message);
 		return error_exit_code(&error);
 	case OPTIONS_RUN:

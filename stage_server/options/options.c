@@ -381,6 +381,18 @@ static bool read_sources(struct option_reader *reader, const struct command_line
 	return read_command_line(reader, line, false, error);
 }
 
+// As far as it is known after a mistake elsewhere.
+static enum log_format find_log_format(struct option_reader *reader, const struct command_line *line)
+{
+	struct error ignored;
+	const struct option_row *row = option_find("log-format");
+	read_environment(reader, row, &ignored);
+	for (uint32_t i = 0; i < line->count; i++)
+		if (line->rows[i] == row)
+			option_set(reader, row, line->values[i], OPTION_SOURCE_COMMAND_LINE, &ignored);
+	return reader->options.log_format;
+}
+
 static bool same_text(const char *a, const char *b)
 {
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
@@ -451,8 +463,10 @@ enum options_result options_parse(int argc, char **argv, struct daemon_options *
 	}
 	for (uint32_t i = 0; i < option_table_rows; i++)
 		reader.sources[i] = OPTION_SOURCE_NONE;
-	if (!split_command_line(argc, argv, &line, error))
+	if (!split_command_line(argc, argv, &line, error)) {
+		ret_options->log_format = find_log_format(&reader, &line);
 		goto out;
+	}
 	if (line.help || line.version) {
 		if (line.help)
 			print_help();
@@ -462,6 +476,8 @@ enum options_result options_parse(int argc, char **argv, struct daemon_options *
 	} else if (read_sources(&reader, &line, error)) {
 		result = OPTIONS_RUN;
 		*ret_options = reader.options;
+	} else {
+		ret_options->log_format = find_log_format(&reader, &line);
 	}
 out:
 	if (result != OPTIONS_RUN)

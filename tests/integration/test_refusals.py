@@ -202,6 +202,17 @@ class Refusals(harness.TestCase):
                              env={**os.environ, "PENSTOCK_MAX_SESIONS": "3", "PENSTOCK_MAX_SESSIONS": "3"})
         self.assertRegex(run.stderr, r"warning the environment has .*: PENSTOCK_MAX_SESIONS\n\Z")
 
+    def test_mistakes_are_logged_in_the_format_that_is_asked_for(self):
+        wrong = self.path("wrong.conf")
+        with open(wrong, "w") as file:
+            file.write("log-format = json\nmax-sesions = 3\n")
+        for environment, arguments in (({}, ["--log-format", "json", "--fly"]), ({"PENSTOCK_LOG_FORMAT": "json"}, ["--fly"]),
+                                       ({}, ["--log-format=json", "--threads", "0"]), ({}, ["--config", wrong]),
+                                       ({"PENSTOCK_LOG_FORMAT": "json"}, ["--config", self.path("none.conf")])):
+            run = subprocess.run([harness.PENSTOCKD, *arguments], capture_output=True, text=True, timeout=30, check=False,
+                                 env={**os.environ, **environment})
+            self.assertEqual((run.returncode, json.loads(run.stderr)["level"]), (2, "error"))
+
     def test_version_of_any_command(self):
         versions = {self.penstock(*command, "--version").out for command in ([], ["train"], ["nodes"], ["top"], ["dataset"])}
         self.assertRegex(versions.pop(), r"\Apenstock \d+\.\d+\.\d+\n\Z")
