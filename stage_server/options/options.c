@@ -43,7 +43,7 @@ const struct option_row option_table[] = {
 		 "be named several times"},
 	{"threads", "N", OPTION_COUNT, PLACE(threads), 1, 1024,
 	 .help = "cpu: threads that each stage computes with (default: as many as there are cores)"},
-	{"memory-limit", "SIZE", OPTION_BYTES, PLACE(memory_limit_bytes), 1, UINT64_MAX,
+	{"memory-limit", "SIZE", OPTION_BYTES, PLACE(memory_limit_bytes), 1 << 20, UINT64_MAX,
 	 .help = "memory that all stages of a device together may use, such as 16GiB (default: what it has)"},
 	{"tuning-file", "PATH", OPTION_TEXT, PLACE(tuning_file),
 	 .help = "where choices of kernels timed once per shape are kept (default: penstock/ in the user's cache "
@@ -167,10 +167,12 @@ static bool parse_bytes(const struct option_row *row, const char *value, uint64_
 	*ret_bytes = bytes;
 	if (bytes >= row->minimum && bytes <= row->maximum)
 		return true;
-	return row->minimum == 1 ? error_set(error, ERROR_USAGE, "must be above 0")
-				 : error_set(error, ERROR_USAGE, "\"%.40s\" is not from %s to %s", value,
-					     strings_format_bytes(row->minimum, minimum, sizeof(minimum)),
-					     strings_format_bytes(row->maximum, maximum, sizeof(maximum)));
+	return row->maximum == UINT64_MAX
+		       ? error_set(error, ERROR_USAGE, "\"%.40s\" is less than %s; is the unit missing, as in 16GiB?",
+				   value, strings_format_bytes(row->minimum, minimum, sizeof(minimum)))
+		       : error_set(error, ERROR_USAGE, "\"%.40s\" is not from %s to %s", value,
+				   strings_format_bytes(row->minimum, minimum, sizeof(minimum)),
+				   strings_format_bytes(row->maximum, maximum, sizeof(maximum)));
 }
 
 static bool set_text(char **place, const char *value, struct error *error)

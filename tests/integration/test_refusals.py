@@ -52,6 +52,7 @@ class Refusals(harness.TestCase):
             self.refuse(2, '--memory-limit: "banana" is not an amount of memory: write a number .*such as 16GiB', *command,
                         "--memory-limit", "banana")
             self.refuse(2, "--memory-limit 0: must be", *command, "--memory-limit", 0)
+            self.refuse(2, "--memory-limit 16: must be at least 1 MiB; is the unit missing", *command, "--memory-limit", 16)
         self.refuse(2, "train_batch_size 100 is not train_micro_batch_size_per_gpu 24 x gradient_accumulation_steps 4 x", "train", "--train-batch-size", 100, "--micro-batch-size", 24,
                     "--gradient-accumulation-steps", 4, *data)
 

@@ -90,6 +90,7 @@ static void options_parse_wrong_names_the_option(void **state)
 		{"--threads=two", "--threads"},
 		{"--memory-limit=much", "--memory-limit"},
 		{"--memory-limit=0", "--memory-limit"},
+		{"--memory-limit=16", "--memory-limit: \"16\" is less than 1.0 MiB; is the unit missing, as in 16GiB?"},
 		{"--max-message-size=1KiB", "--max-message-size"},
 		{"--max-sessions=-1", "--max-sessions"},
 		{"--log-level=loud", "--log-level: \"loud\" is not error, warning, info or debug"},
