@@ -266,14 +266,15 @@ static bool read_environment(struct option_reader *reader, const struct option_r
 	return words != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
 
-// PENSTOCK_... that are no options of the daemon: its libraries', the coordinator's and those of deploy/.
+// PENSTOCK_... that are no options of the daemon: its libraries', deploy/'s and the tests'.
 static bool is_known_beside(const char *name)
 {
-	static const char *const known[] = {"CUDA_LIBRARY_PATH", "CIFAR10", "PYTHON", "TESTS", "TEST_PATIENCE"};
+	static const char *const known[] = {"CUDA_LIBRARY_PATH", "CIFAR10", "PYTHON", "SLURM", "TEST", "ABUSE",
+					    "STAND_IN"};
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (strcmp(known[i], name) == 0)
+		if (strncmp(known[i], name, strlen(known[i])) == 0) // and all that begin so
 			return true;
-	return strncmp(name, "SLURM", 5) == 0;
+	return false;
 }
 
 // Of "MAX_SESSIONS", as read_environment names it.
