@@ -1,5 +1,6 @@
 // penstockd: holds stages of models on this node's device.
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/base/log.h"
 #include "stage_server/service/daemon.h"
@@ -22,13 +23,14 @@ static bool run(struct daemon_options *options, int argc, char **argv, struct er
 
 int main(int argc, char **argv)
 {
-	struct daemon_options options;
+	struct daemon_options options = {.log_format = LOG_FORMAT_TEXT};
 	struct error error;
 	log_find_journal();
 	switch (options_parse(argc, argv, &options, &error)) {
 	case OPTIONS_DONE:
 		return 0;
 	case OPTIONS_WRONG:
+		log_set_format(options.log_format);
 		log_error("%s", error.message);
 		return error_exit_code(&error);
 	case OPTIONS_RUN:
@@ -36,6 +38,9 @@ int main(int argc, char **argv)
 	}
 	log_set_level(options.log_level);
 	log_set_format(options.log_format);
+	char strays[300];
+	if (options_strays(environ, strays, sizeof(strays))[0] != '\0')
+		log_warning("the environment has what is no option's, and is not used: %s", strays);
 	bool ok = run(&options, argc, argv, &error);
 	if (!ok)
 		log_error("%s", error.message);

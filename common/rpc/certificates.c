@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/files.h"
+
 enum { MAXIMUM_FILE_BYTES = 4 << 20 }; // a distribution's bundle of authorities is a quarter of a MiB
 
 static void free_text(char *text)
@@ -22,10 +24,10 @@ static void free_text(char *text)
 // The whole file, ended with a zero; NULL with an error. Returns owned.
 static char *read_file(const char *option, const char *path, struct error *error)
 {
-	FILE *file = fopen(path, "re");
+	FILE *file = files_open(path);
 	char *text = file != NULL ? malloc(MAXIMUM_FILE_BYTES + 1) : NULL;
 	if (text == NULL) {
-		error_set(error, ERROR_USAGE, "--%s %s: %m", option, path);
+		error_set(error, ERROR_USAGE, "--%s %s: %s", option, path, files_why_not(errno));
 		if (file != NULL)
 			fclose(file);
 		return NULL;

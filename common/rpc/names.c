@@ -2,7 +2,9 @@
 #include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 
+#include "common/base/address.h"
 #include "common/rpc/tls.h"
 
 bool rpc_name_check(const char *pattern, struct error *error)
@@ -32,6 +34,19 @@ bool rpc_name_matches(const char *pattern, const char *name, size_t length)
 bool rpc_address_is_unix(const char *address)
 {
 	return strncmp(address, "unix:", 5) == 0 || strncmp(address, "unix-abstract:", 14) == 0;
+}
+
+bool rpc_address_check(const char *address, struct error *error)
+{
+	struct sockaddr_un place;
+	if (strncmp(address, "unix:", 5) != 0)
+		return address_check(address, false, error);
+	if (address[5] != '/')
+		return error_set(error, ERROR_USAGE, "\"%.80s\" is not unix:/PATH: the path is not a whole one",
+				 address);
+	return strlen(address + 5) < sizeof(place.sun_path) ||
+	       error_set(error, ERROR_USAGE, "\"%.80s...\": a socket's path has at most %zu letters", address,
+			 sizeof(place.sun_path) - 1);
 }
 
 bool rpc_address_is_local(const char *address)

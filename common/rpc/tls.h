@@ -32,6 +32,8 @@ time_t rpc_tls_expiry(struct rpc_tls *tls); // of the certificate in use; 0: the
 
 // Whether an address as rpc_server_start and rpc_client_create take it is a Unix socket's.
 bool rpc_address_is_unix(const char *address);
+// Whether it is one to listen on: HOST:PORT, [IPv6]:PORT or unix:/PATH. ERROR_USAGE quotes it and says what is wrong.
+bool rpc_address_check(const char *address, struct error *error);
 // And whether only this machine reaches it: such a socket, or a loopback address.
 bool rpc_address_is_local(const char *address);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/files.h"
 #include "common/base/strings.h"
 #include "stage_server/options/table.h"
 
@@ -25,6 +26,14 @@ static void refuse(struct file *file, const char *message)
 	file->failed = true;
 }
 
+static void refuse_section(struct file *file, const char *name, int length)
+{
+	char text[80];
+	snprintf(text, sizeof(text), "there are no sections; take [%.*s] out", length < 40 ? length : 40, name);
+	strings_make_printable(text);
+	refuse(file, text);
+}
+
 // inih's reader: one line into `into`. inih would take the rest of a longer one for the next line.
 static char *read_line(char *into, int size, void *user)
 {
@@ -41,7 +50,15 @@ static char *read_line(char *into, int size, void *user)
 	}
 	size_t indent = strspn(into, " \t"); // inih would take an indented line for more of the last value
 	memmove(into, into + indent, length - indent + 1);
+	if (into[0] == '[') // inih says nothing of a section that has no keys
+		refuse_section(file, into + 1, (int)strcspn(into + 1, "]\r\n"));
 	return into;
+}
+
+// Whether there is what others read as a comment; a # within a word is one of its letters.
+static bool has_number_sign(const char *value)
+{
+	return value[0] == '#' || strstr(value, " #") != NULL || strstr(value, "\t#") != NULL;
 }
 
 // Called for each "key = value" of the line read last; 0 is a mistake.
@@ -53,9 +70,7 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 	if (file->failed)
 		return 0;
 	if (section[0] != '\0') {
-		snprintf(text, sizeof(text), "there are no sections; take [%.40s] out", section);
-		strings_make_printable(text);
-		refuse(file, text);
+		refuse_section(file, section, (int)strlen(section)); // behind a byte order mark
 		return 0;
 	}
 	const struct option_row *row = option_find(key);
@@ -73,6 +88,11 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 		return 0;
 	}
 	*line = file->line;
+	if (has_number_sign(value)) {
+		snprintf(text, sizeof(text), "%s: behind a value ; begins a comment, and # does not", row->name);
+		refuse(file, text);
+		return 0;
+	}
 	if (option_set(file->reader, row, value, OPTION_SOURCE_FILE, &error))
 		return 1;
 	error_wrap(&error, "%s", row->name);
@@ -84,9 +104,9 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 bool config_file_read(struct option_reader *reader, const char *path, struct error *error)
 {
 	struct file file = {.reader = reader, .path = path, .error = error};
-	file.stream = fopen(path, "re");
+	file.stream = files_open(path);
 	if (file.stream == NULL)
-		return error_set(error, ERROR_USAGE, "--config %s: %s", path, strerror(errno));
+		return error_set(error, ERROR_USAGE, "--config %s: %s", path, files_why_not(errno));
 	file.lines = calloc(option_table_rows, sizeof(*file.lines));
 	int mistake = file.lines != NULL ? ini_parse_stream(read_line, &file, take_pair, &file) : -1;
 	bool read = ferror(file.stream) == 0;

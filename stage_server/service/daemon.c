@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "common/base/clock.h"
+#include "common/base/files.h"
 #include "common/http/http.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
@@ -406,22 +406,12 @@ static void close_all(struct daemon *daemon)
 	devices_close(daemon->devices);
 }
 
-// As many connections as --max-connections says need descriptors, so as many as the system allows are allowed here.
-static void allow_all_descriptors(void)
-{
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 bool daemon_run(struct daemon_options *options, int argc, char **argv, struct error *error)
 {
 	static struct daemon daemon; // not on the stack: the signal handlers outlive this call
 	daemon = (struct daemon){.options = options, .argc = argc, .argv = argv};
-	allow_all_descriptors();
-	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
+	files_allow_all_descriptors(); // --max-connections needs them
+	signal(SIGPIPE, SIG_IGN);      // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
 		  open_connections(&daemon, error) && access_create(options, daemon.metrics, &daemon.access, error) &&

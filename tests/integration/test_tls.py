@@ -57,7 +57,10 @@ class Tls(harness.TestCase):
         self.nodes(daemon)
         self.penstock("top", "--once", "-H", self.hostfile([daemon]))
         # --local's daemons listen on Unix sockets, where nobody speaks TLS, and what is meant for daemons elsewhere is not theirs.
-        self.train("--local", 2, "-p", 2, "--steps", 1)
+        run = self.train("--local", 2, "-p", 2, "--steps", 1)
+        self.assertNotIn("--tls", run.error)
+        run = self.train("--local", 1, "--steps", 1, *self.alice.options)
+        self.assertIn("the --tls options are not used", run.error)
 
     def test_neighbour_that_is_not_allowed_ends_the_job(self):
         first, second = self.start(), self.start("--allow-name", "alice.example.com")
@@ -186,6 +189,11 @@ class Tls(harness.TestCase):
         job.process.send_signal(signal.SIGINT)
         job.finish()
         self.assertIn("interrupted", job.error)
+
+    def test_certificates_are_not_made_for_what_is_no_number_of_days(self):
+        run = subprocess.run(["sh", certificates.SCRIPT, "issue", self.authority.folder, "short", "localhost"], capture_output=True, text=True,
+                             env={**os.environ, "DAYS": "1y"}, check=False)
+        self.assertEqual((run.returncode, run.stderr), (2, 'make-certificates.sh: DAYS is "1y", which is no number of days\n'))
 
     def test_reload_without_tls_changes_nothing(self):
         daemon = self.start_daemons(1)[0]
