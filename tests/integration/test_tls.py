@@ -187,6 +187,52 @@ class Tls(harness.TestCase):
         job.finish()
         self.assertIn("interrupted", job.error)
 
+    def test_reload_of_what_no_handshake_could_use_changes_nothing(self):
+        """Files that are being written, weak keys, and paths at which whoever reads would wait: the loop serves on."""
+        folder = tempfile.mkdtemp(dir=self.folder)
+        ca, key, cert = [os.path.join(folder, name) for name in ("ca.pem", "node.key", "node.pem")]
+        conf = os.path.join(folder, "penstockd.conf")
+
+        def install():
+            for source, target in ((self.node.ca, ca), (self.node.key, key), (self.node.cert, cert), (os.devnull, conf)):
+                if os.path.lexists(target):
+                    os.unlink(target)
+                with open(source, "rb") as original, open(target, "wb") as copy:
+                    copy.write(original.read())
+
+        def append_half(path):
+            with open(self.node.ca) as file:
+                authority = file.read()
+            with open(path, "a") as file:
+                file.write(authority[:len(authority) // 2])
+
+        def make_pipe(path):
+            os.unlink(path)
+            os.mkfifo(path)
+
+        def make_weak():
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj", "/CN=weak", "-keyout", key,
+                            "-out", cert], check=True, stderr=subprocess.DEVNULL)
+
+        install()
+        daemon, = self.start_daemons(1, "--config", conf, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-file", ca)
+        for count, (damage, words) in enumerate((
+                (lambda: append_half(ca), f"--tls-ca-file {ca}: a certificate in it is broken, or not whole"),
+                (lambda: append_half(cert), f"--tls-cert-file {cert}: a certificate in it is broken, or not whole"),
+                (make_weak, f"--tls-cert-file {cert}: OpenSSL does not take it for TLS: ee key too small"),
+                (lambda: make_pipe(key), f"--tls-key-file {key}: is a pipe into which nobody writes"),
+                (lambda: make_pipe(conf), f"--config {conf}: is a pipe into which nobody writes")), 1):
+            with self.subTest(words=words):
+                damage()
+                daemon.process.send_signal(signal.SIGHUP)
+                harness.wait_until(lambda: daemon.log.count("not reloaded") == count, 20, words)
+                self.assertIn(words, daemon.log)
+                self.nodes(daemon, *self.alice.options)
+                install()
+        daemon.process.send_signal(signal.SIGHUP)
+        harness.wait_until(lambda: "the TLS files are read again" in daemon.log, 20, "a reload")
+        self.nodes(daemon, *self.alice.options)
+
     def test_reload_without_tls_changes_nothing(self):
         daemon = self.start_daemons(1)[0]
         daemon.process.send_signal(signal.SIGHUP)
