@@ -3,9 +3,11 @@ wrongly ends with a message that says what to do, who is let in, and that files 
 no penstock need grpcio."""
 
 import concurrent.futures
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -139,6 +141,19 @@ class Tls(harness.TestCase):
             daemon = harness.Daemon(self.folder, "--listen", "0.0.0.0:0", *options)
             self.daemons.append(daemon)
             self.assertIn("listening on 0.0.0.0:", daemon.log)
+
+    def test_strangers_do_not_fill_the_log(self):
+        daemon = self.start()
+        for words in (b"GET / HTTP/1.1\r\n\r\n", bytes(100)):
+            for _ in range(30):
+                with socket.create_connection(("127.0.0.1", daemon.port), timeout=20 * harness.PATIENCE) as stranger:
+                    stranger.sendall(words)
+                    with contextlib.suppress(ConnectionError):
+                        while stranger.recv(100):
+                            pass
+        self.assertIn("Handshake failed", daemon.log)
+        self.assertLess(daemon.log.count("Handshake failed"), 10)  # one in ten seconds
+        self.nodes(daemon, *self.alice.options)
 
     # ---- Files that change
 
