@@ -1,5 +1,6 @@
 // Names of hosts and callers: see the end of tls.h.
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -14,13 +15,25 @@ bool rpc_name_check(const char *pattern, struct error *error)
 			 pattern);
 }
 
+// Of a host's name, or the star of a certificate that is for all hosts of a domain: "eve@mail" and "https://eve" are none, though
+// an authority may sign such alternative names for whoever owns the mailbox or the page.
+static bool is_label(const char *text, size_t length)
+{
+	if (length == 1 && text[0] == '*')
+		return true;
+	for (size_t i = 0; i < length; i++)
+		if (!isalnum((unsigned char)text[i]) && text[i] != '-' && text[i] != '_')
+			return false;
+	return length > 0;
+}
+
 bool rpc_name_matches(const char *pattern, const char *name, size_t length)
 {
 	if (memchr(name, '\0', length) != NULL)
 		return false;
 	if (strncmp(pattern, "*.", 2) == 0) {
 		const char *dot = memchr(name, '.', length);
-		if (dot == NULL || dot == name)
+		if (dot == NULL || !is_label(name, (size_t)(dot - name)))
 			return false;
 		pattern += 1;
 		length -= (size_t)(dot - name);
@@ -29,9 +42,14 @@ bool rpc_name_matches(const char *pattern, const char *name, size_t length)
 	return strlen(pattern) == length && strncasecmp(pattern, name, length) == 0;
 }
 
+bool rpc_address_is_abstract(const char *address)
+{
+	return strncmp(address, "unix-abstract:", 14) == 0;
+}
+
 bool rpc_address_is_unix(const char *address)
 {
-	return strncmp(address, "unix:", 5) == 0 || strncmp(address, "unix-abstract:", 14) == 0;
+	return strncmp(address, "unix:", 5) == 0 || rpc_address_is_abstract(address);
 }
 
 bool rpc_address_is_local(const char *address)

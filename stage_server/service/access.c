@@ -26,6 +26,12 @@ struct access {
 
 static bool check_listen(const struct daemon_options *options, bool has_tls, struct error *error)
 {
+	for (uint32_t i = 0; i < options->listen.count; i++)
+		if (rpc_address_is_abstract(options->listen.values[i]))
+			return error_set(error, ERROR_USAGE,
+					 "--listen %s: an abstract socket has no file whose permissions would say who "
+					 "may come: give unix:/PATH",
+					 options->listen.values[i]);
 	for (uint32_t i = 0; i < options->listen.count && !has_tls && !options->insecure; i++)
 		if (!rpc_address_is_local(options->listen.values[i]))
 			return error_set(

@@ -125,6 +125,7 @@ class Tls(harness.TestCase):
         cases = [
             (["--listen", "0.0.0.0:0"], "--insecure"),
             (["--listen", "127.0.0.1:0", "--listen", "[::]:0"], "--tls-cert-file, --tls-key-file and --tls-ca-file"),
+            (self.node.options + ["--listen", "unix-abstract:penstock"], "has no file whose permissions"),
             (self.node.options + ["--insecure"], "exclude each other"),
             (["--tls-ca-file", self.node.ca], "is not enough"),
             (["--allow-name", "alice"], "show no certificate"),
