@@ -416,6 +416,15 @@ static void allow_all_descriptors(void)
 	}
 }
 
+// main holds it back until somebody handles it.
+static void release_hang_up(void)
+{
+	sigset_t hang_up;
+	sigemptyset(&hang_up);
+	sigaddset(&hang_up, SIGHUP);
+	pthread_sigmask(SIG_UNBLOCK, &hang_up, NULL);
+}
+
 bool daemon_run(struct daemon_options *options, int argc, char **argv, struct error *error)
 {
 	static struct daemon daemon; // not on the stack: the signal handlers outlive this call
@@ -431,6 +440,7 @@ bool daemon_run(struct daemon_options *options, int argc, char **argv, struct er
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
 		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);
 		uv_signal_start(&daemon.on_hang_up, on_hang_up, SIGHUP);
+		release_hang_up();
 		uv_timer_start(&daemon.tick, on_tick, TICK_MS, TICK_MS);
 		ok = announce(&daemon, error);
 	}
