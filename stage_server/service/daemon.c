@@ -357,7 +357,8 @@ static bool announce(const struct daemon *daemon, struct error *error)
 	// Written apart and renamed, so that whoever waits for the file reads a whole line.
 	bound_address(daemon, 0, address, sizeof(address));
 	snprintf(part, sizeof(part), "%s.part", daemon->options->ready_file);
-	FILE *file = fopen(part, "we");
+	unlink(part); // whatever somebody else may have put there, such as a link to another file
+	FILE *file = fopen(part, "wxe");
 	bool ok = file != NULL && fprintf(file, "%s\n", address) > 0;
 	ok = file != NULL && fclose(file) == 0 && ok && rename(part, daemon->options->ready_file) == 0;
 	if (ok)
