@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/strings.h"
 
 enum { LOG_INTERVAL_S = 10, EXPIRY_WARNING_S = 14 * 86400 };
 
@@ -24,14 +25,27 @@ struct access {
 	_Atomic(uint64_t) logged_ns, unlogged; // refused calls: when one was logged, and how many were not since
 };
 
+// gRPC would take no path for an abstract socket, which everybody may open, no port for 443, and 65537 for 1.
+static bool check_address(const char *address, struct error *error)
+{
+	const char *colon = strrchr(address, ':');
+	int64_t port;
+	if (rpc_address_is_abstract(address) || strcmp(address, "unix:") == 0)
+		return error_set(error, ERROR_USAGE,
+				 "an abstract socket has no file whose permissions would say who may come: give "
+				 "unix:/PATH");
+	if (rpc_address_is_unix(address))
+		return true;
+	return (colon != NULL && strings_parse_integer(colon + 1, 0, UINT16_MAX, &port, error)) ||
+	       error_set(error, ERROR_USAGE,
+			 "is not HOST:PORT, [IPv6]:PORT or unix:/PATH, with a port from 0 to 65535");
+}
+
 static bool check_listen(const struct daemon_options *options, bool has_tls, struct error *error)
 {
 	for (uint32_t i = 0; i < options->listen.count; i++)
-		if (rpc_address_is_abstract(options->listen.values[i]))
-			return error_set(error, ERROR_USAGE,
-					 "--listen %s: an abstract socket has no file whose permissions would say who "
-					 "may come: give unix:/PATH",
-					 options->listen.values[i]);
+		if (!check_address(options->listen.values[i], error))
+			return error_wrap(error, "--listen %.200s", options->listen.values[i]);
 	for (uint32_t i = 0; i < options->listen.count && !has_tls && !options->insecure; i++)
 		if (!rpc_address_is_local(options->listen.values[i]))
 			return error_set(
