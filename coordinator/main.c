@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/error.h"
-#include "common/base/files.h"
+#include "common/base/descriptors.h"
 #include "coordinator/command/command.h"
 
 static const char usage[] =
@@ -48,7 +48,7 @@ static int run(int argc, char **argv)
 			continue;
 		if (argc > 2 && strcmp(argv[2], "--version") == 0)
 			return print_version();
-		files_allow_all_descriptors(); // one or more for each daemon
+		descriptors_allow_all(); // one or more for each daemon
 		return commands[i].run(argc - 1, argv + 1);
 	}
 	struct error error;

@@ -1,4 +1,6 @@
 // penstockd: holds stages of models on this node's device.
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -21,8 +23,26 @@ static bool run(struct daemon_options *options, int argc, char **argv, struct er
 	return daemon_run(options, argc, argv, error);
 }
 
+// Who starts a program without standard descriptors has the next files and sockets take their numbers, and what is logged would go
+// to one of them.
+static void open_standard_descriptors(void)
+{
+	int descriptor;
+	do
+		descriptor = open("/dev/null", O_RDWR);
+	while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+	if (descriptor >= 0)
+		close(descriptor);
+}
+
 int main(int argc, char **argv)
 {
+	sigset_t hang_up;
+	open_standard_descriptors();
+	// One that comes before the daemon can read its files again waits until then, where it would end the process.
+	sigemptyset(&hang_up);
+	sigaddset(&hang_up, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &hang_up, NULL);
 	struct daemon_options options = {.log_format = LOG_FORMAT_TEXT};
 	struct error error;
 	log_find_journal();

@@ -39,7 +39,7 @@ bool rpc_address_is_local(const char *address);
 
 // ---- Names in certificates
 
-// "node-1.example.org", or "*.example.org", whose star stands for exactly one label. ERROR_USAGE for any other star.
+// "node-1.example.org", or "*.example.org", whose star stands for exactly one label of a host's name. ERROR_USAGE for any other star.
 bool rpc_name_check(const char *pattern, struct error *error);
 // Letters match in either case. `name` need not end with a zero; one that holds a zero matches nothing.
 bool rpc_name_matches(const char *pattern, const char *name, size_t length);

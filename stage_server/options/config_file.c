@@ -1,13 +1,14 @@
 // The configuration file, read by inih: it gives pairs, and this counts lines for the messages.
-#include <errno.h>
 #include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/files.h"
+#include "common/base/file.h"
 #include "common/base/strings.h"
 #include "stage_server/options/table.h"
+
+enum { MAXIMUM_FILE_BYTES = 1 << 20 };
 
 struct file {
 	struct option_reader *reader;
@@ -104,18 +105,21 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 bool config_file_read(struct option_reader *reader, const char *path, struct error *error)
 {
 	struct file file = {.reader = reader, .path = path, .error = error};
-	file.stream = files_open(path);
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	if (!file_read(path, MAXIMUM_FILE_BYTES, &text, &size, error))
+		return error_wrap(error, "--config %s", path);
+	if (size == 0)
+		return true;
+	file.stream = fmemopen(text, size, "r");
 	if (file.stream == NULL)
-		return error_set(error, ERROR_USAGE, "--config %s: %s", path, files_why_not(errno));
+		return error_set(error, ERROR_FAILED, "--config %s: %m", path);
 	file.lines = calloc(option_table_rows, sizeof(*file.lines));
 	int mistake = file.lines != NULL ? ini_parse_stream(read_line, &file, take_pair, &file) : -1;
-	bool read = ferror(file.stream) == 0;
 	fclose(file.stream);
 	free(file.lines);
 	if (file.failed)
 		return false;
-	if (!read)
-		return error_set(error, ERROR_USAGE, "--config %s: it cannot be read", path);
 	if (mistake < 0)
 		return error_set(error, ERROR_FAILED, "--config %s: out of memory", path);
 	return mistake == 0 || error_set(error, ERROR_USAGE, "%s:%d: this is not \"key = value\"", path, mistake);

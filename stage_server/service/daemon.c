@@ -9,7 +9,7 @@
 #include <uv.h>
 
 #include "common/base/clock.h"
-#include "common/base/files.h"
+#include "common/base/descriptors.h"
 #include "common/http/http.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
@@ -357,7 +357,8 @@ static bool announce(const struct daemon *daemon, struct error *error)
 	// Written apart and renamed, so that whoever waits for the file reads a whole line.
 	bound_address(daemon, 0, address, sizeof(address));
 	snprintf(part, sizeof(part), "%s.part", daemon->options->ready_file);
-	FILE *file = fopen(part, "we");
+	unlink(part); // whatever somebody else may have put there, such as a link to another file
+	FILE *file = fopen(part, "wxe");
 	bool ok = file != NULL && fprintf(file, "%s\n", address) > 0;
 	ok = file != NULL && fclose(file) == 0 && ok && rename(part, daemon->options->ready_file) == 0;
 	if (ok)
@@ -406,12 +407,21 @@ static void close_all(struct daemon *daemon)
 	devices_close(daemon->devices);
 }
 
+// main holds it back until somebody handles it.
+static void release_hang_up(void)
+{
+	sigset_t hang_up;
+	sigemptyset(&hang_up);
+	sigaddset(&hang_up, SIGHUP);
+	pthread_sigmask(SIG_UNBLOCK, &hang_up, NULL);
+}
+
 bool daemon_run(struct daemon_options *options, int argc, char **argv, struct error *error)
 {
 	static struct daemon daemon; // not on the stack: the signal handlers outlive this call
 	daemon = (struct daemon){.options = options, .argc = argc, .argv = argv};
-	files_allow_all_descriptors(); // --max-connections needs them
-	signal(SIGPIPE, SIG_IGN);      // a reader that went away is a status, not an end
+	descriptors_allow_all();  // --max-connections needs them
+	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
 		  open_connections(&daemon, error) && access_create(options, daemon.metrics, &daemon.access, error) &&
@@ -421,6 +431,7 @@ bool daemon_run(struct daemon_options *options, int argc, char **argv, struct er
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
 		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);
 		uv_signal_start(&daemon.on_hang_up, on_hang_up, SIGHUP);
+		release_hang_up();
 		uv_timer_start(&daemon.tick, on_tick, TICK_MS, TICK_MS);
 		ok = announce(&daemon, error);
 	}

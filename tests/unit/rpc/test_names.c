@@ -27,6 +27,12 @@ static void rpc_name_matches_one_label_for_a_star(void **state)
 		{"*.example.org", "evilexample.org", false},
 		{"*.example.org", "node-1.example.org.evil.com", false},
 		{"*.example.org", "node-1", false},
+		{"*.example.org", "node_1.example.org", true},
+		{"*.example.org", "*.example.org", true},
+		{"*.example.org", "eve@mail.example.org", false}, // an e-mail address
+		{"*.example.org", "https://eve.example.org", false},
+		{"*.example.org", "spiffe://evil/eve.example.org", false},
+		{"*.example.org", "node 1.example.org", false},
 		{"node-1.example.org", "*.example.org", false}, // a certificate for all is not for one
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
