@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/address.h"
 #include "common/rpc/internal.h"
 
 enum {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/rpc/address.h"
 
 enum { LOG_INTERVAL_S = 10, EXPIRY_WARNING_S = 14 * 86400 };
 

@@ -1,0 +1,9 @@
+// Addresses as rpc_server_start and rpc_client_create take them: "127.0.0.1:7070", "[::1]:7070", "unix:/run/penstock.sock".
+// Pure; any thread.
+#pragma once
+
+#include <stdbool.h>
+
+bool rpc_address_is_unix(const char *address); // a Unix socket's
+// Whether only this machine reaches it: a Unix socket, or a loopback address.
+bool rpc_address_is_local(const char *address);
