@@ -11,6 +11,7 @@
 
 #include "common/base/clock.h"
 #include "common/http/http.h"
+#include "common/rpc/address.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 #include "stage_server/limits/connections.h"
@@ -337,7 +338,7 @@ static void bound_address(const struct daemon *daemon, uint32_t index, char *int
 {
 	const char *given = daemon->options->listen.values[index];
 	const char *colon = strrchr(given, ':');
-	if (strncmp(given, "unix:", 5) == 0 || colon == NULL)
+	if (rpc_address_is_unix(given) || colon == NULL)
 		snprintf(into, size, "%s", given);
 	else
 		snprintf(into, size, "%.*s:%d", (int)(colon - given), given, rpc_server_port(daemon->server, index));
