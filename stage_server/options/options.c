@@ -16,9 +16,7 @@
 
 #define PLACE(field) offsetof(struct daemon_options, field)
 
-static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL}; // enum log_level
-static const char *const log_formats[] = {"text", "json", NULL};                     // enum log_format
-static const char *const client_auths[] = {"require", "none", NULL};                 // enum option_client_auth
+static const char *const client_auths[] = {"require", "none", NULL}; // enum option_client_auth
 
 const struct option_row option_table[] = {
 	{"config", "FILE", OPTION_TEXT, PLACE(config), .not_in_file = true,
@@ -84,9 +82,9 @@ const struct option_row option_table[] = {
 	{"drain-timeout", "SECONDS", OPTION_COUNT, PLACE(drain_timeout_s), 1, 86400, .preset = "60",
 	 .help = "how long running steps may take to end after SIGTERM"},
 
-	{"log-level", "LEVEL", OPTION_CHOICE, PLACE(log_level), .choices = log_levels, .preset = "info",
+	{"log-level", "LEVEL", OPTION_CHOICE, PLACE(log_level), .choices = log_level_names, .preset = "info",
 	 .reloaded = true, .help = "error, warning, info or debug"},
-	{"log-format", "FORMAT", OPTION_CHOICE, PLACE(log_format), .choices = log_formats, .preset = "text",
+	{"log-format", "FORMAT", OPTION_CHOICE, PLACE(log_format), .choices = log_format_names, .preset = "text",
 	 .reloaded = true, .help = "text or json, an object a line"},
 };
 const uint32_t option_table_rows = sizeof(option_table) / sizeof(option_table[0]);
