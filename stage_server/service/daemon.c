@@ -20,7 +20,7 @@
 #include "stage_server/service/reload.h"
 #include "stage_server/service/status.h"
 #include "stage_server/service/systemd.h"
-#include "stage_server/service/unary.h"
+#include "stage_server/service/queries.h"
 #include "stage_server/session/session.h"
 
 _Static_assert((int)OPTION_LIST_MAXIMUM == (int)DEVICES_MAXIMUM, "every --device has its slot");
@@ -54,7 +54,7 @@ struct daemon {
 	struct limits *limits;
 	struct device_metrics *device_metrics;
 	struct session_host *sessions;
-	struct unary *unary;
+	struct queries *queries;
 	struct rpc_server *server;
 	struct http *http;
 	struct systemd *systemd;
@@ -109,8 +109,8 @@ static void on_drain_tick(uv_timer_t *timer)
 	char why[80];
 	bool late = clock_now_ns() > daemon->limit_ns, empty = session_host_is_empty(daemon->sessions);
 	if (empty)
-		unary_close(daemon->unary);
-	if ((empty && unary_is_empty(daemon->unary)) || (late && daemon->state == DAEMON_ENDING)) {
+		queries_close(daemon->queries);
+	if ((empty && queries_is_empty(daemon->queries)) || (late && daemon->state == DAEMON_ENDING)) {
 		uv_stop(&daemon->loop);
 	} else if (late) {
 		snprintf(why, sizeof(why), "the running step did not end within %u s (--drain-timeout)",
@@ -129,7 +129,7 @@ static void on_signal(uv_signal_t *handle, int number)
 		log_info("stopping: %s; running steps end first, within %u s", name, daemon->options->drain_timeout_s);
 		enter(daemon, DAEMON_DRAINING, daemon->options->drain_timeout_s * UINT64_C(1000));
 		systemd_stopping(daemon->systemd);
-		unary_drain(daemon->unary);
+		queries_drain(daemon->queries);
 		session_host_drain(daemon->sessions);
 		uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 		break;
@@ -175,7 +175,7 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
 	session_host_tick(daemon->sessions);
-	unary_tick(daemon->unary);
+	queries_tick(daemon->queries);
 	connections_tick();
 	if (daemon->http != NULL)
 		http_tick(daemon->http);
@@ -222,17 +222,17 @@ static bool open_services(struct daemon *daemon, struct error *error)
 						.maximum_sessions = daemon->options->maximum_sessions,
 						.maximum_message_bytes = daemon->options->maximum_message_bytes};
 	daemon->sessions = session_host_create(&sessions);
-	struct unary_options unary = {.queue = daemon->queue,
-				      .sessions = daemon->sessions,
-				      .devices = daemon->devices,
-				      .limits = daemon->limits,
-				      .maximum_sessions = daemon->options->maximum_sessions,
-				      .started_ns = clock_now_ns()};
-	daemon->unary = unary_create(&unary);
+	struct queries_options queries = {.queue = daemon->queue,
+					  .sessions = daemon->sessions,
+					  .devices = daemon->devices,
+					  .limits = daemon->limits,
+					  .maximum_sessions = daemon->options->maximum_sessions,
+					  .started_ns = clock_now_ns()};
+	daemon->queries = queries_create(&queries);
 	struct systemd_options systemd = {
 		.loop = &daemon->loop, .queue = daemon->queue, .status = describe_status, .user = daemon};
 	daemon->systemd = systemd_create(&systemd);
-	return (daemon->sessions != NULL && daemon->unary != NULL && daemon->systemd != NULL) ||
+	return (daemon->sessions != NULL && daemon->queries != NULL && daemon->systemd != NULL) ||
 	       error_set(error, ERROR_FAILED, "out of memory");
 }
 
@@ -287,13 +287,14 @@ static bool open_connections(struct daemon *daemon, struct error *error)
 static bool listen_for_calls(struct daemon *daemon, struct error *error)
 {
 	const struct rpc_method methods[] = {
-		{PROTOCOL_METHOD_DESCRIBE, unary_handle_describe, daemon->unary, .for_everybody = false},
+		{PROTOCOL_METHOD_DESCRIBE, queries_handle_describe, daemon->queries, .for_everybody = false},
 		{PROTOCOL_METHOD_SESSION, session_host_handle_session, daemon->sessions, .for_everybody = false},
 		{PROTOCOL_METHOD_EXCHANGE, session_host_handle_exchange, daemon->sessions, .for_everybody = false},
-		{PROTOCOL_METHOD_HEALTH_CHECK, unary_handle_health_check, daemon->unary, .for_everybody = true},
-		{PROTOCOL_METHOD_HEALTH_WATCH, unary_handle_health_watch, daemon->unary, .for_everybody = true},
-		{PROTOCOL_METHOD_REFLECTION, unary_handle_reflection, daemon->unary, .for_everybody = false},
-		{PROTOCOL_METHOD_REFLECTION_V1ALPHA, unary_handle_reflection, daemon->unary, .for_everybody = false},
+		{PROTOCOL_METHOD_HEALTH_CHECK, queries_handle_health_check, daemon->queries, .for_everybody = true},
+		{PROTOCOL_METHOD_HEALTH_WATCH, queries_handle_health_watch, daemon->queries, .for_everybody = true},
+		{PROTOCOL_METHOD_REFLECTION, queries_handle_reflection, daemon->queries, .for_everybody = false},
+		{PROTOCOL_METHOD_REFLECTION_V1ALPHA, queries_handle_reflection, daemon->queries,
+		 .for_everybody = false},
 	};
 	static const struct rpc_server_events events = {.call_began = on_call_began,
 							.call_ended = on_call_ended,
@@ -398,7 +399,7 @@ static void close_all(struct daemon *daemon)
 	http_destroy(daemon->http);
 	systemd_destroy(daemon->systemd);
 	event_queue_destroy(daemon->queue);
-	unary_destroy(daemon->unary);
+	queries_destroy(daemon->queries);
 	session_host_destroy(daemon->sessions);
 	device_metrics_destroy(daemon->device_metrics);
 	limits_destroy(daemon->limits);
