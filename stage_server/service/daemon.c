@@ -3,24 +3,23 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "common/base/clock.h"
 #include "common/http/http.h"
-#include "common/rpc/address.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 #include "stage_server/limits/connections.h"
 #include "stage_server/service/access.h"
+#include "stage_server/service/announce.h"
 #include "stage_server/service/device_metrics.h"
+#include "stage_server/service/queries.h"
 #include "stage_server/service/reload.h"
 #include "stage_server/service/status.h"
 #include "stage_server/service/systemd.h"
-#include "stage_server/service/queries.h"
 #include "stage_server/session/session.h"
 
 _Static_assert((int)OPTION_LIST_MAXIMUM == (int)DEVICES_MAXIMUM, "every --device has its slot");
@@ -320,6 +319,11 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 	daemon->rpc_is_started = true;
 	if (!rpc_server_start(&options, methods, sizeof(methods) / sizeof(methods[0]), &daemon->server, error))
 		return error_wrap(error, "--listen");
+	return true;
+}
+
+static bool listen_for_scrapes(struct daemon *daemon, struct error *error)
+{
 	if (daemon->options->metrics_listen == NULL)
 		return true;
 	struct http_options http = {.address = daemon->options->metrics_listen,
@@ -332,41 +336,6 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 		return error_wrap(error, "--metrics-listen");
 	connections_leave_alone(http_listener(daemon->http));
 	return true;
-}
-
-// The address as given, with the port that was really bound.
-static void bound_address(const struct daemon *daemon, uint32_t index, char *into, size_t size)
-{
-	const char *given = daemon->options->listen.values[index];
-	const char *colon = strrchr(given, ':');
-	if (rpc_address_is_unix(given) || colon == NULL)
-		snprintf(into, size, "%s", given);
-	else
-		snprintf(into, size, "%.*s:%d", (int)(colon - given), given, rpc_server_port(daemon->server, index));
-}
-
-static bool announce(const struct daemon *daemon, struct error *error)
-{
-	char address[300], part[4096];
-	for (uint32_t i = 0; i < daemon->options->listen.count; i++) {
-		bound_address(daemon, i, address, sizeof(address));
-		log_info("listening on %s", address);
-	}
-	if (daemon->http != NULL)
-		log_info("metrics on port %d", http_port(daemon->http));
-	if (daemon->options->ready_file == NULL)
-		return true;
-	// Written apart and renamed, so that whoever waits for the file reads a whole line.
-	bound_address(daemon, 0, address, sizeof(address));
-	snprintf(part, sizeof(part), "%s.part", daemon->options->ready_file);
-	FILE *file = fopen(part, "we");
-	bool ok = file != NULL && fprintf(file, "%s\n", address) > 0;
-	ok = file != NULL && fclose(file) == 0 && ok && rename(part, daemon->options->ready_file) == 0;
-	if (ok)
-		return true;
-	error_set(error, ERROR_FAILED, "--ready-file %s: %m", daemon->options->ready_file);
-	unlink(part);
-	return false;
 }
 
 static void close_all(struct daemon *daemon)
@@ -428,13 +397,14 @@ bool daemon_run(struct daemon_options *options, int argc, char **argv, struct er
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
 		  open_connections(&daemon, error) && access_create(options, daemon.metrics, &daemon.access, error) &&
 		  open_devices(&daemon, error) && begin_metrics(&daemon, error) && open_loop(&daemon, error) &&
-		  open_services(&daemon, error) && listen_for_calls(&daemon, error);
+		  open_services(&daemon, error) && listen_for_calls(&daemon, error) &&
+		  listen_for_scrapes(&daemon, error);
 	if (ok) {
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
 		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);
 		uv_signal_start(&daemon.on_hang_up, on_hang_up, SIGHUP);
 		uv_timer_start(&daemon.tick, on_tick, TICK_MS, TICK_MS);
-		ok = announce(&daemon, error);
+		ok = announce(options, daemon.server, daemon.http, error);
 	}
 	if (ok) {
 		systemd_ready(daemon.systemd);
