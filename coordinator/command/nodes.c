@@ -11,7 +11,7 @@
 #include "coordinator/command/command.h"
 #include "coordinator/command/nodes_arguments.h"
 #include "coordinator/command/nodes_json.h"
-#include "coordinator/command/poll.h"
+#include "coordinator/daemons/poll.h"
 #include "coordinator/view/table.h"
 #include "coordinator/view/text.h"
 
