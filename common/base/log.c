@@ -20,7 +20,15 @@ enum { MESSAGE_SIZE = 1536, JOB_SIZE = 128, LINE_SIZE = 2 * (MESSAGE_SIZE + JOB_
 static atomic_int threshold = LOG_LEVEL_INFO, line_format = LOG_FORMAT_TEXT;
 static atomic_bool is_journal;
 
-static const char *const level_names[] = {"error", "warning", "info", "debug"};
+const char *const log_level_names[] = {
+	[LOG_LEVEL_ERROR] = "error",
+	[LOG_LEVEL_WARNING] = "warning",
+	[LOG_LEVEL_INFO] = "info",
+	[LOG_LEVEL_DEBUG] = "debug",
+	NULL,
+};
+const char *const log_format_names[] = {[LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL};
+
 static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"}; // sd-daemon(3), syslog's numbers
 
 // A line in the making; what does not fit is left out.
@@ -47,22 +55,6 @@ void log_find_journal(void)
 	bool found = stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
 		     fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
 	atomic_store(&is_journal, found);
-}
-
-bool log_level_parse(const char *name, enum log_level *ret_level)
-{
-	for (int i = 0; i < 4; i++) {
-		if (strcmp(name, level_names[i]) == 0) {
-			*ret_level = (enum log_level)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-const char *log_level_name(enum log_level level)
-{
-	return level_names[level];
 }
 
 static void put(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -108,7 +100,7 @@ static void write_text(struct line *line, enum log_level level, const char *mess
 {
 	if (!atomic_load(&is_journal)) {
 		put_time(line);
-		put(line, " %s ", level_names[level]);
+		put(line, " %s ", log_level_names[level]);
 	}
 	put(line, "%s", message);
 	if (job != NULL)
@@ -123,7 +115,7 @@ static void write_json(struct line *line, enum log_level level, const char *mess
 {
 	put(line, "{\"time\":\"");
 	put_time(line);
-	put(line, "\",\"level\":\"%s\",\"message\":", level_names[level]);
+	put(line, "\",\"level\":\"%s\",\"message\":", log_level_names[level]);
 	put_quoted(line, message);
 	if (job != NULL) {
 		put(line, ",\"job\":");

@@ -10,6 +10,10 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
+// As people write them, in the order of the enums; NULL ends each.
+extern const char *const log_level_names[];  // "error", "warning", "info", "debug"
+extern const char *const log_format_names[]; // "text", "json"
+
 // What an event is about; a negative number is left out.
 struct log_fields {
 	const char *job;
@@ -19,8 +23,6 @@ struct log_fields {
 void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
 void log_find_journal(void); // once, early: is stderr the journal ($JOURNAL_STREAM)?
-bool log_level_parse(const char *name, enum log_level *ret_level); // "error", "warning", "info", "debug"
-const char *log_level_name(enum log_level level);
 // `fields` may be NULL.
 void log_event(enum log_level level, const struct log_fields *fields, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -2,12 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/address.h"
 #include "common/rpc/internal.h"
 
-enum {
-	CONNECT_TIMEOUT_MS = 5000, // of one attempt, to an address that does not answer
-	KEEPALIVE_TIMEOUT_MS = 5000,
-};
+enum { CONNECT_TIMEOUT_MS = 5000 }; // of one attempt, to an address that does not answer
 
 struct rpc_client {
 	grpc_channel *channel;
@@ -37,8 +35,7 @@ bool rpc_client_create(const char *address, const struct rpc_client_options *opt
 	args[count++] = runtime_argument(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
 	args[count++] = runtime_argument(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS);
 	if (options->keepalive_ms > 0) {
-		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIME_MS, (int)options->keepalive_ms);
-		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
+		count += runtime_keepalive(options->keepalive_ms, args + count);
 		args[count++] = runtime_argument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
 	}
 	struct rpc_client *client = calloc(1, sizeof(*client));

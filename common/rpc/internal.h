@@ -33,6 +33,8 @@ void runtime_count_stream(int change);      // 1 when a stream begins, -1 when i
 enum { RUNTIME_MAXIMUM_ARGUMENTS = 24 };
 size_t runtime_arguments(uint32_t message_bytes, uint32_t metadata_bytes, grpc_arg ret_args[RUNTIME_MAXIMUM_ARGUMENTS]);
 grpc_arg runtime_argument(const char *key, int value);
+// Those of keepalive, where a side asks for it; returns how many.
+size_t runtime_keepalive(uint32_t interval_ms, grpc_arg *ret_args);
 
 // ---- message.c: the codec
 

@@ -6,6 +6,8 @@
 
 #include "common/base/clock.h"
 
+enum { KEEPALIVE_TIMEOUT_MS = 5000 }; // without an answer, after which a connection is lost
+
 static struct {
 	grpc_completion_queue *queue;
 	pthread_t *threads;
@@ -117,6 +119,13 @@ void rpc_stop(void)
 grpc_arg runtime_argument(const char *key, int value)
 {
 	return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
+}
+
+size_t runtime_keepalive(uint32_t interval_ms, grpc_arg *ret_args)
+{
+	ret_args[0] = runtime_argument(GRPC_ARG_KEEPALIVE_TIME_MS, (int)interval_ms);
+	ret_args[1] = runtime_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
+	return 2;
 }
 
 // The sizes were chosen with tests/bench/exchange; docs/performance.md has the figures.

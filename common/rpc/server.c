@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/address.h"
 #include "common/rpc/internal.h"
 
 enum {
-	KEEPALIVE_TIMEOUT_MS = 5000,
 	MAXIMUM_ADDRESSES = 16,
 	MAXIMUM_METHODS = 16,
 	METADATA_OVERHEAD_BYTES = 32, // of an entry, as HTTP/2 counts (RFC 9113, 6.5.2)
@@ -188,6 +188,16 @@ static size_t limit_arguments(const struct rpc_server_options *options, grpc_arg
 	return count;
 }
 
+// `*ret_quota` is returned owned: the argument borrows it until a server is made with it.
+static grpc_arg quota_argument(uint64_t bytes, grpc_resource_quota **ret_quota)
+{
+	*ret_quota = grpc_resource_quota_create("penstock");
+	grpc_resource_quota_resize(*ret_quota, (size_t)bytes);
+	return (grpc_arg){.type = GRPC_ARG_POINTER,
+			  .key = (char *)GRPC_ARG_RESOURCE_QUOTA,
+			  .value.pointer = {*ret_quota, grpc_resource_quota_arg_vtable()}};
+}
+
 static void create_server(struct rpc_server *server, const struct rpc_server_options *options)
 {
 	grpc_arg args[RUNTIME_MAXIMUM_ARGUMENTS];
@@ -195,13 +205,8 @@ static void create_server(struct rpc_server *server, const struct rpc_server_opt
 	size_t count = runtime_arguments(2 * (uint32_t)server->limits.message_bytes,
 					 2 * (uint32_t)server->metadata_bytes, args);
 	grpc_resource_quota *quota = NULL;
-	if (options->maximum_buffered_bytes > 0) {
-		quota = grpc_resource_quota_create("penstock");
-		grpc_resource_quota_resize(quota, (size_t)options->maximum_buffered_bytes);
-		args[count++] = (grpc_arg){.type = GRPC_ARG_POINTER,
-					   .key = (char *)GRPC_ARG_RESOURCE_QUOTA,
-					   .value.pointer = {quota, grpc_resource_quota_arg_vtable()}};
-	}
+	if (options->maximum_buffered_bytes > 0)
+		args[count++] = quota_argument(options->maximum_buffered_bytes, &quota);
 	// Two daemons on one port is a mistake, not load balancing.
 	args[count++] = runtime_argument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 	// Clients may ask as often as their keepalive likes. With a limit of strikes, gRPC 1.51 answers each ping of a flood with a GOAWAY of its
@@ -209,10 +214,8 @@ static void create_server(struct rpc_server *server, const struct rpc_server_opt
 	args[count++] = runtime_argument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
 	args[count++] = runtime_argument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
 	count += limit_arguments(options, args + count);
-	if (options->keepalive_ms > 0) {
-		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIME_MS, (int)options->keepalive_ms);
-		args[count++] = runtime_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
-	}
+	if (options->keepalive_ms > 0)
+		count += runtime_keepalive(options->keepalive_ms, args + count);
 	server->server = grpc_server_create(&(grpc_channel_args){count, args}, NULL);
 	if (quota != NULL)
 		grpc_resource_quota_unref(quota);

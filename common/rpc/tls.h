@@ -30,13 +30,6 @@ void rpc_tls_destroy(struct rpc_tls *tls); // takes NULL; after the servers and 
 bool rpc_tls_reload(struct rpc_tls *tls, struct error *error);
 time_t rpc_tls_expiry(struct rpc_tls *tls); // of the certificate in use; 0: there is none
 
-// Whether an address as rpc_server_start and rpc_client_create take it is a Unix socket's.
-bool rpc_address_is_unix(const char *address);
-// Whether it is one to listen on: HOST:PORT, [IPv6]:PORT or unix:/PATH. ERROR_USAGE quotes it and says what is wrong.
-bool rpc_address_check(const char *address, struct error *error);
-// And whether only this machine reaches it: such a socket, or a loopback address.
-bool rpc_address_is_local(const char *address);
-
 // ---- Names in certificates
 
 // "node-1.example.org", or "*.example.org", whose star stands for exactly one label of a host's name. ERROR_USAGE for any other star.

@@ -13,8 +13,8 @@
 #include "common/schedule/schedule.h"
 #include "coordinator/command/command.h"
 #include "coordinator/config/hostfile.h"
+#include "coordinator/daemons/local.h"
 #include "coordinator/dataset/cifar10.h"
-#include "coordinator/run/local.h"
 
 enum {
 	DEFAULT_IMAGE_SIZE = 64,

@@ -8,7 +8,7 @@
 #include "common/base/error.h"
 #include "coordinator/command/job_arguments.h"
 #include "coordinator/config/hostfile.h"
-#include "coordinator/run/local.h"
+#include "coordinator/daemons/local.h"
 
 // The nodes, in their order: a hostfile's hosts, or --local's daemons, with one device each. Where neither is given there are
 // none: one can plan for any number of nodes with one device each, and place nothing.

@@ -7,7 +7,7 @@
 
 #include "common/base/log.h"
 #include "common/base/strings.h"
-#include "coordinator/command/describe.h"
+#include "coordinator/daemons/describe.h"
 #include "coordinator/run/rank_name.h"
 
 enum { DEADLINE_MS = 5000, NAME_SIZE = 64 };

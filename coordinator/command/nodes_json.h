@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "coordinator/command/poll.h"
+#include "coordinator/daemons/poll.h"
 
 // False when memory is out; what cannot be written is seen by fclose.
 bool nodes_json_write(const struct poll_node *node, FILE *out);

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "common/base/strings.h"
-#include "coordinator/command/describe.h"
 #include "coordinator/command/job_reduction.h"
+#include "coordinator/daemons/describe.h"
 #include "coordinator/plan/fit.h"
 #include "coordinator/report/totals.h"
 #include "coordinator/run/job.h"

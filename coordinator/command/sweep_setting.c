@@ -2,12 +2,12 @@
 #include "coordinator/command/sweep_setting.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
 #include "common/model/data_type.h"
 #include "common/model/optimizer.h"
+#include "common/rpc/address.h"
 
 static json_t *hosts_of(const struct job_nodes *nodes)
 {
@@ -67,17 +67,11 @@ bool sweep_setting(const struct sweep_arguments *arguments, const struct job_nod
 	return true;
 }
 
-static bool is_here(const char *address)
-{
-	return strncmp(address, "unix:", 5) == 0 || strncmp(address, "127.", 4) == 0 ||
-	       strncmp(address, "localhost:", 10) == 0 || strncmp(address, "[::1]:", 6) == 0;
-}
-
 void sweep_note(const struct job_nodes *nodes, uint32_t count, char *into, size_t size)
 {
 	into[0] = '\0';
 	for (uint32_t i = 0; i < count && i < nodes->hostfile.count; i++)
-		if (!is_here(nodes->hostfile.hosts[i].address))
+		if (!rpc_address_is_local(nodes->hostfile.hosts[i].address))
 			return;
 	snprintf(into, size,
 		 "%u daemon%s on one machine of %ld cores: measures correctness and overhead, not a cluster", count,

@@ -12,7 +12,7 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
 #include "coordinator/command/nodes_arguments.h"
-#include "coordinator/command/poll.h"
+#include "coordinator/daemons/poll.h"
 #include "coordinator/view/page.h"
 #include "coordinator/view/screen.h"
 #include "coordinator/view/text.h"

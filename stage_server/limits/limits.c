@@ -2,15 +2,13 @@
 #include "stage_server/limits/limits.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-
-#define QUIET_NS (10 * UINT64_C(1000000000)) // between two lines about one limit
+#include "common/base/log_rate.h"
 
 static const struct metric_family hits_family = {
 	"penstock_limit_hits_total", "How often the daemon held to a limit, by limit.", METRIC_COUNTER, 1.0};
@@ -32,9 +30,7 @@ static const char *const names[LIMIT_COUNT] = {
 
 struct limits {
 	struct metric *hits[LIMIT_COUNT];
-	pthread_mutex_t lock; // the rest
-	uint64_t logged_ns[LIMIT_COUNT];
-	uint64_t unlogged[LIMIT_COUNT];
+	struct log_rate lines[LIMIT_COUNT];
 };
 
 struct limits *limits_create(struct metrics *metrics)
@@ -47,30 +43,19 @@ struct limits *limits_create(struct metrics *metrics)
 		snprintf(labels, sizeof(labels), "limit=\"%s\"", names[i]);
 		limits->hits[i] = metrics_series(metrics, &hits_family, labels);
 	}
-	pthread_mutex_init(&limits->lock, NULL);
 	return limits;
 }
 
 void limits_destroy(struct limits *limits)
 {
-	if (limits == NULL)
-		return;
-	pthread_mutex_destroy(&limits->lock);
 	free(limits);
 }
 
 void limits_hit(struct limits *limits, enum limit limit, const char *format, ...)
 {
 	metric_add(limits->hits[limit], 1);
-	uint64_t now_ns = clock_now_ns();
-	pthread_mutex_lock(&limits->lock);
-	bool logs = limits->logged_ns[limit] == 0 || now_ns - limits->logged_ns[limit] >= QUIET_NS;
-	uint64_t unlogged = limits->unlogged[limit];
-	limits->unlogged[limit] = logs ? 0 : unlogged + 1;
-	if (logs)
-		limits->logged_ns[limit] = now_ns;
-	pthread_mutex_unlock(&limits->lock);
-	if (!logs)
+	uint64_t unlogged;
+	if (!log_rate_allows(&limits->lines[limit], clock_now_ns(), &unlogged))
 		return;
 	char what[256];
 	va_list arguments;

@@ -1,248 +1,15 @@
-// The table of options, the environment and the command line. See options.h.
+// The sources of options, and which of them counts: presets, the file, the environment and the command line. See options.h.
 #include "stage_server/options/options.h"
 
 #include <ctype.h>
 #include <getopt.h>
-#include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/strings.h"
 #include "common/rpc/protocol.h"
-#include "common/rpc/rpc.h"
 #include "stage_server/options/table.h"
-
-#define PLACE(field) offsetof(struct daemon_options, field)
-
-static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL}; // enum log_level
-static const char *const log_formats[] = {"text", "json", NULL};                     // enum log_format
-static const char *const client_auths[] = {"require", "none", NULL};                 // enum option_client_auth
-
-const struct option_row option_table[] = {
-	{"config", "FILE", OPTION_TEXT, PLACE(config), .not_in_file = true,
-	 .help = "reads options from FILE, a line \"name = value\" each, under their names without --; what the "
-		 "environment (PENSTOCK_LISTEN for listen, and so on) and the command line say counts more"},
-	{"check-config", NULL, OPTION_SWITCH, PLACE(check_config), .command_line_only = true,
-	 .help = "reads all options, and the files they name, says what is wrong, and ends"},
-	{"print-devices", NULL, OPTION_SWITCH, PLACE(print_devices), .command_line_only = true,
-	 .help = "prints the devices that --device can name on this machine, and ends"},
-
-	{"listen", "ADDRESS", OPTION_LIST, PLACE(listen), .maximum = 8, .preset = "127.0.0.1:7070",
-	 .help = "where coordinators and neighbours come to: HOST:PORT, [IPv6]:PORT or unix:/PATH; port 0 takes a free "
-		 "one; may be given several times"},
-	{"metrics-listen", "ADDRESS", OPTION_TEXT, PLACE(metrics_listen),
-	 .help = "serves /metrics, /livez and /readyz over HTTP on HOST:PORT (default: nowhere)"},
-	{"ready-file", "PATH", OPTION_TEXT, PLACE(ready_file),
-	 .help = "written when the daemon listens: one line, the first address with its real port"},
-
-	{"device", "NAME", OPTION_LIST, PLACE(device), .maximum = OPTION_LIST_MAXIMUM, .preset = "cpu",
-	 .help = "cpu, or cuda:N, the GPU with that number; once for each slot that the daemon offers, and one device "
-		 "may "
-		 "be named several times"},
-	{"threads", "N", OPTION_COUNT, PLACE(threads), 1, 1024,
-	 .help = "cpu: threads that each stage computes with (default: as many as there are cores)"},
-	{"memory-limit", "SIZE", OPTION_BYTES, PLACE(memory_limit_bytes), 1 << 20, UINT64_MAX,
-	 .help = "memory that all stages of a device together may use, such as 16GiB (default: what it has)"},
-	{"tuning-file", "PATH", OPTION_TEXT, PLACE(tuning_file),
-	 .help = "where choices of kernels timed once per shape are kept (default: penstock/ in the user's cache "
-		 "folder)"},
-
-	{"tls-cert-file", "FILE", OPTION_TEXT, PLACE(tls_cert_file),
-	 .help = "this daemon's certificate and what it was signed by, PEM; with it, all calls are made over TLS"},
-	{"tls-key-file", "FILE", OPTION_TEXT, PLACE(tls_key_file), .help = "the certificate's private key, PEM"},
-	{"tls-ca-file", "FILE", OPTION_TEXT, PLACE(tls_ca_file),
-	 .help = "certificates of the authorities that coordinators and neighbours must be signed by, PEM"},
-	{"tls-server-name", "NAME", OPTION_TEXT, PLACE(tls_server_name),
-	 .help = "what neighbours' certificates must name (default: the host that the coordinator's hostfile says)"},
-	{"tls-client-auth", "WHEN", OPTION_CHOICE, PLACE(tls_client_auth), .choices = client_auths, .preset = "require",
-	 .help = "whether who calls must show a certificate: require or none"},
-	{"allow-name", "NAME", OPTION_LIST, PLACE(allow_name), .maximum = OPTION_LIST_MAXIMUM,
-	 .help = "name that a caller's certificate must bear, \"*.example.org\" for any host of a domain; may be given "
-		 "several times (default: whoever the authorities signed)"},
-	{"insecure", NULL, OPTION_SWITCH, PLACE(insecure),
-	 .help = "lets the daemon listen beyond loopback without TLS: whoever reaches the port may train"},
-
-	{"max-sessions", "N", OPTION_COUNT, PLACE(maximum_sessions), 1, 4096, .preset = "16",
-	 .help = "stages that may be held at once"},
-	{"max-connections", "N", OPTION_COUNT, PLACE(maximum_connections), 1, 65536, .preset = "1024",
-	 .help = "connections that may be open at once"},
-	{"max-streams", "N", OPTION_COUNT, PLACE(maximum_streams), 1, 65536, .preset = "128",
-	 .help = "calls at once on one connection"},
-	{"max-message-size", "SIZE", OPTION_BYTES, PLACE(maximum_message_bytes),
-	 RPC_MAXIMUM_HEADER_BYTES + PROTOCOL_PARAMETER_CHUNK_BYTES, 1023 << 20, .preset = "9MiB",
-	 .help = "largest message that is received"},
-	{"max-metadata-size", "SIZE", OPTION_BYTES, PLACE(maximum_metadata_bytes), 1 << 10, 1 << 20, .preset = "16KiB",
-	 .help = "largest metadata (headers) of a call"},
-	{"max-buffered", "SIZE", OPTION_BYTES, PLACE(maximum_buffered_bytes), 64 << 20, UINT64_C(1) << 40,
-	 .preset = "1GiB", .help = "memory that all connections together may hold in buffers"},
-	{"idle-timeout", "SECONDS", OPTION_COUNT, PLACE(idle_timeout_s), 1, 86400, .preset = "300",
-	 .help = "after which a connection without a call is closed"},
-	{"handshake-timeout", "SECONDS", OPTION_COUNT, PLACE(handshake_timeout_s), 1, 3600, .preset = "10",
-	 .help = "after which a connection that has not begun to speak HTTP/2 is closed"},
-	{"drain-timeout", "SECONDS", OPTION_COUNT, PLACE(drain_timeout_s), 1, 86400, .preset = "60",
-	 .help = "how long running steps may take to end after SIGTERM"},
-
-	{"log-level", "LEVEL", OPTION_CHOICE, PLACE(log_level), .choices = log_levels, .preset = "info",
-	 .reloaded = true, .help = "error, warning, info or debug"},
-	{"log-format", "FORMAT", OPTION_CHOICE, PLACE(log_format), .choices = log_formats, .preset = "text",
-	 .reloaded = true, .help = "text or json, an object a line"},
-};
-const uint32_t option_table_rows = sizeof(option_table) / sizeof(option_table[0]);
-
-static const char introduction[] =
-	"Usage: penstockd [OPTION]...\n"
-	"Holds stages of models for coordinators (penstock train) and exchanges tensors with neighbouring daemons.\n"
-	"\n";
-static const char conclusion[] = "  --help, --version\n"
-				 "\n"
-				 "It ends on SIGTERM and SIGINT, telling the coordinators of running jobs.\n"
-				 "Exit codes: 0 ended on request, 1 failed, 2 wrong usage.\n";
-
-// ---- --help
-
-enum { HELP_COLUMN = 30, HELP_WIDTH = 118 };
-
-static void print_row(const struct option_row *row)
-{
-	char left[64], text[400];
-	snprintf(left, sizeof(left), "  --%s%s%s", row->name, row->value != NULL ? " " : "",
-		 row->value != NULL ? row->value : "");
-	int used = printf("%-*s", HELP_COLUMN - 1, left);
-	if (row->preset != NULL)
-		snprintf(text, sizeof(text), "%s (default %s)", row->help, row->preset);
-	else
-		snprintf(text, sizeof(text), "%s", row->help);
-	char *rest = NULL;
-	for (char *word = strtok_r(text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
-		if (used + 1 + (int)strlen(word) > HELP_WIDTH)
-			used = printf("\n%*s", HELP_COLUMN - 1, "") - 1;
-		used += printf(" %s", word);
-	}
-	putchar('\n');
-}
-
-static void print_help(void)
-{
-	fputs(introduction, stdout);
-	for (uint32_t i = 0; i < option_table_rows; i++)
-		print_row(&option_table[i]);
-	fputs(conclusion, stdout);
-}
-
-// ---- One value
-
-const struct option_row *option_find(const char *name)
-{
-	for (uint32_t i = 0; i < option_table_rows; i++)
-		if (strcmp(option_table[i].name, name) == 0)
-			return &option_table[i];
-	return NULL;
-}
-
-static bool parse_choice(const char *const *choices, const char *value, int *ret_index, struct error *error)
-{
-	char known[128] = "";
-	for (int i = 0; choices[i] != NULL; i++) {
-		if (strcmp(choices[i], value) == 0) {
-			*ret_index = i;
-			return true;
-		}
-		snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s",
-			 i == 0                   ? ""
-			 : choices[i + 1] == NULL ? " or "
-						  : ", ",
-			 choices[i]);
-	}
-	return error_set(error, ERROR_USAGE, "\"%.40s\" is not %s", value, known);
-}
-
-static bool parse_bytes(const struct option_row *row, const char *value, uint64_t *ret_bytes, struct error *error)
-{
-	char minimum[32], maximum[32];
-	uint64_t bytes;
-	if (!strings_parse_bytes(value, &bytes, error))
-		return false;
-	*ret_bytes = bytes;
-	if (bytes >= row->minimum && bytes <= row->maximum)
-		return true;
-	return row->maximum == UINT64_MAX
-		       ? error_set(error, ERROR_USAGE, "\"%.40s\" is less than %s; is the unit missing, as in 16GiB?",
-				   value, strings_format_bytes(row->minimum, minimum, sizeof(minimum)))
-		       : error_set(error, ERROR_USAGE, "\"%.40s\" is not from %s to %s", value,
-				   strings_format_bytes(row->minimum, minimum, sizeof(minimum)),
-				   strings_format_bytes(row->maximum, maximum, sizeof(maximum)));
-}
-
-static bool set_text(char **place, const char *value, struct error *error)
-{
-	if (value[0] == '\0')
-		return error_set(error, ERROR_USAGE, "the value is empty");
-	char *copy = strdup(value);
-	if (copy == NULL)
-		return error_set(error, ERROR_FAILED, "out of memory");
-	free(*place);
-	*place = copy;
-	return true;
-}
-
-static void clear_list(struct option_list *list)
-{
-	for (uint32_t i = 0; i < list->count; i++)
-		free(list->values[i]);
-	*list = (struct option_list){0};
-}
-
-static bool add_to_list(struct option_list *list, uint64_t maximum, const char *value, struct error *error)
-{
-	if (list->count == maximum)
-		return error_set(error, ERROR_USAGE, "at most %" PRIu64 " of them", maximum);
-	if (!set_text(&list->values[list->count], value, error))
-		return false;
-	list->count++;
-	return true;
-}
-
-bool option_set(struct option_reader *reader, const struct option_row *row, const char *value,
-		enum option_source source, struct error *error)
-{
-	static const char *const answers[] = {"no", "yes", NULL};
-	void *place = (char *)&reader->options + row->place;
-	enum option_source *before = &reader->sources[row - option_table];
-	int64_t count = 0;
-	int index = 0;
-	bool ok = false;
-	switch (row->kind) {
-	case OPTION_TEXT:
-		ok = set_text(place, value, error);
-		break;
-	case OPTION_LIST:
-		if (*before != source)
-			clear_list(place);
-		ok = add_to_list(place, row->maximum, value, error);
-		break;
-	case OPTION_COUNT:
-		ok = strings_parse_integer(value, (int64_t)row->minimum, (int64_t)row->maximum, &count, error);
-		*(uint32_t *)place = (uint32_t)count;
-		break;
-	case OPTION_BYTES:
-		ok = parse_bytes(row, value, place, error);
-		break;
-	case OPTION_CHOICE:
-		ok = parse_choice(row->choices, value, &index, error);
-		*(int *)place = index;
-		break;
-	case OPTION_SWITCH:
-		ok = parse_choice(answers, value, &index, error);
-		*(bool *)place = index == 1;
-		break;
-	}
-	*before = source;
-	return ok;
-}
-
-// ---- The sources
 
 static bool read_environment(struct option_reader *reader, const struct option_row *row, struct error *error)
 {
@@ -326,8 +93,8 @@ static bool refuse_option(int code, const char *word, struct error *error)
 
 static bool split_command_line(int argc, char **argv, struct command_line *line, struct error *error)
 {
-	struct option known[sizeof(option_table) / sizeof(option_table[0]) + 3] = {{"help", no_argument, NULL, 'h'},
-										   {"version", no_argument, NULL, 'v'}};
+	struct option known[OPTION_TABLE_MAXIMUM + 3] = {{"help", no_argument, NULL, 'h'},
+							 {"version", no_argument, NULL, 'v'}};
 	int code;
 	// Each has a code of its own: those that share one getopt takes for the same, and "--max" for the first of them.
 	for (uint32_t i = 0; i < option_table_rows; i++)
@@ -396,47 +163,13 @@ static enum log_format find_log_format(struct option_reader *reader, const struc
 	return reader->options.log_format;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-static bool same_list(const struct option_list *a, const struct option_list *b)
-{
-	bool same = a->count == b->count;
-	for (uint32_t i = 0; same && i < a->count; i++)
-		same = same_text(a->values[i], b->values[i]);
-	return same;
-}
-
-static bool same_value(const struct option_row *row, const struct daemon_options *before,
-		       const struct daemon_options *after)
-{
-	const void *a = (const char *)before + row->place, *b = (const char *)after + row->place;
-	switch (row->kind) {
-	case OPTION_TEXT:
-		return same_text(*(char *const *)a, *(char *const *)b);
-	case OPTION_LIST:
-		return same_list(a, b);
-	case OPTION_COUNT:
-		return *(const uint32_t *)a == *(const uint32_t *)b;
-	case OPTION_BYTES:
-		return *(const uint64_t *)a == *(const uint64_t *)b;
-	case OPTION_CHOICE:
-		return *(const int *)a == *(const int *)b;
-	case OPTION_SWITCH:
-		return *(const bool *)a == *(const bool *)b;
-	}
-	return true;
-}
-
 char *options_changes(const struct daemon_options *before, const struct daemon_options *after, char *into, size_t size)
 {
 	size_t used = 0;
 	into[0] = '\0';
 	for (uint32_t i = 0; i < option_table_rows && used < size; i++) {
 		const struct option_row *row = &option_table[i];
-		if (!row->reloaded && !same_value(row, before, after))
+		if (!row->reloaded && !option_is_same(row, before, after))
 			used += (size_t)snprintf(into + used, size - used, "%s%s", used > 0 ? " " : "", row->name);
 	}
 	return into;
@@ -444,13 +177,8 @@ char *options_changes(const struct daemon_options *before, const struct daemon_o
 
 void options_fini(struct daemon_options *options)
 {
-	for (uint32_t i = 0; i < option_table_rows; i++) {
-		void *place = (char *)options + option_table[i].place;
-		if (option_table[i].kind == OPTION_LIST)
-			clear_list(place);
-		else if (option_table[i].kind == OPTION_TEXT)
-			free(*(char **)place);
-	}
+	for (uint32_t i = 0; i < option_table_rows; i++)
+		option_free(options, &option_table[i]);
 	*options = (struct daemon_options){0};
 }
 
@@ -472,7 +200,7 @@ enum options_result options_parse(int argc, char **argv, struct daemon_options *
 	}
 	if (line.help || line.version) {
 		if (line.help)
-			print_help();
+			option_table_print();
 		else
 			printf("penstockd %s (protocol %d)\n", PENSTOCK_VERSION, PROTOCOL_VERSION);
 		result = OPTIONS_DONE;

@@ -19,7 +19,7 @@ struct option_list {
 
 enum option_client_auth { CLIENT_AUTH_REQUIRE, CLIENT_AUTH_NONE };
 
-// Texts are owned; NULL: not given. What they mean is in the table (options.c), which --help prints.
+// Texts are owned; NULL: not given. What they mean is in the table (table.c), which --help prints.
 struct daemon_options {
 	char *config;
 	bool check_config, print_devices;

@@ -1,4 +1,5 @@
-// What an option is, and how the three sources set one. Only options.c, config_file.c and their tests include this.
+// What an option is (table.c has them all), how its value is set (value.c), and what reads the three sources (options.c,
+// config_file.c). Beside those only tests include this.
 #pragma once
 
 #include "stage_server/options/options.h"
@@ -33,13 +34,21 @@ struct option_reader {
 	enum option_source *sources; // of each row's value: [options_table_rows], OPTION_SOURCE_NONE: not given
 };
 
+enum { OPTION_TABLE_MAXIMUM = 64 };
+
+// The first row is --config.
 extern const struct option_row option_table[];
 extern const uint32_t option_table_rows;
 
 const struct option_row *option_find(const char *name); // NULL: there is none
+void option_table_print(void);                          // --help, on stdout
+
 // Sets an option, or adds to its list. The message does not name the option.
 bool option_set(struct option_reader *reader, const struct option_row *row, const char *value,
 		enum option_source source, struct error *error);
+void option_free(struct daemon_options *options, const struct option_row *row); // what its value owns
+bool option_is_same(const struct option_row *row, const struct daemon_options *before,
+		    const struct daemon_options *after);
 
 // Reads `path`: lines "key = value", with # or ; before a comment. An error names the file and the line.
 bool config_file_read(struct option_reader *reader, const char *path, struct error *error);

@@ -2,14 +2,14 @@
 #include "stage_server/service/access.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/base/strings.h"
+#include "common/base/log_rate.h"
+#include "common/rpc/address.h"
 
-enum { LOG_INTERVAL_S = 10, EXPIRY_WARNING_S = 14 * 86400 };
+enum { EXPIRY_WARNING_S = 14 * 86400 };
 
 static const struct metric_family expiry_family = {"penstock_tls_certificate_expiry_timestamp_seconds",
 						   "When the certificate in use expires, in Unix time.", METRIC_GAUGE,
@@ -22,7 +22,7 @@ static const struct metric_family refused_family = {
 struct access {
 	struct rpc_tls *tls; // NULL: without
 	struct metric *expiry, *reloads_done, *reloads_failed, *refused;
-	_Atomic(uint64_t) logged_ns, unlogged; // refused calls: when one was logged, and how many were not since
+	struct log_rate refusals;
 };
 
 static bool check_listen(const struct daemon_options *options, bool has_tls, struct error *error)
@@ -148,17 +148,13 @@ void access_count_reload(struct access *access, bool done)
 
 void access_refused(struct rpc_stream *stream, const char *method, struct access *access)
 {
-	uint64_t now_ns = clock_now_ns(), logged_ns = atomic_load(&access->logged_ns);
+	uint64_t unlogged;
 	char names[200];
 	metric_add(access->refused, 1);
-	// Whoever is refused can come again and again; the log does not follow.
-	if ((logged_ns != 0 && now_ns - logged_ns < LOG_INTERVAL_S * UINT64_C(1000000000)) ||
-	    !atomic_compare_exchange_strong(&access->logged_ns, &logged_ns, now_ns)) {
-		atomic_fetch_add(&access->unlogged, 1);
+	if (!log_rate_allows(&access->refusals, clock_now_ns(), &unlogged))
 		return;
-	}
 	rpc_stream_peer_names(stream, names, sizeof(names));
 	log_warning("refused %s from %s: its certificate's names (%s) are not among --allow-name; %" PRIu64
 		    " more since the last such line",
-		    method, rpc_stream_peer(stream), names, atomic_exchange(&access->unlogged, 0));
+		    method, rpc_stream_peer(stream), names, unlogged);
 }

@@ -3,8 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -15,11 +14,12 @@
 #include "common/rpc/rpc.h"
 #include "stage_server/limits/connections.h"
 #include "stage_server/service/access.h"
+#include "stage_server/service/announce.h"
 #include "stage_server/service/device_metrics.h"
+#include "stage_server/service/queries.h"
 #include "stage_server/service/reload.h"
 #include "stage_server/service/status.h"
 #include "stage_server/service/systemd.h"
-#include "stage_server/service/unary.h"
 #include "stage_server/session/session.h"
 
 _Static_assert((int)OPTION_LIST_MAXIMUM == (int)DEVICES_MAXIMUM, "every --device has its slot");
@@ -53,7 +53,7 @@ struct daemon {
 	struct limits *limits;
 	struct device_metrics *device_metrics;
 	struct session_host *sessions;
-	struct unary *unary;
+	struct queries *queries;
 	struct rpc_server *server;
 	struct http *http;
 	struct systemd *systemd;
@@ -108,8 +108,8 @@ static void on_drain_tick(uv_timer_t *timer)
 	char why[80];
 	bool late = clock_now_ns() > daemon->limit_ns, empty = session_host_is_empty(daemon->sessions);
 	if (empty)
-		unary_close(daemon->unary);
-	if ((empty && unary_is_empty(daemon->unary)) || (late && daemon->state == DAEMON_ENDING)) {
+		queries_close(daemon->queries);
+	if ((empty && queries_is_empty(daemon->queries)) || (late && daemon->state == DAEMON_ENDING)) {
 		uv_stop(&daemon->loop);
 	} else if (late) {
 		snprintf(why, sizeof(why), "the running step did not end within %u s (--drain-timeout)",
@@ -128,7 +128,7 @@ static void on_signal(uv_signal_t *handle, int number)
 		log_info("stopping: %s; running steps end first, within %u s", name, daemon->options->drain_timeout_s);
 		enter(daemon, DAEMON_DRAINING, daemon->options->drain_timeout_s * UINT64_C(1000));
 		systemd_stopping(daemon->systemd);
-		unary_drain(daemon->unary);
+		queries_drain(daemon->queries);
 		session_host_drain(daemon->sessions);
 		uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 		break;
@@ -174,7 +174,7 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
 	session_host_tick(daemon->sessions);
-	unary_tick(daemon->unary);
+	queries_tick(daemon->queries);
 	connections_tick();
 	if (daemon->http != NULL)
 		http_tick(daemon->http);
@@ -221,17 +221,17 @@ static bool open_services(struct daemon *daemon, struct error *error)
 						.maximum_sessions = daemon->options->maximum_sessions,
 						.maximum_message_bytes = daemon->options->maximum_message_bytes};
 	daemon->sessions = session_host_create(&sessions);
-	struct unary_options unary = {.queue = daemon->queue,
-				      .sessions = daemon->sessions,
-				      .devices = daemon->devices,
-				      .limits = daemon->limits,
-				      .maximum_sessions = daemon->options->maximum_sessions,
-				      .started_ns = clock_now_ns()};
-	daemon->unary = unary_create(&unary);
+	struct queries_options queries = {.queue = daemon->queue,
+					  .sessions = daemon->sessions,
+					  .devices = daemon->devices,
+					  .limits = daemon->limits,
+					  .maximum_sessions = daemon->options->maximum_sessions,
+					  .started_ns = clock_now_ns()};
+	daemon->queries = queries_create(&queries);
 	struct systemd_options systemd = {
 		.loop = &daemon->loop, .queue = daemon->queue, .status = describe_status, .user = daemon};
 	daemon->systemd = systemd_create(&systemd);
-	return (daemon->sessions != NULL && daemon->unary != NULL && daemon->systemd != NULL) ||
+	return (daemon->sessions != NULL && daemon->queries != NULL && daemon->systemd != NULL) ||
 	       error_set(error, ERROR_FAILED, "out of memory");
 }
 
@@ -286,13 +286,14 @@ static bool open_connections(struct daemon *daemon, struct error *error)
 static bool listen_for_calls(struct daemon *daemon, struct error *error)
 {
 	const struct rpc_method methods[] = {
-		{PROTOCOL_METHOD_DESCRIBE, unary_handle_describe, daemon->unary, .for_everybody = false},
+		{PROTOCOL_METHOD_DESCRIBE, queries_handle_describe, daemon->queries, .for_everybody = false},
 		{PROTOCOL_METHOD_SESSION, session_host_handle_session, daemon->sessions, .for_everybody = false},
 		{PROTOCOL_METHOD_EXCHANGE, session_host_handle_exchange, daemon->sessions, .for_everybody = false},
-		{PROTOCOL_METHOD_HEALTH_CHECK, unary_handle_health_check, daemon->unary, .for_everybody = true},
-		{PROTOCOL_METHOD_HEALTH_WATCH, unary_handle_health_watch, daemon->unary, .for_everybody = true},
-		{PROTOCOL_METHOD_REFLECTION, unary_handle_reflection, daemon->unary, .for_everybody = false},
-		{PROTOCOL_METHOD_REFLECTION_V1ALPHA, unary_handle_reflection, daemon->unary, .for_everybody = false},
+		{PROTOCOL_METHOD_HEALTH_CHECK, queries_handle_health_check, daemon->queries, .for_everybody = true},
+		{PROTOCOL_METHOD_HEALTH_WATCH, queries_handle_health_watch, daemon->queries, .for_everybody = true},
+		{PROTOCOL_METHOD_REFLECTION, queries_handle_reflection, daemon->queries, .for_everybody = false},
+		{PROTOCOL_METHOD_REFLECTION_V1ALPHA, queries_handle_reflection, daemon->queries,
+		 .for_everybody = false},
 	};
 	static const struct rpc_server_events events = {.call_began = on_call_began,
 							.call_ended = on_call_ended,
@@ -318,6 +319,11 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 	daemon->rpc_is_started = true;
 	if (!rpc_server_start(&options, methods, sizeof(methods) / sizeof(methods[0]), &daemon->server, error))
 		return error_wrap(error, "--listen");
+	return true;
+}
+
+static bool listen_for_scrapes(struct daemon *daemon, struct error *error)
+{
 	if (daemon->options->metrics_listen == NULL)
 		return true;
 	struct http_options http = {.address = daemon->options->metrics_listen,
@@ -330,42 +336,6 @@ static bool listen_for_calls(struct daemon *daemon, struct error *error)
 		return error_wrap(error, "--metrics-listen");
 	connections_leave_alone(http_listener(daemon->http));
 	return true;
-}
-
-// The address as given, with the port that was really bound.
-static void bound_address(const struct daemon *daemon, uint32_t index, char *into, size_t size)
-{
-	const char *given = daemon->options->listen.values[index];
-	const char *colon = strrchr(given, ':');
-	if (strncmp(given, "unix:", 5) == 0 || colon == NULL)
-		snprintf(into, size, "%s", given);
-	else
-		snprintf(into, size, "%.*s:%d", (int)(colon - given), given, rpc_server_port(daemon->server, index));
-}
-
-static bool announce(const struct daemon *daemon, struct error *error)
-{
-	char address[300], part[4096];
-	for (uint32_t i = 0; i < daemon->options->listen.count; i++) {
-		bound_address(daemon, i, address, sizeof(address));
-		log_info("listening on %s", address);
-	}
-	if (daemon->http != NULL)
-		log_info("metrics on port %d", http_port(daemon->http));
-	if (daemon->options->ready_file == NULL)
-		return true;
-	// Written apart and renamed, so that whoever waits for the file reads a whole line.
-	bound_address(daemon, 0, address, sizeof(address));
-	snprintf(part, sizeof(part), "%s.part", daemon->options->ready_file);
-	unlink(part); // whatever somebody else may have put there, such as a link to another file
-	FILE *file = fopen(part, "wxe");
-	bool ok = file != NULL && fprintf(file, "%s\n", address) > 0;
-	ok = file != NULL && fclose(file) == 0 && ok && rename(part, daemon->options->ready_file) == 0;
-	if (ok)
-		return true;
-	error_set(error, ERROR_FAILED, "--ready-file %s: %m", daemon->options->ready_file);
-	unlink(part);
-	return false;
 }
 
 static void close_all(struct daemon *daemon)
@@ -398,7 +368,7 @@ static void close_all(struct daemon *daemon)
 	http_destroy(daemon->http);
 	systemd_destroy(daemon->systemd);
 	event_queue_destroy(daemon->queue);
-	unary_destroy(daemon->unary);
+	queries_destroy(daemon->queries);
 	session_host_destroy(daemon->sessions);
 	device_metrics_destroy(daemon->device_metrics);
 	limits_destroy(daemon->limits);
@@ -426,14 +396,15 @@ bool daemon_run(struct daemon_options *options, int argc, char **argv, struct er
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
 		  open_connections(&daemon, error) && access_create(options, daemon.metrics, &daemon.access, error) &&
 		  open_devices(&daemon, error) && begin_metrics(&daemon, error) && open_loop(&daemon, error) &&
-		  open_services(&daemon, error) && listen_for_calls(&daemon, error);
+		  open_services(&daemon, error) && listen_for_calls(&daemon, error) &&
+		  listen_for_scrapes(&daemon, error);
 	if (ok) {
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
 		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);
 		uv_signal_start(&daemon.on_hang_up, on_hang_up, SIGHUP);
 		release_hang_up();
 		uv_timer_start(&daemon.tick, on_tick, TICK_MS, TICK_MS);
-		ok = announce(&daemon, error);
+		ok = announce(options, daemon.server, daemon.http, error);
 	}
 	if (ok) {
 		systemd_ready(daemon.systemd);

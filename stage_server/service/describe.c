@@ -4,7 +4,7 @@
 #include "common/base/clock.h"
 #include "common/rpc/protocol.h"
 #include "penstock/v1/stage_server.pb-c.h"
-#include "stage_server/service/unary_call.h"
+#include "stage_server/service/query.h"
 
 struct listed_stage {
 	Penstock__V1__RunningStage stage;
@@ -86,9 +86,9 @@ static void describe_device(const struct device_slot *slot, Penstock__V1__Device
 	ret_device->memory_used_bytes = ledger_used_bytes(slot->ledger);
 }
 
-static void answer(struct call *call)
+static void answer(struct query *query)
 {
-	const struct unary_options *options = &call->unary->options;
+	const struct queries_options *options = &query->queries->options;
 	Penstock__V1__DescribeResponse response = PENSTOCK__V1__DESCRIBE_RESPONSE__INIT;
 	Penstock__V1__Device devices[DEVICES_MAXIMUM], *pointers[DEVICES_MAXIMUM];
 	struct listing listing = {.capacity = options->maximum_sessions};
@@ -110,13 +110,13 @@ static void answer(struct call *call)
 	response.maximum_sessions = options->maximum_sessions;
 	response.clock_ns = clock_now_ns();
 	response.uptime_seconds = (response.clock_ns - options->started_ns) / 1000000000;
-	rpc_stream_send(call->stream, &response.base, NULL, 0, 0);
-	rpc_stream_finish(call->stream, RPC_OK, NULL);
+	rpc_stream_send(query->stream, &response.base, NULL, 0, 0);
+	rpc_stream_finish(query->stream, RPC_OK, NULL);
 	free(listing.stages);
 	free(listing.pointers);
 }
 
-static bool take(struct call *call, const struct rpc_incoming *incoming, struct error *error)
+static bool take(struct query *query, const struct rpc_incoming *incoming, struct error *error)
 {
 	ProtobufCMessage *message = rpc_incoming_unpack(incoming, &penstock__v1__describe_request__descriptor, error);
 	if (message == NULL)
@@ -125,4 +125,4 @@ static bool take(struct call *call, const struct rpc_incoming *incoming, struct 
 	return true;
 }
 
-const struct call_kind call_describe = {.take = take, .answer = answer};
+const struct query_kind query_describe = {.take = take, .answer = answer};

@@ -12,7 +12,7 @@ static void apply_log(struct daemon_options *options, const struct daemon_option
 	log_set_format(fresh->log_format);
 	log_set_level(fresh->log_level);
 	if (before != fresh->log_level)
-		log_info("log-level is %s now, it was %s", log_level_name(fresh->log_level), log_level_name(before));
+		log_info("log-level is %s now, it was %s", log_level_names[fresh->log_level], log_level_names[before]);
 }
 
 bool reload_options(struct daemon_options *options, struct access *access, int argc, char **argv, struct error *error)

@@ -1,8 +1,9 @@
 """What the integration tests share: real daemons on free loopback ports, the command line with a time limit, and the end of
-every process that a test began. Standard library only; the hostile peers of test_hostile.py also need grpcio.
+every process that a test began. Standard library only; messages.py and streams.py also need grpcio.
 
 Each test file is run by ctest as a program of its own, with the two programs' paths in PENSTOCK and PENSTOCKD."""
 
+import collections
 import contextlib
 import json
 import os
@@ -20,6 +21,9 @@ PENSTOCKD = os.environ["PENSTOCKD"]
 SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 # A sanitizer makes everything slower; every time limit grows with it.
 PATIENCE = float(os.environ.get("PENSTOCK_TEST_PATIENCE", "1"))
+
+# Threads of gRPC's, which it begins and ends as it likes.
+GRPC_POOLS = "default-executo", "resolver-execut", "grpc_global_tim", "event_engine", "timer_manager"
 
 
 def wait_until(condition, seconds, what):
@@ -75,6 +79,20 @@ class Daemon:
     def resident_bytes(self):
         with open(f"/proc/{self.process.pid}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def threads(self):
+        """{name: how many}"""
+        names = collections.Counter()
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/{self.process.pid}/task/{task}/comm") as file:
+                names[file.read().strip()] += 1
+        return names
+
+    def own_threads(self):
+        return sum(count for name, count in self.threads().items() if name not in GRPC_POOLS)
 
     def kill(self):
         self.process.kill()

@@ -3,7 +3,6 @@ daemons end with what they began with. A run is made by its seed, but for what t
 
 PENSTOCK_ABUSE_SEED and PENSTOCK_ABUSE_MESSAGES choose another one. Needs grpcio and protoc."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -26,17 +25,11 @@ CALL_SECONDS = 60   # in which the daemon must have ended a call that the client
 class Holdings:
     """What a daemon holds: must be flat. gRPC's pools, which it fills as it likes, have a limit of their own: the cores."""
 
-    pools = "default-executo", "resolver-execut", "grpc_global_tim", "event_engine", "timer_manager"
-
     def __init__(self, daemon):
-        proc = f"/proc/{daemon.process.pid}"
-        names = []
-        for task in os.listdir(f"{proc}/task"):
-            with contextlib.suppress(FileNotFoundError), open(f"{proc}/task/{task}/comm") as file:
-                names.append(file.read().strip())
-        self.files = len(os.listdir(f"{proc}/fd"))
-        self.threads = sum(name not in self.pools for name in names)
-        self.pooled = len(names) - self.threads
+        threads = daemon.threads()
+        self.files = daemon.descriptors()
+        self.pooled = sum(threads[name] for name in harness.GRPC_POOLS)
+        self.threads = threads.total() - self.pooled
         self.sessions = daemon.metrics()["penstock_sessions"]
         self.bytes = daemon.resident_bytes()
 

@@ -9,7 +9,8 @@ import unittest
 
 import harness
 import messages
-from test_hostile import Stream
+from http2 import HELLO, frame
+from streams import Stream
 
 grpc, pb = messages.grpc, messages.pb
 
@@ -19,15 +20,10 @@ AT_ONCE = 50
 MARGIN_BYTES = 64 << 20  # under a sanitizer, whose freed memory lingers, nothing is asked of memory
 
 
-def frame(kind, flags, stream, payload=b""):
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-
-
 def text(value):
     return bytes([len(value)]) + value
 
 
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0)
 DESCRIBE = frame(1, 4, 1, b"".join(b"\0" + text(name) + text(value) for name, value in (  # HPACK: literals, not indexed
     (b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/penstock.v1.StageServer/Describe"), (b":authority", b"x"),
     (b"content-type", b"application/grpc"), (b"te", b"trailers")))) + frame(0, 1, 1, bytes(5))
@@ -42,11 +38,10 @@ MANNERS = ((b"", False, False), (TLS_GARBAGE, True, False), (HELLO[:12], False, 
 @unittest.skipUnless(grpc, "needs grpcio")
 class Flat(harness.TestCase):
     def state(self):
-        process = f"/proc/{self.daemon.process.pid}"
-        return len(os.listdir(f"{process}/fd")), len(os.listdir(f"{process}/task"))
+        return self.daemon.descriptors(), self.daemon.own_threads()
 
     def settled(self):
-        """Descriptors and threads when no connection is open. gRPC keeps some threads for a while after they had work."""
+        """Descriptors and the daemon's own threads when no connection is open."""
         harness.wait_until(lambda: self.daemon.metrics()["penstock_connections"] == 0, 30, "no connection")
         return self.state()
 
@@ -108,6 +103,7 @@ class Flat(harness.TestCase):
         self.assertEqual(after["penstock_sessions"], 0)
         harness.wait_until(lambda: self.settled()[0] <= descriptors and self.state()[1] <= threads, 60,
                            f"{descriptors} descriptors and {threads} threads, not {self.state()}")
+        self.assertLessEqual(self.daemon.threads().total() - self.daemon.own_threads(), 16 + 4 * os.cpu_count())  # gRPC's
         grown = self.daemon.resident_bytes() - resident
         print(f"descriptors {descriptors}, threads {threads}, memory {resident >> 20} MiB grew by {grown / 2**20:.1f} MiB")
         if harness.PATIENCE == 1:

@@ -12,46 +12,12 @@ import time
 import unittest
 
 import harness
+import http2
 import messages
 import tiny
+from streams import Refused, Stream
 
 grpc, pb = messages.grpc, messages.pb
-
-
-class Stream:
-    """A bidirectional call, driven message by message."""
-
-    def __init__(self, channel, method, request=bytes, response=None):
-        self.requests = queue.Queue()
-        self.call = channel.stream_stream(f"/penstock.v1.StageServer/{method}", request_serializer=self.encode,
-                                          response_deserializer=response)(iter(self.requests.get, None))
-
-    @staticmethod
-    def encode(message):
-        return message if isinstance(message, bytes) else message.SerializeToString()
-
-    def send(self, message):
-        self.requests.put(message)
-
-    def answers(self, kind):
-        """Skips heartbeats until an answer of that kind; the call's end raises grpc.RpcError."""
-        for answer in self.call:
-            if answer.WhichOneof("body") == kind:
-                return getattr(answer, kind)
-            if answer.WhichOneof("body") == "failed":
-                raise Refused(answer.failed)
-            assert answer.WhichOneof("body") == "heartbeat", answer
-
-    def end(self):
-        """Waits for the call's end; gives its status."""
-        with contextlib.suppress(grpc.RpcError):
-            for _ in self.call:
-                pass
-        return self.call.code(), self.call.details()
-
-    def close(self):
-        self.call.cancel()
-        self.requests.put(None)
 
 
 class SilentNeighbour:
@@ -74,11 +40,6 @@ class SilentNeighbour:
     def stop(self):
         self.leave.set()
         self.server.stop(None)
-
-
-class Refused(Exception):
-    def __init__(self, failed):
-        super().__init__(failed.message)
 
 
 @unittest.skipUnless(grpc, "needs grpcio")
@@ -469,8 +430,8 @@ class Hostile(harness.TestCase):
     # ---- The port itself
 
     def test_bytes_that_are_no_http2(self):
-        for data in (os.urandom(5000), b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + os.urandom(5000),
-                     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + struct.pack(">I", 0xFFFFFF << 8)):
+        for data in (os.urandom(5000), b"GET / HTTP/1.1\r\n\r\n", http2.PREFACE + os.urandom(5000),
+                     http2.PREFACE + struct.pack(">I", 0xFFFFFF << 8)):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.daemon.port)) as connection:
                 connection.sendall(data)
                 connection.settimeout(0.5)

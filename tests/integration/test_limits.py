@@ -10,10 +10,10 @@ import unittest
 
 import harness
 import messages
-from test_hostile import Stream
+from http2 import HELLO
+from streams import Stream
 
 grpc, pb = messages.grpc, messages.pb
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 
 @unittest.skipUnless(grpc, "needs grpcio")
@@ -158,7 +158,7 @@ class Limits(harness.TestCase):
 
     def test_whoever_says_nothing_is_sent_away(self):
         daemon = self.start("--handshake-timeout", "1")
-        for words in (b"", PREFACE[:10]):
+        for words in (b"", HELLO[:10]):
             connection = self.connect(daemon)
             connection.sendall(words)
             connection.settimeout(30 * harness.PATIENCE)
@@ -171,7 +171,7 @@ class Limits(harness.TestCase):
     def test_idle_connection_is_closed(self):
         daemon = self.start("--idle-timeout", "1")
         connection = self.connect(daemon)
-        connection.sendall(PREFACE)
+        connection.sendall(HELLO)
         connection.settimeout(30 * harness.PATIENCE)
         answer = b""
         while received := connection.recv(1000):

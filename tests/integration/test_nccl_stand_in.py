@@ -10,6 +10,7 @@ import unittest
 
 import harness
 import messages
+import streams
 import test_hostile
 
 grpc, pb = messages.grpc, messages.pb
@@ -93,7 +94,7 @@ class Nccl(harness.TestCase):
             plan.data_parallel_size, plan.replica, plan.device_index, plan.reduce_in_group = 2, replica, replica, True
             channel = grpc.insecure_channel(daemon.address, [("grpc.use_local_subchannel_pool", 1)])
             self.addCleanup(channel.close)
-            session = test_hostile.Stream(channel, "Session", response=pb.SessionResponse.FromString)
+            session = streams.Stream(channel, "Session", response=pb.SessionResponse.FromString)
             self.addCleanup(session.close)
             session.send(pb.SessionRequest(open=pb.Open(protocol_version=3, job="group", plan=plan, connections=1, chunk_bytes=4096,
                                                         replica_token=16 * b"r")))
@@ -132,13 +133,13 @@ class Nccl(harness.TestCase):
         daemon.wait_until_free(5)
         (first, _), group_id = self.open_replicas(daemon)
         first.send(pb.SessionRequest(connect=pb.Connect(group_id=group_id[:127])))
-        with self.assertRaisesRegex(test_hostile.Refused, "group_id has 127 bytes, expected 128"):
+        with self.assertRaisesRegex(streams.Refused, "group_id has 127 bytes, expected 128"):
             first.answers("ready")
 
     @unittest.skipUnless(grpc, "needs grpcio")
     def test_group_on_a_device_that_has_none_is_refused(self):
         [daemon] = self.start_daemons(1, "--device", "cpu", "--device", "cpu", program=CPU_DAEMON)
-        with self.assertRaisesRegex(test_hostile.Refused, "reduce_in_group: device cpu of this daemon cannot sum gradients"):
+        with self.assertRaisesRegex(streams.Refused, "reduce_in_group: device cpu of this daemon cannot sum gradients"):
             self.open_replicas(daemon)
 
 

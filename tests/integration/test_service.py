@@ -16,6 +16,15 @@ import harness
 UNIT = os.path.join(harness.SOURCE, "deploy", "systemd", "penstockd.service")
 
 
+def is_stopped(process):
+    """Whether all of its threads are."""
+    states = set()
+    for task in os.listdir(f"/proc/{process}/task"):
+        with open(f"/proc/{process}/task/{task}/stat") as file:
+            states.add(file.read().rsplit(")", 1)[1].split()[0])
+    return states == {"T"}
+
+
 class Manager:
     """The end of $NOTIFY_SOCKET that systemd would hold."""
 
@@ -81,7 +90,7 @@ class Service(harness.TestCase):
             manager.wait_for("WATCHDOG", "1")
         self.assertGreater(time.monotonic() - begin, 1.3)  # two a second, not as many as the loop turns
         daemon.process.send_signal(signal.SIGSTOP)
-        time.sleep(0.2)
+        harness.wait_until(lambda: is_stopped(daemon.process.pid), 10, "the daemon stands still")
         manager.socket.setblocking(False)
         while True:
             try:

@@ -15,7 +15,7 @@ import unittest
 import certificates
 import harness
 import messages
-import test_hostile
+import streams
 import tiny
 
 grpc, pb = messages.grpc, messages.pb
@@ -298,7 +298,7 @@ class Strangers(harness.TestCase):
         return channel
 
     def stream(self, certificate, method, response):
-        stream = test_hostile.Stream(self.channel(certificate), method, response=response.FromString)
+        stream = streams.Stream(self.channel(certificate), method, response=response.FromString)
         self.streams.append(stream)
         return stream
 

@@ -37,6 +37,7 @@ os.environ.update(PENSTOCK=options.penstock, PENSTOCKD=options.penstockd)
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "integration"))
 import certificates  # noqa: E402 (it needs the programs' paths)
 import harness  # noqa: E402
+import http2  # noqa: E402
 import messages  # noqa: E402
 
 grpc, pb = messages.grpc, messages.pb
@@ -49,7 +50,6 @@ SAMPLED_STEPS = 100000  # of a job that will not get that far
 MEMORY_MARGIN_RATIO = 1.10
 MEMORY_MARGIN_BYTES = 4 << 20
 QUIET_SECONDS = 60  # for the last streams to end, and for a tick that gives memory back
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Wrong(Exception):
@@ -65,19 +65,10 @@ class Sample(collections.namedtuple("Sample", "resident descriptors threads libr
                 f"at most {self.library_threads} in a pool of gRPC's")
 
 
-def threads_by_name(daemon):
-    names = collections.Counter()
-    for task in os.listdir(f"/proc/{daemon.process.pid}/task"):
-        with contextlib.suppress(FileNotFoundError), open(f"/proc/{daemon.process.pid}/task/{task}/comm") as file:
-            names[file.read().strip()] += 1
-    return names
-
-
 def sample(daemon):
-    pid = daemon.process.pid
-    names = threads_by_name(daemon)
+    names = daemon.threads()
     own = names.pop(os.path.basename(options.penstockd)[:15], 0)
-    return Sample(daemon.resident_bytes(), len(os.listdir(f"/proc/{pid}/fd")), own, max(names.values(), default=0))
+    return Sample(daemon.resident_bytes(), daemon.descriptors(), own, max(names.values(), default=0))
 
 
 class Soak:
@@ -217,7 +208,7 @@ class Soak:
     def noise(self, mix):
         for _ in range(mix.randint(1, 20)):
             with contextlib.suppress(OSError), self.connect(mix) as peer:
-                peer.sendall((PREFACE if mix.random() < 0.5 else b"") + mix.randbytes(mix.randint(1, 4096)))
+                peer.sendall((http2.PREFACE if mix.random() < 0.5 else b"") + mix.randbytes(mix.randint(1, 4096)))
                 peer.settimeout(0.2)
                 peer.recv(4096)
 
@@ -227,7 +218,7 @@ class Soak:
             for _ in range(mix.randint(50, 300)):
                 peers.append(self.connect(mix))
                 if mix.random() < 0.3:
-                    peers[-1].sendall(PREFACE)
+                    peers[-1].sendall(http2.PREFACE)
         time.sleep(mix.random())
         for peer in peers:
             peer.close()

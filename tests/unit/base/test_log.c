@@ -194,19 +194,16 @@ static void event_in_the_journal_has_its_priority(void **state)
 	assert_null(strstr(captured, "<3>5"));
 }
 
-static void level_parse_takes_the_four_names(void **state)
+static void level_names_stand_at_their_levels(void **state)
 {
-	enum log_level level = LOG_LEVEL_ERROR;
-	assert_true(log_level_parse("debug", &level));
-	assert_int_equal(level, LOG_LEVEL_DEBUG);
-	assert_true(log_level_parse("warning", &level));
-	assert_int_equal(level, LOG_LEVEL_WARNING);
-	assert_true(log_level_parse("error", &level) && log_level_parse("info", &level));
-	assert_int_equal(level, LOG_LEVEL_INFO);
-	assert_false(log_level_parse("", &level));
-	assert_false(log_level_parse("Info", &level));
-	assert_false(log_level_parse("verbose", &level));
-	assert_int_equal(level, LOG_LEVEL_INFO);
+	assert_string_equal(log_level_names[LOG_LEVEL_ERROR], "error");
+	assert_string_equal(log_level_names[LOG_LEVEL_WARNING], "warning");
+	assert_string_equal(log_level_names[LOG_LEVEL_INFO], "info");
+	assert_string_equal(log_level_names[LOG_LEVEL_DEBUG], "debug");
+	assert_null(log_level_names[LOG_LEVEL_DEBUG + 1]);
+	assert_string_equal(log_format_names[LOG_FORMAT_TEXT], "text");
+	assert_string_equal(log_format_names[LOG_FORMAT_JSON], "json");
+	assert_null(log_format_names[LOG_FORMAT_JSON + 1]);
 }
 
 int main(void)
@@ -220,7 +217,7 @@ int main(void)
 		cmocka_unit_test(event_as_json_has_the_same_keys),
 		cmocka_unit_test(event_as_json_takes_whatever_a_peer_sent),
 		cmocka_unit_test(event_in_the_journal_has_its_priority),
-		cmocka_unit_test(level_parse_takes_the_four_names),
+		cmocka_unit_test(level_names_stand_at_their_levels),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 // See describe.h.
-#include "coordinator/command/describe.h"
+#include "coordinator/daemons/describe.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // See local.h.
-#include "coordinator/run/local.h"
+#include "coordinator/daemons/local.h"
 
 #include <errno.h>
 #include <libgen.h>

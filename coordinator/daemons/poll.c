@@ -1,11 +1,11 @@
 // See poll.h.
-#include "coordinator/command/poll.h"
+#include "coordinator/daemons/poll.h"
 
 #include <stdlib.h>
 
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
-#include "coordinator/command/describe.h"
+#include "coordinator/daemons/describe.h"
 
 struct asked {
 	struct poll_node node;

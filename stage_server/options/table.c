@@ -1,0 +1,130 @@
+// The table of options, and its print. See table.h.
+#include "stage_server/options/table.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/rpc/protocol.h"
+#include "common/rpc/rpc.h"
+
+#define PLACE(field) offsetof(struct daemon_options, field)
+
+static const char *const client_auths[] = {"require", "none", NULL}; // enum option_client_auth
+
+const struct option_row option_table[] = {
+	{"config", "FILE", OPTION_TEXT, PLACE(config), .not_in_file = true,
+	 .help = "reads options from FILE, a line \"name = value\" each, under their names without --; what the "
+		 "environment (PENSTOCK_LISTEN for listen, and so on) and the command line say counts more"},
+	{"check-config", NULL, OPTION_SWITCH, PLACE(check_config), .command_line_only = true,
+	 .help = "reads all options, and the files they name, says what is wrong, and ends"},
+	{"print-devices", NULL, OPTION_SWITCH, PLACE(print_devices), .command_line_only = true,
+	 .help = "prints the devices that --device can name on this machine, and ends"},
+
+	{"listen", "ADDRESS", OPTION_LIST, PLACE(listen), .maximum = 8, .preset = "127.0.0.1:7070",
+	 .help = "where coordinators and neighbours come to: HOST:PORT, [IPv6]:PORT or unix:/PATH; port 0 takes a free "
+		 "one; may be given several times"},
+	{"metrics-listen", "ADDRESS", OPTION_TEXT, PLACE(metrics_listen),
+	 .help = "serves /metrics, /livez and /readyz over HTTP on HOST:PORT (default: nowhere)"},
+	{"ready-file", "PATH", OPTION_TEXT, PLACE(ready_file),
+	 .help = "written when the daemon listens: one line, the first address with its real port"},
+
+	{"device", "NAME", OPTION_LIST, PLACE(device), .maximum = OPTION_LIST_MAXIMUM, .preset = "cpu",
+	 .help = "cpu, or cuda:N, the GPU with that number; once for each slot that the daemon offers, and one device "
+		 "may "
+		 "be named several times"},
+	{"threads", "N", OPTION_COUNT, PLACE(threads), 1, 1024,
+	 .help = "cpu: threads that each stage computes with (default: as many as there are cores)"},
+	{"memory-limit", "SIZE", OPTION_BYTES, PLACE(memory_limit_bytes), 1 << 20, UINT64_MAX,
+	 .help = "memory that all stages of a device together may use, such as 16GiB (default: what it has)"},
+	{"tuning-file", "PATH", OPTION_TEXT, PLACE(tuning_file),
+	 .help = "where choices of kernels timed once per shape are kept (default: penstock/ in the user's cache "
+		 "folder)"},
+
+	{"tls-cert-file", "FILE", OPTION_TEXT, PLACE(tls_cert_file),
+	 .help = "this daemon's certificate and what it was signed by, PEM; with it, all calls are made over TLS"},
+	{"tls-key-file", "FILE", OPTION_TEXT, PLACE(tls_key_file), .help = "the certificate's private key, PEM"},
+	{"tls-ca-file", "FILE", OPTION_TEXT, PLACE(tls_ca_file),
+	 .help = "certificates of the authorities that coordinators and neighbours must be signed by, PEM"},
+	{"tls-server-name", "NAME", OPTION_TEXT, PLACE(tls_server_name),
+	 .help = "what neighbours' certificates must name (default: the host that the coordinator's hostfile says)"},
+	{"tls-client-auth", "WHEN", OPTION_CHOICE, PLACE(tls_client_auth), .choices = client_auths, .preset = "require",
+	 .help = "whether who calls must show a certificate: require or none"},
+	{"allow-name", "NAME", OPTION_LIST, PLACE(allow_name), .maximum = OPTION_LIST_MAXIMUM,
+	 .help = "name that a caller's certificate must bear, \"*.example.org\" for any host of a domain; may be given "
+		 "several times (default: whoever the authorities signed)"},
+	{"insecure", NULL, OPTION_SWITCH, PLACE(insecure),
+	 .help = "lets the daemon listen beyond loopback without TLS: whoever reaches the port may train"},
+
+	{"max-sessions", "N", OPTION_COUNT, PLACE(maximum_sessions), 1, 4096, .preset = "16",
+	 .help = "stages that may be held at once"},
+	{"max-connections", "N", OPTION_COUNT, PLACE(maximum_connections), 1, 65536, .preset = "1024",
+	 .help = "connections that may be open at once"},
+	{"max-streams", "N", OPTION_COUNT, PLACE(maximum_streams), 1, 65536, .preset = "128",
+	 .help = "calls at once on one connection"},
+	{"max-message-size", "SIZE", OPTION_BYTES, PLACE(maximum_message_bytes),
+	 RPC_MAXIMUM_HEADER_BYTES + PROTOCOL_PARAMETER_CHUNK_BYTES, 1023 << 20, .preset = "9MiB",
+	 .help = "largest message that is received"},
+	{"max-metadata-size", "SIZE", OPTION_BYTES, PLACE(maximum_metadata_bytes), 1 << 10, 1 << 20, .preset = "16KiB",
+	 .help = "largest metadata (headers) of a call"},
+	{"max-buffered", "SIZE", OPTION_BYTES, PLACE(maximum_buffered_bytes), 64 << 20, UINT64_C(1) << 40,
+	 .preset = "1GiB", .help = "memory that all connections together may hold in buffers"},
+	{"idle-timeout", "SECONDS", OPTION_COUNT, PLACE(idle_timeout_s), 1, 86400, .preset = "300",
+	 .help = "after which a connection without a call is closed"},
+	{"handshake-timeout", "SECONDS", OPTION_COUNT, PLACE(handshake_timeout_s), 1, 3600, .preset = "10",
+	 .help = "after which a connection that has not begun to speak HTTP/2 is closed"},
+	{"drain-timeout", "SECONDS", OPTION_COUNT, PLACE(drain_timeout_s), 1, 86400, .preset = "60",
+	 .help = "how long running steps may take to end after SIGTERM"},
+
+	{"log-level", "LEVEL", OPTION_CHOICE, PLACE(log_level), .choices = log_level_names, .preset = "info",
+	 .reloaded = true, .help = "error, warning, info or debug"},
+	{"log-format", "FORMAT", OPTION_CHOICE, PLACE(log_format), .choices = log_format_names, .preset = "text",
+	 .reloaded = true, .help = "text or json, an object a line"},
+};
+const uint32_t option_table_rows = sizeof(option_table) / sizeof(option_table[0]);
+_Static_assert(sizeof(option_table) / sizeof(option_table[0]) <= OPTION_TABLE_MAXIMUM, "every row has its place");
+
+const struct option_row *option_find(const char *name)
+{
+	for (uint32_t i = 0; i < option_table_rows; i++)
+		if (strcmp(option_table[i].name, name) == 0)
+			return &option_table[i];
+	return NULL;
+}
+
+static const char introduction[] =
+	"Usage: penstockd [OPTION]...\n"
+	"Holds stages of models for coordinators (penstock train) and exchanges tensors with neighbouring daemons.\n"
+	"\n";
+static const char conclusion[] = "  --help, --version\n"
+				 "\n"
+				 "It ends on SIGTERM and SIGINT, telling the coordinators of running jobs.\n"
+				 "Exit codes: 0 ended on request, 1 failed, 2 wrong usage.\n";
+
+enum { HELP_COLUMN = 30, HELP_WIDTH = 118 };
+
+static void print_row(const struct option_row *row)
+{
+	char left[64], text[400];
+	snprintf(left, sizeof(left), "  --%s%s%s", row->name, row->value != NULL ? " " : "",
+		 row->value != NULL ? row->value : "");
+	int used = printf("%-*s", HELP_COLUMN - 1, left);
+	if (row->preset != NULL)
+		snprintf(text, sizeof(text), "%s (default %s)", row->help, row->preset);
+	else
+		snprintf(text, sizeof(text), "%s", row->help);
+	char *rest = NULL;
+	for (char *word = strtok_r(text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+		if (used + 1 + (int)strlen(word) > HELP_WIDTH)
+			used = printf("\n%*s", HELP_COLUMN - 1, "") - 1;
+		used += printf(" %s", word);
+	}
+	putchar('\n');
+}
+
+void option_table_print(void)
+{
+	fputs(introduction, stdout);
+	for (uint32_t i = 0; i < option_table_rows; i++)
+		print_row(&option_table[i]);
+	fputs(conclusion, stdout);
+}

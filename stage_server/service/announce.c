@@ -1,0 +1,53 @@
+// See announce.h.
+#include "stage_server/service/announce.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "common/rpc/address.h"
+
+// The address as given, with the port that was really bound.
+static void bound_address(const struct daemon_options *options, const struct rpc_server *server, uint32_t index,
+			  char *into, size_t size)
+{
+	const char *given = options->listen.values[index];
+	const char *colon = strrchr(given, ':');
+	if (rpc_address_is_unix(given) || colon == NULL)
+		snprintf(into, size, "%s", given);
+	else
+		snprintf(into, size, "%.*s:%d", (int)(colon - given), given, rpc_server_port(server, index));
+}
+
+// Written apart and renamed, so that whoever waits for the file reads a whole line.
+static bool write_ready_file(const char *path, const char *address, struct error *error)
+{
+	char part[4096];
+	snprintf(part, sizeof(part), "%s.part", path);
+	unlink(part); // whatever somebody else may have put there, such as a link to another file
+	FILE *file = fopen(part, "wxe");
+	bool ok = file != NULL && fprintf(file, "%s\n", address) > 0;
+	ok = file != NULL && fclose(file) == 0 && ok && rename(part, path) == 0;
+	if (ok)
+		return true;
+	error_set(error, ERROR_FAILED, "--ready-file %s: %m", path);
+	unlink(part);
+	return false;
+}
+
+bool announce(const struct daemon_options *options, const struct rpc_server *server, const struct http *http,
+	      struct error *error)
+{
+	char address[300];
+	for (uint32_t i = 0; i < options->listen.count; i++) {
+		bound_address(options, server, i, address, sizeof(address));
+		log_info("listening on %s", address);
+	}
+	if (http != NULL)
+		log_info("metrics on port %d", http_port(http));
+	if (options->ready_file == NULL)
+		return true;
+	bound_address(options, server, 0, address, sizeof(address));
+	return write_ready_file(options->ready_file, address, error);
+}
