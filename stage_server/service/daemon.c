@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/descriptors.h"
 #include "common/http/http.h"
+#include "common/rpc/address.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 #include "stage_server/limits/connections.h"
@@ -211,12 +212,21 @@ static bool open_loop(struct daemon *daemon, struct error *error)
 	return daemon->queue != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
 
+static bool listens_on_socket(const struct daemon_options *options)
+{
+	for (uint32_t i = 0; i < options->listen.count; i++)
+		if (rpc_address_is_unix(options->listen.values[i]))
+			return true;
+	return false;
+}
+
 static bool open_services(struct daemon *daemon, struct error *error)
 {
 	struct session_host_options sessions = {.queue = daemon->queue,
 						.devices = daemon->devices,
 						.metrics = daemon->metrics,
 						.tls = access_tls(daemon->access),
+						.dials_sockets = listens_on_socket(daemon->options),
 						.limits = daemon->limits,
 						.maximum_sessions = daemon->options->maximum_sessions,
 						.maximum_message_bytes = daemon->options->maximum_message_bytes};

@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/strings.h"
+#include "common/rpc/address.h"
 #include "stage_server/session/internal.h"
 
 _Static_assert((int)PROTOCOL_GROUP_ID_BYTES == (int)DEVICE_GROUP_ID_BYTES,
@@ -232,6 +233,20 @@ static bool join(struct session *session, enum neighbour side, const uint8_t *to
 	return link_join(link_of(session, side), link_of(other, their_side), error);
 }
 
+// Of what gRPC would follow, a coordinator may name a host and a port alone: no other resolver, and no socket of a machine whose daemons
+// do not use them.
+static bool check_address(const struct session *session, enum neighbour side, const char *address, struct error *error)
+{
+	if (strlen(address) >= sizeof(session->address[side]))
+		return error_set(error, ERROR_USAGE, "the %s's address is too long", neighbour_name(side));
+	if (!rpc_address_check(address, error))
+		return error_wrap(error, "the %s's address", neighbour_name(side));
+	return !rpc_address_is_unix(address) || session->host->options.dials_sockets ||
+	       error_set(error, ERROR_USAGE,
+			 "the %s's address is a socket of this machine, %.200s: this daemon listens on none",
+			 neighbour_name(side), address);
+}
+
 // Begins the link to a neighbour behind this stage, where there is one.
 static bool reach(struct session *session, enum neighbour side, const char *address, const ProtobufCBinaryData *token,
 		  struct error *error)
@@ -244,9 +259,8 @@ static bool reach(struct session *session, enum neighbour side, const char *addr
 				 neighbour_name(side), token->len, PROTOCOL_TOKEN_BYTES);
 	if (session->plan.boundary[side].local)
 		return join(session, side, token->data, error);
-	if (strlen(address) >= sizeof(session->address[side]))
-		return error_set(error, ERROR_USAGE, "the %s's address is too long", neighbour_name(side));
-	if (!link_dial(link, address, session->host->options.tls, token->data, error))
+	if (!check_address(session, side, address, error) ||
+	    !link_dial(link, address, session->host->options.tls, token->data, error))
 		return false;
 	strcpy(session->address[side], address);
 	return true;

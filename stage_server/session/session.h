@@ -18,6 +18,7 @@ struct session_host_options {
 	struct metrics *metrics;
 	struct limits *limits;
 	struct rpc_tls *tls; // with which links are dialled; NULL: without
+	bool dials_sockets;  // of this machine, as the daemons of penstock --local do
 	uint32_t maximum_sessions;
 	uint64_t maximum_message_bytes; // received
 };

@@ -292,6 +292,20 @@ class Hostile(harness.TestCase):
                 stream.send(message)
                 self.assertEqual(stream.end()[0], code)
 
+    def test_connect_to_what_is_no_host_and_port_is_refused(self):
+        """A coordinator has the daemon dial: but not sockets of its machine, nor what else gRPC has names for."""
+        for address, words in (("dns://127.0.0.1:53/elsewhere:1", "is not HOST:PORT"), ("unix:relative", "is not unix:/PATH"),
+                               ("unix:/run/somebody.sock", "a socket of this machine"), ("ipv4:127.0.0.1:1,127.0.0.2:1", "is not HOST:PORT"),
+                               ("", "is not HOST:PORT"), ("a" * 300 + ":1", "too long")):
+            with self.subTest(address=address[:40]):
+                stream = self.session()
+                stream.send(self.open_message(0, 2))
+                stream.answers("opened")
+                stream.send(pb.SessionRequest(connect=pb.Connect(next_address=address, next_link_token=self.token)))
+                status, said = stream.end()
+                self.assertEqual(status, grpc.StatusCode.INVALID_ARGUMENT)
+                self.assertIn(words, said)
+
     def test_exchange_connection_that_is_not_the_plans_is_refused(self):
         self.opened(1, 2)
         stream = self.exchange()
