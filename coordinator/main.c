@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/error.h"
+#include "common/base/descriptors.h"
 #include "coordinator/command/command.h"
 
 static const char usage[] =
@@ -27,6 +28,12 @@ static const struct {
 	{"nodes", command_nodes}, {"top", command_top},   {"dataset", command_dataset},
 };
 
+static int print_version(void)
+{
+	printf("penstock %s\n", PENSTOCK_VERSION);
+	return 0;
+}
+
 static int run(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "--help";
@@ -34,13 +41,16 @@ static int run(int argc, char **argv)
 		fputs(usage, argc > 1 ? stdout : stderr);
 		return argc > 1 ? 0 : 2;
 	}
-	if (strcmp(name, "--version") == 0) {
-		printf("penstock %s\n", PENSTOCK_VERSION);
-		return 0;
+	if (strcmp(name, "--version") == 0)
+		return print_version();
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(commands[i].name, name) != 0)
+			continue;
+		if (argc > 2 && strcmp(argv[2], "--version") == 0)
+			return print_version();
+		descriptors_allow_all(); // one or more for each daemon
+		return commands[i].run(argc - 1, argv + 1);
 	}
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].name, name) == 0)
-			return commands[i].run(argc - 1, argv + 1);
 	struct error error;
 	error_set(&error, ERROR_USAGE, "there is no command \"%.40s\"; see penstock --help", name);
 	return command_fail(&error);

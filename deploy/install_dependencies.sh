@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs from Debian's packages what Penstock needs: to build and run ("build"), and to test ("test").
+# Installs what Penstock needs, from Debian's packages but for two Python modules of the tests: to build and run ("build"), and to test ("test").
 # Does nothing, quickly, when all is there. Used by quickstart.sh and tests/run.sh.
 set -eu
 
@@ -20,12 +20,26 @@ test) wanted="$build $test" ;;
 	;;
 esac
 
+# Debian has gRPC for Python, but not its health and reflection clients; the tests look for them in build/python.
+install_grpc_clients() {
+	root=$(dirname "$0")/..
+	version=$(/usr/bin/python3 -c 'import grpc; print(grpc.__version__)')
+	[ ! -d "$root/build/python/grpc_reflection" ] || return 0
+	/usr/bin/python3 -m pip install -q --root-user-action=ignore --no-deps --target "$root/build/python" "grpcio-health-checking==$version" \
+		"grpcio-reflection==$version" || echo "integration.discovery will be skipped: gRPC's clients could not be installed" >&2
+}
+
+finish() {
+	[ "${1:-build}" != test ] || install_grpc_clients
+	exit 0
+}
+
 missing=
 for package in $wanted; do
 	state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
 	[ "$state" = installed ] || missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+[ -n "$missing" ] || finish "$@"
 
 if [ "$(id -u)" = 0 ]; then
 	as_root=
@@ -40,3 +54,4 @@ echo "Installing:$missing"
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
 # shellcheck disable=SC2086 # a list of words on purpose
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+finish "$@"

@@ -1,5 +1,8 @@
 // penstockd: holds stages of models on this node's device.
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/base/log.h"
 #include "stage_server/service/daemon.h"
@@ -20,15 +23,34 @@ static bool run(struct daemon_options *options, int argc, char **argv, struct er
 	return daemon_run(options, argc, argv, error);
 }
 
+// Who starts a program without standard descriptors has the next files and sockets take their numbers, and what is logged would go
+// to one of them.
+static void open_standard_descriptors(void)
+{
+	int descriptor;
+	do
+		descriptor = open("/dev/null", O_RDWR);
+	while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+	if (descriptor >= 0)
+		close(descriptor);
+}
+
 int main(int argc, char **argv)
 {
-	struct daemon_options options;
+	sigset_t hang_up;
+	open_standard_descriptors();
+	// One that comes before the daemon can read its files again waits until then, where it would end the process.
+	sigemptyset(&hang_up);
+	sigaddset(&hang_up, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &hang_up, NULL);
+	struct daemon_options options = {.log_format = LOG_FORMAT_TEXT};
 	struct error error;
 	log_find_journal();
 	switch (options_parse(argc, argv, &options, &error)) {
 	case OPTIONS_DONE:
 		return 0;
 	case OPTIONS_WRONG:
+		log_set_format(options.log_format);
 		log_error("%s", error.message);
 		return error_exit_code(&error);
 	case OPTIONS_RUN:
@@ -36,6 +58,9 @@ int main(int argc, char **argv)
 	}
 	log_set_level(options.log_level);
 	log_set_format(options.log_format);
+	char strays[300];
+	if (options_strays(environ, strays, sizeof(strays))[0] != '\0')
+		log_warning("the environment has what is no option's, and is not used: %s", strays);
 	bool ok = run(&options, argc, argv, &error);
 	if (!ok)
 		log_error("%s", error.message);

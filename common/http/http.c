@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/address.h"
+
 enum { MAXIMUM_CONNECTIONS = 64, CONNECTION_TIMEOUT_S = 10, CONNECTION_MEMORY_BYTES = 16 << 10 };
 
 struct http {
@@ -100,8 +102,10 @@ static struct addrinfo *look_up(const char *address, struct error *error)
 {
 	char host[256];
 	const char *colon = strrchr(address, ':');
-	if (colon == NULL || (size_t)(colon - address) >= sizeof(host)) {
-		error_set(error, ERROR_USAGE, "\"%.80s\" is not HOST:PORT", address);
+	if (!address_check(address, true, error))
+		return NULL;
+	if ((size_t)(colon - address) >= sizeof(host)) {
+		error_set(error, ERROR_USAGE, "\"%.80s\": no host has such a long name", address);
 		return NULL;
 	}
 	bool bracketed = address[0] == '[' && colon > address && colon[-1] == ']';

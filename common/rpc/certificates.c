@@ -1,14 +1,16 @@
 // See certificates.h.
 #include "common/rpc/certificates.h"
 
-#include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/base/file.h"
 
 enum { MAXIMUM_FILE_BYTES = 4 << 20 }; // a distribution's bundle of authorities is a quarter of a MiB
 
@@ -22,27 +24,15 @@ static void free_text(char *text)
 // The whole file, ended with a zero; NULL with an error. Returns owned.
 static char *read_file(const char *option, const char *path, struct error *error)
 {
-	FILE *file = fopen(path, "re");
-	char *text = file != NULL ? malloc(MAXIMUM_FILE_BYTES + 1) : NULL;
-	if (text == NULL) {
-		error_set(error, ERROR_USAGE, "--%s %s: %m", option, path);
-		if (file != NULL)
-			fclose(file);
+	char *text;
+	size_t size;
+	if (!file_read(path, MAXIMUM_FILE_BYTES, &text, &size, error)) {
+		error_wrap(error, "--%s %s", option, path);
 		return NULL;
 	}
-	errno = 0;
-	size_t size = fread(text, 1, MAXIMUM_FILE_BYTES + 1, file);
-	bool failed = ferror(file) != 0;
-	if (failed)
-		error_set(error, ERROR_USAGE, "--%s %s: %m", option, path);
-	fclose(file);
-	if (!failed && size <= MAXIMUM_FILE_BYTES && memchr(text, '\0', size) == NULL) {
-		text[size] = '\0';
-		char *fitting = realloc(text, size + 1);
-		return fitting != NULL ? fitting : text;
-	}
-	if (!failed)
-		error_set(error, ERROR_USAGE, "--%s %s: is no PEM file", option, path);
+	if (memchr(text, '\0', size) == NULL)
+		return text;
+	error_set(error, ERROR_USAGE, "--%s %s: is no PEM file", option, path);
 	OPENSSL_cleanse(text, size);
 	free(text);
 	return NULL;
@@ -77,19 +67,38 @@ static bool check_dates(const char *option, const char *path, const X509 *certif
 	return true;
 }
 
+enum found { FOUND, FOUND_NOTHING, FOUND_BROKEN };
+
+// The next certificate of a file, which may hold other things. Returns owned. gRPC takes those before a broken one, and says
+// nothing: a file that was being written would count as whole.
+static enum found next_certificate(BIO *bio, X509 **ret_certificate)
+{
+	ERR_clear_error();
+	X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	if (certificate != NULL) {
+		*ret_certificate = certificate;
+		return FOUND;
+	}
+	return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE ? FOUND_NOTHING : FOUND_BROKEN;
+}
+
+static bool refuse_broken(const char *option, const char *path, struct error *error)
+{
+	return error_set(error, ERROR_USAGE, "--%s %s: a certificate in it is broken, or not whole", option, path);
+}
+
 static int no_passphrase(char *buffer, int size, int writing, void *asked)
 {
 	*(bool *)asked = true;
 	return -1;
 }
 
-static bool check_key(const struct rpc_tls_options *files, const char *text, const X509 *certificate,
-		      struct error *error)
+static EVP_PKEY *read_key(const struct rpc_tls_options *files, const char *text, struct error *error)
 {
 	bool asked = false;
 	BIO *bio = open_text(text);
 	EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, &asked) : NULL;
-	bool ok = key != NULL && X509_check_private_key(certificate, key) == 1;
+	BIO_free(bio);
 	if (key == NULL)
 		error_set(error, ERROR_USAGE,
 			  asked ? "--tls-key-file %s: the key has a passphrase, which nobody could type: store it "
@@ -97,12 +106,50 @@ static bool check_key(const struct rpc_tls_options *files, const char *text, con
 				  "(openssl pkey), readable by its user alone"
 				: "--tls-key-file %s: holds no private key in PEM",
 			  files->key_file);
-	else if (!ok)
-		error_set(error, ERROR_USAGE,
-			  "--tls-key-file %s: is not the key of the certificate in --tls-cert-file %s", files->key_file,
-			  files->cert_file);
+	return key;
+}
+
+static bool refuse_unusable(const struct rpc_tls_options *files, struct error *error)
+{
+	const char *why = ERR_reason_error_string(ERR_peek_error());
+	return error_set(error, ERROR_USAGE, "--tls-cert-file %s: OpenSSL does not take it for TLS: %s",
+			 files->cert_file, why != NULL ? why : "it says nothing more");
+}
+
+// What a handshake would do with them, by the machine's rules for keys and digests (openssl.cnf): gRPC, which does the same for
+// each new file, would keep the old ones without a word to us, and not listen at all at the start. `rest` is behind the
+// chain's first certificate.
+static bool check_use(const struct rpc_tls_options *files, X509 *first, BIO *rest, EVP_PKEY *key, struct error *error)
+{
+	X509 *certificate;
+	enum found found = FOUND_NOTHING;
+	ERR_clear_error();
+	SSL_CTX *context = SSL_CTX_new(TLS_method());
+	bool ok = context != NULL && SSL_CTX_use_certificate(context, first) == 1 &&
+		  SSL_CTX_use_PrivateKey(context, key) == 1;
+	while (ok && (found = next_certificate(rest, &certificate)) == FOUND) {
+		ok = SSL_CTX_add1_chain_cert(context, certificate) == 1;
+		X509_free(certificate);
+	}
+	if (!ok)
+		refuse_unusable(files, error);
+	else if (found == FOUND_BROKEN)
+		ok = refuse_broken("tls-cert-file", files->cert_file, error);
+	SSL_CTX_free(context);
+	return ok;
+}
+
+static bool check_key(const struct rpc_tls_options *files, const char *text, X509 *certificate, BIO *rest,
+		      struct error *error)
+{
+	EVP_PKEY *key = read_key(files, text, error);
+	bool ok = key != NULL;
+	if (ok && X509_check_private_key(certificate, key) != 1)
+		ok = error_set(error, ERROR_USAGE,
+			       "--tls-key-file %s: is not the key of the certificate in --tls-cert-file %s",
+			       files->key_file, files->cert_file);
+	ok = ok && check_use(files, certificate, rest, key, error);
 	EVP_PKEY_free(key);
-	BIO_free(bio);
 	return ok;
 }
 
@@ -115,12 +162,17 @@ static bool read_chain(const struct rpc_tls_options *files, struct certificates 
 	if (certificates->key == NULL)
 		return false;
 	BIO *bio = open_text(certificates->chain);
-	X509 *certificate = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	if (bio == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	X509 *certificate = NULL;
 	struct tm tm = {0};
-	bool ok = certificate != NULL ||
-		  error_set(error, ERROR_USAGE, "--tls-cert-file %s: holds no certificate in PEM", files->cert_file);
-	ok = ok && check_dates("tls-cert-file", files->cert_file, certificate, error) &&
-	     check_key(files, certificates->key, certificate, error);
+	enum found found = next_certificate(bio, &certificate);
+	if (found == FOUND_NOTHING)
+		error_set(error, ERROR_USAGE, "--tls-cert-file %s: holds no certificate in PEM", files->cert_file);
+	else if (found == FOUND_BROKEN)
+		refuse_broken("tls-cert-file", files->cert_file, error);
+	bool ok = found == FOUND && check_dates("tls-cert-file", files->cert_file, certificate, error) &&
+		  check_key(files, certificates->key, certificate, bio, error);
 	if (ok && ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) == 1)
 		certificates->expiry = timegm(&tm);
 	X509_free(certificate);
@@ -137,13 +189,16 @@ static bool read_authorities(const struct rpc_tls_options *files, struct certifi
 	if (bio == NULL)
 		return certificates->authorities == NULL ? false : error_set(error, ERROR_FAILED, "out of memory");
 	bool some = false, valid = false;
+	enum found found;
 	X509 *certificate;
-	while (!valid && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+	while ((found = next_certificate(bio, &certificate)) == FOUND) {
 		some = true;
-		valid = check_dates("tls-ca-file", files->ca_file, certificate, error);
+		valid = valid || check_dates("tls-ca-file", files->ca_file, certificate, error);
 		X509_free(certificate);
 	}
 	BIO_free(bio);
+	if (found == FOUND_BROKEN)
+		return refuse_broken("tls-ca-file", files->ca_file, error);
 	if (!some)
 		error_set(error, ERROR_USAGE, "--tls-ca-file %s: holds no certificate in PEM", files->ca_file);
 	return valid;

@@ -87,6 +87,7 @@ struct rpc_call {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	const ProtobufCMessageDescriptor *type;
+	uint32_t deadline_ms;
 	struct rpc_stream *stream;
 	ProtobufCMessage *response;
 	bool closed;
@@ -105,7 +106,11 @@ static void call_closed(struct rpc_stream *stream, enum rpc_status status, const
 	struct rpc_call *call = user;
 	pthread_mutex_lock(&call->lock);
 	call->closed = true;
-	if (status != RPC_OK)
+	if (status == RPC_DEADLINE_EXCEEDED &&
+	    strcmp(detail, "Deadline Exceeded") == 0) // gRPC's own words say not whose
+		error_set(&call->error, rpc_status_to_error_code(status), "no answer within %g s (%s)",
+			  call->deadline_ms / 1000.0, rpc_status_name(status));
+	else if (status != RPC_OK)
 		error_set(&call->error, rpc_status_to_error_code(status), "%s (%s)", detail, rpc_status_name(status));
 	else if (call->response == NULL && call->error.code == ERROR_NONE)
 		error_set(&call->error, ERROR_PROTOCOL, "the answer is empty");
@@ -131,6 +136,7 @@ bool rpc_client_begin(struct rpc_client *client, const char *method, uint32_t de
 	pthread_mutex_init(&call->lock, NULL);
 	pthread_cond_init(&call->changed, NULL);
 	call->type = response_type;
+	call->deadline_ms = deadline_ms;
 	call->stream = rpc_client_stream(client, method, deadline_ms, &events, call);
 	if (call->stream == NULL) {
 		free_call(call);

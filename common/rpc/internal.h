@@ -13,6 +13,8 @@
 #include "common/rpc/rpc.h"
 #include "common/rpc/tls.h"
 
+void grpc_log_begin(void); // grpc_log.c
+
 // ---- runtime.c: the completion queue, and what its tags are
 
 // Embedded in what waits for a batch; the tag is its address. Runs on a completion-queue thread.

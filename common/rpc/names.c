@@ -1,8 +1,11 @@
 // Names of hosts and callers: see the end of tls.h.
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 
+#include "common/base/address.h"
 #include "common/rpc/tls.h"
 
 bool rpc_name_check(const char *pattern, struct error *error)
@@ -14,13 +17,25 @@ bool rpc_name_check(const char *pattern, struct error *error)
 			 pattern);
 }
 
+// Of a host's name, or the star of a certificate that is for all hosts of a domain: "eve@mail" and "https://eve" are none, though
+// an authority may sign such alternative names for whoever owns the mailbox or the page.
+static bool is_label(const char *text, size_t length)
+{
+	if (length == 1 && text[0] == '*')
+		return true;
+	for (size_t i = 0; i < length; i++)
+		if (!isalnum((unsigned char)text[i]) && text[i] != '-' && text[i] != '_')
+			return false;
+	return length > 0;
+}
+
 bool rpc_name_matches(const char *pattern, const char *name, size_t length)
 {
 	if (memchr(name, '\0', length) != NULL)
 		return false;
 	if (strncmp(pattern, "*.", 2) == 0) {
 		const char *dot = memchr(name, '.', length);
-		if (dot == NULL || dot == name)
+		if (dot == NULL || !is_label(name, (size_t)(dot - name)))
 			return false;
 		pattern += 1;
 		length -= (size_t)(dot - name);
@@ -32,6 +47,20 @@ bool rpc_name_matches(const char *pattern, const char *name, size_t length)
 bool rpc_address_is_unix(const char *address)
 {
 	return strncmp(address, "unix:", 5) == 0 || strncmp(address, "unix-abstract:", 14) == 0;
+}
+
+bool rpc_address_check(const char *address, struct error *error)
+{
+	struct sockaddr_un place;
+	if (strncmp(address, "unix:", 5) != 0)
+		return address_check(address, false, error);
+	if (address[5] !=
+	    '/') // of none gRPC makes an abstract socket, which has no file whose permissions say who may come
+		return error_set(error, ERROR_USAGE, "\"%.80s\" is not unix:/PATH: the path is not a whole one",
+				 address);
+	return strlen(address + 5) < sizeof(place.sun_path) ||
+	       error_set(error, ERROR_USAGE, "\"%.80s...\": a socket's path has at most %zu letters", address,
+			 sizeof(place.sun_path) - 1);
 }
 
 bool rpc_address_is_local(const char *address)

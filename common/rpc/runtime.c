@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "common/base/clock.h"
-#include "common/base/log.h"
 
 static struct {
 	grpc_completion_queue *queue;
@@ -69,21 +68,15 @@ static void *runtime_loop(void *argument)
 }
 
 // What gRPC logs, mostly what a peer did wrong: nothing of it is this program's error. GRPC_VERBOSITY says how much comes.
-static void on_grpc_log(gpr_log_func_args *line)
-{
-	log_event(line->severity == GPR_LOG_SEVERITY_ERROR ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, NULL, "gRPC: %s",
-		  line->message);
-}
-
 bool rpc_start(uint32_t threads, struct error *error)
 {
 	// Messages of megabytes are allocated by one thread and freed by another. In an arena per thread each takes pages that are new
 	// to it; in one arena they are used again while still in the cache, and malloc_trim gives all that is free back.
 	mallopt(M_ARENA_MAX, 1);
-	gpr_set_log_function(on_grpc_log);
 	// The system's resolver, which is done with a name that stands in /etc/hosts. gRPC's own also asks the name servers for its IPv6
 	// address, and waits for them: seconds for each connection where none answers.
 	setenv("GRPC_DNS_RESOLVER", "native", false);
+	grpc_log_begin();
 	grpc_init();
 	runtime.queue = grpc_completion_queue_create_for_next(NULL);
 	runtime.threads = calloc(threads, sizeof(*runtime.threads));

@@ -122,10 +122,13 @@ grpc_channel *tls_create_channel(struct rpc_tls *tls, const char *address, grpc_
 static const char no_tls_there[] =
 	"it does not speak TLS: give it --tls-cert-file, or leave the --tls options out on this side";
 static const char refused_there[] = "it closed the connection, as it does when it refuses a certificate: this side's "
-				    "may be missing (--tls-cert-file), expired, "
-				    "or signed by an authority that the other side's --tls-ca-file does not have";
-static const char tls_there[] = "it closed the connection, as a daemon does that speaks TLS: then give --tls-ca-file, "
-				"--tls-cert-file and --tls-key-file";
+				    "may be missing (--tls-cert-file), "
+				    "expired, or signed by an authority that the other side's --tls-ca-file does not "
+				    "have; or it has as many connections "
+				    "as its --max-connections allows";
+static const char tls_there[] =
+	"it closed the connection, as a daemon does that speaks TLS: then give --tls-ca-file, --tls-cert-file and "
+	"--tls-key-file; or it has as many connections as its --max-connections allows";
 
 // What gRPC says of a handshake that failed, and what a user can do about it. A server that refuses a client's certificate
 // says so only after the client is done with its part (TLS 1.3), so the client sees a connection that closes.

@@ -32,12 +32,14 @@ time_t rpc_tls_expiry(struct rpc_tls *tls); // of the certificate in use; 0: the
 
 // Whether an address as rpc_server_start and rpc_client_create take it is a Unix socket's.
 bool rpc_address_is_unix(const char *address);
+// Whether it is one to listen on: HOST:PORT, [IPv6]:PORT or unix:/PATH. ERROR_USAGE quotes it and says what is wrong.
+bool rpc_address_check(const char *address, struct error *error);
 // And whether only this machine reaches it: such a socket, or a loopback address.
 bool rpc_address_is_local(const char *address);
 
 // ---- Names in certificates
 
-// "node-1.example.org", or "*.example.org", whose star stands for exactly one label. ERROR_USAGE for any other star.
+// "node-1.example.org", or "*.example.org", whose star stands for exactly one label of a host's name. ERROR_USAGE for any other star.
 bool rpc_name_check(const char *pattern, struct error *error);
 // Letters match in either case. `name` need not end with a zero; one that holds a zero matches nothing.
 bool rpc_name_matches(const char *pattern, const char *name, size_t length);

@@ -303,13 +303,16 @@ static bool take_pipeline_size(struct job_arguments *arguments, struct error *er
 	return true;
 }
 
+enum { MINIMUM_MEMORY_LIMIT = 1 << 20 }; // as of the daemons, which get it
+
 static bool take_memory_limit(struct job_arguments *arguments, struct error *error)
 {
 	uint64_t bytes;
 	if (!strings_parse_bytes(optarg, &bytes, error))
 		return error_wrap(error, "--memory-limit");
-	if (bytes == 0)
-		return error_set(error, ERROR_USAGE, "--memory-limit %s: must be at least a byte, such as 16GiB",
+	if (bytes < MINIMUM_MEMORY_LIMIT)
+		return error_set(error, ERROR_USAGE,
+				 "--memory-limit %.40s: must be at least 1 MiB; is the unit missing, as in 16GiB?",
 				 optarg);
 	arguments->memory_limit = optarg; // the daemons read it themselves
 	arguments->memory_limit_bytes = bytes;

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "common/base/log.h"
+
 bool job_nodes_read(const struct job_arguments *arguments, struct job_nodes *ret_nodes, struct error *error)
 {
 	struct job_nodes nodes = {.name = "--nodes",
@@ -52,6 +54,9 @@ bool job_nodes_check(const struct job_nodes *nodes, struct error *error)
 
 bool job_nodes_start(struct job_nodes *nodes, struct error *error)
 {
+	if (nodes->local.count > 0 && tls_arguments_given(&nodes->tls_arguments))
+		log_warning("the --tls options are not used: the daemons that --local starts are reached by sockets of "
+			    "this machine");
 	if (nodes->local.count > 0)
 		return local_daemons_start(&nodes->local, &nodes->daemons, error);
 	if (nodes->hostfile.count == 0)

@@ -32,6 +32,12 @@ bool tls_arguments_take(struct tls_arguments *arguments, int code, bool *ret_ok,
 	return true;
 }
 
+bool tls_arguments_given(const struct tls_arguments *arguments)
+{
+	return arguments->cert_file != NULL || arguments->key_file != NULL || arguments->ca_file != NULL ||
+	       arguments->server_name != NULL;
+}
+
 static const char *or_environment(const char *value, const char *name)
 {
 	if (value == NULL)

@@ -37,5 +37,7 @@ struct tls_arguments {
 
 // Whether `code` is one of these options; then getopt's value is kept, or refused with ERROR_USAGE in `*ret_ok` and `error`.
 bool tls_arguments_take(struct tls_arguments *arguments, int code, bool *ret_ok, struct error *error);
+// Whether the command line has one of them.
+bool tls_arguments_given(const struct tls_arguments *arguments);
 // Adds what the environment says and reads the files. `*ret_tls` is NULL when nobody says anything of TLS; owned.
 bool tls_arguments_open(const struct tls_arguments *arguments, struct rpc_tls **ret_tls, struct error *error);

@@ -31,8 +31,8 @@ static const char usage[] =
 	"  --iterations N            prints N plain pages instead, and ends\n"
 	"  --once                    the same as --iterations 1\n"
 	"\n" TLS_ARGUMENTS_HELP "\n"
-	"Where output is no terminal, pages are printed one after another. Each is of what happened in the\n"
-	"interval before it. Exit code 4 when no daemon can be reached.\n";
+	"Where output is no terminal, or TERM is unset or dumb, pages are printed one after another. Each is\n"
+	"of what happened in the interval before it. Exit code 4 when no daemon can be reached.\n";
 
 struct top {
 	const struct nodes_arguments *arguments;
@@ -179,7 +179,8 @@ static bool watch(struct top *top, struct error *error)
 		return error->code == ERROR_NONE;
 	if (count_answers(top) == 0)
 		return complain_of_all(top, error);
-	bool wants_screen = top->arguments->iterations == 0 && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO);
+	bool wants_screen =
+		top->arguments->iterations == 0 && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && screen_is_wanted();
 	if (wants_screen && !screen_start(error))
 		return false;
 	top->has_screen = wants_screen;

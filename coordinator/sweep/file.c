@@ -119,13 +119,26 @@ static bool read_figure(const json_t *object, const struct sweep_column *column,
 	return json_is_number(value) && isfinite(*(double *)at) && (may_be_negative || *(double *)at >= 0.0);
 }
 
+static bool read_count(const struct reader *reader, const json_t *cell, const char *name, uint32_t *ret_count)
+{
+	char what[40];
+	const json_t *value = json_object_get(cell, name);
+	json_int_t count = json_integer_value(value);
+	snprintf(what, sizeof(what), "a cell's %s", name);
+	if (!json_is_integer(value) || count < 0 || count > INT32_MAX)
+		return refuse(reader, what);
+	*ret_count = (uint32_t)count;
+	return true;
+}
+
 static bool read_result(const struct reader *reader, const struct sweep *sweep, const json_t *object, bool *is_read)
 {
 	char what[SWEEP_LABEL_SIZE + 64], label[SWEEP_LABEL_SIZE];
-	struct cell cell = {.nodes = (uint32_t)json_integer_value(json_object_get(object, "nodes")),
-			    .pipeline_size = (uint32_t)json_integer_value(json_object_get(object, "pipeline_size")),
-			    .micro_batch_size =
-				    (uint32_t)json_integer_value(json_object_get(object, "micro_batch_size"))};
+	struct cell cell;
+	if (!read_count(reader, object, "nodes", &cell.nodes) ||
+	    !read_count(reader, object, "pipeline_size", &cell.pipeline_size) ||
+	    !read_count(reader, object, "micro_batch_size", &cell.micro_batch_size))
+		return false;
 	const char *outcome = json_string_value(json_object_get(object, "outcome"));
 	struct sweep_result *result = sweep_find(sweep, cell);
 	snprintf(what, sizeof(what), "cell %s", sweep_label(&cell, label));

@@ -22,6 +22,9 @@ usage() {
 }
 
 command -v openssl >/dev/null || fail "openssl is missing: install the package openssl"
+case ${DAYS:-1} in
+*[!0-9]*) fail "DAYS is \"$DAYS\", which is no number of days" 2 ;;
+esac
 umask 077
 work=
 trap '[ -z "$work" ] || rm -rf "$work"' EXIT

@@ -1,12 +1,14 @@
 // The configuration file, read by inih: it gives pairs, and this counts lines for the messages.
-#include <errno.h>
 #include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/file.h"
 #include "common/base/strings.h"
 #include "stage_server/options/table.h"
+
+enum { MAXIMUM_FILE_BYTES = 1 << 20 };
 
 struct file {
 	struct option_reader *reader;
@@ -25,6 +27,14 @@ static void refuse(struct file *file, const char *message)
 	file->failed = true;
 }
 
+static void refuse_section(struct file *file, const char *name, int length)
+{
+	char text[80];
+	snprintf(text, sizeof(text), "there are no sections; take [%.*s] out", length < 40 ? length : 40, name);
+	strings_make_printable(text);
+	refuse(file, text);
+}
+
 // inih's reader: one line into `into`. inih would take the rest of a longer one for the next line.
 static char *read_line(char *into, int size, void *user)
 {
@@ -41,7 +51,15 @@ static char *read_line(char *into, int size, void *user)
 	}
 	size_t indent = strspn(into, " \t"); // inih would take an indented line for more of the last value
 	memmove(into, into + indent, length - indent + 1);
+	if (into[0] == '[') // inih says nothing of a section that has no keys
+		refuse_section(file, into + 1, (int)strcspn(into + 1, "]\r\n"));
 	return into;
+}
+
+// Whether there is what others read as a comment; a # within a word is one of its letters.
+static bool has_number_sign(const char *value)
+{
+	return value[0] == '#' || strstr(value, " #") != NULL || strstr(value, "\t#") != NULL;
 }
 
 // Called for each "key = value" of the line read last; 0 is a mistake.
@@ -53,9 +71,7 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 	if (file->failed)
 		return 0;
 	if (section[0] != '\0') {
-		snprintf(text, sizeof(text), "there are no sections; take [%.40s] out", section);
-		strings_make_printable(text);
-		refuse(file, text);
+		refuse_section(file, section, (int)strlen(section)); // behind a byte order mark
 		return 0;
 	}
 	const struct option_row *row = option_find(key);
@@ -73,6 +89,11 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 		return 0;
 	}
 	*line = file->line;
+	if (has_number_sign(value)) {
+		snprintf(text, sizeof(text), "%s: behind a value ; begins a comment, and # does not", row->name);
+		refuse(file, text);
+		return 0;
+	}
 	if (option_set(file->reader, row, value, OPTION_SOURCE_FILE, &error))
 		return 1;
 	error_wrap(&error, "%s", row->name);
@@ -84,18 +105,21 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 bool config_file_read(struct option_reader *reader, const char *path, struct error *error)
 {
 	struct file file = {.reader = reader, .path = path, .error = error};
-	file.stream = fopen(path, "re");
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	if (!file_read(path, MAXIMUM_FILE_BYTES, &text, &size, error))
+		return error_wrap(error, "--config %s", path);
+	if (size == 0)
+		return true;
+	file.stream = fmemopen(text, size, "r");
 	if (file.stream == NULL)
-		return error_set(error, ERROR_USAGE, "--config %s: %s", path, strerror(errno));
+		return error_set(error, ERROR_FAILED, "--config %s: %m", path);
 	file.lines = calloc(option_table_rows, sizeof(*file.lines));
 	int mistake = file.lines != NULL ? ini_parse_stream(read_line, &file, take_pair, &file) : -1;
-	bool read = ferror(file.stream) == 0;
 	fclose(file.stream);
 	free(file.lines);
 	if (file.failed)
 		return false;
-	if (!read)
-		return error_set(error, ERROR_USAGE, "--config %s: it cannot be read", path);
 	if (mistake < 0)
 		return error_set(error, ERROR_FAILED, "--config %s: out of memory", path);
 	return mistake == 0 || error_set(error, ERROR_USAGE, "%s:%d: this is not \"key = value\"", path, mistake);

@@ -43,7 +43,7 @@ const struct option_row option_table[] = {
 		 "be named several times"},
 	{"threads", "N", OPTION_COUNT, PLACE(threads), 1, 1024,
 	 .help = "cpu: threads that each stage computes with (default: as many as there are cores)"},
-	{"memory-limit", "SIZE", OPTION_BYTES, PLACE(memory_limit_bytes), 1, UINT64_MAX,
+	{"memory-limit", "SIZE", OPTION_BYTES, PLACE(memory_limit_bytes), 1 << 20, UINT64_MAX,
 	 .help = "memory that all stages of a device together may use, such as 16GiB (default: what it has)"},
 	{"tuning-file", "PATH", OPTION_TEXT, PLACE(tuning_file),
 	 .help = "where choices of kernels timed once per shape are kept (default: penstock/ in the user's cache "
@@ -71,7 +71,7 @@ const struct option_row option_table[] = {
 	{"max-streams", "N", OPTION_COUNT, PLACE(maximum_streams), 1, 65536, .preset = "128",
 	 .help = "calls at once on one connection"},
 	{"max-message-size", "SIZE", OPTION_BYTES, PLACE(maximum_message_bytes),
-	 RPC_MAXIMUM_HEADER_BYTES + PROTOCOL_PARAMETER_CHUNK_BYTES, (1 << 30) - 1, .preset = "9MiB",
+	 RPC_MAXIMUM_HEADER_BYTES + PROTOCOL_PARAMETER_CHUNK_BYTES, 1023 << 20, .preset = "9MiB",
 	 .help = "largest message that is received"},
 	{"max-metadata-size", "SIZE", OPTION_BYTES, PLACE(maximum_metadata_bytes), 1 << 10, 1 << 20, .preset = "16KiB",
 	 .help = "largest metadata (headers) of a call"},
@@ -167,10 +167,12 @@ static bool parse_bytes(const struct option_row *row, const char *value, uint64_
 	*ret_bytes = bytes;
 	if (bytes >= row->minimum && bytes <= row->maximum)
 		return true;
-	return row->minimum == 1 ? error_set(error, ERROR_USAGE, "must be above 0")
-				 : error_set(error, ERROR_USAGE, "\"%.40s\" is not from %s to %s", value,
-					     strings_format_bytes(row->minimum, minimum, sizeof(minimum)),
-					     strings_format_bytes(row->maximum, maximum, sizeof(maximum)));
+	return row->maximum == UINT64_MAX
+		       ? error_set(error, ERROR_USAGE, "\"%.40s\" is less than %s; is the unit missing, as in 16GiB?",
+				   value, strings_format_bytes(row->minimum, minimum, sizeof(minimum)))
+		       : error_set(error, ERROR_USAGE, "\"%.40s\" is not from %s to %s", value,
+				   strings_format_bytes(row->minimum, minimum, sizeof(minimum)),
+				   strings_format_bytes(row->maximum, maximum, sizeof(maximum)));
 }
 
 static bool set_text(char **place, const char *value, struct error *error)
@@ -264,6 +266,44 @@ static bool read_environment(struct option_reader *reader, const struct option_r
 	return words != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
 
+// PENSTOCK_... that are no options of the daemon: its libraries', deploy/'s and the tests'.
+static bool is_known_beside(const char *name)
+{
+	static const char *const known[] = {"CUDA_LIBRARY_PATH", "CIFAR10", "PYTHON", "SLURM", "TEST", "ABUSE",
+					    "STAND_IN"};
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strncmp(known[i], name, strlen(known[i])) == 0) // and all that begin so
+			return true;
+	return false;
+}
+
+// Of "MAX_SESSIONS", as read_environment names it.
+static const struct option_row *find_in_environment(const char *name, size_t length)
+{
+	char key[64] = "";
+	for (size_t i = 0; i < length && i + 1 < sizeof(key); i++)
+		key[i] = name[i] == '_' ? '-' : isupper((unsigned char)name[i]) ? (char)tolower(name[i]) : '?';
+	const struct option_row *row = option_find(key);
+	return row != NULL && !row->command_line_only ? row : NULL;
+}
+
+char *options_strays(char **environment, char *into, size_t size)
+{
+	static const char prefix[] = "PENSTOCK_";
+	size_t used = 0;
+	into[0] = '\0';
+	for (char **entry = environment; *entry != NULL && used < size; entry++) {
+		size_t length = strcspn(*entry, "=");
+		_cleanup_free_ char *name = strndup(*entry, length);
+		if (name == NULL || strncmp(name, prefix, strlen(prefix)) != 0)
+			continue;
+		const char *rest = name + strlen(prefix);
+		if (!is_known_beside(rest) && find_in_environment(rest, strlen(rest)) == NULL)
+			used += (size_t)snprintf(into + used, size - used, "%s%s", used > 0 ? " " : "", name);
+	}
+	return into;
+}
+
 // What the command line says, before anything is done about it: `values` has one for each word that is an option.
 struct command_line {
 	const struct option_row **rows;
@@ -272,28 +312,38 @@ struct command_line {
 	bool help, version;
 };
 
+enum { FIRST_CODE = 256 };
+
+static bool refuse_option(int code, const char *word, struct error *error)
+{
+	const char *why = code == ':'                                              ? "needs a value"
+			  : optopt >= FIRST_CODE || optopt == 'h' || optopt == 'v' ? "takes no value"
+										   : "is unknown, or short for several";
+	if (strncmp(word, "--", 2) != 0)
+		why = "is unknown";
+	return error_set(error, ERROR_USAGE, "option %.80s %s; see penstockd --help", word, why);
+}
+
 static bool split_command_line(int argc, char **argv, struct command_line *line, struct error *error)
 {
 	struct option known[sizeof(option_table) / sizeof(option_table[0]) + 3] = {{"help", no_argument, NULL, 'h'},
 										   {"version", no_argument, NULL, 'v'}};
-	int code, index = 0;
+	int code;
+	// Each has a code of its own: those that share one getopt takes for the same, and "--max" for the first of them.
 	for (uint32_t i = 0; i < option_table_rows; i++)
 		known[i + 2] = (struct option){option_table[i].name,
 					       option_table[i].kind == OPTION_SWITCH ? no_argument : required_argument,
-					       NULL, 0};
+					       NULL, FIRST_CODE + (int)i};
 	opterr = 0;
 	optind = 0; // glibc: begin anew, also in the middle of an earlier word
-	while ((code = getopt_long(argc, argv, ":", known, &index)) != -1) {
+	while ((code = getopt_long(argc, argv, ":", known, NULL)) != -1) {
 		line->help |= code == 'h';
 		line->version |= code == 'v';
 		if (line->help || line->version) // what follows does not matter
 			return true;
 		if (code == '?' || code == ':')
-			return error_set(error, ERROR_USAGE,
-					 code == '?' ? "unknown option %s; see penstockd --help"
-						     : "option %s needs a value; see penstockd --help",
-					 argv[optind - 1]);
-		line->rows[line->count] = &option_table[index - 2];
+			return refuse_option(code, argv[optind - 1], error);
+		line->rows[line->count] = &option_table[code - FIRST_CODE];
 		line->values[line->count++] = optarg != NULL ? optarg : "yes";
 	}
 	return optind >= argc ||
@@ -332,6 +382,18 @@ static bool read_sources(struct option_reader *reader, const struct command_line
 		if (!read_environment(reader, row, error))
 			return false;
 	return read_command_line(reader, line, false, error);
+}
+
+// As far as it is known after a mistake elsewhere.
+static enum log_format find_log_format(struct option_reader *reader, const struct command_line *line)
+{
+	struct error ignored;
+	const struct option_row *row = option_find("log-format");
+	read_environment(reader, row, &ignored);
+	for (uint32_t i = 0; i < line->count; i++)
+		if (line->rows[i] == row)
+			option_set(reader, row, line->values[i], OPTION_SOURCE_COMMAND_LINE, &ignored);
+	return reader->options.log_format;
 }
 
 static bool same_text(const char *a, const char *b)
@@ -404,8 +466,10 @@ enum options_result options_parse(int argc, char **argv, struct daemon_options *
 	}
 	for (uint32_t i = 0; i < option_table_rows; i++)
 		reader.sources[i] = OPTION_SOURCE_NONE;
-	if (!split_command_line(argc, argv, &line, error))
+	if (!split_command_line(argc, argv, &line, error)) {
+		ret_options->log_format = find_log_format(&reader, &line);
 		goto out;
+	}
 	if (line.help || line.version) {
 		if (line.help)
 			print_help();
@@ -415,6 +479,8 @@ enum options_result options_parse(int argc, char **argv, struct daemon_options *
 	} else if (read_sources(&reader, &line, error)) {
 		result = OPTIONS_RUN;
 		*ret_options = reader.options;
+	} else {
+		ret_options->log_format = find_log_format(&reader, &line);
 	}
 out:
 	if (result != OPTIONS_RUN)

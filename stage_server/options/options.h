@@ -50,9 +50,13 @@ struct daemon_options {
 enum options_result { OPTIONS_RUN, OPTIONS_DONE /* --help, --version */, OPTIONS_WRONG };
 
 // Reads all three sources; may be called again with the same arguments, to see what has changed since. Prints what --help
-// and --version ask for; the error says where the mistake is. Only after OPTIONS_RUN there is something to options_fini.
+// and --version ask for; the error says where the mistake is. Only after OPTIONS_RUN there is something to options_fini; after
+// OPTIONS_WRONG log_format alone is set, for whoever logs the error.
 enum options_result options_parse(int argc, char **argv, struct daemon_options *ret_options, struct error *error);
 // The names of the options of which the two differ, but for those that a reload applies (log-level, log-format), with
 // a blank between them; returns `into`.
 char *options_changes(const struct daemon_options *before, const struct daemon_options *after, char *into, size_t size);
+// The variables PENSTOCK_... of `environment` that are no option's, as one that is misspelt, with a blank between them;
+// returns `into`.
+char *options_strays(char **environment, char *into, size_t size);
 void options_fini(struct daemon_options *options);

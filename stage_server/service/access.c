@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/strings.h"
 
 enum { LOG_INTERVAL_S = 10, EXPIRY_WARNING_S = 14 * 86400 };
 
@@ -26,6 +27,9 @@ struct access {
 
 static bool check_listen(const struct daemon_options *options, bool has_tls, struct error *error)
 {
+	for (uint32_t i = 0; i < options->listen.count; i++)
+		if (!rpc_address_check(options->listen.values[i], error))
+			return error_wrap(error, "--listen");
 	for (uint32_t i = 0; i < options->listen.count && !has_tls && !options->insecure; i++)
 		if (!rpc_address_is_local(options->listen.values[i]))
 			return error_set(
@@ -44,6 +48,8 @@ static bool check_options(const struct daemon_options *options, bool has_tls, st
 				 "--tls-ca-file alone is not enough: give --tls-cert-file and --tls-key-file, too");
 	if (has_tls && options->insecure)
 		return error_set(error, ERROR_USAGE, "--insecure and --tls-cert-file exclude each other");
+	if (!has_tls && options->tls_client_auth == CLIENT_AUTH_NONE)
+		return error_set(error, ERROR_USAGE, "--tls-client-auth has no meaning without --tls-cert-file");
 	if (!has_tls && options->tls_server_name != NULL)
 		return error_set(error, ERROR_USAGE, "--tls-server-name has no meaning without --tls-cert-file");
 	if (options->allow_name.count > 0 && (!has_tls || options->tls_client_auth == CLIENT_AUTH_NONE))

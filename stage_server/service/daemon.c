@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "common/base/clock.h"
+#include "common/base/descriptors.h"
 #include "common/http/http.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
@@ -357,7 +357,8 @@ static bool announce(const struct daemon *daemon, struct error *error)
 	// Written apart and renamed, so that whoever waits for the file reads a whole line.
 	bound_address(daemon, 0, address, sizeof(address));
 	snprintf(part, sizeof(part), "%s.part", daemon->options->ready_file);
-	FILE *file = fopen(part, "we");
+	unlink(part); // whatever somebody else may have put there, such as a link to another file
+	FILE *file = fopen(part, "wxe");
 	bool ok = file != NULL && fprintf(file, "%s\n", address) > 0;
 	ok = file != NULL && fclose(file) == 0 && ok && rename(part, daemon->options->ready_file) == 0;
 	if (ok)
@@ -406,21 +407,20 @@ static void close_all(struct daemon *daemon)
 	devices_close(daemon->devices);
 }
 
-// As many connections as --max-connections says need descriptors, so as many as the system allows are allowed here.
-static void allow_all_descriptors(void)
+// main holds it back until somebody handles it.
+static void release_hang_up(void)
 {
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
+	sigset_t hang_up;
+	sigemptyset(&hang_up);
+	sigaddset(&hang_up, SIGHUP);
+	pthread_sigmask(SIG_UNBLOCK, &hang_up, NULL);
 }
 
 bool daemon_run(struct daemon_options *options, int argc, char **argv, struct error *error)
 {
 	static struct daemon daemon; // not on the stack: the signal handlers outlive this call
 	daemon = (struct daemon){.options = options, .argc = argc, .argv = argv};
-	allow_all_descriptors();
+	descriptors_allow_all();  // --max-connections needs them
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
@@ -431,6 +431,7 @@ bool daemon_run(struct daemon_options *options, int argc, char **argv, struct er
 		uv_signal_start(&daemon.on_terminate, on_signal, SIGTERM);
 		uv_signal_start(&daemon.on_interrupt, on_signal, SIGINT);
 		uv_signal_start(&daemon.on_hang_up, on_hang_up, SIGHUP);
+		release_hang_up();
 		uv_timer_start(&daemon.tick, on_tick, TICK_MS, TICK_MS);
 		ok = announce(&daemon, error);
 	}

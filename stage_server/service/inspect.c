@@ -1,12 +1,30 @@
 // See inspect.h.
 #include "stage_server/service/inspect.h"
 
+#include <libgen.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "common/base/address.h"
 #include "common/base/strings.h"
 #include "stage_server/device/device.h"
 #include "stage_server/service/access.h"
+
+// It is written in a folder that is there, and takes the place of a file.
+static bool check_ready_file(const char *path, struct error *error)
+{
+	struct stat status;
+	if (path == NULL)
+		return true;
+	_cleanup_free_ char *folder = strdup(path);
+	if (folder == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+		return error_set(error, ERROR_USAGE, "--ready-file %s: is a folder", path);
+	return stat(dirname(folder), &status) == 0 || error_set(error, ERROR_USAGE, "--ready-file %s: %m", path);
+}
 
 bool inspect_options(const struct daemon_options *options, struct error *error)
 {
@@ -15,7 +33,10 @@ bool inspect_options(const struct daemon_options *options, struct error *error)
 		if (!device_find(options->device.values[i], &ops, error))
 			return error_wrap(error, "--device");
 	}
-	return access_check(options, error);
+	if (options->metrics_listen != NULL && !address_check(options->metrics_listen, true, error))
+		return error_wrap(error, "--metrics-listen");
+	// A reload leaves the file alone, and need not fail for it.
+	return (!options->check_config || check_ready_file(options->ready_file, error)) && access_check(options, error);
 }
 
 // False when there is no such device.

@@ -7,6 +7,10 @@
 #include "common/base/clock.h"
 #include "stage_server/session/internal.h"
 
+// Sessions that were never opened: so many are logged in so long.
+#define REFUSALS_NS (10 * UINT64_C(1000000000))
+enum { REFUSALS_LOGGED = 20 };
+
 static const struct metric_family sessions_family = {"penstock_sessions", "Sessions open now.", METRIC_GAUGE, 1.0};
 static const struct metric_family sessions_total_family = {"penstock_sessions_total", "Sessions opened.",
 							   METRIC_COUNTER, 1.0};
@@ -60,6 +64,20 @@ void host_count_error(struct session_host *host, enum error_code code)
 	char labels[64];
 	snprintf(labels, sizeof(labels), "code=\"%s\"", error_code_name(code));
 	metric_add(metrics_series(host->options.metrics, &errors_family, labels), 1);
+}
+
+bool host_may_log_refusal(struct session_host *host, uint64_t *ret_unlogged)
+{
+	uint64_t now_ns = clock_now_ns();
+	if (host->refusals_ns == 0 || now_ns - host->refusals_ns >= REFUSALS_NS) {
+		host->refusals_ns = now_ns;
+		host->refusals = 0;
+	}
+	bool may = host->refusals < REFUSALS_LOGGED;
+	*ret_unlogged = host->refusals_unlogged;
+	host->refusals += may;
+	host->refusals_unlogged = may ? 0 : host->refusals_unlogged + 1;
+	return may;
 }
 
 struct session *host_find_token(struct session_host *host, const uint8_t *token, enum neighbour *ret_side)

@@ -59,7 +59,9 @@ struct session_host {
 	struct inbound *inbound;
 	uint32_t unadopted;
 	bool draining;
-	bool holds_freed_memory; // a job's, which the C library keeps until the next tick
+	uint64_t refusals_ns, refusals_unlogged; // when their count began, and how many were not logged
+	uint32_t refusals;                       // logged since
+	bool holds_freed_memory;                 // a job's, which the C library keeps until the next tick
 	struct metric *sessions_gauge, *sessions_total, *stalled_gauge;
 };
 
@@ -67,6 +69,9 @@ struct session_host {
 void host_add(struct session_host *host, struct session *session);
 void host_remove(struct session_host *host, struct session *session);
 void host_count_error(struct session_host *host, enum error_code code);
+// Whether a line about a session that was never opened may be logged: whoever reaches the port can make any number of them.
+// `*ret_unlogged`: how many were not since the last one.
+bool host_may_log_refusal(struct session_host *host, uint64_t *ret_unlogged);
 // The session that has the token, and for which neighbour; NULL: none.
 struct session *host_find_token(struct session_host *host, const uint8_t *token, enum neighbour *ret_side);
 

@@ -55,11 +55,25 @@ static void free_if_over(struct session *session)
 	free(session);
 }
 
+static void log_end(struct session *session, const struct log_fields *fields, enum log_level level, const char *message,
+		    bool was_opened)
+{
+	uint64_t unlogged = 0;
+	if (!was_opened && !host_may_log_refusal(session->host, &unlogged))
+		return;
+	if (unlogged > 0)
+		log_event(level, fields,
+			  "ended: %s (and %" PRIu64 " more that were not opened, since the last such line)", message,
+			  unlogged);
+	else
+		log_event(level, fields, "ended: %s", message);
+}
+
 void session_end(struct session *session, const struct error *error, bool lost, enum neighbour neighbour)
 {
 	if (session->state == SESSION_ENDED)
 		return;
-	bool in_good_order = error == NULL;
+	bool in_good_order = error == NULL, was_opened = session->state >= SESSION_OPENED;
 	struct log_fields fields = session_fields(session);
 	session->state = SESSION_ENDED;
 	session->ended_ns = clock_now_ns();
@@ -75,7 +89,7 @@ void session_end(struct session *session, const struct error *error, bool lost, 
 		strings_make_printable(shown.message);
 		uint64_t step = session->executor != NULL ? executor_step(session->executor) : 0;
 		enum log_level level = error->code == ERROR_CANCELLED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
-		log_event(level, &fields, "ended: %s", shown.message);
+		log_end(session, &fields, level, shown.message, was_opened);
 		host_count_error(session->host, error->code);
 		reply_failed(session, &shown, step, lost, neighbour);
 		rpc_stream_finish(session->stream, rpc_status_from_error(error), shown.message);

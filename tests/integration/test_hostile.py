@@ -141,6 +141,16 @@ class Hostile(harness.TestCase):
 
     # ---- Sessions
 
+    def test_sessions_that_never_open_do_not_fill_the_log(self):
+        for _ in range(100):
+            stream = self.session()
+            stream.send(b"\xff")
+            self.assertEqual(stream.end()[0], grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertGreaterEqual(self.daemon.metrics()['penstock_errors_total{code="protocol"}'], 100)
+        lines = [line for line in self.daemon.log.splitlines() if "ended: not a" in line]
+        self.assertGreaterEqual(len(lines), 20)
+        self.assertLessEqual(len(lines), 60)
+
     def test_open_that_is_wrong_is_refused_with_a_reason(self):
         cases = [
             (dict(protocol_version=99), "protocol version 99"), (dict(connections=0), "connections"),

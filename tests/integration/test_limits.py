@@ -141,6 +141,7 @@ class Limits(harness.TestCase):
         self.refused(lambda: self.describe(daemon), "", grpc.StatusCode.UNAVAILABLE)
         self.assertGreaterEqual(self.hits(daemon, "connections"), 1)
         self.assertIn("--max-connections", daemon.log)
+        self.assertIn("--max-connections", self.penstock("nodes", "-H", self.hostfile([daemon]), code=4).error)
         held[0].close()
         self.assert_serves(daemon)
 

@@ -1,6 +1,9 @@
 """What `penstock nodes` says of daemons, to people and to programs."""
 
 import json
+import os
+import signal
+import subprocess
 import time
 
 import harness
@@ -37,6 +40,25 @@ class Nodes(harness.TestCase):
         lines = self.penstock("nodes", "-H", self.hostfile(daemons)).out.split("\n\n")[0].splitlines()
         for name, value in ("VERSION", "0."), ("HEALTH", "serving"), ("DEVICES", "cpu"), ("JOBS", "-"):
             self.assertEqual(lines[1][lines[0].index(name):][:len(value)], value)
+
+    def test_more_daemons_than_the_soft_limit_has_descriptors(self):
+        """Each connection needs one, and the hard limit is higher."""
+        daemon = harness.Daemon(self.folder, "--insecure", host="0.0.0.0")
+        self.addCleanup(daemon.stop)
+        hosts = [f"127.0.1.{i}:{daemon.port}" for i in range(1, 101)]
+        run = subprocess.run(["sh", "-c", 'ulimit -Sn 50 && exec "$@"', "sh", harness.PENSTOCK, "nodes", "--json", "-", *hosts],
+                             capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertEqual([json.loads(line)["address"] for line in run.stdout.splitlines()], hosts)
+
+    def test_one_that_hangs_is_said_to_be_silent(self):
+        daemon = self.start_daemons(1)[0]
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        try:
+            run = self.penstock("nodes", daemon.address, code=4)
+        finally:
+            os.kill(daemon.process.pid, signal.SIGCONT)
+        self.assertRegex(run.error, r"cannot be reached: (no answer within 5 s|.*timed out)")
 
     def test_json_has_a_line_a_node(self):
         daemons = self.start_daemons(2)

@@ -52,6 +52,7 @@ class Refusals(harness.TestCase):
             self.refuse(2, '--memory-limit: "banana" is not an amount of memory: write a number .*such as 16GiB', *command,
                         "--memory-limit", "banana")
             self.refuse(2, "--memory-limit 0: must be", *command, "--memory-limit", 0)
+            self.refuse(2, "--memory-limit 16: must be at least 1 MiB; is the unit missing", *command, "--memory-limit", 16)
         self.refuse(2, "train_batch_size 100 is not train_micro_batch_size_per_gpu 24 x gradient_accumulation_steps 4 x", "train", "--train-batch-size", 100, "--micro-batch-size", 24,
                     "--gradient-accumulation-steps", 4, *data)
 
@@ -162,7 +163,7 @@ class Refusals(harness.TestCase):
     def test_daemon_options(self):
         daemon = self.start_daemons(1)[0]
         for code, words, arguments in (
-                (2, "unknown option --fly; see penstockd --help", ["--fly"]),
+                (2, "option --fly is unknown, or short for several; see penstockd --help", ["--fly"]),
                 (2, 'there is no device "abacus"', ["--device", "abacus"]),
                 (2, "there is no ", ["--device", "cuda:9999"]),  # such a GPU, no GPU at all, or no device of that kind in the build
                 (2, '--memory-limit: "banana" is not an amount of memory', ["--memory-limit", "banana"]),
@@ -170,6 +171,53 @@ class Refusals(harness.TestCase):
             run = subprocess.run([harness.PENSTOCKD, *arguments], capture_output=True, text=True, timeout=30)
             self.assertEqual(run.returncode, code)
             self.assertIn(words, run.stderr)
+
+    def test_daemon_options_are_checked_alike_with_check_config(self):
+        """And nothing that can be seen in the options alone is left for the start to find."""
+        pipe = self.path("pipe")
+        os.mkfifo(pipe)
+        for words, arguments in (
+                ('--listen: "nonsense" is not HOST:PORT or [IPv6]:PORT: the port is missing', ["--listen", "nonsense"]),
+                ('--listen: "127.0.0.1:99999" is not', ["--listen", "127.0.0.1:99999", "--insecure"]),
+                ('--listen: "unix:p.sock" is not unix:/PATH', ["--listen", "unix:p.sock"]),
+                ('--listen: "unix-abstract:p" is not', ["--listen", "unix-abstract:p"]),
+                ('--metrics-listen: "127.0.0.1:-1" is not HOST:PORT', ["--metrics-listen", "127.0.0.1:-1", "--listen", "127.0.0.1:0"]),
+                ("--tls-client-auth has no meaning without --tls-cert-file", ["--tls-client-auth", "none"]),
+                ("option --max is unknown, or short for several", ["--max", "3"]),
+                ("option --insecure=no takes no value", ["--insecure=no"]),
+                (f"--config {pipe}: is a pipe", ["--config", pipe]),
+                (f"--tls-ca-file {pipe}: is a pipe", [f"--tls-{name}-file={pipe}" for name in ("cert", "key", "ca")])):
+            for more in ([], ["--check-config"]):
+                with self.subTest(arguments=arguments + more):
+                    run = subprocess.run([harness.PENSTOCKD, *arguments, *more], capture_output=True, text=True, timeout=30, check=False)
+                    self.assertEqual(run.returncode, 2, run.stderr)
+                    self.assertIn(words, run.stderr)
+        for words, path in (("No such file", self.path("none/ready")), ("is a folder", self.folder)):
+            run = subprocess.run([harness.PENSTOCKD, "--check-config", "--ready-file", path], capture_output=True, text=True, timeout=30,
+                                 check=False)
+            self.assertEqual(run.returncode, 2, run.stderr)
+            self.assertIn(f"--ready-file {path}: {words}", run.stderr)
+
+    def test_variable_that_is_no_option_is_named(self):
+        run = subprocess.run([harness.PENSTOCKD, "--check-config"], capture_output=True, text=True, timeout=30, check=True,
+                             env={**os.environ, "PENSTOCK_MAX_SESIONS": "3", "PENSTOCK_MAX_SESSIONS": "3"})
+        self.assertRegex(run.stderr, r"warning the environment has .*: PENSTOCK_MAX_SESIONS\n\Z")
+
+    def test_mistakes_are_logged_in_the_format_that_is_asked_for(self):
+        wrong = self.path("wrong.conf")
+        with open(wrong, "w") as file:
+            file.write("log-format = json\nmax-sesions = 3\n")
+        for environment, arguments in (({}, ["--log-format", "json", "--fly"]), ({"PENSTOCK_LOG_FORMAT": "json"}, ["--fly"]),
+                                       ({}, ["--log-format=json", "--threads", "0"]), ({}, ["--config", wrong]),
+                                       ({"PENSTOCK_LOG_FORMAT": "json"}, ["--config", self.path("none.conf")])):
+            run = subprocess.run([harness.PENSTOCKD, *arguments], capture_output=True, text=True, timeout=30, check=False,
+                                 env={**os.environ, **environment})
+            self.assertEqual((run.returncode, json.loads(run.stderr)["level"]), (2, "error"))
+
+    def test_version_of_any_command(self):
+        versions = {self.penstock(*command, "--version").out for command in ([], ["train"], ["nodes"], ["top"], ["dataset"])}
+        self.assertRegex(versions.pop(), r"\Apenstock \d+\.\d+\.\d+\n\Z")
+        self.assertEqual(versions, set())
 
 
 if __name__ == "__main__":

@@ -126,6 +126,54 @@ class Service(harness.TestCase):
         self.assertIsNone(run.process.poll())
         run.process.kill()
 
+    def test_hang_up_while_it_starts_does_not_end_it(self):
+        path = self.path("early.conf")
+        os.mkfifo(path)
+        ready = self.path("early-ready")
+        process = subprocess.Popen([harness.PENSTOCKD, "--config", path, "--listen", "127.0.0.1:0", "--ready-file", ready],
+                                   stderr=subprocess.PIPE, text=True)
+        try:
+            with open(path, "w") as file:  # it reads, so it runs, and waits for the rest
+                process.send_signal(signal.SIGHUP)
+                file.write("threads = 1\n")
+            harness.wait_until(lambda: os.path.exists(ready) or process.poll() is not None, 20, "its start")
+            self.assertIsNone(process.poll())
+        finally:
+            process.terminate()
+            log = process.communicate(timeout=20 * harness.PATIENCE)[1]
+        self.assertEqual(process.returncode, 0, log)
+        self.assertIn("not reloaded, all stays as it was: --config", log)  # then: the pipe is empty now
+
+    def test_ready_file_is_not_written_through_what_lies_in_its_way(self):
+        victim, ready = self.path("victim"), self.path("way-ready")
+        with open(victim, "w") as file:
+            file.write("precious")
+        for make in (lambda: os.symlink(victim, ready + ".part"), lambda: os.mkfifo(ready + ".part")):
+            make()
+            process = subprocess.Popen([harness.PENSTOCKD, "--listen", "127.0.0.1:0", "--threads", "1", "--ready-file", ready],
+                                       stderr=subprocess.DEVNULL)
+            try:
+                harness.wait_until(lambda: os.path.exists(ready), 20, "its start")
+            finally:
+                process.kill()
+                process.wait()
+            with open(victim) as file:
+                self.assertEqual(file.read(), "precious")
+            self.assertFalse(os.path.lexists(ready + ".part"))
+            os.unlink(ready)
+
+    def test_without_standard_descriptors_nothing_that_is_logged_goes_elsewhere(self):
+        ready = self.path("closed-ready")
+        process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", harness.PENSTOCKD, "--listen", "127.0.0.1:0",
+                                    "--threads", "1", "--ready-file", ready])
+        try:
+            harness.wait_until(lambda: os.path.exists(ready) or process.poll() is not None, 20, "its start")
+            # 0 may be a library's, taken before main.
+            self.assertEqual([os.readlink(f"/proc/{process.pid}/fd/{number}") for number in (1, 2)], [os.devnull] * 2)
+        finally:
+            process.terminate()
+            self.assertEqual(process.wait(20 * harness.PATIENCE), 0)
+
     def test_hang_up_with_a_broken_file_changes_nothing_and_says_so(self):
         path = self.configuration("log-level = info")
         daemon, manager = self.start_managed("--config", path)

@@ -138,7 +138,7 @@ class Slurm(harness.TestCase):
         os.kill(max(numbers), 9)
         said = self.finish(job, "FAILED", 4, 30)
         self.assertRegex(said, r"stage \d on 127\.0\.0\.1:\d+ was lost at step \d+")
-        self.assertRegex(said, r"the daemon on node[12] ended \(Killed\); the last it said:\n(  .*\n)*  .*job alexnet-")
+        self.assertRegex(said, r"the daemon on node[12] ended \(Killed\); the last it said:\n(  .*\n)*  .*job=alexnet-")
 
     def test_gpus_of_the_job_are_its_devices(self):
         # Slurm's GPUs are files here. What each daemon is asked for is what counts, so it says it and ends.

@@ -3,9 +3,11 @@ wrongly ends with a message that says what to do, who is let in, and that files 
 no penstock need grpcio."""
 
 import concurrent.futures
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -57,7 +59,10 @@ class Tls(harness.TestCase):
         self.nodes(daemon)
         self.penstock("top", "--once", "-H", self.hostfile([daemon]))
         # --local's daemons listen on Unix sockets, where nobody speaks TLS, and what is meant for daemons elsewhere is not theirs.
-        self.train("--local", 2, "-p", 2, "--steps", 1)
+        run = self.train("--local", 2, "-p", 2, "--steps", 1)
+        self.assertNotIn("--tls", run.error)
+        run = self.train("--local", 1, "--steps", 1, *self.alice.options)
+        self.assertIn("the --tls options are not used", run.error)
 
     def test_neighbour_that_is_not_allowed_ends_the_job(self):
         first, second = self.start(), self.start("--allow-name", "alice.example.com")
@@ -123,6 +128,11 @@ class Tls(harness.TestCase):
         cases = [
             (["--listen", "0.0.0.0:0"], "--insecure"),
             (["--listen", "127.0.0.1:0", "--listen", "[::]:0"], "--tls-cert-file, --tls-key-file and --tls-ca-file"),
+            (self.node.options + ["--listen", "unix-abstract:penstock"], '--listen: "unix-abstract:penstock" is not'),
+            (self.node.options + ["--listen", "unix:"], '--listen: "unix:" is not unix:/PATH'),
+            (["--listen", "127.0.0.1:"], "--listen: \"127.0.0.1:\" is not HOST:PORT"),
+            (["--listen", "127.0.0.1:99999"], "the port is not a whole number from 0 to 65535"),
+            (["--listen", "127.0.0.1"], "is not HOST:PORT"),
             (self.node.options + ["--insecure"], "exclude each other"),
             (["--tls-ca-file", self.node.ca], "is not enough"),
             (["--allow-name", "alice"], "show no certificate"),
@@ -139,6 +149,19 @@ class Tls(harness.TestCase):
             daemon = harness.Daemon(self.folder, "--listen", "0.0.0.0:0", *options)
             self.daemons.append(daemon)
             self.assertIn("listening on 0.0.0.0:", daemon.log)
+
+    def test_strangers_do_not_fill_the_log(self):
+        daemon = self.start()
+        for words in (b"GET / HTTP/1.1\r\n\r\n", bytes(100)):
+            for _ in range(30):
+                with socket.create_connection(("127.0.0.1", daemon.port), timeout=20 * harness.PATIENCE) as stranger:
+                    stranger.sendall(words)
+                    with contextlib.suppress(ConnectionError):
+                        while stranger.recv(100):
+                            pass
+        self.assertIn("Handshake failed", daemon.log)
+        self.assertLess(daemon.log.count("Handshake failed"), 10)  # one in ten seconds
+        self.nodes(daemon, *self.alice.options)
 
     # ---- Files that change
 
@@ -186,6 +209,57 @@ class Tls(harness.TestCase):
         job.process.send_signal(signal.SIGINT)
         job.finish()
         self.assertIn("interrupted", job.error)
+
+    def test_certificates_are_not_made_for_what_is_no_number_of_days(self):
+        run = subprocess.run(["sh", certificates.SCRIPT, "issue", self.authority.folder, "short", "localhost"], capture_output=True, text=True,
+                             env={**os.environ, "DAYS": "1y"}, check=False)
+        self.assertEqual((run.returncode, run.stderr), (2, 'make-certificates.sh: DAYS is "1y", which is no number of days\n'))
+
+    def test_reload_of_what_no_handshake_could_use_changes_nothing(self):
+        """Files that are being written, weak keys, and paths at which whoever reads would wait: the loop serves on."""
+        folder = tempfile.mkdtemp(dir=self.folder)
+        ca, key, cert = [os.path.join(folder, name) for name in ("ca.pem", "node.key", "node.pem")]
+        conf = os.path.join(folder, "penstockd.conf")
+
+        def install():
+            for source, target in ((self.node.ca, ca), (self.node.key, key), (self.node.cert, cert), (os.devnull, conf)):
+                if os.path.lexists(target):
+                    os.unlink(target)
+                with open(source, "rb") as original, open(target, "wb") as copy:
+                    copy.write(original.read())
+
+        def append_half(path):
+            with open(self.node.ca) as file:
+                authority = file.read()
+            with open(path, "a") as file:
+                file.write(authority[:len(authority) // 2])
+
+        def make_pipe(path):
+            os.unlink(path)
+            os.mkfifo(path)
+
+        def make_weak():
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj", "/CN=weak", "-keyout", key,
+                            "-out", cert], check=True, stderr=subprocess.DEVNULL)
+
+        install()
+        daemon, = self.start_daemons(1, "--config", conf, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-file", ca)
+        for count, (damage, words) in enumerate((
+                (lambda: append_half(ca), f"--tls-ca-file {ca}: a certificate in it is broken, or not whole"),
+                (lambda: append_half(cert), f"--tls-cert-file {cert}: a certificate in it is broken, or not whole"),
+                (make_weak, f"--tls-cert-file {cert}: OpenSSL does not take it for TLS: ee key too small"),
+                (lambda: make_pipe(key), f"--tls-key-file {key}: is a pipe into which nobody writes"),
+                (lambda: make_pipe(conf), f"--config {conf}: is a pipe into which nobody writes")), 1):
+            with self.subTest(words=words):
+                damage()
+                daemon.process.send_signal(signal.SIGHUP)
+                harness.wait_until(lambda: daemon.log.count("not reloaded") == count, 20, words)
+                self.assertIn(words, daemon.log)
+                self.nodes(daemon, *self.alice.options)
+                install()
+        daemon.process.send_signal(signal.SIGHUP)
+        harness.wait_until(lambda: "the TLS files are read again" in daemon.log, 20, "a reload")
+        self.nodes(daemon, *self.alice.options)
 
     def test_reload_without_tls_changes_nothing(self):
         daemon = self.start_daemons(1)[0]

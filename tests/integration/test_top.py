@@ -23,12 +23,12 @@ except ImportError:
 class Terminal:
     """penstock on a pseudo-terminal of `lines` and `columns`; what it draws is in `screen`."""
 
-    def __init__(self, *arguments, lines=24, columns=200):
+    def __init__(self, *arguments, lines=24, columns=200, name="xterm"):
         self.screen = pyte.Screen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            os.environ["TERM"] = "xterm"
+            os.environ["TERM"] = name
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
             os.execv(harness.PENSTOCK, ["penstock", *arguments])
         self.code = None
@@ -177,6 +177,16 @@ class Top(harness.TestCase):
         terminal.type(b"q")
         self.assertEqual(terminal.finish(), 0)
         self.assertFalse(terminal.screen.cursor.hidden)
+
+    @unittest.skipUnless(pyte, "needs pyte")
+    def test_terminal_that_cannot_be_drawn_on_gets_pages(self):
+        daemon = self.start_daemons(1)[0]
+        terminal = Terminal("top", daemon.address, "--interval", "0.2", name="dumb")
+        self.addCleanup(terminal.close)
+        terminal.wait_for(r"(?s)no job runs.*penstock top.*no job runs")
+        self.assertNotIn("q quits", "\n".join(terminal.lines))
+        terminal.type(b"\x03")
+        self.assertEqual(terminal.finish(), 0)
 
     @unittest.skipUnless(pyte, "needs pyte")
     def test_interrupt_gives_the_terminal_back(self):

@@ -40,6 +40,8 @@ import harness  # noqa: E402
 import messages  # noqa: E402
 
 grpc, pb = messages.grpc, messages.pb
+# In a shell's background SIGINT is ignored, and would be by every job until it listens to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MAXIMUM_STEPS = 6
 SAMPLED_STEPS = 100000  # of a job that will not get that far

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "stage_server/options/options.h"
@@ -89,11 +90,17 @@ static void options_parse_wrong_names_the_option(void **state)
 		{"--threads=two", "--threads"},
 		{"--memory-limit=much", "--memory-limit"},
 		{"--memory-limit=0", "--memory-limit"},
+		{"--memory-limit=16", "--memory-limit: \"16\" is less than 1.0 MiB; is the unit missing, as in 16GiB?"},
 		{"--max-message-size=1KiB", "--max-message-size"},
 		{"--max-sessions=-1", "--max-sessions"},
 		{"--log-level=loud", "--log-level: \"loud\" is not error, warning, info or debug"},
 		{"--tls-cert-file=", "--tls-cert-file"},
-		{"--insecure=yes", "--insecure"},
+		{"--insecure=yes", "--insecure=yes takes no value"},
+		{"--help=yes", "--help=yes takes no value"},
+		{"--max=3", "--max=3 is unknown, or short for several"},
+		{"--tls=file", "--tls=file is unknown, or short for several"},
+		{"-x", "-x is unknown"},
+		{"--max-message-size=1GiB", "is not from 5.0 MiB to 1023.0 MiB"},
 		{"--listen", "--listen"},
 		{"stray", "stray"},
 		{"--config=/nonexistent/file", "/nonexistent/file"},
@@ -117,6 +124,7 @@ static void options_parse_a_file_is_read(void **state)
 				    "\t listen=unix:/run/p.sock ; and a comment\r\n"
 				    "\n"
 				    "memory-limit = 2GiB\n"
+				    "ready-file = /run/a#b\n"
 				    "insecure = yes\n"
 				    "log-format = json",
 				    &options, &error),
@@ -124,6 +132,7 @@ static void options_parse_a_file_is_read(void **state)
 	assert_int_equal(options.listen.count, 2);
 	assert_string_equal(options.listen.values[1], "unix:/run/p.sock");
 	assert_int_equal(options.memory_limit_bytes, UINT64_C(2) << 30);
+	assert_string_equal(options.ready_file, "/run/a#b");
 	assert_true(options.insecure);
 	assert_int_equal(options.log_format, LOG_FORMAT_JSON);
 	options_fini(&options);
@@ -140,7 +149,12 @@ static void options_parse_a_mistake_in_a_file_names_its_line(void **state)
 		{"threads = 1\nthreads = 2\n", ":2: threads was given on line 1 already"},
 		{"\nmax-sessions = 0\n", ":2: max-sessions: \"0\" is not"},
 		{"max-sessions\n", ":1: this is not \"key = value\""},
-		{"[daemon]\nthreads = 1\n", ":2: there are no sections"},
+		{"[daemon]\nthreads = 1\n", ":1: there are no sections; take [daemon] out"},
+		{"threads = 1\n [daemon", ":2: there are no sections; take [daemon] out"},
+		{"\xef\xbb\xbf[daemon]\nthreads = 1\n", ":2: there are no sections; take [daemon] out"},
+		{"threads = 4 # all\n", ":1: threads: behind a value ; begins a comment, and # does not"},
+		{"tuning-file = /a\t# b\n", ":1: tuning-file: behind a value"},
+		{"listen = # none\n", ":1: listen: behind a value"},
 		{"insecure = maybe\n", ":1: insecure: \"maybe\" is not no or yes"},
 		{"listen =\n", ":1: listen: the value is empty"},
 		{"config = other\n", ":1: unknown key"},
@@ -202,6 +216,42 @@ static void options_parse_later_sources_win(void **state)
 	unlink(path);
 }
 
+static void options_parse_a_pipe_for_a_file_is_refused_at_once(void **state)
+{
+	struct daemon_options options;
+	struct error error;
+	unlink("a_pipe");
+	assert_int_equal(mkfifo("a_pipe", 0600), 0);
+	alarm(5); // it would wait for a writer
+	assert_int_equal(parse(&options, &error, 1, "--config=a_pipe"), OPTIONS_WRONG);
+	assert_non_null(strstr(error.message, "--config a_pipe: is a pipe"));
+	assert_int_equal(parse(&options, &error, 1, "--config=."), OPTIONS_WRONG);
+	assert_non_null(strstr(error.message, "--config .: Is a directory"));
+	assert_int_equal(parse(&options, &error, 1, "--config=/dev/null"), OPTIONS_RUN);
+	options_fini(&options);
+	alarm(0);
+	unlink("a_pipe");
+}
+
+static void options_strays_are_those_of_no_option(void **state)
+{
+	char text[200], small[12];
+	char *environment[] = {"HOME=/root",
+			       "PENSTOCK_TREADS=1",
+			       "PENSTOCK_THREADS=1",
+			       "PENSTOCK_CUDA_LIBRARY_PATH=/x",
+			       "PENSTOCKD=x",
+			       "PENSTOCK_threads=1",
+			       "PENSTOCK_CHECK_CONFIG",
+			       "PENSTOCK_SLURM_LOG=x",
+			       "PENSTOCK_=1",
+			       NULL};
+	assert_string_equal(options_strays(environment, text, sizeof(text)),
+			    "PENSTOCK_TREADS PENSTOCK_threads PENSTOCK_CHECK_CONFIG PENSTOCK_");
+	assert_string_equal(options_strays(environment, small, sizeof(small)), "PENSTOCK_TR");
+	assert_string_equal(options_strays(environment + 9, text, sizeof(text)), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +262,8 @@ int main(void)
 		cmocka_unit_test(options_parse_a_mistake_in_a_file_names_its_line),
 		cmocka_unit_test(options_parse_a_zero_byte_in_a_file_is_refused),
 		cmocka_unit_test(options_parse_later_sources_win),
+		cmocka_unit_test(options_parse_a_pipe_for_a_file_is_refused_at_once),
+		cmocka_unit_test(options_strays_are_those_of_no_option),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,6 +27,12 @@ static void rpc_name_matches_one_label_for_a_star(void **state)
 		{"*.example.org", "evilexample.org", false},
 		{"*.example.org", "node-1.example.org.evil.com", false},
 		{"*.example.org", "node-1", false},
+		{"*.example.org", "node_1.example.org", true},
+		{"*.example.org", "*.example.org", true},
+		{"*.example.org", "eve@mail.example.org", false}, // an e-mail address
+		{"*.example.org", "https://eve.example.org", false},
+		{"*.example.org", "spiffe://evil/eve.example.org", false},
+		{"*.example.org", "node 1.example.org", false},
 		{"node-1.example.org", "*.example.org", false}, // a certificate for all is not for one
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -82,6 +88,25 @@ static void rpc_address_is_local_loopback_and_sockets_are(void **state)
 			fail_msg("\"%s\"", others[i]);
 }
 
+static void rpc_address_check_sockets_have_whole_paths(void **state)
+{
+	struct error error;
+	char path[200] = "unix:/";
+	assert_true(rpc_address_check("unix:/run/p.sock", &error));
+	assert_true(rpc_address_check("127.0.0.1:0", &error));
+	memset(path + strlen(path), 'a', 106);
+	assert_true(rpc_address_check(path, &error));
+	strcat(path, "a");
+	static const char *const bad[] = {"unix:", "unix:p.sock", "unix-abstract:p", "127.0.0.1", ":1"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (rpc_address_check(bad[i], &error))
+			fail_msg("\"%s\" was taken", bad[i]);
+		assert_int_equal(error.code, ERROR_USAGE);
+	}
+	assert_false(rpc_address_check(path, &error));
+	assert_non_null(strstr(error.message, "a socket's path has at most 107 letters"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -89,6 +114,7 @@ int main(void)
 		cmocka_unit_test(rpc_name_matches_nothing_with_a_zero_in_it),
 		cmocka_unit_test(rpc_name_check_other_stars_are_refused),
 		cmocka_unit_test(rpc_address_is_local_loopback_and_sockets_are),
+		cmocka_unit_test(rpc_address_check_sockets_have_whole_paths),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

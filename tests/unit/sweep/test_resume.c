@@ -92,8 +92,17 @@ static void file_that_is_damaged_is_refused_with_what_is_wrong(void **state)
 	assert_refused("{\"format\": 1, \"micro_batch_sizes\": [8], \"nodes\": [1e9]}", "nodes: ");
 	assert_refused("{\"format\": 1, \"micro_batch_sizes\": [8], \"nodes\": [1], \"pipeline_sizes\": [0]}",
 		       "setting: ");
-	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{\"nodes\": 2}]}",
-		       "cell 2 nodes, pipeline size 0, micro-batches of 0: ");
+	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{\"nodes\": 2}]}", "a cell's pipeline_size: ");
+	assert_refused("{\"format\": 1, " LISTS
+		       ", \"cells\": [{\"nodes\": 2, \"pipeline_size\": 0, \"micro_batch_size\": 8}]}",
+		       "cell 2 nodes, pipeline size 0, micro-batches of 8: ");
+	// In 32 bits these would be the cell's 1 and 0.
+	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{\"nodes\": 4294967297, \"pipeline_size\": 0, "
+		       "\"micro_batch_size\": 8, \"outcome\": \"missing\"}]}",
+		       "a cell's nodes: ");
+	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{\"nodes\": 1, \"pipeline_size\": -4294967296, "
+		       "\"micro_batch_size\": 8, \"outcome\": \"missing\"}]}",
+		       "a cell's pipeline_size: ");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"fine\"}]}",
 		       "cell 1 node, pipeline size 0, micro-batches of 8: it is not as");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"done\", \"devices\": -1}]}",
