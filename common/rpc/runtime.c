@@ -75,6 +75,9 @@ bool rpc_start(uint32_t threads, struct error *error)
 	// Messages of megabytes are allocated by one thread and freed by another. In an arena per thread each takes pages that are new
 	// to it; in one arena they are used again while still in the cache, and malloc_trim gives all that is free back.
 	mallopt(M_ARENA_MAX, 1);
+	// The system's resolver, which is done with a name that stands in /etc/hosts. gRPC's own also asks the name servers for its IPv6
+	// address, and waits for them: seconds for each connection where none answers.
+	setenv("GRPC_DNS_RESOLVER", "native", false);
 	grpc_log_begin();
 	grpc_init();
 	runtime.queue = grpc_completion_queue_create_for_next(NULL);

@@ -2,6 +2,7 @@
 
 import os
 import statistics
+import subprocess
 import time
 import unittest
 
@@ -62,6 +63,22 @@ class Namespaces(harness.TestCase):
         coordinator = authority.issue("coordinator", "coordinator.example.org")
         losses = self.losses("-H", hostfile, "-p", 2, "--steps", self.steps, *coordinator.options)
         self.assertEqual(losses, self.losses("--local", 2, "--threads", 1, "--steps", self.steps))
+
+    def test_names_in_etc_hosts_wait_for_no_name_server(self):
+        self.start_hosts(2)
+        files = {"hosts": "".join(f"{self.network.address(host)} node-{host}\n" for host in range(2)),
+                 "resolv.conf": f"nameserver {self.network.address(100)}\n"}  # which nobody has
+        for name, text in files.items():
+            with open(self.path(name), "w") as file:
+                file.write(text)
+        # What ip netns exec runs has mounts of its own.
+        with_files = 'mount --bind "$0/hosts" /etc/hosts && mount --bind "$0/resolv.conf" /etc/resolv.conf && exec "$@"'
+        names = [f"node-{host}:{daemon.port}" for host, daemon in enumerate(self.daemons)]
+        begin = time.monotonic()
+        done = subprocess.run([*self.network.inside(self.coordinator), "sh", "-c", with_files, self.folder, harness.PENSTOCK, "nodes", *names],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertLess(time.monotonic() - begin, 2 * harness.PATIENCE, "asking name servers takes three seconds or more")
 
     def test_four_hosts_compute_what_one_machine_does(self):
         hostfile = self.hostfile(self.start_hosts(4))

@@ -94,7 +94,7 @@ class Systemd(harness.TestCase):
         self.run_inside(*self.train_command("--steps", "1"))
         self.assertIn(7, {level for level, _ in self.journal()}, "lines of level debug")
         self.root.write(CONFIG, self.config + "\nlog-level = loud\n")
-        self.run_inside("systemctl", "reload", "penstockd")
+        self.run_inside("systemctl", "reload", "penstockd", code=1)
         self.wait_for_line("log-level", 3)
         self.assertEqual((self.show("MainPID"), self.show("ActiveState")), (process, "active"))
 
