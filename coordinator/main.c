@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/descriptors.h"
+#include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
 
 static const char usage[] =
@@ -62,7 +63,7 @@ int main(int argc, char **argv)
 	struct error error;
 	errno = 0;
 	if ((fflush(stdout) == 0 && ferror(stdout) == 0) || code != 0)
-		return code;
+		rpc_exit(code);
 	error_set(&error, ERROR_FAILED, "standard output could not be written: %s", strerror(errno != 0 ? errno : EIO));
 	return command_fail(&error);
 }

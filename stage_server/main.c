@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/rpc/rpc.h"
 #include "stage_server/service/daemon.h"
 #include "stage_server/service/inspect.h"
 
@@ -65,5 +66,5 @@ int main(int argc, char **argv)
 	if (!ok)
 		log_error("%s", error.message);
 	options_fini(&options);
-	return ok ? 0 : error_exit_code(&error);
+	rpc_exit(ok ? 0 : error_exit_code(&error));
 }

@@ -11,7 +11,7 @@ import unittest
 import harness
 import messages
 import streams
-import test_hostile
+import tiny
 
 grpc, pb = messages.grpc, messages.pb
 CPU_DAEMON = os.environ["PENSTOCKD_CPU"]
@@ -90,7 +90,7 @@ class Nccl(harness.TestCase):
     def open_replicas(self, daemon):
         sessions = []
         for replica in range(2):
-            plan = test_hostile.Hostile.plan(self, 0, 1)
+            plan = tiny.plan(0, 1)
             plan.data_parallel_size, plan.replica, plan.device_index, plan.reduce_in_group = 2, replica, replica, True
             channel = grpc.insecure_channel(daemon.address, [("grpc.use_local_subchannel_pool", 1)])
             self.addCleanup(channel.close)

@@ -170,7 +170,7 @@ class Precision(harness.TestCase):
         self.assertRegex(run.out, rf"(?m)^{daemon.address} +1 +cuda:0 +- +0 B +16.0 GiB$")
         run = self.penstock("nodes", "-H", self.slots((daemon, 3)), code=2)
         self.assertRegex(run.error, f"{daemon.address}: has 2 devices, the hostfile has slots=3: .* slots=2")
-        self.assertEqual(len(run.out.splitlines()), 3)
+        self.assertEqual(len(run.out.splitlines()), 6)
 
     def test_more_stages_than_slots_are_refused_with_both_numbers(self):
         daemon = self.serve(Stages())
