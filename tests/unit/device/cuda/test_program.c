@@ -82,9 +82,9 @@ static void free_gradients(struct job *job)
 }
 
 // The same with a program that is one of replicas.
-static struct job *job_open_replica(enum data_type type, uint32_t checkpoint_interval)
+static struct job *job_open_replica(struct harness *harness, enum data_type type, uint32_t checkpoint_interval)
 {
-	struct job *job = job_open(NULL, type, checkpoint_interval);
+	struct job *job = job_open(harness, type, checkpoint_interval);
 	ops->program_destroy(job->program);
 	job->spec.replicas = true;
 	job->program = harness_program(job->harness, &job->spec);
@@ -206,7 +206,7 @@ static float *parameters(struct job *job)
 
 static void steps_allocate_nothing(void **state)
 {
-	struct job *job = job_open_replica(DATA_BFLOAT16, 3);
+	struct job *job = job_open_replica(NULL, DATA_BFLOAT16, 3);
 	struct error error = {0};
 	unsigned long before = stand_in_allocations();
 	for (int i = 0; i < 2; i++)
@@ -243,7 +243,8 @@ static void steps_any_checkpoint_interval_in_bfloat16_gives_the_same_bits(void *
 // Of replicas or not: gradients that go out and in again are what they were.
 static void steps_of_replicas_give_the_same_bits(void **state)
 {
-	struct job *alone = job_open(NULL, DATA_FLOAT16, 0), *replica = job_open_replica(DATA_FLOAT16, 0);
+	struct harness *harness = harness_open(ops, 1); // one for both: kernels chosen by their time are the same ones
+	struct job *alone = job_open(harness, DATA_FLOAT16, 0), *replica = job_open_replica(harness, DATA_FLOAT16, 0);
 	struct error error = {0};
 	for (int i = 0; i < 3; i++) {
 		harness_check(step(alone, &error), error);
@@ -255,6 +256,7 @@ static void steps_of_replicas_give_the_same_bits(void **state)
 	free(values);
 	job_close(alone);
 	job_close(replica);
+	harness_close(harness);
 }
 
 // Only the workspace is larger: by a buffer each way for the largest convolution's gradient.
@@ -326,7 +328,7 @@ static void check_work_goes_on(struct job *job, uint32_t index)
 
 static void gradients_on_their_way_let_other_work_go_on(void **state)
 {
-	struct job *job = job_open_replica(DATA_BFLOAT16, 0);
+	struct job *job = job_open_replica(NULL, DATA_BFLOAT16, 0);
 	check_work_goes_on(job, model_parameter_count(&job->model) - 2); // the last layer's weight
 	check_work_goes_on(job, 4);                                      // a convolution's
 	job_close(job);
@@ -418,7 +420,7 @@ static void fault_ends_the_program_and_nothing_else(void **state)
 {
 	int faults = 0;
 	for (long when = 1;; when += 73, faults++) {
-		struct job *job = job_open_replica(DATA_FLOAT16, 4);
+		struct job *job = job_open_replica(NULL, DATA_FLOAT16, 4);
 		struct error error = {0}, again = {0};
 		stand_in_fail_after(when);
 		if (step(job, &error)) { // it has fewer operations
