@@ -2,7 +2,7 @@
 # Installs what the tests need, builds, and runs every test that needs no GPU: first the unit and integration tests
 # under the sanitizers, then everything on the release build. The last lines are ctest's.
 #
-#   tests/run.sh            all of it, three quarters of an hour on 2 cores
+#   tests/run.sh            all of it, about an hour on 2 cores
 #   tests/run.sh --fast     the release build only
 set -eu
 cd "$(dirname "$0")/.."
@@ -39,7 +39,9 @@ if [ "$fast" = no ]; then
 	check asan -L 'unit|integration' -LE slow -j 2
 	check tsan -L 'unit|integration' -LE slow -j 2
 fi
-check release -LE fuzz
+check release -LE 'bench|fuzz' -j 2
+# What measures has the machine to itself.
+ctest --preset release --no-tests=error -L bench || failed="$failed bench"
 # The fuzz targets, 20 s each, in a build of their own (clang).
 ctest --preset release --no-tests=error -L fuzz -j 2 || failed="$failed fuzz"
 if [ -n "$failed" ]; then
