@@ -49,7 +49,7 @@ static char *read_line(char *into, int size, void *user)
 		       length + 1 == (size_t)size ? "the line is too long" : "a zero byte, which has no place in text");
 		return NULL;
 	}
-	size_t indent = strspn(into, " \t"); // inih would take an indented line for more of the last value
+	size_t indent = strspn(into, " \t\r\v\f"); // inih would take an indented line for more of the last value
 	memmove(into, into + indent, length - indent + 1);
 	if (into[0] == '[') // inih says nothing of a section that has no keys
 		refuse_section(file, into + 1, (int)strcspn(into + 1, "]\r\n"));

@@ -158,6 +158,8 @@ static void options_parse_a_mistake_in_a_file_names_its_line(void **state)
 		{"insecure = maybe\n", ":1: insecure: \"maybe\" is not no or yes"},
 		{"listen =\n", ":1: listen: the value is empty"},
 		{"config = other\n", ":1: unknown key"},
+		{"threads = 1\n\r\v\fthread = 2\n", ":2: unknown key \"thread\""},
+		{"threads = 1\n\r\v\fthread = 2\n", ":2: unknown key \"thread\""},
 		{"print-devices = yes\n", ":1: unknown key"},
 		{"listen = a\nlog-level = \xff\x1b[2J\n", ":2: log-level: \"??[2J\" is not"},
 		{long_line, ":2: the line is too long"},
