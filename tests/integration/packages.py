@@ -6,12 +6,19 @@ import glob
 import os
 import shutil
 import subprocess
+import unittest
 
 import harness
 
 BUILD = os.path.dirname(os.path.dirname(os.path.realpath(harness.PENSTOCK)))
 SUITE = "bookworm"  # what the project is for; others have other library packages
 WHY_NOT_PACKAGES = next((f"{tool} is missing" for tool in ("cpack", "dpkg-deb", "dpkg-shlibdeps", "file") if not shutil.which(tool)), None)
+
+
+def require():
+    """For setUpModule: skips where no packages can be made."""
+    if WHY_NOT_PACKAGES:
+        raise unittest.SkipTest(WHY_NOT_PACKAGES)
 
 
 def build(folder, version=None):
@@ -149,3 +156,16 @@ class Root:
             folders[:] = [name for name in folders if f"{inside}/{name}" not in books]
             found.update(f"{inside}/{name}" for name in folders + names)
         return found
+
+
+class RootTestCase(harness.TestCase):
+    """`root`, a clean Debian for all tests of the class; skipped where none can be had."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        try:
+            cls.root = Root(cls.folder)
+        except OSError as error:
+            raise unittest.SkipTest(str(error)) from None

@@ -15,8 +15,7 @@ MANUALS = {"penstock": ["man1/penstock.1", "man1/penstock-slurm.1"], "penstockd"
 
 
 def setUpModule():
-    if packages.WHY_NOT_PACKAGES:
-        raise unittest.SkipTest(packages.WHY_NOT_PACKAGES)
+    packages.require()
 
 
 class Packages(harness.TestCase):

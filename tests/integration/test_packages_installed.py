@@ -17,19 +17,13 @@ ACCOUNTS = {"/etc/.pwd.lock", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/e
 
 
 def setUpModule():
-    if packages.WHY_NOT_PACKAGES:
-        raise unittest.SkipTest(packages.WHY_NOT_PACKAGES)
+    packages.require()
 
 
-class Installed(harness.TestCase):
+class Installed(packages.RootTestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        try:
-            cls.root = packages.Root(cls.folder)
-        except OSError as error:
-            raise unittest.SkipTest(str(error)) from None
         cls.before = cls.root.names()
         cls.first = packages.build(os.path.join(cls.folder, "first"))
         cls.version = packages.field(cls.first["penstock"], "Version")

@@ -17,21 +17,15 @@ MAXIMUM_EXPOSURE = 2.5
 
 
 def setUpModule():
-    if packages.WHY_NOT_PACKAGES:
-        raise unittest.SkipTest(packages.WHY_NOT_PACKAGES)
+    packages.require()
     if not shutil.which("systemd-nspawn"):
         raise unittest.SkipTest("systemd-nspawn is missing")
 
 
-class Systemd(harness.TestCase):
+class Systemd(packages.RootTestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        try:
-            cls.root = packages.Root(cls.folder)
-        except OSError as error:
-            raise unittest.SkipTest(str(error)) from None
         built = packages.build(os.path.join(cls.folder, "packages"))
         cls.root.run("apt-get", "-q", "-y", "install", "--no-install-recommends", "systemd", "systemd-sysv", "dbus", "procps",
                      *map(cls.root.take, built.values()), seconds=400)

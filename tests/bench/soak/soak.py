@@ -56,13 +56,13 @@ class Wrong(Exception):
     """What the soak is there to find."""
 
 
-class Sample(collections.namedtuple("Sample", "resident descriptors threads library_threads")):
-    """`threads` are the daemon's own, `library_threads` the most that one of gRPC's pools has: those grow when there is much to do, to twice the
+class Sample(collections.namedtuple("Sample", "resident descriptors threads pool_threads")):
+    """`threads` are the daemon's own, `pool_threads` the most that one of gRPC's pools has: those grow when there is much to do, to twice the
     number of cores, and need not shrink."""
 
     def __str__(self):
         return (f"{self.resident / 2**20:.1f} MiB, {self.descriptors} descriptors, {self.threads} threads of its own, "
-                f"at most {self.library_threads} in a pool of gRPC's")
+                f"at most {self.pool_threads} in a pool of gRPC's")
 
 
 def sample(daemon):
@@ -340,7 +340,7 @@ class Soak:
                     now = sample(daemon)
                     seconds = time.monotonic() - begin
                     sessions = int(daemon.metrics()["penstock_sessions"])
-                    csv.write(f"{seconds:.1f},{self.names[daemon]},{now.resident},{now.descriptors},{now.threads},{now.library_threads},{sessions}\n")
+                    csv.write(f"{seconds:.1f},{self.names[daemon]},{now.resident},{now.descriptors},{now.threads},{now.pool_threads},{sessions}\n")
                     csv.flush()
                     self.floors[daemon].append((seconds, now.resident))
                 if time.monotonic() - begin > options.seconds:
@@ -358,8 +358,8 @@ class Soak:
             more.append(f"descriptors {before.descriptors} -> {now.descriptors}")
         if now.threads > before.threads:
             more.append(f"threads {before.threads} -> {now.threads}")
-        if now.library_threads > max(before.library_threads, 2 * os.cpu_count()):
-            more.append(f"threads in one of gRPC's pools {before.library_threads} -> {now.library_threads}")
+        if now.pool_threads > max(before.pool_threads, 2 * os.cpu_count()):
+            more.append(f"threads in one of gRPC's pools {before.pool_threads} -> {now.pool_threads}")
         if daemon.used_bytes() > 0:
             more.append(f"{daemon.used_bytes():.0f} bytes of device memory are held")
         return ", ".join(more)
@@ -394,7 +394,7 @@ class Soak:
         before = {daemon: self.quiet_sample(daemon) for daemon in self.daemons}
         for daemon in self.daemons:
             print(f"{self.names[daemon]} at the start: {before[daemon]}", flush=True)
-        csv.write("seconds,daemon,resident_bytes,descriptors,threads,library_threads,sessions\n")
+        csv.write("seconds,daemon,resident_bytes,descriptors,threads,pool_threads,sessions\n")
         workers = [threading.Thread(target=self.work, args=(number, problems)) for number in range(options.workers)]
         workers.append(threading.Thread(target=self.watch, args=(csv, problems)))
         for worker in workers:
