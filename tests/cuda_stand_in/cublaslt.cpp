@@ -395,10 +395,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
 	    !is_aligned(b, chosen.alignment[1]) || !is_aligned(d, chosen.alignment[3]))
 		return CUBLAS_STATUS_INVALID_VALUE;
 	product product = {*op, *a_layout, *b_layout, *d_layout, a, b, d, *(const float *)alpha, *(const float *)beta};
-	stand_in_enqueue(stream, [product, workspace, bytes = chosen.workspace_bytes] {
+	// As cuBLASLt's kernels: one for each configuration.
+	stand_in_load((const void *)((uintptr_t)chosen.id << 48 | (uintptr_t)chosen.tile << 32 |
+				     (uintptr_t)chosen.split << 16 | (uintptr_t)op->transpose[0] << 1 |
+				     (uintptr_t)op->transpose[1]));
+	bool issued = stand_in_enqueue(stream, [product, workspace, bytes = chosen.workspace_bytes] {
 		if (bytes > 0)
 			std::memset(workspace, 0xa5, bytes);
 		multiply(product);
 	});
-	return CUBLAS_STATUS_SUCCESS;
+	return issued ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }

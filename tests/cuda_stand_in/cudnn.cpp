@@ -643,10 +643,11 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
 	cudnnStatus_t status = bind_memory(operations, *pack, &memory);
 	if (status != CUDNN_STATUS_SUCCESS)
 		return status;
-	stand_in_enqueue(handle->stream, [operations, memory, workspace, bytes = engine.workspace_bytes] {
+	stand_in_load(plan.get()); // an engine is loaded when a plan of it first runs
+	bool issued = stand_in_enqueue(handle->stream, [operations, memory, workspace, bytes = engine.workspace_bytes] {
 		if (bytes > 0)
 			std::memset(workspace, 0xa5, bytes);
 		cudnn_stand_in::compute(operations, memory);
 	});
-	return CUDNN_STATUS_SUCCESS;
+	return issued ? CUDNN_STATUS_SUCCESS : refuse(CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER, "the stream");
 }

@@ -20,14 +20,23 @@
 
 // ---- errors (runtime.cpp)
 
-// What an API call returns: the fault if there was one, else `error`, which cudaGetLastError will repeat.
+// What an API call returns: the fault of the thread's device if there was one, else `error`, which cudaGetLastError will repeat.
 cudaError_t answer(cudaError_t error);
-bool is_faulted();
+bool is_faulted(); // the thread's device
+bool is_faulted(int device);
 void set_in_host_function(bool is_in); // the calling thread: answer then says cudaErrorNotPermitted, and stderr why
-void fault();                          // on a stream's thread
+void fault(int device);                // on a stream's thread
 // Counts an operation as issued. True: it is to fail.
 bool takes_fault();
 void count_allocation();
+
+// ---- devices (runtime.cpp)
+
+int current_device();
+// Of the thread's device, as the first call that needs it does. cudaErrorMemoryAllocation: see PENSTOCK_STAND_IN_FULL.
+cudaError_t make_context();
+// Streams, events and allocations of a device, which a reset would take from whoever has them.
+void count_used(int device, int more);
 
 // ---- streams (stream.cpp)
 
@@ -43,6 +52,7 @@ struct moment {
 	bool poll();
 };
 
+bool is_stream(cudaStream_t stream); // and not destroyed; NULL is one
 // Issues to a stream (NULL: the legacy default stream, which waits for blocking streams and they for it).
 void issue(cudaStream_t stream, std::function<void()> work);
 // The same for a launch, copy or fill: see stand_in_fail_after.

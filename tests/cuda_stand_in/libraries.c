@@ -4,6 +4,7 @@
 
 #include "stage_server/device/cuda/libraries.h"
 #include "stage_server/device/cuda/nvml.h"
+#include "stand_in.h"
 
 bool libraries_load(struct error *error)
 {
@@ -34,6 +35,12 @@ nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *pci_bus_id, nvmlDevice
 	return NVML_SUCCESS;
 }
 
+// No GPU is a part of another one here.
+nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *ret_device)
+{
+	return 6; // NVML_ERROR_NOT_FOUND
+}
+
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *ret_utilization)
 {
 	*ret_utilization = (nvmlUtilization_t){.gpu = 50, .memory = 25};
@@ -42,7 +49,9 @@ nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_
 
 nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *ret_memory)
 {
-	*ret_memory = (nvmlMemory_t){.total = 8ull << 30, .free = 6ull << 30, .used = 2ull << 30};
+	size_t free_bytes = 0, total_bytes = 0;
+	stand_in_memory(&free_bytes, &total_bytes);
+	*ret_memory = (nvmlMemory_t){.total = total_bytes, .free = free_bytes, .used = total_bytes - free_bytes};
 	return NVML_SUCCESS;
 }
 

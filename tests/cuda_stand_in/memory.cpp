@@ -10,11 +10,12 @@
 #include <string.h>
 #include <vector>
 
-enum { PAGE = 4096, FILL_BYTES = 64 << 20 };
+enum { PAGE = 4096, FILL_BYTES = 64 << 20, STAGED_BYTES = 64 << 10 };
 
 struct allocation {
 	size_t size;
 	bool is_device;
+	int device; // whose context has it
 };
 
 static std::mutex allocations_mutex; // the issuers'
@@ -49,8 +50,9 @@ static uint64_t capacity()
 
 static cudaError_t allocate(void **ret_memory, size_t size, bool is_device)
 {
-	if (is_faulted())
-		return answer(cudaSuccess);
+	cudaError_t status = make_context();
+	if (status != cudaSuccess)
+		return status;
 	if (ret_memory == NULL)
 		return answer(cudaErrorInvalidValue);
 	*ret_memory = NULL;
@@ -62,7 +64,8 @@ static cudaError_t allocate(void **ret_memory, size_t size, bool is_device)
 	    posix_memalign(&memory, is_device ? 512 : PAGE, size) != 0)
 		return answer(cudaErrorMemoryAllocation);
 	memset(memory, 0xFF, size < FILL_BYTES ? size : (size_t)FILL_BYTES);
-	allocations()[(uintptr_t)memory] = {size, is_device};
+	allocations()[(uintptr_t)memory] = {size, is_device, current_device()};
+	count_used(current_device(), 1);
 	device_bytes += is_device ? size : 0;
 	count_allocation();
 	*ret_memory = memory;
@@ -79,6 +82,7 @@ static cudaError_t release(void *memory, bool is_device)
 		if (found == allocations().end() || found->second.is_device != is_device)
 			return answer(cudaErrorInvalidValue);
 		device_bytes -= is_device ? found->second.size : 0;
+		count_used(found->second.device, -1);
 		allocations().erase(found);
 	}
 	free(memory);
@@ -97,8 +101,10 @@ cudaError_t cudaFree(void *memory)
 	return release(memory, true);
 }
 
-cudaError_t cudaHostAlloc(void **memory, size_t size, unsigned)
+cudaError_t cudaHostAlloc(void **memory, size_t size, unsigned flags)
 {
+	if (flags & ~(unsigned)(cudaHostAllocPortable | cudaHostAllocMapped | cudaHostAllocWriteCombined))
+		return answer(cudaErrorInvalidValue);
 	return allocate(memory, size, false);
 }
 
@@ -112,12 +118,17 @@ cudaError_t cudaFreeHost(void *memory)
 	return release(memory, false);
 }
 
-cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
+void stand_in_memory(size_t *free_bytes, size_t *total_bytes)
 {
 	std::lock_guard<std::mutex> lock(allocations_mutex);
 	*total_bytes = capacity();
 	*free_bytes = *total_bytes > device_bytes ? *total_bytes - device_bytes : 0;
-	return answer(cudaSuccess);
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
+{
+	stand_in_memory(free_bytes, total_bytes);
+	return make_context();
 }
 
 cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *attributes, const void *memory)
@@ -128,7 +139,7 @@ cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *attributes, c
 	attributes->type = found == NULL      ? cudaMemoryTypeUnregistered
 			   : found->is_device ? cudaMemoryTypeDevice
 					      : cudaMemoryTypeHost;
-	attributes->device = found == NULL ? -2 : 0; // cudaInvalidDeviceId
+	attributes->device = found == NULL ? -2 : found->device; // cudaInvalidDeviceId
 	attributes->devicePointer = found != NULL ? const_cast<void *>(memory) : NULL;
 	attributes->hostPointer = found != NULL && found->is_device ? NULL : const_cast<void *>(memory);
 	return answer(cudaSuccess);
@@ -189,7 +200,8 @@ static void copy(void *to, const void *from, size_t size)
 }
 
 // Pinned memory is the stream's until the copy is over. Pageable memory is copied aside before the call returns, or the call waits for
-// it, as CUDA's "API synchronization behavior" says.
+// it, as CUDA's "API synchronization behavior" says: the runtime "may synchronize with the stream" for what it has to stage, so
+// here it does for all that is not small.
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
 	enum place to_place, from_place;
@@ -198,6 +210,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMe
 	if (!place_of(to, size, &to_place) || !place_of(from, size, &from_place) ||
 	    !kind_matches(kind, to_place, from_place))
 		return answer(cudaErrorInvalidValue);
+	if (!is_stream(stream))
+		return answer(cudaErrorInvalidResourceHandle);
 	if (from_place == PAGEABLE) {
 		const char *bytes = static_cast<const char *>(from);
 		auto aside = std::make_shared<std::vector<char>>(bytes, bytes + size);
@@ -205,7 +219,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMe
 	} else {
 		issue_operation(stream, [=] { copy(to, from, size); });
 	}
-	if (to_place == PAGEABLE)
+	if (to_place == PAGEABLE || (from_place == PAGEABLE && size > STAGED_BYTES))
 		wait_for_stream(stream);
 	return answer(cudaSuccess);
 }
@@ -225,6 +239,8 @@ cudaError_t cudaMemsetAsync(void *memory, int value, size_t size, cudaStream_t s
 		return answer(cudaSuccess);
 	if (!place_of(memory, size, &place) || place == PAGEABLE)
 		return answer(cudaErrorInvalidValue);
+	if (!is_stream(stream))
+		return answer(cudaErrorInvalidResourceHandle);
 	return issue_operation(stream, [=] { memset(memory, value, size); });
 }
 

@@ -13,7 +13,8 @@
 #include "internal.hpp"
 #include "stage_server/device/cuda/nccl.h"
 
-namespace {
+namespace
+{
 
 // One all-reduce of all members.
 struct meeting {
@@ -166,7 +167,8 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *ret_status)
 	if (group.has_lost)
 		*ret_status = refuse(NCCL_REMOTE_ERROR, "");
 	if (group.has_duplicate)
-		*ret_status = refuse(NCCL_INVALID_USAGE, "Duplicate GPU detected : rank 0 and rank 1 both on CUDA device 0");
+		*ret_status =
+			refuse(NCCL_INVALID_USAGE, "Duplicate GPU detected : rank 0 and rank 1 both on CUDA device 0");
 	return NCCL_SUCCESS;
 }
 
@@ -202,7 +204,8 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataTyp
 		return refuse(NCCL_INVALID_ARGUMENT, "the stand-in sums float32 in place, and nothing else");
 	std::shared_ptr<member> self = comm->self;
 	uint64_t number = comm->issued++;
-	stand_in_enqueue(stream, [=] { meet(*self, number, (float *)to, count); });
+	if (!stand_in_enqueue(stream, [=] { meet(*self, number, (float *)to, count); }))
+		return refuse(NCCL_UNHANDLED_CUDA_ERROR, "the stream");
 	return NCCL_SUCCESS;
 }
 

@@ -1,26 +1,38 @@
 // Errors, counters and the description of the stand-in's device. See stand_in.h.
 #include "internal.hpp"
 
+#include <set>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 // ---- errors. Relaxed: these order nothing, see internal.hpp.
 
-static std::atomic<bool> faulted{false};
+enum { MAXIMUM_DEVICES = 8 };
+
+static std::atomic<bool> faulted[MAXIMUM_DEVICES];
+static std::atomic<bool> contexts[MAXIMUM_DEVICES];
+static std::atomic<int> used[MAXIMUM_DEVICES];
+static std::atomic<unsigned> flags[MAXIMUM_DEVICES];
 static std::atomic<long> operations_left{0}; // 0: none is to fail
 static std::atomic<unsigned long> allocation_count{0};
 static thread_local cudaError_t last_error = cudaSuccess;
 static thread_local bool in_host_function = false;
+static thread_local int device_of_thread = 0;
+
+bool is_faulted(int device)
+{
+	return faulted[device].load(std::memory_order_relaxed);
+}
 
 bool is_faulted()
 {
-	return faulted.load(std::memory_order_relaxed);
+	return is_faulted(device_of_thread);
 }
 
-void fault()
+void fault(int device)
 {
-	faulted.store(true, std::memory_order_relaxed);
+	faulted[device].store(true, std::memory_order_relaxed);
 }
 
 void set_in_host_function(bool is_in)
@@ -67,7 +79,8 @@ void stand_in_fail_after(long operations)
 void stand_in_recover(void)
 {
 	operations_left.store(0, std::memory_order_relaxed);
-	faulted.store(false, std::memory_order_relaxed);
+	for (auto &each : faulted)
+		each.store(false, std::memory_order_relaxed);
 	last_error = cudaSuccess;
 }
 
@@ -132,8 +145,55 @@ static int number(const char *variable, int otherwise)
 
 static bool is_device(int device)
 {
-	return device >= 0 && device < number("PENSTOCK_STAND_IN_DEVICES", 1);
+	return device >= 0 && device < MAXIMUM_DEVICES && device < number("PENSTOCK_STAND_IN_DEVICES", 1);
 }
+
+int current_device()
+{
+	return device_of_thread;
+}
+
+static cudaError_t make_context_of(int device)
+{
+	if (device == number("PENSTOCK_STAND_IN_FULL", -1) && !contexts[device])
+		return answer(cudaErrorMemoryAllocation);
+	contexts[device] = true;
+	return answer(cudaSuccess);
+}
+
+cudaError_t make_context()
+{
+	return make_context_of(device_of_thread);
+}
+
+int stand_in_has_context(int device)
+{
+	return contexts[device];
+}
+
+void count_used(int device, int more)
+{
+	used[device].fetch_add(more, std::memory_order_relaxed);
+}
+
+// ---- code
+
+static std::mutex loaded_mutex; // the issuers'
+
+static std::set<const void *> &loaded(int device)
+{
+	static auto *all = new std::set<const void *>[MAXIMUM_DEVICES];
+	return all[device];
+}
+
+void stand_in_load(const void *code)
+{
+	std::lock_guard<std::mutex> lock(loaded_mutex);
+	if (loaded(device_of_thread).insert(code).second)
+		count_allocation();
+}
+
+// ---- which device
 
 static int capability()
 {
@@ -146,27 +206,58 @@ cudaError_t cudaGetDeviceCount(int *count)
 	return answer(*count > 0 ? cudaSuccess : cudaErrorNoDevice);
 }
 
-static thread_local int current_device = 0;
-
+// Makes the device's context, as CUDA 12 and later do. Where it cannot, the thread keeps the device that it had.
 cudaError_t cudaSetDevice(int device)
 {
 	if (!is_device(device))
 		return answer(cudaErrorInvalidDevice);
-	current_device = device;
+	int before = device_of_thread;
+	device_of_thread = device;
+	cudaError_t status = make_context();
+	if (!contexts[device])
+		device_of_thread = before;
+	return status;
+}
+
+cudaError_t cudaSetDeviceFlags(unsigned value)
+{
+	unsigned schedule = value & cudaDeviceScheduleMask;
+	if ((value & ~(unsigned)cudaDeviceMask) != 0 || (schedule & (schedule - 1)) != 0)
+		return answer(cudaErrorInvalidValue);
+	flags[device_of_thread] = value;
+	return make_context();
+}
+
+cudaError_t cudaGetDeviceFlags(unsigned *ret_value)
+{
+	*ret_value = flags[device_of_thread];
 	return answer(cudaSuccess);
 }
 
-// Only the fault is over: what is still allocated stays so, as whoever calls this has freed it before.
+// All that was on the device is gone for whoever has it still, on a real one; so here nobody may.
 cudaError_t cudaDeviceReset(void)
 {
-	stand_in_recover();
+	int device = device_of_thread;
+	if (used[device] != 0) {
+		fprintf(stderr,
+			"CUDA stand-in: cudaDeviceReset of device %d, which has %d streams, events and allocations\n",
+			device, (int)used[device]);
+		abort();
+	}
+	operations_left.store(0, std::memory_order_relaxed);
+	faulted[device].store(false, std::memory_order_relaxed);
+	contexts[device] = false;
+	flags[device] = 0;
+	last_error = cudaSuccess;
+	std::lock_guard<std::mutex> lock(loaded_mutex);
+	loaded(device).clear();
 	return cudaSuccess;
 }
 
 cudaError_t cudaGetDevice(int *device)
 {
-	*device = current_device;
-	return answer(is_device(current_device) ? cudaSuccess : cudaErrorNoDevice);
+	*device = device_of_thread;
+	return answer(is_device(device_of_thread) ? cudaSuccess : cudaErrorNoDevice);
 }
 
 enum { PROCESSORS = 4, PROCESSOR_THREADS = 2048, BLOCK_THREADS_LIMIT = 1024, SHARED_BYTES = 48 * 1024 };
@@ -176,9 +267,10 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
 	if (!is_device(device))
 		return answer(cudaErrorInvalidDevice);
 	size_t free_bytes, total_bytes;
-	cudaMemGetInfo(&free_bytes, &total_bytes);
+	stand_in_memory(&free_bytes, &total_bytes);
 	memset(properties, 0, sizeof(*properties));
 	snprintf(properties->name, sizeof(properties->name), "CPU as CUDA stand-in");
+	properties->uuid.bytes[15] = (char)device;
 	properties->totalGlobalMem = total_bytes;
 	properties->sharedMemPerBlock = SHARED_BYTES;
 	properties->warpSize = 32;

@@ -7,7 +7,8 @@
 // Environment, read at each call that asks:
 //   PENSTOCK_STAND_IN_MEMORY      bytes of the device's memory; 8 GiB otherwise
 //   PENSTOCK_STAND_IN_CAPABILITY  compute capability, as 75; 80 otherwise
-//   PENSTOCK_STAND_IN_DEVICES     how many devices there are, one memory for all, and one fault; 1 otherwise
+//   PENSTOCK_STAND_IN_DEVICES     how many devices there are, up to 8, one memory for all; 1 otherwise
+//   PENSTOCK_STAND_IN_FULL        a device on which others left no room for a context
 //   PENSTOCK_STAND_IN_NCCL        0: the device's code finds no NCCL
 //   PENSTOCK_STAND_IN_NCCL_NOTICES  set: members of a communicator notice when one aborts, as the real ones do over a network
 #pragma once
@@ -18,18 +19,23 @@
 extern "C" {
 #endif
 
-// How many allocations (device and pinned memory, streams, events) were made so far: a step makes none. Any thread.
+// How many allocations (device and pinned memory, streams, events, code that is loaded when it is first used) were made so far: a step
+// makes none. Any thread.
 unsigned long stand_in_allocations(void);
 
 // The operation (a launch, copy or fill) that is issued as the `operations`-th from now fails when its turn comes, as a kernel does that
-// touches what is not its own: it does nothing, nor does whatever comes after it, host functions included; and every call from
-// then on says cudaErrorIllegalAddress. 0: none fails.
+// touches what is not its own: it does nothing, nor does whatever comes after it on that device, host functions included; and every
+// call of a thread that uses the device says cudaErrorIllegalAddress from then on. 0: none fails.
 void stand_in_fail_after(long operations);
 // From now on copies to or from any of those bytes of the host's pinned memory do not begin, nor does what is behind them in their
 // streams; until it is called again, with other bytes or with NULL. Any thread.
 void stand_in_hold_copies(const void *memory, size_t size);
-// What no real runtime does: the fault is over and all streams work again. Only with nothing in flight.
+// What no real runtime does: all faults are over and all streams work again. Only with nothing in flight.
 void stand_in_recover(void);
+// Whether the device has a context, which takes a few hundred MiB of a real one.
+int stand_in_has_context(int device);
+// The device's memory, as NVML tells it without a context.
+void stand_in_memory(size_t *ret_free_bytes, size_t *ret_total_bytes);
 
 #ifdef __cplusplus
 }

@@ -31,6 +31,7 @@ static inline void stand_in_launch(bool barriers, void (*kernel)(Parameters...),
 {
 	if (!stand_in_accepts(grid, block))
 		return;
+	stand_in_load(reinterpret_cast<const void *>(kernel));
 	std::tuple<std::decay_t<Parameters>...> values(arguments...); // a launch copies its arguments
 	stand_in_enqueue(stream, [=] { stand_in_run(grid, block, barriers, [&] { std::apply(kernel, values); }); });
 }

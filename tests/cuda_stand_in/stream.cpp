@@ -32,6 +32,7 @@ struct work_item {
 
 // A thread and its queue, a linked list: issuers own the tail, the thread owns the head, whose work is done already.
 struct CUstream_st {
+	int device;
 	unsigned flags;
 	int priority;
 	std::mutex issuers;
@@ -41,7 +42,7 @@ struct CUstream_st {
 	bool stops = false;
 	std::thread thread;
 
-	CUstream_st(unsigned flags, int priority) : flags(flags), priority(priority)
+	CUstream_st(unsigned flags, int priority) : device(current_device()), flags(flags), priority(priority)
 	{
 		head = tail = new work_item;
 		sem_init(&ready, 0, 0);
@@ -136,23 +137,39 @@ void issue(cudaStream_t stream, std::function<void()> work)
 	resolve(stream)->push(std::move(work));
 }
 
+bool is_stream(cudaStream_t stream)
+{
+	std::lock_guard<std::mutex> lock(streams_mutex);
+	return is_default(stream) || streams().count(stream) > 0;
+}
+
+static int device_of(cudaStream_t stream)
+{
+	return is_default(stream) ? current_device() : stream->device;
+}
+
 cudaError_t issue_operation(cudaStream_t stream, std::function<void()> work)
 {
-	if (is_faulted())
-		return answer(cudaSuccess);
+	int device = device_of(stream);
+	if (is_faulted(device))
+		return answer(cudaErrorIllegalAddress);
 	bool fails = takes_fault();
-	issue(stream, [fails, work = std::move(work)] {
+	issue(stream, [fails, device, work = std::move(work)] {
 		if (fails)
-			fault();
-		else if (!is_faulted())
+			fault(device);
+		else if (!is_faulted(device))
 			work();
 	});
 	return cudaSuccess;
 }
 
-void stand_in_enqueue(cudaStream_t stream, std::function<void()> work)
+bool stand_in_enqueue(cudaStream_t stream, std::function<void()> work)
 {
-	issue_operation(stream, std::move(work));
+	if (!is_stream(stream) || device_of(stream) != current_device()) {
+		stand_in_set_error(cudaErrorInvalidResourceHandle);
+		return false;
+	}
+	return issue_operation(stream, std::move(work)) == cudaSuccess;
 }
 
 std::shared_ptr<moment> issue_moment(cudaStream_t stream)
@@ -193,13 +210,15 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority)
 {
-	if (is_faulted())
-		return answer(cudaSuccess);
+	cudaError_t status = make_context();
+	if (status != cudaSuccess)
+		return status;
 	if (flags & ~(unsigned)cudaStreamNonBlocking)
 		return answer(cudaErrorInvalidValue);
 	priority = priority < GREATEST_PRIORITY ? GREATEST_PRIORITY : priority;
 	CUstream_st *made = new CUstream_st(flags, priority < LEAST_PRIORITY ? priority : LEAST_PRIORITY);
 	count_allocation();
+	count_used(made->device, 1);
 	std::lock_guard<std::mutex> lock(streams_mutex);
 	streams().insert(made);
 	*stream = made;
@@ -224,6 +243,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 		if (streams().erase(stream) == 0)
 			return answer(cudaErrorInvalidResourceHandle);
 	}
+	count_used(stream->device, -1);
 	delete stream;
 	return answer(cudaSuccess);
 }
@@ -242,6 +262,8 @@ cudaError_t cudaStreamGetFlags(cudaStream_t stream, unsigned *flags)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
+	if (!is_stream(stream))
+		return answer(cudaErrorInvalidResourceHandle);
 	wait_for_stream(stream);
 	return answer(cudaSuccess);
 }
@@ -249,6 +271,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 // A moment behind all work that is not past a little later counts as work: asking again soon gives the answer.
 cudaError_t cudaStreamQuery(cudaStream_t stream)
 {
+	if (!is_stream(stream))
+		return answer(cudaErrorInvalidResourceHandle);
 	std::shared_ptr<moment> end = issue_moment(stream);
 	for (int i = 0; i < 100 && !end->poll(); i++)
 		std::this_thread::yield();
@@ -264,10 +288,11 @@ cudaError_t cudaDeviceSynchronize(void)
 // As CUDA promises: after a fault the function is not called, and from within it no CUDA call works.
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void *user)
 {
-	if (is_faulted())
-		return answer(cudaSuccess);
+	int device = device_of(stream);
+	if (is_faulted(device))
+		return answer(cudaErrorIllegalAddress);
 	issue(stream, [=] {
-		if (is_faulted())
+		if (is_faulted(device))
 			return;
 		set_in_host_function(true);
 		function(user);
@@ -279,6 +304,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void 
 // ---- events
 
 struct CUevent_st {
+	int device;
 	unsigned flags;
 	std::mutex mutex; // the issuers'
 	std::shared_ptr<moment> last;
@@ -290,13 +316,32 @@ struct CUevent_st {
 	}
 };
 
+static std::mutex events_mutex; // the issuers'
+
+static std::set<cudaEvent_t> &events()
+{
+	static std::set<cudaEvent_t> *all = new std::set<cudaEvent_t>;
+	return *all;
+}
+
+static bool is_event(cudaEvent_t event)
+{
+	std::lock_guard<std::mutex> lock(events_mutex);
+	return events().count(event) > 0;
+}
+
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 {
-	if (is_faulted())
-		return answer(cudaSuccess);
+	cudaError_t status = make_context();
+	if (status != cudaSuccess)
+		return status;
 	CUevent_st *made = new CUevent_st;
+	made->device = current_device();
 	made->flags = flags;
 	count_allocation();
+	count_used(made->device, 1);
+	std::lock_guard<std::mutex> lock(events_mutex);
+	events().insert(made);
 	*event = made;
 	return cudaSuccess;
 }
@@ -309,14 +354,21 @@ cudaError_t cudaEventCreate(cudaEvent_t *event)
 // What waits for it has its own hold of the moment.
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
-	if (event == NULL)
-		return answer(cudaErrorInvalidResourceHandle);
+	{
+		std::lock_guard<std::mutex> lock(events_mutex);
+		if (events().erase(event) == 0)
+			return answer(cudaErrorInvalidResourceHandle);
+	}
+	count_used(event->device, -1);
 	delete event;
 	return answer(cudaSuccess);
 }
 
+// Event and stream must be of one device; who waits for the event may be on another.
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
+	if (!is_event(event) || !is_stream(stream) || event->device != device_of(stream))
+		return answer(cudaErrorInvalidResourceHandle);
 	std::shared_ptr<moment> made = issue_moment(stream);
 	std::lock_guard<std::mutex> lock(event->mutex);
 	event->last = made;
@@ -331,6 +383,8 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, uns
 // Of an event that was never recorded there is nothing to wait for.
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
+	if (!is_event(event) || !is_stream(stream))
+		return answer(cudaErrorInvalidResourceHandle);
 	std::shared_ptr<moment> until = event->recorded();
 	if (until != nullptr)
 		issue(stream, [until] { until->wait(); });
@@ -339,6 +393,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+	if (!is_event(event))
+		return answer(cudaErrorInvalidResourceHandle);
 	std::shared_ptr<moment> until = event->recorded();
 	if (until != nullptr)
 		until->wait();
@@ -347,12 +403,16 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
+	if (!is_event(event))
+		return answer(cudaErrorInvalidResourceHandle);
 	std::shared_ptr<moment> last = event->recorded();
 	return answer(last == nullptr || last->poll() ? cudaSuccess : cudaErrorNotReady);
 }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t end)
 {
+	if (!is_event(start) || !is_event(end) || start->device != end->device)
+		return answer(cudaErrorInvalidResourceHandle);
 	std::shared_ptr<moment> from = start->recorded(), to = end->recorded();
 	if (((start->flags | end->flags) & cudaEventDisableTiming) || from == nullptr || to == nullptr)
 		return answer(cudaErrorInvalidResourceHandle);

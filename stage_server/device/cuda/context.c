@@ -7,32 +7,48 @@
 #include "common/base/log.h"
 #include "stage_server/device/cuda/status.h"
 
+struct context {
+	bool is_made;
+	uint32_t users;
+};
+
 // Of the process, as the contexts are.
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static uint32_t users[CONTEXT_MAXIMUM_GPUS];
+static struct context contexts[CONTEXT_MAXIMUM_GPUS];
 
-static bool ask(int gpu, size_t *ret_free_bytes, size_t *ret_total_bytes, struct error *error)
-{
-	return cuda_ok(cudaSetDevice(gpu), error, "use GPU %d", gpu) &&
-	       cuda_ok(cudaMemGetInfo(ret_free_bytes, ret_total_bytes), error, "ask GPU %d for its memory", gpu);
-}
-
-static bool probe(int gpu, struct error *error)
+// With CUDA 12 and later cudaSetDevice makes the context; a spoiled one says so at any call. A thread that waits for the GPU sleeps: CUDA's
+// own choice is to spin where there are more processors than contexts, and an executor waits once or twice a step, for most of it,
+// while the threads that move tensors want its processor. What it costs is a wake-up.
+static bool open_context(int gpu, struct error *error)
 {
 	size_t free_bytes = 0, total_bytes = 0;
-	return ask(gpu, &free_bytes, &total_bytes, error);
+	bool ok = cuda_ok(cudaSetDevice(gpu), error, "use GPU %d", gpu) &&
+		  cuda_ok(cudaSetDeviceFlags(cudaDeviceScheduleBlockingSync), error, "set the flags of GPU %d", gpu) &&
+		  cuda_ok(cudaMemGetInfo(&free_bytes, &total_bytes), error, "ask GPU %d for its memory", gpu);
+	contexts[gpu].is_made |= ok;
+	return ok;
+}
+
+// The reset is of the thread's GPU, so it must be this one: all that others have on another one would be gone.
+static bool reset(int gpu, struct error *error)
+{
+	int current = -1;
+	cuda_ok(cudaGetDevice(&current), NULL, "ask for the thread's GPU"); // may say the fault once more
+	if (current != gpu)
+		return error_set(error, ERROR_FAILED, "GPU %d cannot be made the thread's", gpu);
+	contexts[gpu].is_made = false;
+	return cuda_ok(cudaDeviceReset(), error, "reset GPU %d", gpu);
 }
 
 static bool revive(int gpu, struct error *error)
 {
-	if (users[gpu] > 0)
+	if (contexts[gpu].users > 0)
 		return error_wrap(error, "GPU %d failed, and %u programs or buffers on it are not gone yet", gpu,
-				  users[gpu]);
-	struct error reset = {0};
-	if (!cuda_ok(cudaDeviceReset(), &reset, "reset GPU %d", gpu))
-		log_warning("%s", reset.message);
-	struct error before = *error;
-	if (!probe(gpu, error))
+				  contexts[gpu].users);
+	struct error failure = {0}, before = *error;
+	if (!reset(gpu, &failure))
+		log_warning("%s", failure.message);
+	if (!open_context(gpu, error))
 		return error_wrap(error, "GPU %d failed and does not come back; restart the daemon", gpu);
 	log_warning("GPU %d failed (%s); it has a new context and serves on", gpu, before.message);
 	return true;
@@ -42,9 +58,10 @@ bool context_acquire(int gpu, struct error *error)
 {
 	struct error why = {0};
 	pthread_mutex_lock(&lock);
-	bool ok = probe(gpu, &why) || revive(gpu, &why);
+	// What cannot be made is no fault of a context: the GPU's memory may be full, or the GPU somebody else's.
+	bool ok = open_context(gpu, &why) || (contexts[gpu].is_made && revive(gpu, &why));
 	if (ok)
-		users[gpu]++;
+		contexts[gpu].users++;
 	pthread_mutex_unlock(&lock);
 	return ok || error_set(error, why.code, "%s", why.message);
 }
@@ -52,14 +69,16 @@ bool context_acquire(int gpu, struct error *error)
 void context_release(int gpu)
 {
 	pthread_mutex_lock(&lock);
-	users[gpu]--;
+	contexts[gpu].users--;
 	pthread_mutex_unlock(&lock);
 }
 
 bool context_memory(int gpu, size_t *ret_free_bytes, size_t *ret_total_bytes)
 {
-	pthread_mutex_lock(&lock);
-	bool ok = ask(gpu, ret_free_bytes, ret_total_bytes, NULL);
+	if (pthread_mutex_trylock(&lock) != 0)
+		return false;
+	bool ok = contexts[gpu].is_made && cuda_ok(cudaSetDevice(gpu), NULL, "use GPU %d", gpu) &&
+		  cuda_ok(cudaMemGetInfo(ret_free_bytes, ret_total_bytes), NULL, "ask GPU %d for its memory", gpu);
 	pthread_mutex_unlock(&lock);
 	return ok;
 }

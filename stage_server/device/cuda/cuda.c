@@ -62,12 +62,14 @@ static bool describe_gpu(struct device *device, struct error *error)
 {
 	struct cudaDeviceProp properties;
 	int runtime = 0, driver = 0;
+	char pci_bus_id[20];
 	if (!cuda_ok(cudaGetDeviceProperties(&properties, device->gpu), error, "ask for the GPU's properties") ||
-	    !cuda_ok(cudaDeviceGetPCIBusId(device->pci_bus_id, sizeof(device->pci_bus_id), device->gpu), error,
+	    !cuda_ok(cudaDeviceGetPCIBusId(pci_bus_id, sizeof(pci_bus_id), device->gpu), error,
 		     "ask for the GPU's place") ||
 	    !cuda_ok(cudaRuntimeGetVersion(&runtime), error, "ask for CUDA's version") ||
 	    !cuda_ok(cudaDriverGetVersion(&driver), error, "ask for the driver's version"))
 		return false;
+	nvml_find(pci_bus_id, (const uint8_t *)properties.uuid.bytes, &device->nvml);
 	device->physical_bytes = properties.totalGlobalMem;
 	device->capability = properties.major * 10 + properties.minor;
 	size_t cudnn = cudnnGetVersion();
@@ -103,13 +105,12 @@ static void describe(const struct device *device, struct device_info *ret_info)
 	snprintf(ret_info->description, sizeof(ret_info->description), "%s", device->description);
 }
 
-// Free memory as CUDA sees it; the rest as NVML says, where the driver's library is there.
+// NVML's where it has it, so that looking at an idle GPU makes no context.
 static void sample(const struct device *device, struct device_sample *ret_sample)
 {
-	*ret_sample = (struct device_sample){NAN, NAN, NAN, NAN, NAN};
-	nvml_sample(device->pci_bus_id, ret_sample);
 	size_t free_bytes = 0, total_bytes = 0;
-	if (context_memory(device->gpu, &free_bytes, &total_bytes)) {
+	nvml_sample(&device->nvml, ret_sample);
+	if (isnan(ret_sample->memory_used_bytes) && context_memory(device->gpu, &free_bytes, &total_bytes)) {
 		ret_sample->memory_free_bytes = (double)free_bytes;
 		ret_sample->memory_used_bytes = (double)(total_bytes - free_bytes);
 	}

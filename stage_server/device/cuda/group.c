@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "stage_server/device/cuda/context.h"
 #include "stage_server/device/cuda/nccl.h"
 #include "stage_server/device/cuda/program.h"
 #include "stage_server/device/cuda/status.h"
@@ -21,8 +22,11 @@ enum { POLL_NS = 20000 };
 bool cuda_group_id(struct device *device, uint8_t *ret_id, struct error *error)
 {
 	ncclUniqueId id;
-	if (!cuda_ok(cudaSetDevice(device->gpu), error, "use GPU %d", device->gpu) ||
-	    !nccl_ok(ncclGetUniqueId(&id), error, "make an id for a group"))
+	if (!context_acquire(device->gpu, error)) // NCCL looks at the thread's GPU
+		return false;
+	bool ok = nccl_ok(ncclGetUniqueId(&id), error, "make an id for a group");
+	context_release(device->gpu);
+	if (!ok)
 		return false;
 	memcpy(ret_id, &id, sizeof(id));
 	return true;

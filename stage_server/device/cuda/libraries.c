@@ -110,6 +110,7 @@
 	X(nvmlReturn_t, nvmlInit_v2, (void), ())                                                                       \
 	X(nvmlReturn_t, nvmlDeviceGetHandleByPciBusId_v2, (const char *pci_bus_id, nvmlDevice_t *ret),                 \
 	  (pci_bus_id, ret))                                                                                           \
+	X(nvmlReturn_t, nvmlDeviceGetHandleByUUID, (const char *uuid, nvmlDevice_t *ret), (uuid, ret))                 \
 	X(nvmlReturn_t, nvmlDeviceGetUtilizationRates, (nvmlDevice_t device, nvmlUtilization_t * ret), (device, ret))  \
 	X(nvmlReturn_t, nvmlDeviceGetMemoryInfo, (nvmlDevice_t device, nvmlMemory_t * ret), (device, ret))             \
 	X(nvmlReturn_t, nvmlDeviceGetTemperature, (nvmlDevice_t device, int sensor, unsigned int *ret),                \

@@ -121,9 +121,18 @@ bool cuda_allocate(struct program *program, struct error *error)
 		if (!cuda_ok(status, error, "allocate %" PRIu64 " bytes on GPU %d", bytes, program->device->gpu))
 			return false;
 		program->region[region] = memory;
-		if (!cuda_ok(cudaMemsetAsync(memory, 0, bytes, program->compute), error, "zero the GPU's memory"))
-			return false;
 	}
+	return cuda_zero(program, error);
+}
+
+bool cuda_zero(struct program *program, struct error *error)
+{
+	for (enum region region = 0; region < REGION_COUNT; region++)
+		if (program->region[region] != NULL &&
+		    !cuda_ok(cudaMemsetAsync(program->region[region], 0, allocated_bytes(program, region),
+					     program->compute),
+			     error, "zero the GPU's memory"))
+			return false;
 	return cuda_ok(cudaStreamSynchronize(program->compute), error, "zero the GPU's memory");
 }
 

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #include "stage_server/device/cuda/libraries.h"
 
@@ -16,18 +17,41 @@ static void start(void)
 	is_there = libraries_load_nvml() && nvmlInit_v2() == NVML_SUCCESS;
 }
 
-bool nvml_sample(const char *pci_bus_id, struct device_sample *ret)
+// "MIG-8-4-4-4-12 hexadecimal digits": a whole GPU's begins with "GPU-", so that it is not found by this.
+static bool find_part(const uint8_t uuid[16], nvmlDevice_t *ret_device)
 {
-	*ret = (struct device_sample){NAN, NAN, NAN, NAN, NAN};
-	nvmlDevice_t device = NULL;
-	pthread_once(&once, start);
-	if (!is_there || nvmlDeviceGetHandleByPciBusId_v2(pci_bus_id, &device) != NVML_SUCCESS)
-		return false;
-	nvmlMemory_t memory = {0};
-	if (nvmlDeviceGetMemoryInfo(device, &memory) == NVML_SUCCESS) {
-		ret->memory_used_bytes = (double)memory.used;
-		ret->memory_free_bytes = (double)memory.free;
+	char text[64] = "MIG-";
+	size_t length = 4;
+	for (int i = 0; i < 16; i++) {
+		bool dash = i == 4 || i == 6 || i == 8 || i == 10;
+		length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%02x", dash ? "-" : "", uuid[i]);
 	}
+	return nvmlDeviceGetHandleByUUID(text, ret_device) == NVML_SUCCESS;
+}
+
+void nvml_find(const char *pci_bus_id, const uint8_t uuid[16], struct nvml_gpu *ret_gpu)
+{
+	*ret_gpu = (struct nvml_gpu){0};
+	pthread_once(&once, start);
+	if (!is_there)
+		return;
+	if (nvmlDeviceGetHandleByPciBusId_v2(pci_bus_id, &ret_gpu->whole) != NVML_SUCCESS)
+		ret_gpu->whole = NULL;
+	if (!find_part(uuid, &ret_gpu->memory))
+		ret_gpu->memory = ret_gpu->whole;
+}
+
+static void sample_memory(nvmlDevice_t device, struct device_sample *ret)
+{
+	nvmlMemory_t memory = {0};
+	if (nvmlDeviceGetMemoryInfo(device, &memory) != NVML_SUCCESS)
+		return;
+	ret->memory_used_bytes = (double)memory.used;
+	ret->memory_free_bytes = (double)memory.free;
+}
+
+static void sample_sensors(nvmlDevice_t device, struct device_sample *ret)
+{
 	nvmlUtilization_t utilisation = {0};
 	if (nvmlDeviceGetUtilizationRates(device, &utilisation) == NVML_SUCCESS)
 		ret->utilisation = utilisation.gpu / 100.0;
@@ -36,5 +60,13 @@ bool nvml_sample(const char *pci_bus_id, struct device_sample *ret)
 		ret->temperature_celsius = celsius;
 	if (nvmlDeviceGetPowerUsage(device, &milliwatts) == NVML_SUCCESS)
 		ret->power_watts = milliwatts / 1000.0;
-	return true;
+}
+
+void nvml_sample(const struct nvml_gpu *gpu, struct device_sample *ret)
+{
+	*ret = (struct device_sample){NAN, NAN, NAN, NAN, NAN};
+	if (gpu->memory != NULL)
+		sample_memory(gpu->memory, ret);
+	if (gpu->whole != NULL)
+		sample_sensors(gpu->whole, ret);
 }

@@ -226,7 +226,8 @@ bool cuda_program_allocate(struct program *program, struct error *error)
 	if (!host_memory_check(program->beside_bytes, error) ||
 	    !cuda_ok(cudaSetDevice(program->device->gpu), error, "use GPU %d", program->device->gpu) ||
 	    !create_streams(program, error) || !cuda_allocate(program, error) || !create_marks(program, error) ||
-	    !cuda_transfers_create(program, error) || !cuda_gradients_create(program, error) || !choose(program, error))
+	    !cuda_transfers_create(program, error) || !cuda_gradients_create(program, error) ||
+	    !choose(program, error) || !cuda_rehearse(program, error))
 		return false;
 	program->stopped = NULL;
 	return true;

@@ -27,6 +27,7 @@
 #include "stage_server/device/cuda/convolution_plans.h"
 #include "stage_server/device/cuda/matmul.h"
 #include "stage_server/device/cuda/nccl.h"
+#include "stage_server/device/cuda/nvml.h"
 #include "stage_server/device/device.h"
 
 struct completions;
@@ -37,7 +38,7 @@ struct tuning;
 
 struct device {
 	int gpu; // as CUDA numbers them
-	char pci_bus_id[20];
+	struct nvml_gpu nvml;
 	char description[128];
 	char machine[160];
 	bool has_nccl;
@@ -255,6 +256,7 @@ bool cuda_place_output(struct program *program, struct layer_state *state, struc
 // Brings the input to the output's place, where it is another: what a layer that works in place begins with.
 bool cuda_bring_input(struct program *program, const struct layer_state *state, uint32_t slot, struct error *error);
 bool cuda_allocate(struct program *program, struct error *error); // all regions, zeroed
+bool cuda_zero(struct program *program, struct error *error);     // all of them, and waits
 void cuda_release(struct program *program);
 void cuda_program_memory(const struct program *program, struct memory_use *ret_use);
 
@@ -290,7 +292,8 @@ bool cuda_complete(struct program *program, struct completions *completions, cud
 		   struct device_completion completion);
 bool cuda_transfers_plan(struct program *program, struct error *error);
 bool cuda_transfers_create(struct program *program, struct error *error);
-void cuda_transfers_destroy(struct program *program); // calls every completion; takes half-made ones
+void cuda_transfers_destroy(struct program *program);  // calls every completion; takes half-made ones
+bool cuda_transfers_rehearse(struct program *program); // issues each kernel of a boundary, on what is in the buffers
 bool cuda_load_images(struct program *program, uint32_t slot, const uint8_t *images,
 		      struct device_completion completion, struct error *error);
 bool cuda_load_labels(struct program *program, uint32_t slot, const uint8_t *labels,
@@ -355,6 +358,10 @@ bool cuda_group_wait(struct program *program, struct error *error);
 bool cuda_group_finish(struct program *program);
 void cuda_group_abort(struct program *program); // ends all reductions, done or not; does nothing in no group
 void cuda_group_leave(struct program *program); // in good order where that is possible
+
+// rehearsal.c
+// Once everything is allocated and chosen: launches whatever a step may, so that no step is the first to. All memory is zero afterwards.
+bool cuda_rehearse(struct program *program, struct error *error);
 
 // loss.c
 bool cuda_loss_plan(struct program *program, struct error *error);

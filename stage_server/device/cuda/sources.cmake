@@ -22,6 +22,7 @@ set(PENSTOCK_CUDA_SOURCES
   passes.c
   pooling.c
   program.c
+  rehearsal.c
   status.c
   transfers.c
   trial.c)

@@ -182,7 +182,7 @@ static bool import_padded(struct program *program, uint32_t n, struct shape shap
 
 // ---- in
 
-static bool issue_images(struct program *program, uint32_t slot, const uint8_t *images)
+static bool import_images(struct program *program, uint32_t slot, const uint8_t *images)
 {
 	const struct value *input = &program->layers[0].input;
 	struct image_kernel spec = {.n = program->n,
@@ -193,12 +193,16 @@ static bool issue_images(struct program *program, uint32_t slot, const uint8_t *
 		spec.mean[i] = program->mean[i];
 		spec.standard_deviation[i] = program->standard_deviation[i];
 	}
+	return cuda_ok(kernel_images(program->compute, program->type, &spec, images,
+				     program_pointer(program, &input->block, slot)),
+		       &program->fault, "resize");
+}
+
+static bool issue_images(struct program *program, uint32_t slot, const uint8_t *images)
+{
 	struct station *station = NULL;
 	return land(program, images, images_bytes(program), &station) &&
-	       cuda_ok(kernel_images(program->compute, program->type, &spec,
-				     program_pointer(program, &station->block, 0),
-				     program_pointer(program, &input->block, slot)),
-		       &program->fault, "resize") &&
+	       import_images(program, slot, program_pointer(program, &station->block, 0)) &&
 	       cuda_record(station->free, program->compute, &program->fault);
 }
 
@@ -339,4 +343,23 @@ bool cuda_read_input_gradient(struct program *program, void *ret_values, struct 
 	bool ok = depart(program, input_shape(program), program_gradient(program), ret_values) &&
 		  cuda_complete(program, program->departed, program->copy_out, completion);
 	return cuda_leave(program, ok, error, "read_input_gradient");
+}
+
+// ---- before the first step
+
+// Images that come as floats are no part of a step.
+bool cuda_transfers_rehearse(struct program *program)
+{
+	bool is_first = program->first_layer == 0;
+	struct shape in = input_shape(program), out = output_shape(program);
+	const void *landing = program_pointer(program, &program->landing[0].block, 0);
+	void *departure = program_pointer(program, &program->departure[0].block, 0);
+	const void *output = program_pointer(program, &program_last_layer(program)->output.block, 0);
+	void *input = program_pointer(program, &program->layers[0].input.block, 0);
+	if (is_first ? !import_images(program, 0, landing) : !import_values(program, program->n, in, landing, input))
+		return false;
+	if (!export_values(program, out, output, departure))
+		return false;
+	return !program->training || (import_values(program, program->n, out, landing, program_gradient(program)) &&
+				      (is_first || export_values(program, in, program_gradient(program), departure)));
 }

@@ -147,7 +147,10 @@ static void libraries_load_of_a_broken_one_says_why(void **state)
 static void nvml_sample_without_such_a_gpu_says_nothing(void **state)
 {
 	struct device_sample sample = {1, 2, 3, 4, 5};
-	assert_false(nvml_sample("ffff:ff:1f.7", &sample));
+	struct nvml_gpu gpu;
+	const uint8_t uuid[16] = {0};
+	nvml_find("ffff:ff:1f.7", uuid, &gpu);
+	nvml_sample(&gpu, &sample);
 	assert_true(isnan(sample.memory_used_bytes) && isnan(sample.memory_free_bytes) && isnan(sample.utilisation) &&
 		    isnan(sample.temperature_celsius) && isnan(sample.power_watts));
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <cuda_runtime_api.h>
 
 #include "stage_server/device/cuda/cuda.h"
 #include "tests/cuda_stand_in/stand_in.h"
@@ -182,6 +183,13 @@ static bool step(struct job *job, struct error *error)
 	       ops->synchronize(job->program, error);
 }
 
+// As in a new process. Nothing may be left of a program.
+static void forget_what_is_loaded(void)
+{
+	assert_int_equal(cudaSetDevice(0), cudaSuccess);
+	assert_int_equal(cudaDeviceReset(), cudaSuccess);
+}
+
 static uint64_t parameter_count(const struct job *job)
 {
 	uint64_t count = 0;
@@ -204,9 +212,13 @@ static float *parameters(struct job *job)
 	return values;
 }
 
+// Nor is any code loaded in one, the first step included, where the tuning file knew every choice and no kernel was timed.
 static void steps_allocate_nothing(void **state)
 {
-	struct job *job = job_open_replica(NULL, DATA_BFLOAT16, 3);
+	struct harness *harness = harness_open(ops, 1);
+	job_close(job_open(harness, DATA_BFLOAT16, 3));
+	forget_what_is_loaded();
+	struct job *job = job_open_replica(harness, DATA_BFLOAT16, 3);
 	struct error error = {0};
 	unsigned long before = stand_in_allocations();
 	for (int i = 0; i < 2; i++)
@@ -217,6 +229,47 @@ static void steps_allocate_nothing(void **state)
 	assert_true(ns > 0);
 	assert_false(ops->elapsed(job->program, 0, 2, &ns, &error));
 	job_close(job);
+	harness_close(harness);
+}
+
+// One with a neighbour on each side, and an optimizer with more state.
+static void steps_of_a_middle_stage_allocate_nothing(void **state)
+{
+	forget_what_is_loaded();
+	struct harness *harness = harness_open(ops, 1);
+	struct model model;
+	struct error error = {0};
+	struct device_completion wait = {0};
+	harness_small_model(0.5f, &model);
+	struct program_spec spec = harness_spec(&model, 3, 7, N);
+	spec.compute_type = DATA_FLOAT16;
+	spec.boundary_type = DATA_FLOAT32;
+	spec.optimizer.kind = OPTIMIZER_ADAMW;
+	uint64_t in = N * shape_count(model.layers[3].input), out = N * shape_count(model.layers[6].output);
+	float *input = harness_filled("input", 1.0f, in), *output = harness_filled("output", 1.0f, out);
+	struct program *program = harness_program(harness, &spec);
+	unsigned long before = stand_in_allocations();
+	for (uint32_t i = 0; i < 2; i++) {
+		struct optimizer_step settings = {
+			.step = i, .learning_rate = 0.05f, .beta1 = 0.9f, .beta2 = 0.999f, .gradient_scale = 1.0f};
+		harness_check(ops->write_input(program, 0, input, wait, &error), error);
+		for (uint32_t l = 3; l < 7; l++)
+			harness_check(ops->forward(program, 0, l, 0, &error), error);
+		harness_check(ops->read_output(program, 0, output, wait, &error), error);
+		harness_check(ops->write_output_gradient(program, output, wait, &error), error);
+		for (uint32_t l = 7; l-- > 3;) {
+			harness_check(ops->backward_weight(program, 0, l, &error), error);
+			harness_check(ops->backward_input(program, 0, l, &error), error);
+		}
+		harness_check(ops->read_input_gradient(program, input, wait, &error), error);
+		harness_check(ops->optimizer_step(program, &settings, &error), error);
+		harness_check(ops->zero_gradients(program, &error), error);
+	}
+	assert_int_equal(stand_in_allocations(), before);
+	ops->program_destroy(program);
+	free(input);
+	free(output);
+	harness_close(harness);
 }
 
 static void steps_any_checkpoint_interval_in_bfloat16_gives_the_same_bits(void **state)
@@ -468,6 +521,88 @@ static void program_allocate_without_memory_gives_all_back(void **state)
 	job_close(job);
 }
 
+// A scrape of an idle daemon takes no memory of the GPU.
+static void sample_of_an_idle_gpu_makes_no_context(void **state)
+{
+	struct device_sample sample;
+	forget_what_is_loaded();
+	struct harness *harness = harness_open(ops, 1);
+	ops->sample(harness->device, &sample);
+	assert_true(sample.memory_used_bytes == 0.0 && sample.memory_free_bytes > 0.0);
+	assert_false(stand_in_has_context(0));
+	harness_close(harness);
+}
+
+// A thread that waits for the GPU leaves its processor to others.
+static void threads_do_not_spin(void **state)
+{
+	unsigned flags = 0;
+	forget_what_is_loaded();
+	struct job *job = job_open(NULL, DATA_FLOAT32, 0);
+	assert_int_equal(cudaGetDeviceFlags(&flags), cudaSuccess);
+	assert_int_equal(flags & cudaDeviceScheduleMask, cudaDeviceScheduleBlockingSync);
+	job_close(job);
+}
+
+static void set_gpu(struct device **ret_device, const char *name)
+{
+	struct device_options options = {.name = name, .threads = 1, .tuning_file = "/dev/null/none"};
+	struct error error = {0};
+	harness_check(ops->create(&options, ret_device, &error), error);
+}
+
+// Another GPU's context is no cure for one that cannot be made: the job on the first one goes on.
+static void program_on_a_full_gpu_leaves_the_other_alone(void **state)
+{
+	struct job *job = job_open(NULL, DATA_FLOAT32, 0);
+	struct device *full = NULL;
+	struct program *program = NULL;
+	struct error error = {0};
+	setenv("PENSTOCK_STAND_IN_DEVICES", "2", 1);
+	setenv("PENSTOCK_STAND_IN_FULL", "1", 1);
+	set_gpu(&full, "cuda:1");
+	assert_false(ops->program_create(full, &job->spec, &program, &error));
+	assert_int_equal(error.code, ERROR_OUT_OF_MEMORY);
+	assert_non_null(strstr(error.message, "use GPU 1"));
+	assert_null(strstr(error.message, "failed"));
+	assert_null(ops->host_allocate(full, 4096));
+	unsetenv("PENSTOCK_STAND_IN_FULL");
+	harness_check(step(job, &error), error);
+	void *memory = ops->host_allocate(full, 4096); // there is room now
+	assert_non_null(memory);
+	ops->host_free(full, memory);
+	unsetenv("PENSTOCK_STAND_IN_DEVICES");
+	ops->destroy(full);
+	job_close(job);
+}
+
+// Each GPU has its own context, and its own faults.
+static void fault_of_one_gpu_leaves_the_other_alone(void **state)
+{
+	struct harness *harness = harness_open(ops, 1);
+	struct job *job = job_open(harness, DATA_FLOAT32, 0);
+	struct device *first = harness->device, *second = NULL;
+	struct error error = {0};
+	setenv("PENSTOCK_STAND_IN_DEVICES", "2", 1);
+	set_gpu(&second, "cuda:1");
+	harness->device = second;
+	struct job *other = job_open(harness, DATA_FLOAT32, 0);
+	stand_in_fail_after(5);
+	assert_false(step(other, &error));
+	error = (struct error){0};
+	harness_check(step(job, &error), error);
+	job_close(other);
+	other = job_open(harness, DATA_FLOAT32, 0); // in a new context
+	harness_check(step(other, &error), error);
+	harness_check(step(job, &error), error);
+	job_close(other);
+	unsetenv("PENSTOCK_STAND_IN_DEVICES");
+	harness->device = first;
+	job_close(job);
+	ops->destroy(second);
+	harness_close(harness);
+}
+
 static void create_gpu_that_is_not_there_says_what_is(void **state)
 {
 	struct device_options options = {.name = "cuda:7"};
@@ -499,6 +634,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(steps_allocate_nothing),
+		cmocka_unit_test(steps_of_a_middle_stage_allocate_nothing),
 		cmocka_unit_test(steps_any_checkpoint_interval_in_bfloat16_gives_the_same_bits),
 		cmocka_unit_test(steps_of_replicas_give_the_same_bits),
 		cmocka_unit_test(program_memory_of_replicas_has_two_buffers_more),
@@ -508,6 +644,10 @@ int main(void)
 		cmocka_unit_test(destroy_calls_every_completion),
 		cmocka_unit_test(fault_ends_the_program_and_nothing_else),
 		cmocka_unit_test(program_allocate_without_memory_gives_all_back),
+		cmocka_unit_test(sample_of_an_idle_gpu_makes_no_context),
+		cmocka_unit_test(threads_do_not_spin),
+		cmocka_unit_test(program_on_a_full_gpu_leaves_the_other_alone),
+		cmocka_unit_test(fault_of_one_gpu_leaves_the_other_alone),
 		cmocka_unit_test(create_gpu_that_is_not_there_says_what_is),
 		cmocka_unit_test(bfloat16_on_an_old_gpu_is_refused),
 	};
