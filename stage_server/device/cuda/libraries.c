@@ -3,9 +3,9 @@
 // A function that this device calls is a line of one of the lists below: it becomes a pointer, which libraries_load finds, and
 // a function of the vendor's name that passes on to it. Nothing here looks at arguments or results.
 //
-// cuDNN finds its own parts (libcudnn_graph, _engines_precompiled, ...), cuBLASLt and nvrtc beside itself, and beside its
-// folder among NVIDIA's wheels: its files' RUNPATHs say so ($ORIGIN, $ORIGIN/../../cublas/lib, ...). So nothing is loaded on its
-// behalf.
+// cuDNN finds its own parts (libcudnn_graph, _engines_precompiled, ...) beside itself: its files' RUNPATHs say so ($ORIGIN). cuBLASLt and
+// NVRTC, the compiler of what it and cuBLASLt generate as they run, it asks the loader for by their sonames, which a library that is
+// loaded answers to wherever it lies: so both are loaded before it.
 #include "stage_server/device/cuda/libraries.h"
 
 #include <cublasLt.h>
@@ -26,6 +26,7 @@
 
 #define CUDNN_FUNCTIONS(X)                                                                                             \
 	X(size_t, cudnnGetVersion, (void), ())                                                                         \
+	X(size_t, cudnnGetCudartVersion, (void), ())                                                                   \
 	X(cudnnStatus_t, cudnnCreate, (cudnnHandle_t * handle), (handle))                                              \
 	X(cudnnStatus_t, cudnnDestroy, (cudnnHandle_t handle), (handle))                                               \
 	X(cudnnStatus_t, cudnnSetStream, (cudnnHandle_t handle, cudaStream_t stream), (handle, stream))                \
@@ -138,6 +139,7 @@ static const struct function cudnn_functions[] = {CUDNN_FUNCTIONS(ROW){NULL, NUL
 static const struct function cublaslt_functions[] = {CUBLASLT_FUNCTIONS(ROW){NULL, NULL}};
 static const struct function nccl_functions[] = {NCCL_FUNCTIONS(ROW){NULL, NULL}};
 static const struct function nvml_functions[] = {NVML_FUNCTIONS(ROW){NULL, NULL}};
+static const struct function no_functions[] = {{NULL, NULL}};
 
 // ---- looking for a library
 
@@ -261,18 +263,44 @@ static bool load(const char *title, const char *soname, const char *install, con
 // The major versions whose headers this was compiled with: their ABI.
 #define TEXT(macro)    TEXT_OF(macro)
 #define TEXT_OF(value) #value
+#define CUDA_MAJOR     TEXT(CUBLAS_VER_MAJOR)
+#define CUDNN_PACKAGE  "cuDNN " TEXT(CUDNN_MAJOR) " for CUDA " CUDA_MAJOR
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool loaded;
 static struct error load_error;
 
-// cuBLASLt first, since cuDNN uses it too. A library that is loaded stays: its threads and its memory are the process's.
+// cuDNN 9 has one file name for all versions of CUDA. One for another CUDA loads, and fails where it looks for its cuBLASLt.
+static bool check_cudnn(struct error *error)
+{
+	size_t version = cudnnGetVersion(), cuda = cudnnGetCudartVersion();
+	Dl_info file;
+	if (cuda / 1000 == CUBLAS_VER_MAJOR)
+		return true;
+	return error_set(error, ERROR_FAILED,
+			 "cuDNN %zu.%zu.%zu (%s) is for CUDA %zu; install " CUDNN_PACKAGE
+			 ", or name its folder in PENSTOCK_CUDA_LIBRARY_PATH",
+			 version / 10000, version % 10000 / 100, version % 100,
+			 dladdr((void *)cudnnGetVersion_found, &file) != 0 ? file.dli_fname : "?", cuda / 1000);
+}
+
+// Without it there are fewer engines and algorithms, the fused convolutions in 16 bits among those that are missing.
+static void load_compiler(void)
+{
+	struct error error = {0};
+	if (!load("NVRTC", "libnvrtc.so." CUDA_MAJOR, "NVRTC of CUDA " CUDA_MAJOR, no_functions, &error))
+		log_warning("the fastest convolutions may be missing: %s", error.message);
+}
+
+// A library that is loaded stays: its threads and its memory are the process's.
 static void load_once(void)
 {
-	loaded = load("cuBLASLt", "libcublasLt.so." TEXT(CUBLAS_VER_MAJOR), "cuBLAS of CUDA " TEXT(CUBLAS_VER_MAJOR),
-		      cublaslt_functions, &load_error) &&
-		 load("cuDNN", "libcudnn.so." TEXT(CUDNN_MAJOR),
-		      "cuDNN " TEXT(CUDNN_MAJOR) " for CUDA " TEXT(CUBLAS_VER_MAJOR), cudnn_functions, &load_error);
+	if (!load("cuBLASLt", "libcublasLt.so." CUDA_MAJOR, "cuBLAS of CUDA " CUDA_MAJOR, cublaslt_functions,
+		  &load_error))
+		return;
+	load_compiler();
+	loaded = load("cuDNN", "libcudnn.so." TEXT(CUDNN_MAJOR), CUDNN_PACKAGE, cudnn_functions, &load_error) &&
+		 check_cudnn(&load_error);
 }
 
 bool libraries_load(struct error *error)

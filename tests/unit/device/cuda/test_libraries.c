@@ -4,6 +4,7 @@
 
 #include <cublasLt.h>
 #include <cudnn.h>
+#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,11 @@ static int load_and_call(void)
 	    cudnnBackendDestroyDescriptor(tensor) != CUDNN_STATUS_SUCCESS ||
 	    cublasLtMatrixLayoutCreate(&layout, CUDA_R_32F, 3, 5, 3) != CUBLAS_STATUS_SUCCESS ||
 	    cublasLtMatrixLayoutDestroy(layout) != CUBLAS_STATUS_SUCCESS)
+		return WRONG;
+	// What cuDNN will ask the loader for is loaded, unless it is not installed.
+	char compiler[64];
+	snprintf(compiler, sizeof(compiler), "libnvrtc.so.%d", CUBLAS_VER_MAJOR);
+	if (dlopen(compiler, RTLD_NOW | RTLD_NOLOAD) == NULL && dlopen(compiler, RTLD_NOW) != NULL)
 		return WRONG;
 	bool as_built = cudnnGetVersion() / 10000 == CUDNN_MAJOR && cublasLtGetVersion() / 10000 == CUBLAS_VER_MAJOR;
 	return as_built && libraries_load(NULL) ? FINE : WRONG;
@@ -144,6 +150,37 @@ static void libraries_load_of_a_broken_one_says_why(void **state)
 	assert_int_equal(in_a_process(load_what_is_no_library), FINE);
 }
 
+static bool link_as(const char *folder, const char *soname, char *ret_path, size_t size)
+{
+	snprintf(ret_path, size, "%s/%s", folder, soname);
+	return symlink(PENSTOCK_TEST_OTHER_CUDNN, ret_path) == 0;
+}
+
+// It has the same name, and all functions.
+static int load_cudnn_for_another_cuda(void)
+{
+	struct error error = {0};
+	char folder[] = "/tmp/penstock-libraries-XXXXXX", cudnn[128], cublaslt[128], soname[64];
+	if (mkdtemp(folder) == NULL)
+		return WRONG;
+	snprintf(soname, sizeof(soname), "libcublasLt.so.%d", CUBLAS_VER_MAJOR);
+	bool made = link_as(folder, soname, cublaslt, sizeof(cublaslt));
+	snprintf(soname, sizeof(soname), "libcudnn.so.%d", CUDNN_MAJOR);
+	made = link_as(folder, soname, cudnn, sizeof(cudnn)) && made;
+	setenv("PENSTOCK_CUDA_LIBRARY_PATH", folder, 1);
+	bool told = made && !libraries_load(&error) && says(error.message, "cuDNN 9.19.0 (") &&
+		    says(error.message, folder) && says(error.message, "is for CUDA 12; install cuDNN ");
+	unlink(cudnn);
+	unlink(cublaslt);
+	rmdir(folder);
+	return told ? FINE : WRONG;
+}
+
+static void libraries_load_of_a_cudnn_for_another_cuda_says_so(void **state)
+{
+	assert_int_equal(in_a_process(load_cudnn_for_another_cuda), FINE);
+}
+
 static void nvml_sample_without_such_a_gpu_says_nothing(void **state)
 {
 	struct device_sample sample = {1, 2, 3, 4, 5};
@@ -163,6 +200,7 @@ int main(void)
 		cmocka_unit_test(libraries_load_nccl_without_it_says_no),
 		cmocka_unit_test(libraries_load_without_them_says_what_to_install),
 		cmocka_unit_test(libraries_load_of_a_broken_one_says_why),
+		cmocka_unit_test(libraries_load_of_a_cudnn_for_another_cuda_says_so),
 		cmocka_unit_test(nvml_sample_without_such_a_gpu_says_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
