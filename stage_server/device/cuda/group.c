@@ -59,25 +59,6 @@ static bool settle(struct program *program, ncclResult_t status, const char *ope
 	return nccl_ok(status, &program->fault, "%s", operation);
 }
 
-bool cuda_group_join(struct program *program, const uint8_t *id, uint32_t replicas, uint32_t replica,
-		     const _Atomic(bool) *stopped, struct error *error)
-{
-	if (!cuda_enter(program, "group_join", 0, true, error))
-		return false;
-	if (!program->in_group || program->communicator != NULL)
-		return error_set(error, ERROR_FAILED, "group_join: the program %s",
-				 program->in_group ? "is in a group already" : "was planned for no group");
-	ncclUniqueId unique;
-	memcpy(&unique, id, sizeof(unique));
-	ncclConfig_t config = {
-		.size = sizeof(config), .magic = NCCL_CONFIG_MAGIC, .version = NCCL_CONFIG_VERSION, .blocking = 0};
-	program->group_stopped = stopped;
-	ncclResult_t status =
-		ncclCommInitRankConfig(&program->communicator, (int)replicas, unique, (int)replica, &config);
-	bool ok = settle(program, status, "NCCL cannot join the replicas (train with --reduce ring to do without it)");
-	return cuda_leave(program, ok, error, "group_join as replica %u of %u", replica, replicas);
-}
-
 // What no pass of this step gave is zero here, and the sum is not.
 static bool is_there(struct program *program, struct parameter_state *parameter)
 {
@@ -101,6 +82,43 @@ static bool reduce(struct program *program, const struct layer_state *state)
 	program->is_reducing = true;
 	return settle(program, status, "all-reduce") && cuda_gradient_end_move(program, first, stream) &&
 	       cuda_gradient_end_move(program, last, stream) && cuda_record(program->reduced, stream, &program->fault);
+}
+
+// NCCL connects the replicas, loads its kernels and allocates its buffers when a reduction first wants them, each size's its own way: so
+// before the first step all of them are issued once, on zeros.
+static bool rehearse(struct program *program)
+{
+	for (uint32_t i = 0; i < program->layer_count; i++)
+		if (program->layers[i].weight != NULL && !reduce(program, &program->layers[i]))
+			return false;
+	if (!cuda_group_finish(program))
+		return false;
+	for (uint32_t i = 0; i < program->parameter_count; i++) {
+		if (!cuda_gradient_take(program, &program->parameters[i]))
+			return false;
+		program->parameters[i].gradient_is_zero = true;
+	}
+	return true;
+}
+
+bool cuda_group_join(struct program *program, const uint8_t *id, uint32_t replicas, uint32_t replica,
+		     const _Atomic(bool) *stopped, struct error *error)
+{
+	if (!cuda_enter(program, "group_join", 0, true, error))
+		return false;
+	if (!program->in_group || program->communicator != NULL)
+		return error_set(error, ERROR_FAILED, "group_join: the program %s",
+				 program->in_group ? "is in a group already" : "was planned for no group");
+	ncclUniqueId unique;
+	memcpy(&unique, id, sizeof(unique));
+	ncclConfig_t config = {
+		.size = sizeof(config), .magic = NCCL_CONFIG_MAGIC, .version = NCCL_CONFIG_VERSION, .blocking = 0};
+	program->group_stopped = stopped;
+	ncclResult_t status =
+		ncclCommInitRankConfig(&program->communicator, (int)replicas, unique, (int)replica, &config);
+	bool ok = settle(program, status, "NCCL cannot join the replicas (train with --reduce ring to do without it)");
+	ok = ok && rehearse(program);
+	return cuda_leave(program, ok, error, "group_join as replica %u of %u", replica, replicas);
 }
 
 bool cuda_group_reduce(struct program *program, uint32_t layer, struct error *error)

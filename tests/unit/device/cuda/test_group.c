@@ -30,7 +30,7 @@ struct member {
 	atomic_bool stopped;
 	bool joined, stepped;
 	struct error error;
-	unsigned long allocations; // of the process, when the first step was done
+	unsigned long allocations; // of the process, when all members had joined
 	float *own[MOST_PARAMETERS], *sums[MOST_PARAMETERS], *values[MOST_PARAMETERS];
 	double squares[MOST_PARAMETERS];
 };
@@ -159,13 +159,12 @@ static bool step(struct member *member)
 static void *learn(void *argument)
 {
 	struct member *member = argument;
-	bool ok = join(member) && forward(member) && backward(member, false) && read_gradients(member, member->own) &&
-		  forward(member) && backward(member, true) && read_gradients(member, member->sums);
-	for (int i = 0; i < STEPS && ok; i++) {
+	bool ok = join(member);
+	member->allocations = stand_in_allocations();
+	ok = ok && forward(member) && backward(member, false) && read_gradients(member, member->own) &&
+	     forward(member) && backward(member, true) && read_gradients(member, member->sums);
+	for (int i = 0; i < STEPS && ok; i++)
 		ok = step(member);
-		if (i == 0)
-			member->allocations = stand_in_allocations();
-	}
 	for (uint32_t i = 0; i < member->group->count && ok; i++)
 		ok = ops->read_parameter(member->program, i, member->values[i], &member->error);
 	member->stepped = ok;
