@@ -115,6 +115,7 @@ cudaError_t cudaMallocHost(void **memory, size_t size)
 
 cudaError_t cudaFreeHost(void *memory)
 {
+	wait_for_device();
 	return release(memory, false);
 }
 

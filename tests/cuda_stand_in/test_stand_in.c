@@ -2,11 +2,14 @@
 #include "tests/unit/cmocka_all.h"
 
 #include <cuda_runtime_api.h>
+#include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <semaphore.h>
+#include <unistd.h>
 
 #include "stage_server/device/cuda/kernels/kernels.h"
 #include "stand_in.h"
@@ -267,6 +270,115 @@ static void devices_are_described(void **state)
 	assert_string_equal(cudaGetErrorString(cudaErrorMemoryAllocation), "out of memory");
 }
 
+// As CUDA refuses them: what is of another device, and what is gone.
+static void streams_and_events_belong_to_a_device(void **state)
+{
+	setenv("PENSTOCK_STAND_IN_DEVICES", "2", 1);
+	cudaStream_t first = stream_new();
+	cudaEvent_t event, later, elsewhere;
+	float *device = device_new(16 * sizeof(float)), milliseconds;
+	check(cudaEventCreate(&event));
+	check(cudaEventCreate(&later));
+	check(cudaSetDevice(1));
+	cudaStream_t second = stream_new();
+	check(cudaEventCreate(&elsewhere));
+	check(cudaEventRecord(event, first));
+	assert_int_equal(cudaEventRecord(event, second), cudaErrorInvalidResourceHandle);
+	check(cudaStreamWaitEvent(second, event, 0)); // this may cross
+	assert_int_equal(kernel_relu(first, DATA_FLOAT32, 16, device), cudaErrorInvalidResourceHandle);
+	check(cudaEventRecord(elsewhere, second));
+	check(cudaStreamSynchronize(second));
+	assert_int_equal(cudaEventElapsedTime(&milliseconds, event, elsewhere), cudaErrorInvalidResourceHandle);
+	check(cudaEventDestroy(later));
+	assert_int_equal(cudaEventDestroy(later), cudaErrorInvalidResourceHandle);
+	assert_int_equal(cudaStreamWaitEvent(second, later, 0), cudaErrorInvalidResourceHandle);
+	check(cudaStreamDestroy(second));
+	assert_int_equal(cudaStreamSynchronize(second), cudaErrorInvalidResourceHandle);
+	check(cudaEventDestroy(event));
+	check(cudaEventDestroy(elsewhere));
+	check(cudaSetDevice(0));
+	check(cudaStreamDestroy(first));
+	check(cudaFree(device));
+	unsetenv("PENSTOCK_STAND_IN_DEVICES");
+	cudaGetLastError();
+}
+
+static void a_fault_is_of_one_device(void **state)
+{
+	setenv("PENSTOCK_STAND_IN_DEVICES", "2", 1);
+	cudaStream_t healthy = stream_new();
+	float *device = device_new(16 * sizeof(float));
+	check(cudaSetDevice(1));
+	cudaStream_t stream = stream_new();
+	float *other = device_new(16 * sizeof(float));
+	stand_in_fail_after(1);
+	kernel_relu(stream, DATA_FLOAT32, 16, other);
+	assert_int_equal(cudaStreamSynchronize(stream), cudaErrorIllegalAddress);
+	check(cudaSetDevice(0));
+	cudaGetLastError(); // the call that met it left it here
+	check(kernel_relu(healthy, DATA_FLOAT32, 16, device));
+	check(cudaStreamSynchronize(healthy));
+	assert_int_equal(cudaSetDevice(1), cudaErrorIllegalAddress);
+	assert_int_equal(cudaStreamDestroy(stream), cudaErrorIllegalAddress);
+	assert_int_equal(cudaFree(other), cudaErrorIllegalAddress);
+	check(cudaDeviceReset());
+	assert_false(stand_in_has_context(1));
+	check(cudaSetDevice(1));
+	assert_true(stand_in_has_context(1));
+	check(cudaSetDevice(0));
+	check(cudaStreamDestroy(healthy));
+	check(cudaFree(device));
+	unsetenv("PENSTOCK_STAND_IN_DEVICES");
+}
+
+static void *free_pinned(void *memory)
+{
+	check(cudaFreeHost(memory));
+	return NULL;
+}
+
+static void *copy_pageable(void *ret_over)
+{
+	enum { BYTES = 65 << 10 };
+	void *device = device_new(BYTES), *pageable = calloc(1, BYTES);
+	cudaStream_t stream = stream_new();
+	sem_t *gate = ret_over;
+	assert_non_null(pageable);
+	check(cudaLaunchHostFunc(stream, wait_for, gate));
+	check(cudaMemcpyAsync(device, pageable, BYTES, cudaMemcpyHostToDevice, stream));
+	check(cudaStreamQuery(stream)); // it was waited for
+	check(cudaStreamDestroy(stream));
+	check(cudaFree(device));
+	free(pageable);
+	return NULL;
+}
+
+// What a GPU's driver waits for, though nobody asked: a copy of pageable memory that must be staged, and whatever may use pinned
+// memory that is freed.
+static void calls_wait_that_may_wait(void **state)
+{
+	pthread_t thread;
+	sem_t gate;
+	sem_init(&gate, 0, 0);
+	assert_int_equal(pthread_create(&thread, NULL, copy_pageable, &gate), 0);
+	usleep(20000);
+	sem_post(&gate);
+	pthread_join(thread, NULL);
+	cudaStream_t stream = stream_new();
+	void *pinned = pinned_new(16);
+	atomic_int calls = 0;
+	check(cudaLaunchHostFunc(stream, wait_for, &gate));
+	check(cudaLaunchHostFunc(stream, count, &calls));
+	assert_int_equal(pthread_create(&thread, NULL, free_pinned, pinned), 0);
+	usleep(20000);
+	assert_int_equal(pthread_tryjoin_np(thread, NULL), EBUSY);
+	sem_post(&gate);
+	pthread_join(thread, NULL);
+	assert_int_equal(atomic_load(&calls), 1);
+	check(cudaStreamDestroy(stream));
+	sem_destroy(&gate);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +391,9 @@ int main(void)
 		cmocka_unit_test(a_host_function_may_not_call_cuda),
 		cmocka_unit_test(the_default_stream_orders_blocking_streams),
 		cmocka_unit_test(devices_are_described),
+		cmocka_unit_test(streams_and_events_belong_to_a_device),
+		cmocka_unit_test(a_fault_is_of_one_device),
+		cmocka_unit_test(calls_wait_that_may_wait),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
