@@ -119,6 +119,16 @@ bool cuda_gradient_squares(struct program *program, double *ret_squares, struct 
 	       cuda_leave(program, sum_squares(program, ret_squares), error, "gradient_squares");
 }
 
+// Those of the squares; the layouts' are the parameters', too.
+bool cuda_gradients_rehearse(struct program *program)
+{
+	return program->parameter_count == 0 || cuda_ok(kernel_squares(program->compute, PARAMETER_ALIGNMENT,
+								       program_pointer(program, &program->gradients, 0),
+								       program_pointer(program, &program->squares, 0),
+								       program_pointer(program, &program->scratch, 0)),
+							&program->fault, "square gradients");
+}
+
 // ---- a copy's turn
 
 bool cuda_gradient_begin_move(struct program *program, struct parameter_state *parameter, cudaStream_t stream)

@@ -194,6 +194,25 @@ static float *state_of(const struct program *program, uint32_t s)
 	return program->state[s].bytes > 0 ? program_pointer(program, &program->state[s], 0) : NULL;
 }
 
+// Of the first `count` floats. `first`: the momentum is not set yet.
+static bool issue_update(struct program *program, const struct optimizer_step *step, bool first, uint64_t count)
+{
+	void *copy = program->copy.bytes > 0 ? program_pointer(program, &program->copy, 0) : NULL;
+	return cuda_ok(kernel_optimizer_step(program->compute, &program->optimizer, step, first, count,
+					     program_pointer(program, &program->values, 0),
+					     program_pointer(program, &program->gradients, 0), state_of(program, 0),
+					     state_of(program, 1), program->type, copy),
+		       &program->fault, "step");
+}
+
+static bool pad_all(struct program *program)
+{
+	for (uint32_t i = 0; i < program->parameter_count; i++)
+		if (!pad(program, &program->parameters[i]))
+			return false;
+	return true;
+}
+
 static bool issue_step(struct program *program, const struct optimizer_step *step)
 {
 	for (uint32_t i = 0; i < program->parameter_count; i++)
@@ -201,19 +220,44 @@ static bool issue_step(struct program *program, const struct optimizer_step *ste
 			return false;
 	if (program->floats == 0)
 		return true;
-	void *copy = program->copy.bytes > 0 ? program_pointer(program, &program->copy, 0) : NULL;
-	if (!cuda_ok(kernel_optimizer_step(program->compute, &program->optimizer, step, program->momentum_is_unset,
-					   program->floats, program_pointer(program, &program->values, 0),
-					   program_pointer(program, &program->gradients, 0), state_of(program, 0),
-					   state_of(program, 1), program->type, copy),
-		     &program->fault, "step"))
+	if (!issue_update(program, step, program->momentum_is_unset, program->floats))
 		return false;
 	if (step->beta1 != 0.0f)
 		program->momentum_is_unset = false;
-	for (uint32_t i = 0; i < program->parameter_count; i++)
-		if (!pad(program, &program->parameters[i]))
+	return pad_all(program);
+}
+
+// SGD's momentum comes with each step, and has a kernel of its own where it is none, where it is not set yet, and where it is.
+static bool rehearse_updates(struct program *program)
+{
+	static const float momenta[] = {0.0f, 0.9f, 0.9f};
+	for (int i = 0; i < 3; i++) {
+		struct optimizer_step step = {.beta1 = momenta[i], .beta2 = 0.999f, .gradient_scale = 1.0f};
+		if (!issue_update(program, &step, i == 1, PARAMETER_ALIGNMENT))
 			return false;
+	}
+	return pad_all(program);
+}
+
+// A convolution's parameters change their layout on their way in and out, and so do their gradients.
+static bool rehearse_layouts(struct program *program)
+{
+	float *plain = program_pointer(program, &program->weight_temporary, 0);
+	for (uint32_t i = 0; i < program->parameter_count; i++) {
+		const struct parameter_state *parameter = &program->parameters[i];
+		float *values = cuda_parameter_values(program, parameter);
+		if (parameter->positions > 0 &&
+		    (!cuda_floats_out(program, parameter, program->compute, values, plain, values) ||
+		     !cuda_floats_in(program, parameter, program->compute, values, plain, values)))
+			return false;
+	}
 	return true;
+}
+
+bool cuda_parameters_rehearse(struct program *program)
+{
+	return program->parameter_count == 0 ||
+	       (rehearse_layouts(program) && (!program->training || rehearse_updates(program)));
 }
 
 bool cuda_optimizer_step(struct program *program, const struct optimizer_step *step, struct error *error)

@@ -293,7 +293,7 @@ bool cuda_complete(struct program *program, struct completions *completions, cud
 bool cuda_transfers_plan(struct program *program, struct error *error);
 bool cuda_transfers_create(struct program *program, struct error *error);
 void cuda_transfers_destroy(struct program *program);  // calls every completion; takes half-made ones
-bool cuda_transfers_rehearse(struct program *program); // issues each kernel of a boundary, on what is in the buffers
+bool cuda_transfers_rehearse(struct program *program); // issues each kernel of a boundary, on what is there
 bool cuda_load_images(struct program *program, uint32_t slot, const uint8_t *images,
 		      struct device_completion completion, struct error *error);
 bool cuda_load_labels(struct program *program, uint32_t slot, const uint8_t *labels,
@@ -326,6 +326,7 @@ bool cuda_floats_out(struct program *program, const struct parameter_state *para
 bool cuda_write_parameter(struct program *program, uint32_t parameter, const float *values, struct error *error);
 bool cuda_read_parameter(struct program *program, uint32_t parameter, float *ret_values, struct error *error);
 bool cuda_optimizer_step(struct program *program, const struct optimizer_step *step, struct error *error);
+bool cuda_parameters_rehearse(struct program *program); // issues each kernel of these, on what is there: rehearsal.c
 
 // gradients.c
 bool cuda_gradients_plan(struct program *program, struct error *error);
@@ -341,6 +342,7 @@ bool cuda_write_gradient(struct program *program, uint32_t parameter, const floa
 			 struct device_completion completion, struct error *error);
 bool cuda_zero_gradients(struct program *program, struct error *error);
 bool cuda_gradient_squares(struct program *program, double *ret_squares, struct error *error);
+bool cuda_gradients_rehearse(struct program *program); // issues the kernels of these
 
 // A gradient's way on another stream than compute: what is issued on that stream between the two. On compute itself they see to it that
 // the moves are over.
