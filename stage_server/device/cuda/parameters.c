@@ -239,19 +239,18 @@ static bool rehearse_updates(struct program *program)
 	return pad_all(program);
 }
 
-// A convolution's parameters change their layout on their way in and out, and so do their gradients.
+// A convolution's parameters change their layout on their way in and out, and so do their gradients: by one kernel for all shapes.
 static bool rehearse_layouts(struct program *program)
 {
 	float *plain = program_pointer(program, &program->weight_temporary, 0);
-	for (uint32_t i = 0; i < program->parameter_count; i++) {
-		const struct parameter_state *parameter = &program->parameters[i];
-		float *values = cuda_parameter_values(program, parameter);
-		if (parameter->positions > 0 &&
-		    (!cuda_floats_out(program, parameter, program->compute, values, plain, values) ||
-		     !cuda_floats_in(program, parameter, program->compute, values, plain, values)))
-			return false;
-	}
-	return true;
+	const struct parameter_state *parameter = program->parameters, *end = parameter + program->parameter_count;
+	while (parameter < end && parameter->positions == 0)
+		parameter++;
+	if (parameter == end)
+		return true;
+	float *values = cuda_parameter_values(program, parameter);
+	return cuda_floats_out(program, parameter, program->compute, values, plain, values) &&
+	       cuda_floats_in(program, parameter, program->compute, values, plain, values);
 }
 
 bool cuda_parameters_rehearse(struct program *program)
