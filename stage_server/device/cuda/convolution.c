@@ -49,20 +49,6 @@ static void key_of(const struct convolution_spec *s, enum pass pass, char into[T
 		 s->output_channels, s->kernel_size, s->stride, s->padding);
 }
 
-// Nearly all that cuDNN has for float32 without tensor cores reads NCHW, and rearranges all three tensors in its workspace. Of a large
-// image they are more than the limit, and the one backward-input engine that does without is the slow one. So there the limit
-// is what those tensors take, and some room for sums; they are small beside what the program keeps of such a layer.
-static uint64_t workspace_limit(const struct convolution_spec *s)
-{
-	if (s->type != DATA_FLOAT32 || s->allow_tf32)
-		return CUDA_WORKSPACE_LIMIT_BYTES;
-	uint64_t x = (uint64_t)s->n * s->channels * s->height * s->width;
-	uint64_t y = (uint64_t)s->n * s->output_channels * s->output_height * s->output_width;
-	uint64_t w = (uint64_t)s->output_channels * s->channels * s->kernel_size * s->kernel_size;
-	uint64_t bytes = (x + y + w) * sizeof(float) + (32ull << 20);
-	return bytes > CUDA_WORKSPACE_LIMIT_BYTES ? bytes : CUDA_WORKSPACE_LIMIT_BYTES;
-}
-
 // A choice that the file knows already is the only plan that is built.
 static bool prepare(struct program *program, struct layer_state *state, struct error *error)
 {
@@ -75,7 +61,8 @@ static bool prepare(struct program *program, struct layer_state *state, struct e
 		key_of(&spec, pass, key);
 		bool is_known = tuning_recall(program->device->tuning, key, known);
 		if (!convolution_plans_create(program->cudnn, &spec, (enum convolution_pass)pass,
-					      pass == PASS_FORWARD && state->relu_follows, workspace_limit(&spec),
+					      pass == PASS_FORWARD && state->relu_follows,
+					      convolution_plans_limit(&spec, CUDA_WORKSPACE_LIMIT_BYTES),
 					      is_known ? known : NULL, &state->plans[pass], error))
 			return error_wrap(error, "%s", pass_names[pass]);
 		cuda_need_scratch(program, convolution_plans_workspace_bytes(state->plans[pass]));

@@ -54,6 +54,20 @@ static uint32_t refused_notes(const struct convolution_spec *spec)
 // told: of the engines that the heuristics of cuDNN 9.19 name for an H100 it alone has it.
 #define SLOW_NOTES GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP)
 
+// Nearly all that cuDNN has for float32 without tensor cores reads NCHW, and rearranges all three tensors in its workspace. Of a large
+// image they are more than the limit, and the one backward-input engine that does without is the slow one. So there the limit
+// is what those tensors take, and some room for sums; they are small beside what the program keeps of such a layer.
+uint64_t convolution_plans_limit(const struct convolution_spec *s, uint64_t usual_bytes)
+{
+	if (s->type != DATA_FLOAT32 || s->allow_tf32)
+		return usual_bytes;
+	uint64_t x = (uint64_t)s->n * s->channels * s->height * s->width;
+	uint64_t y = (uint64_t)s->n * s->output_channels * s->output_height * s->output_width;
+	uint64_t w = (uint64_t)s->output_channels * s->channels * s->kernel_size * s->kernel_size;
+	uint64_t bytes = (x + y + w) * sizeof(float) + (32ull << 20);
+	return bytes > usual_bytes ? bytes : usual_bytes;
+}
+
 // ---- the graphs
 
 enum { X, W, Y, BIAS, PRODUCT, SUM }; // tensors of a graph, in the order in which they are added

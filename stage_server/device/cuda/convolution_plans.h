@@ -29,6 +29,10 @@ struct convolution_plans;
 
 enum { CONVOLUTION_MAXIMUM_PLANS = 8 };
 
+// How much workspace a plan of the convolution may want, where `usual_bytes` is what kernels may as a rule: more for large images in
+// float32 without TF32.
+uint64_t convolution_plans_limit(const struct convolution_spec *spec, uint64_t usual_bytes);
+
 // Builds the execution plans of the engines that cuDNN's heuristics name, those that need no more workspace than `limit_bytes` and
 // give the same bits each time; at least one, or false: ERROR_FAILED says for which shape there is none. `relu`: forward only. `only`:
 // the plan that had this name (convolution_plans_name) alone, where it can still be built; NULL: all. Building one takes cuDNN up to half

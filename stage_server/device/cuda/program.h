@@ -32,7 +32,7 @@
 struct completions;
 struct tuning;
 
-// The most that a plan of cuDNN or an algorithm of cuBLASLt may ask for; convolution.c says where it is more.
+// The most that a plan of cuDNN or an algorithm of cuBLASLt may ask for; convolution_plans_limit says where it is more.
 #define CUDA_WORKSPACE_LIMIT_BYTES (256ull << 20)
 
 struct device {
