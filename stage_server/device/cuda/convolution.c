@@ -95,6 +95,7 @@ static struct operands operands_of(struct program *program, const struct layer_s
 	t->w = pass == PASS_BACKWARD_WEIGHT ? program_pointer(program, &program->weight_temporary, 0)
 					    : cuda_parameter_weights(program, state->weight);
 	t->bias = pass == PASS_FORWARD ? cuda_parameter_values(program, state->bias) : NULL;
+	t->typed_bias = pass == PASS_FORWARD ? cuda_parameter_weights(program, state->bias) : NULL;
 	t->y = pass == PASS_FORWARD ? program_pointer(program, &state->output.block, slot) : program_gradient(program);
 	return o;
 }
