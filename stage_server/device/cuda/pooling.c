@@ -6,6 +6,8 @@
 
 enum { MAXIMUM_WINDOW = 15 }; // so that a place fits a byte, and one byte is no place
 
+_Static_assert((int)MODEL_MAXIMUM_IMAGE_SIZE <= UINT16_MAX, "kernel_average_pool multiplies sides in 32 bits");
+
 static struct pool_kernel spec_of(const struct program *program, const struct layer *layer)
 {
 	return (struct pool_kernel){

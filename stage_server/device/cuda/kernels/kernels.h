@@ -72,7 +72,7 @@ cudaError_t kernel_max_pool(cudaStream_t stream, enum data_type type, const stru
 			    const void *input, void *output, uint8_t *places);
 cudaError_t kernel_max_pool_backward(cudaStream_t stream, enum data_type type, const struct pool_kernel *spec,
 				     const void *output_gradient, const uint8_t *places, void *input_gradient);
-// Adaptive average pool as PyTorch defines it: window i is [floor(i*H/OH), ceil((i+1)*H/OH)).
+// Adaptive average pool as PyTorch defines it: window i is [floor(i*H/OH), ceil((i+1)*H/OH)). No side is above 65535.
 cudaError_t kernel_average_pool(cudaStream_t stream, enum data_type type, const struct pool_kernel *spec,
 				const void *input, void *output);
 cudaError_t kernel_average_pool_backward(cudaStream_t stream, enum data_type type, const struct pool_kernel *spec,

@@ -139,15 +139,15 @@ cudaError_t kernel_max_pool_backward(cudaStream_t stream, enum data_type type, c
 }
 
 // Window `o` of `out` over `in` elements. It is its own inverse: element i of `in` lies in those windows of `out` that
-// share_begin(i, out, in) and share_end(i, out, in) enclose.
+// share_begin(i, out, in) and share_end(i, out, in) enclose. In 32 bits: a GPU has no division of 64, and would call a function.
 static inline __device__ uint32_t share_begin(uint32_t o, uint32_t in, uint32_t out)
 {
-	return (uint32_t)((uint64_t)o * in / out);
+	return o * in / out;
 }
 
 static inline __device__ uint32_t share_end(uint32_t o, uint32_t in, uint32_t out)
 {
-	return (uint32_t)(((uint64_t)(o + 1) * in + out - 1) / out);
+	return ((o + 1) * in + out - 1) / out;
 }
 
 template <typename T, int LANES>
