@@ -9,7 +9,7 @@
 
 static std::atomic<bool> faulted{false};
 static std::atomic<long> operations_left{0}; // 0: none is to fail
-static std::atomic<unsigned long> allocation_count{0};
+static std::atomic<unsigned long> allocation_count{0}, operation_count{0};
 static thread_local cudaError_t last_error = cudaSuccess;
 static thread_local bool in_host_function = false;
 
@@ -43,6 +43,7 @@ cudaError_t answer(cudaError_t error)
 
 bool takes_fault()
 {
+	operation_count.fetch_add(1, std::memory_order_relaxed);
 	long left = operations_left.load(std::memory_order_relaxed);
 	while (left > 0 && !operations_left.compare_exchange_weak(left, left - 1, std::memory_order_relaxed))
 		;
@@ -57,6 +58,11 @@ void count_allocation()
 unsigned long stand_in_allocations(void)
 {
 	return allocation_count.load(std::memory_order_relaxed);
+}
+
+unsigned long stand_in_operations(void)
+{
+	return operation_count.load(std::memory_order_relaxed);
 }
 
 void stand_in_fail_after(long operations)

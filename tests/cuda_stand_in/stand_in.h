@@ -21,7 +21,10 @@ extern "C" {
 // How many allocations (device and pinned memory, streams, events) were made so far: a step makes none. Any thread.
 unsigned long stand_in_allocations(void);
 
-// The operation (a launch, copy or fill) that is issued as the `operations`-th from now fails when its turn comes, as a kernel does that
+// How many operations (launches, copies, fills) were issued so far. Any thread.
+unsigned long stand_in_operations(void);
+
+// The operation that is issued as the `operations`-th from now fails when its turn comes, as a kernel does that
 // touches what is not its own: it does nothing, nor does whatever comes after it, host functions included; and every call from
 // then on says cudaErrorIllegalAddress. 0: none fails.
 void stand_in_fail_after(long operations);

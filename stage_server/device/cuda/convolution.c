@@ -131,19 +131,6 @@ static bool forward(struct program *program, struct layer_state *state, uint32_t
 	return issue(&operands, state->choice[PASS_FORWARD], error);
 }
 
-static bool add_bias_gradient(struct program *program, struct layer_state *state, struct error *error)
-{
-	struct parameter_state *bias = state->bias;
-	if (!cuda_ok(kernel_column_sums(program->compute, program->type, rows_of(program, state),
-					state->layer->out_channels, program_gradient(program), !bias->gradient_is_zero,
-					cuda_parameter_gradient(program, bias),
-					program_pointer(program, &program->scratch, 0)),
-		     error, "kernel_column_sums"))
-		return false;
-	bias->gradient_is_zero = false;
-	return true;
-}
-
 // Where nothing was added yet and the type and channels are the sum's, cuDNN writes the sum.
 static bool backward_weight(struct program *program, struct layer_state *state, uint32_t slot, struct error *error)
 {
@@ -153,7 +140,8 @@ static bool backward_weight(struct program *program, struct layer_state *state, 
 	bool is_direct = program->type == DATA_FLOAT32 && weight->padded.bytes == 0 && weight->gradient_is_zero;
 	if (is_direct)
 		operands.tensors.w = sum;
-	if (!issue(&operands, state->choice[PASS_BACKWARD_WEIGHT], error))
+	if (!cuda_bias_backward(program, state, slot, error) ||
+	    !issue(&operands, state->choice[PASS_BACKWARD_WEIGHT], error))
 		return false;
 	if (!is_direct && !cuda_ok(kernel_accumulate(program->compute, (uint64_t)weight->filters * weight->positions,
 						     weight->channels, state->input.channels, program->type,
@@ -161,7 +149,7 @@ static bool backward_weight(struct program *program, struct layer_state *state, 
 				   error, "kernel_accumulate"))
 		return false;
 	weight->gradient_is_zero = false;
-	return add_bias_gradient(program, state, error);
+	return true;
 }
 
 static bool backward_input(struct program *program, struct layer_state *state, uint32_t slot, struct error *error)
