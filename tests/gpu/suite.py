@@ -30,7 +30,7 @@ PARTS = {
     "sanitizer": (30, 60),
 }
 LOOK_SECONDS = 5  # so much is lost at most when this process is killed
-REHEARSAL = 5  # the stand-in and the CPU have so many times the time
+REHEARSAL = 8  # the stand-in and the CPU have so many times the time: other work may keep the machine busy
 
 stopped_by = None
 
@@ -41,8 +41,10 @@ def stop(number, _):
 
 
 def limit_of(name, names, left):
+    """What those after it keep for themselves; when parts were chosen, they have all of the time."""
     later = sum(PARTS[other][0] for other in names[names.index(name) + 1:])
-    return max(10, min(PARTS[name][1], left - later))
+    most = PARTS[name][1] if len(names) == len(PARTS) or name == "device" else SECONDS
+    return max(10, min(most, left - later))
 
 
 def run_part(name, context_path, results_path, seconds, look):

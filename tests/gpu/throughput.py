@@ -26,7 +26,7 @@ def main():
     command = [sys.executable, script, "--program", context.bench, "--device", context.device, "--layers", "--json", path,
                "--python", context.machine["python"], "--seconds", str(max(10, context.seconds_left() - 15))]
     if not context.on_gpu:
-        command += ["--smoke", "--pytorch-device", "cpu", "--precision", "bf16,fp32"]
+        command += ["--smoke", "--pytorch-device", "cpu", "--precision", "fp32" if context.kind == "cpu" else "bf16,fp32"]
     # Its own group is ours, which the suite ends.
     process = subprocess.Popen(command)
     try:

@@ -54,6 +54,11 @@ def not_rehearsed(context, what):
         raise checks.Skip(f"{what} is left out of a rehearsal")
 
 
+def needs_type(context, precision):
+    if precision != "fp32" and context.kind == "cpu":
+        raise checks.Skip("the CPU device computes in float32")
+
+
 def torch_train(context, model, seed, files):
     if not context.machine["torch"]:
         return None
@@ -101,7 +106,7 @@ def curve(model):
                 steps = context.train(*common, *where, "--steps", count, "--load", files["initial"], "--save", files[name])
                 losses[name] = [step["loss"] for step in steps]
             expected["the CPU device"] = losses["cpu"]
-            context.write(figure="loss curve", model=model, seed=seed, device=losses["device"], **{k.split()[-1]: v for k, v in expected.items()})
+            context.write(figure="loss curve", model=model, seed=seed, ours=losses["device"], cpu=losses["cpu"], pytorch=expected.get("PyTorch"))
             ours, initial = parameters(files["device"]), parameters(files["initial"])
             close = True
             for name, theirs in expected.items():
@@ -122,6 +127,7 @@ def curve(model):
 def same_bits(model, precision, steps):
     """Pipeline sizes 1, 2 and 4 over the slots of one daemon, 2 over gRPC, and 2 where most of the forward pass is done again."""
     def check(context):
+        needs_type(context, precision)
         if model != "alexnet":
             not_rehearsed(context, model)
         daemon = context.daemon(4)
@@ -144,6 +150,7 @@ def same_bits(model, precision, steps):
 
 def learns(precision):
     def check(context):
+        needs_type(context, precision)
         hostfile = context.hostfile(context.daemon(2))
         batch, micro_batches, count = (8, 4, 280) if context.on_gpu else (1, 2, 4)
         steps = context.train("--model", "alexnet", "--dataset", context.dataset(), "--image-size", 63, "--optimizer", "Adam",

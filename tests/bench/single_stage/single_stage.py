@@ -101,7 +101,6 @@ class Bench:
         self.variants = dict([next(iter(variants.items()))]) if smoke and self.kind == "cpu" else variants
         self.torch_device = arguments.pytorch_device or arguments.device
         self.torch = PyTorch(arguments.python, self.torch_device)
-        self.left = len(self.configurations) * len(self.precisions) * len(self.threads)
         self.usual_seconds = USUAL_SECONDS
         if self.torch.missing:
             print(f"single_stage: {self.torch.missing}: this project alone", flush=True)
@@ -113,8 +112,8 @@ class Bench:
         """The names of those variants that can run it."""
         ready = []
         for name, options in self.variants.items() if not self.torch.missing else ():
-            # What a compilation takes cannot be known; the rounds come after it, and the other configurations must not go without.
-            if "compile" in options and self.seconds_left() - self.left * self.usual_seconds < COMPILE_SECONDS:
+            # What a compilation takes cannot be known; the rounds come after it.
+            if "compile" in options and self.seconds_left() - self.reserved * self.usual_seconds < COMPILE_SECONDS:
                 notes.append(f"{name}: no time left")
                 continue
             begin = time.monotonic()
@@ -157,7 +156,6 @@ class Bench:
                   "device": self.arguments.device, "notes": []}
         resident = self.kind != "cpu"
         begin, self.compiled_seconds = time.monotonic(), 0.0
-        self.left -= 1
         command = [self.arguments.program, "--turns", "--device", self.arguments.device, "--precision", precision]
         command += ["--resident"] if resident else ["--threads", str(threads)]
         # The sides get ready one after the other: each times its kernels while it does.
@@ -193,8 +191,11 @@ class Bench:
         return result
 
     def results(self):
-        for precision in self.precisions:
-            for configuration in self.configurations:
+        for index, precision in enumerate(self.precisions):
+            for done, configuration in enumerate(self.configurations, 1):
+                # Compiling leaves them their time; the first precision matters most, and the others do not take it from it.
+                later = len(self.precisions) - 1 - index if index > 0 else 0
+                self.reserved = (len(self.configurations) * (1 + later) - done) * len(self.threads)
                 model, batch, size = configuration.split(":")
                 for threads in self.threads:
                     if self.seconds_left() < 10:
