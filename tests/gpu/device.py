@@ -15,7 +15,8 @@ def opens(context):
     said = re.search(r"device slot 0: \S+: (.*)", daemon.log)
     assert said, f"the daemon does not say what its device is: {daemon.log[:500]}"
     # So that no result of the stand-in can pass for a GPU's.
-    assert ("stand-in" in said[1]) == (context.kind == "stand-in"), f"it should be {context.machine['gpu']}, and is {said[1]}"
+    stand_in = context.kind == "stand-in"
+    assert ("stand-in" in said[1]) == stand_in, f"{'the stand-in' if stand_in else 'no stand-in'} was asked for, and this is {said[1]}"
     name = context.machine["gpu"]
     assert context.kind != "gpu" or name == "unknown" or name in said[1], f"the driver has {name}, the daemon {said[1]}"
     context.write(figure="device", description=said[1])

@@ -89,6 +89,21 @@ class Machine(Case):
         self.assertFalse(results["on_gpu"] or results["passed"])
         self.assertEqual({check["status"] for check in results["checks"] if check["part"] != "device"}, {"skipped"})
 
+    def test_the_stand_in_does_not_pass_for_a_gpu(self):
+        stand_in = os.path.join(BUILD, "tests", "cuda_stand_in", "penstockd_on_stand_in")
+        if not os.path.exists(stand_in):
+            self.skipTest("there is no stand-in: it needs CUDA's headers")
+        self.script("nvidia-smi", "echo 'GPU 0: one that is not here (UUID: GPU-0)'\n")
+        build = os.path.join(self.folder, "build")
+        for name in "coordinator", "tests":
+            os.makedirs(build, exist_ok=True)
+            os.symlink(os.path.join(BUILD, name), os.path.join(build, name))
+        os.mkdir(os.path.join(build, "stage_server"))
+        os.symlink(stand_in, os.path.join(build, "stage_server", "penstockd"))
+        said = self.run_suite("--build", build, "--json", self.results, code=1)
+        self.assertIn("no stand-in was asked for, and this is CPU as CUDA stand-in", said)
+        self.assertFalse(self.read()["on_gpu"])
+
     def test_cudnn_of_another_cuda_is_passed_over_and_named(self):
         name = "libcudnn.so.9"
         old = self.library(name, "unsigned long cudnnGetCudartVersion(void) { return 12080; }")
