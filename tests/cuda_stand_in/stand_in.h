@@ -6,6 +6,7 @@
 //
 // Environment, read at each call that asks:
 //   PENSTOCK_STAND_IN_MEMORY      bytes of the device's memory; 8 GiB otherwise
+//   PENSTOCK_STAND_IN_TAKEN       a file, as large as what other processes took of that memory
 //   PENSTOCK_STAND_IN_CAPABILITY  compute capability, as 75; 80 otherwise
 //   PENSTOCK_STAND_IN_DEVICES     how many devices there are, one memory for all, and one fault; 1 otherwise
 //   PENSTOCK_STAND_IN_NCCL        0: the device's code finds no NCCL
