@@ -1,4 +1,4 @@
-// What executor.c (the thread and its orders) and step.c (one step) share.
+// What the files of an executor share.
 #pragma once
 
 #include <pthread.h>
@@ -81,6 +81,16 @@ struct executor {
 	struct buffer_pool *save_pool; // while saving, so that a stop can wake it
 	struct step_totals totals;
 };
+
+// opening.c. Builds the program and allocates all that the stage needs; what is half built, executor_destroy frees.
+bool executor_open(struct executor *executor, uint64_t *ret_parameters, struct error *error);
+struct batches_options executor_batches_options(const struct stage_plan *plan);
+
+// parameters.c
+// Draws the stage's initial values; ERROR_CANCELLED when stopped meanwhile.
+bool executor_draw_parameters(struct executor *executor, uint64_t *ret_count, struct error *error);
+bool executor_load_parameter(struct executor *executor, const struct order *order, struct error *error);
+bool executor_save_parameters(struct executor *executor, struct error *error);
 
 // What a step ended with.
 enum step_result {
