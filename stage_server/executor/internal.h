@@ -82,6 +82,10 @@ struct executor {
 	struct step_totals totals;
 };
 
+// orders.c. The next order; NULL when stopped, or drained. Waits. Returns owned.
+struct order *executor_next_order(struct executor *executor, bool *ret_drained);
+void executor_free_order(struct order *order);
+
 // opening.c. Builds the program and allocates all that the stage needs; what is half built, executor_destroy frees.
 bool executor_open(struct executor *executor, uint64_t *ret_parameters, struct error *error);
 struct batches_options executor_batches_options(const struct stage_plan *plan);
@@ -92,6 +96,19 @@ bool executor_draw_parameters(struct executor *executor, uint64_t *ret_count, st
 bool executor_load_parameter(struct executor *executor, const struct order *order, struct error *error);
 bool executor_save_parameters(struct executor *executor, struct error *error);
 
+// gradient_answer.c
+// Before the gradient norms are sent, so that the answer finds somebody.
+void executor_expect_answer(struct executor *executor);
+// Waits for the coordinator's answer to the gradient norms; false when stopped.
+bool executor_wait_for_answer(struct executor *executor, struct gradient_answer *ret_answer);
+
+// drain.c
+// With the lock held: executor_drain has come to its end, and the next order is not to be begun.
+bool executor_is_drained(const struct executor *executor);
+// Waits until all that was sent to neighbours has left, or they are gone.
+void executor_flush(struct executor *executor);
+
+// step.c
 // What a step ended with.
 enum step_result {
 	STEP_DONE,
@@ -100,11 +117,3 @@ enum step_result {
 	STEP_LOST,    // a neighbour, executor->lost_neighbour, is gone
 };
 enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error);
-// With the lock held: executor_drain has come to its end, and the next order is not to be begun.
-bool executor_is_drained(const struct executor *executor);
-// Waits until all that was sent to neighbours has left, or they are gone.
-void executor_flush(struct executor *executor);
-// Before the gradient norms are sent, so that the answer finds somebody.
-void executor_expect_answer(struct executor *executor);
-// Waits for the coordinator's answer to the gradient norms; false when stopped.
-bool executor_wait_for_answer(struct executor *executor, struct gradient_answer *ret_answer);
