@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "stage_server/executor/internal.h"
+#include "stage_server/executor/step.h"
 
 // ---- The thread
 

@@ -107,13 +107,3 @@ bool executor_wait_for_answer(struct executor *executor, struct gradient_answer 
 bool executor_is_drained(const struct executor *executor);
 // Waits until all that was sent to neighbours has left, or they are gone.
 void executor_flush(struct executor *executor);
-
-// step.c
-// What a step ended with.
-enum step_result {
-	STEP_DONE,
-	STEP_STOPPED, // executor_stop
-	STEP_FAILED,  // the device; `error` says how
-	STEP_LOST,    // a neighbour, executor->lost_neighbour, is gone
-};
-enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error);
