@@ -13,9 +13,9 @@ static void tensor_is_out(void *user, bool ok)
 	step_device_failed(transfer->executor);
 }
 
-enum step_result step_send(struct executor *executor, enum neighbour side, uint64_t step, uint32_t micro_batch,
-			   struct error *error)
+static enum step_result send(struct step *step, enum neighbour side, uint32_t micro_batch, struct error *error)
 {
+	struct executor *executor = step->executor;
 	uint64_t begin = step_begin_wait(executor);
 	// The pool has a buffer for every tensor that the schedule can have on its way: this waits only for what the
 	// neighbour has read and gRPC has not let go of yet.
@@ -29,7 +29,7 @@ enum step_result step_send(struct executor *executor, enum neighbour side, uint6
 	// Transfers end in order and each holds one of the pool's buffers, so the ring's next place is free.
 	uint64_t number = executor->transfers_begun[side]++;
 	struct transfer *transfer = &executor->transfers[side][number % executor->plan->boundary[side].send_depth];
-	*transfer = (struct transfer){executor, executor->links[side], step, micro_batch, buffer};
+	*transfer = (struct transfer){executor, executor->links[side], step->order->step, micro_batch, buffer};
 	struct device_completion out = {.call = tensor_is_out, .user = transfer};
 	bool ok = side == NEIGHBOUR_NEXT
 			  ? executor->ops->read_output(executor->program, step_slot(executor, micro_batch),
@@ -47,8 +47,9 @@ static void tensor_is_in(void *user, bool ok)
 	link_release(user);
 }
 
-enum step_result step_receive(struct executor *executor, enum neighbour side, uint32_t micro_batch, struct error *error)
+static enum step_result receive(struct step *step, enum neighbour side, uint32_t micro_batch, struct error *error)
 {
+	struct executor *executor = step->executor;
 	const void *values = NULL;
 	uint64_t begin = step_begin_wait(executor);
 	enum mailbox_status status = link_receive(executor->links[side], &values);
@@ -66,4 +67,24 @@ enum step_result step_receive(struct executor *executor, enum neighbour side, ui
 	step_count_time(&executor->report.copy_ns, begin);
 	executor->report.received_bytes += executor->plan->boundary[side].shape.bytes;
 	return ok ? STEP_DONE : STEP_FAILED;
+}
+
+enum step_result step_send_activation(struct step *step, uint32_t micro_batch, struct error *error)
+{
+	return send(step, NEIGHBOUR_NEXT, micro_batch, error);
+}
+
+enum step_result step_receive_activation(struct step *step, uint32_t micro_batch, struct error *error)
+{
+	return receive(step, NEIGHBOUR_PREVIOUS, micro_batch, error);
+}
+
+enum step_result step_send_gradient(struct step *step, uint32_t micro_batch, struct error *error)
+{
+	return send(step, NEIGHBOUR_PREVIOUS, micro_batch, error);
+}
+
+enum step_result step_receive_gradient(struct step *step, uint32_t micro_batch, struct error *error)
+{
+	return receive(step, NEIGHBOUR_NEXT, micro_batch, error);
 }

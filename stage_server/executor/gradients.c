@@ -83,9 +83,9 @@ static enum step_result await_group(struct executor *executor, struct error *err
 
 // The clipping norm, and whether a gradient overflowed, is over all stages, so the coordinator judges from every stage's sums of
 // squares. All replicas hold the same gradients by now: those of the first speak for all.
-static enum step_result judge_gradients(struct executor *executor, uint64_t step, struct gradient_answer *ret_answer,
-					struct error *error)
+static enum step_result judge_gradients(struct step *step, struct error *error)
 {
+	struct executor *executor = step->executor;
 	const struct stage_plan *plan = executor->plan;
 	if (plan->replica == 0) {
 		uint64_t begin = clock_now_ns();
@@ -95,22 +95,23 @@ static enum step_result judge_gradients(struct executor *executor, uint64_t step
 			return STEP_FAILED;
 		uint32_t first = model_first_parameter(&plan->model, plan->first_layer);
 		executor_expect_answer(executor);
-		executor->options.events->gradient_norms(executor->options.user, step, first, executor->squares,
+		executor->options.events->gradient_norms(executor->options.user, step->order->step, first,
+							 executor->squares,
 							 model_first_parameter(&plan->model, plan->end_layer) - first);
 	}
 	uint64_t begin = step_begin_wait(executor);
-	bool set = executor_wait_for_answer(executor, ret_answer);
+	bool set = executor_wait_for_answer(executor, &step->answer);
 	step_end_wait(executor, &executor->report.wait_coordinator_ns, begin);
 	return set ? STEP_DONE : STEP_STOPPED;
 }
 
-enum step_result step_reduce_gradients(struct executor *executor, uint64_t step, struct gradient_answer *ret_answer,
-				       struct error *error)
+enum step_result step_reduce_gradients(struct step *step, uint32_t micro_batch, struct error *error)
 {
+	struct executor *executor = step->executor;
 	enum step_result result = executor->plan->reduce_in_group ? await_group(executor, error)
 				  : executor->reducer != NULL     ? take_sums(executor, error)
 								  : STEP_DONE;
 	if (result == STEP_DONE && stage_plan_awaits_answer(executor->plan))
-		result = judge_gradients(executor, step, ret_answer, error);
+		result = judge_gradients(step, error);
 	return result;
 }

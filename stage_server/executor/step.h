@@ -12,6 +12,13 @@ enum step_result {
 	STEP_LOST,    // a neighbour, executor->lost_neighbour, is gone
 };
 
+// A step under way.
+struct step {
+	struct executor *executor;
+	const struct step_order *order;
+	struct gradient_answer answer; // from reduce_gradients, for optimizer_step
+};
+
 // step.c
 enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error);
 // A wait ended without what it was for, and no neighbour is lost: stopped, or the device failed.
@@ -25,16 +32,15 @@ static inline uint32_t step_slot(const struct executor *executor, uint32_t micro
 }
 
 // boundary.c
-enum step_result step_send(struct executor *executor, enum neighbour side, uint64_t step, uint32_t micro_batch,
-			   struct error *error);
-enum step_result step_receive(struct executor *executor, enum neighbour side, uint32_t micro_batch,
-			      struct error *error);
+enum step_result step_send_activation(struct step *step, uint32_t micro_batch, struct error *error);
+enum step_result step_receive_activation(struct step *step, uint32_t micro_batch, struct error *error);
+enum step_result step_send_gradient(struct step *step, uint32_t micro_batch, struct error *error);
+enum step_result step_receive_gradient(struct step *step, uint32_t micro_batch, struct error *error);
 
 // gradients.c
 // The layer's gradients are whole: on their way to be summed over the replicas, while the layers before it go backward.
 bool step_give_gradients(struct executor *executor, uint32_t layer, struct error *error);
-enum step_result step_reduce_gradients(struct executor *executor, uint64_t step, struct gradient_answer *ret_answer,
-				       struct error *error);
+enum step_result step_reduce_gradients(struct step *step, uint32_t micro_batch, struct error *error);
 
 // times.c
 void step_count_time(uint64_t *sum, uint64_t begin); // adds the time since `begin` to a sum
