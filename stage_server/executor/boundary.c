@@ -2,6 +2,11 @@
 #include "common/base/clock.h"
 #include "stage_server/executor/step.h"
 
+static enum phase wait_for(enum neighbour side)
+{
+	return side == NEIGHBOUR_PREVIOUS ? PHASE_WAIT_PREVIOUS : PHASE_WAIT_NEXT;
+}
+
 static void tensor_is_out(void *user, bool ok)
 {
 	struct transfer *transfer = user;
@@ -20,7 +25,7 @@ static enum step_result send(struct step *step, enum neighbour side, uint32_t mi
 	// The pool has a buffer for every tensor that the schedule can have on its way: this waits only for what the
 	// neighbour has read and gRPC has not let go of yet.
 	struct buffer *buffer = link_take_buffer(executor->links[side]);
-	step_end_wait(executor, &executor->report.wait_ns[side], begin);
+	step_end_wait(executor, wait_for(side), begin);
 	if (buffer == NULL)
 		return atomic_load(&executor->stopped) || atomic_load(&executor->device_failed)
 			       ? step_interrupted(executor, error)
@@ -37,7 +42,7 @@ static enum step_result send(struct step *step, enum neighbour side, uint32_t mi
 			  : executor->ops->read_input_gradient(executor->program, buffer->data, out, error);
 	if (!ok)
 		buffer_unref(buffer);
-	step_count_time(&executor->report.copy_ns, begin);
+	step_count_time(executor, PHASE_COPY, begin);
 	executor->report.sent_bytes += executor->plan->boundary[side].shape.bytes;
 	return ok ? STEP_DONE : STEP_FAILED;
 }
@@ -53,7 +58,7 @@ static enum step_result receive(struct step *step, enum neighbour side, uint32_t
 	const void *values = NULL;
 	uint64_t begin = step_begin_wait(executor);
 	enum mailbox_status status = link_receive(executor->links[side], &values);
-	step_end_wait(executor, &executor->report.wait_ns[side], begin);
+	step_end_wait(executor, wait_for(side), begin);
 	if (status == MAILBOX_CLOSED)
 		return step_interrupted(executor, error);
 	if (status == MAILBOX_LOST)
@@ -64,7 +69,7 @@ static enum step_result receive(struct step *step, enum neighbour side, uint32_t
 			  ? executor->ops->write_input(executor->program, step_slot(executor, micro_batch), values, in,
 						       error)
 			  : executor->ops->write_output_gradient(executor->program, values, in, error);
-	step_count_time(&executor->report.copy_ns, begin);
+	step_count_time(executor, PHASE_COPY, begin);
 	executor->report.received_bytes += executor->plan->boundary[side].shape.bytes;
 	return ok ? STEP_DONE : STEP_FAILED;
 }

@@ -5,6 +5,7 @@
 // Threads: every function from any thread, except where it says otherwise. Events run on the executor's own thread.
 #pragma once
 
+#include "common/metrics/phases.h"
 #include "stage_server/device/device.h"
 #include "stage_server/executor/batches.h"
 #include "stage_server/executor/stage_metrics.h"
@@ -30,10 +31,7 @@ struct step_report {
 	bool has_loss; // the last stage: the next two
 	double loss;   // mean over the step
 	uint32_t correct;
-	uint64_t step_ns, copy_ns, forward_ns, backward_ns, optimizer_ns;
-	uint64_t norms_ns;                    // of optimizer_ns: the gradients' norms
-	uint64_t wait_ns[NEIGHBOUR_NEXT + 1]; // for tensors of neighbouring stages
-	uint64_t wait_replicas_ns, wait_coordinator_ns;
+	uint64_t step_ns, phase_ns[PHASE_COUNT];
 	uint64_t sent_bytes, received_bytes;
 };
 
@@ -41,9 +39,7 @@ struct step_report {
 struct step_totals {
 	uint64_t counted_ns; // clock_now_ns when the last one ended; 0: none has
 	uint64_t steps, samples;
-	uint64_t copy_ns, forward_ns, backward_ns, optimizer_ns;
-	uint64_t wait_ns[NEIGHBOUR_NEXT + 1];
-	uint64_t wait_replicas_ns, wait_coordinator_ns;
+	uint64_t phase_ns[PHASE_COUNT];
 };
 
 // What a stage allocates beside its program.

@@ -28,7 +28,7 @@ bool step_give_gradients(struct executor *executor, uint32_t layer, struct error
 		ok = executor->ops->read_gradient(executor->program, i, reducer_place(executor->reducer, i), out,
 						  error);
 	}
-	step_count_time(&executor->report.copy_ns, begin);
+	step_count_time(executor, PHASE_COPY, begin);
 	return ok;
 }
 
@@ -42,7 +42,7 @@ static enum step_result take_sum(struct executor *executor, uint32_t parameter, 
 	enum neighbour side = NEIGHBOUR_PREVIOUS_REPLICA;
 	uint64_t begin = step_begin_wait(executor);
 	enum mailbox_status status = reducer_wait(executor->reducer, parameter, &side);
-	step_end_wait(executor, &executor->report.wait_replicas_ns, begin);
+	step_end_wait(executor, PHASE_WAIT_REPLICAS, begin);
 	if (status == MAILBOX_CLOSED)
 		return step_interrupted(executor, error);
 	if (status == MAILBOX_LOST)
@@ -51,7 +51,7 @@ static enum step_result take_sum(struct executor *executor, uint32_t parameter, 
 	struct device_completion in = {.call = sum_is_in};
 	bool ok = executor->ops->write_gradient(executor->program, parameter,
 						reducer_place(executor->reducer, parameter), in, error);
-	step_count_time(&executor->report.copy_ns, begin);
+	step_count_time(executor, PHASE_COPY, begin);
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
@@ -90,7 +90,7 @@ static enum step_result judge_gradients(struct step *step, struct error *error)
 	if (plan->replica == 0) {
 		uint64_t begin = clock_now_ns();
 		bool ok = executor->ops->gradient_squares(executor->program, executor->squares, error);
-		step_count_time(&executor->report.norms_ns, begin);
+		step_count_time(executor, PHASE_OPTIMIZER, begin);
 		if (!ok)
 			return STEP_FAILED;
 		uint32_t first = model_first_parameter(&plan->model, plan->first_layer);
@@ -101,7 +101,7 @@ static enum step_result judge_gradients(struct step *step, struct error *error)
 	}
 	uint64_t begin = step_begin_wait(executor);
 	bool set = executor_wait_for_answer(executor, &step->answer);
-	step_end_wait(executor, &executor->report.wait_coordinator_ns, begin);
+	step_end_wait(executor, PHASE_WAIT_COORDINATOR, begin);
 	return set ? STEP_DONE : STEP_STOPPED;
 }
 

@@ -42,7 +42,7 @@ struct order *executor_next_order(struct executor *executor, bool *ret_drained)
 		}
 	}
 	pthread_mutex_unlock(&executor->lock);
-	executor->report.wait_coordinator_ns = clock_now_ns() - begin;
+	executor->report.phase_ns[PHASE_WAIT_COORDINATOR] = clock_now_ns() - begin;
 	return order;
 }
 

@@ -45,7 +45,7 @@ static enum step_result load_one(struct executor *executor, enum batch_kind kind
 {
 	uint64_t begin = step_begin_wait(executor);
 	const uint8_t *data = batches_take(executor->batches, kind);
-	step_end_wait(executor, &executor->report.wait_coordinator_ns, begin);
+	step_end_wait(executor, PHASE_WAIT_COORDINATOR, begin);
 	if (data == NULL)
 		return STEP_STOPPED;
 	begin = clock_now_ns();
@@ -53,7 +53,7 @@ static enum step_result load_one(struct executor *executor, enum batch_kind kind
 					 .user = executor->batches};
 	bool ok = kind == BATCH_IMAGES ? executor->ops->load_images(executor->program, slot, data, read, error)
 				       : executor->ops->load_labels(executor->program, slot, data, read, error);
-	step_count_time(&executor->report.copy_ns, begin);
+	step_count_time(executor, PHASE_COPY, begin);
 	return ok ? STEP_DONE : STEP_FAILED;
 }
 
@@ -200,9 +200,10 @@ static bool end_step(struct executor *executor, struct error *error)
 enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error)
 {
 	struct step step = {.executor = executor, .order = order, .answer = {.scale = 1.0f}};
-	uint64_t waited_ns = executor->report.wait_coordinator_ns; // for the order
+	uint64_t waited_ns = executor->report.phase_ns[PHASE_WAIT_COORDINATOR]; // for the order
 	uint64_t begin = clock_now_ns();
-	executor->report = (struct step_report){.step = order->step, .wait_coordinator_ns = waited_ns};
+	executor->report =
+		(struct step_report){.step = order->step, .phase_ns = {[PHASE_WAIT_COORDINATOR] = waited_ns}};
 	if (!begin_step(&step, error))
 		return STEP_FAILED;
 	enum step_result result = run_instructions(&step, error);
@@ -210,7 +211,7 @@ enum step_result step_run(struct executor *executor, const struct step_order *or
 		return result;
 	if (!end_step(executor, error))
 		return STEP_FAILED;
-	step_count_time(&executor->report.step_ns, begin);
+	executor->report.step_ns = clock_now_ns() - begin;
 	step_count(executor, waited_ns);
 	return STEP_DONE;
 }

@@ -43,12 +43,12 @@ bool step_give_gradients(struct executor *executor, uint32_t layer, struct error
 enum step_result step_reduce_gradients(struct step *step, uint32_t micro_batch, struct error *error);
 
 // times.c
-void step_count_time(uint64_t *sum, uint64_t begin); // adds the time since `begin` to a sum
+void step_count_time(struct executor *executor, enum phase phase, uint64_t begin); // since `begin`
 void step_turn_to_device(
 	struct executor *executor); // the device has the next word; executor_device_ns counts from here
-// Before and after a wait for somebody else, whose time goes to a sum.
+// Before and after a wait for somebody else.
 uint64_t step_begin_wait(struct executor *executor);
-void step_end_wait(struct executor *executor, uint64_t *sum, uint64_t begin);
+void step_end_wait(struct executor *executor, enum phase phase, uint64_t begin);
 bool step_mark(struct executor *executor, enum mark mark, uint32_t micro_batch, struct error *error);
 bool step_sum_times(struct executor *executor, struct error *error); // what the device took, by its marks
 // The step is done: its report goes to the scrape's series and to the session's totals. `waited_ns` for the order.
