@@ -1,5 +1,5 @@
-// What the files of a session share: host.c (all of a daemon's sessions), session.c (the lease's state machine), events.c
-// (what other threads tell it), reply.c (what it answers) and inbound.c (streams from neighbours).
+// What the files of a session share: host.c (all of a daemon's sessions), session.c (the lease's state machine) with opening.c and linking.c
+// (its way to Ready), events.c (what other threads tell it), reply.c (what it answers) and inbound.c (streams from neighbours).
 #pragma once
 
 #include <pthread.h>
@@ -108,10 +108,20 @@ extern const struct executor_events session_executor_events;
 // session.c: loop's thread.
 void session_handle_event(struct event *event); // frees it, and the session when it is over
 void session_tick(struct session *session, uint64_t now_ns);
-struct log_fields session_fields(const struct session *session); // also on the executor's thread
-bool session_can_drain(const struct session *session);           // steps may run in it
+struct log_fields session_fields(const struct session *session);         // also on the executor's thread
+bool session_can_drain(const struct session *session);                   // steps may run in it
+struct link *session_link(struct session *session, enum neighbour side); // NULL: there is none, or not yet
 // Ends the session: tells the coordinator (error NULL or NONE: Closed), stops the executor and the links.
 void session_end(struct session *session, const struct error *error, bool lost, enum neighbour neighbour);
+void session_end_with(struct session *session, const struct error *error); // no neighbour is lost
+
+// opening.c: loop's thread.
+void session_handle_open(struct session *session, const Penstock__V1__Open *open);
+
+// linking.c: loop's thread.
+void session_handle_connect(struct session *session, const Penstock__V1__Connect *connect);
+void session_become_ready(struct session *session); // when all links stand, and the group is joined
+void session_handle_link_lost(struct session *session, struct session_event *event);
 
 // inbound.c
 void inbound_tick(struct session_host *host, uint64_t now_ns);
