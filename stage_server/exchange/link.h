@@ -56,7 +56,7 @@ bool link_join(struct link *upstream, struct link *downstream, struct error *err
 // Opens the streams to the next stage's daemon, over TLS unless `tls` is NULL; `token` has PROTOCOL_TOKEN_BYTES.
 bool link_dial(struct link *link, const char *address, struct rpc_tls *tls, const uint8_t *token, struct error *error);
 // Takes a stream that the previous stage opened as connection `connection`; ERROR_PROTOCOL when there is no such
-// connection, or it stands already. From then on its messages and its end must come to link_handle_message and
+// connection, it stands already, or the link is closed. From then on its messages and its end must come to link_handle_message and
 // link_handle_closed; link_accept answers it, once that is arranged.
 bool link_adopt(struct link *link, struct rpc_stream *stream, uint32_t connection, struct error *error);
 void link_accept(struct link *link, uint32_t connection);

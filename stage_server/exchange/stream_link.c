@@ -151,8 +151,13 @@ static bool take_credits(struct stream_link *link, uint32_t tensors, struct erro
 		send_tensor(link, &outgoing);
 	}
 	pthread_mutex_unlock(&link->lock);
-	return ok || error_set(error, ERROR_PROTOCOL, "a credit of %u tensors, more than a step's %u", tensors,
-			       link->base.options.incoming.tensors_per_step);
+	if (ok)
+		return true;
+	if (link->base.options.send_depth == 0)
+		return error_set(error, ERROR_PROTOCOL, "a credit of %u tensors came over a link that sends none",
+				 tensors);
+	return error_set(error, ERROR_PROTOCOL, "a credit of %u tensors came, expected from 1 to the %u of a step",
+			 tensors, link->base.options.incoming.tensors_per_step);
 }
 
 static enum mailbox_status receive(struct link *base, const void **ret_values)
@@ -382,9 +387,12 @@ bool link_adopt(struct link *base, struct rpc_stream *stream, uint32_t connectio
 	struct stream_link *link = stream_of(base);
 	if (!check_kind(base, error))
 		return false;
+	if (connection >= link->connections)
+		return error_set(error, ERROR_PROTOCOL, "there is no connection %u: the link has %u, from 0",
+				 connection, link->connections);
 	pthread_mutex_lock(&link->lock);
-	bool taken = connection < link->connections && link->connection[connection].stream != NULL;
-	bool ok = connection < link->connections && !taken && !link->closed;
+	bool closed = link->closed, taken = link->connection[connection].stream != NULL;
+	bool ok = !taken && !closed;
 	if (ok) {
 		rpc_stream_ref(stream);
 		link->connection[connection] = (struct connection){.link = link, .index = connection, .stream = stream};
@@ -392,8 +400,8 @@ bool link_adopt(struct link *base, struct rpc_stream *stream, uint32_t connectio
 	}
 	pthread_mutex_unlock(&link->lock);
 	if (!ok)
-		return error_set(error, ERROR_PROTOCOL,
-				 taken ? "connection %u stands already" : "there is no connection %u", connection);
+		return closed ? error_set(error, ERROR_PROTOCOL, "the link's session has ended")
+			      : error_set(error, ERROR_PROTOCOL, "connection %u stands already", connection);
 	link_ref(&link->base); // until link_handle_closed
 	return true;
 }
