@@ -106,9 +106,9 @@ bool executor_run_step(struct executor *executor, const struct step_order *order
 bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const struct gradient_answer *answer,
 				 struct error *error);
 bool executor_save(struct executor *executor, struct error *error);
-void executor_close(struct executor *executor);    // finish what was ordered, then end
-void executor_stop(struct executor *executor);     // end at the next instruction; does not block
-uint64_t executor_step(struct executor *executor); // the last one begun
+bool executor_close(struct executor *executor, struct error *error); // finish what was ordered, then end
+void executor_stop(struct executor *executor);                       // end at the next instruction; does not block
+uint64_t executor_step(struct executor *executor);                   // the last one begun
 void executor_totals(struct executor *executor, struct step_totals *ret_totals);
 // How long the device has been with one instruction of a step; 0: the stage waits for somebody else, or for an order.
 uint64_t executor_device_ns(struct executor *executor);

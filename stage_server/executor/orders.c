@@ -73,7 +73,7 @@ static bool push_order(struct executor *executor, const struct order *order, str
 	pthread_mutex_unlock(&executor->lock);
 	if (!ok)
 		executor_free_order(copy);
-	return ok || error_set(error, ERROR_PROTOCOL, "an order after close");
+	return ok || error_set(error, ERROR_PROTOCOL, "an order came after Close");
 }
 
 bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter *chunk,
@@ -105,7 +105,8 @@ bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *ba
 {
 	if (batch->kind != PENSTOCK__V1__BATCH__KIND__KIND_IMAGES &&
 	    batch->kind != PENSTOCK__V1__BATCH__KIND__KIND_LABELS)
-		return error_set(error, ERROR_PROTOCOL, "a batch of kind %d", (int)batch->kind);
+		return error_set(error, ERROR_PROTOCOL, "a batch of kind %d came, neither images nor labels",
+				 (int)batch->kind);
 	enum batch_kind kind = batch->kind == PENSTOCK__V1__BATCH__KIND__KIND_IMAGES ? BATCH_IMAGES : BATCH_LABELS;
 	return batches_put(executor->batches, kind, batch->step, batch->micro_batch, incoming, error);
 }
@@ -135,7 +136,7 @@ bool executor_save(struct executor *executor, struct error *error)
 	return push_order(executor, &(struct order){.kind = ORDER_SAVE}, error);
 }
 
-void executor_close(struct executor *executor)
+bool executor_close(struct executor *executor, struct error *error)
 {
-	push_order(executor, &(struct order){.kind = ORDER_CLOSE}, NULL); // a second one changes nothing
+	return push_order(executor, &(struct order){.kind = ORDER_CLOSE}, error);
 }

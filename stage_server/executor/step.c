@@ -24,9 +24,11 @@ enum step_result step_lost(struct executor *executor, enum neighbour side)
 
 enum step_result step_interrupted(struct executor *executor, struct error *error)
 {
-	if (atomic_load(&executor->device_failed) && !executor->ops->synchronize(executor->program, error))
-		return STEP_FAILED;
-	return STEP_STOPPED;
+	if (!atomic_load(&executor->device_failed))
+		return STEP_STOPPED;
+	if (executor->ops->synchronize(executor->program, error))
+		error_set(error, ERROR_FAILED, "a tensor did not come out of the device, which does not say why");
+	return STEP_FAILED;
 }
 
 // ---- Instructions

@@ -67,7 +67,7 @@ static bool on_reserve(void *user, const struct memory_use *use, const struct ex
 	if (slot->shares_host_memory || slot->exchange_memory.is_device)
 		bytes += exchange->handover_bytes;
 	if (!ledger_reserve(slot->ledger, bytes, error))
-		return false;
+		return error_wrap(error, "device %s", slot->name);
 	session->memory = *use;
 	atomic_store(&session->exchange_bytes, exchange->host_bytes + exchange->handover_bytes);
 	atomic_store(&session->reserved_bytes, bytes);

@@ -33,7 +33,8 @@ static bool join(struct session *session, enum neighbour side, const uint8_t *to
 				 "hand tensors over: start a daemon for each kind",
 				 session->plan.pipeline_stage, other->plan.pipeline_stage, session->slot->name,
 				 other->slot->name);
-	return link_join(session_link(session, side), session_link(other, their_side), error);
+	return link_join(session_link(session, side), session_link(other, their_side), error) ||
+	       error_wrap(error, "link to the %s, of this daemon", neighbour_name(side));
 }
 
 // Of what gRPC would follow, a coordinator may name a host and a port alone: no other resolver, and no socket of a machine whose daemons
@@ -62,9 +63,10 @@ static bool reach(struct session *session, enum neighbour side, const char *addr
 				 neighbour_name(side), token->len, PROTOCOL_TOKEN_BYTES);
 	if (session->plan.boundary[side].local)
 		return join(session, side, token->data, error);
-	if (!check_address(session, side, address, error) ||
-	    !link_dial(link, address, session->host->options.tls, token->data, error))
+	if (!check_address(session, side, address, error))
 		return false;
+	if (!link_dial(link, address, session->host->options.tls, token->data, error))
+		return error_wrap(error, "link to the %s at %s", neighbour_name(side), address);
 	strcpy(session->address[side], address);
 	return true;
 }
@@ -80,18 +82,16 @@ static bool join_group(struct session *session, const ProtobufCBinaryData *id, s
 	return executor_join(session->executor, id->data, error);
 }
 
-void session_handle_connect(struct session *session, const Penstock__V1__Connect *connect)
+bool session_connect(struct session *session, const Penstock__V1__Connect *connect, struct error *error)
 {
-	struct error error;
-	if (!reach(session, NEIGHBOUR_NEXT, connect->next_address, &connect->next_link_token, &error) ||
+	if (!reach(session, NEIGHBOUR_NEXT, connect->next_address, &connect->next_link_token, error) ||
 	    !reach(session, NEIGHBOUR_NEXT_REPLICA, connect->next_replica_address, &connect->next_replica_token,
-		   &error) ||
-	    !join_group(session, &connect->group_id, &error)) {
-		session_end_with(session, &error);
-		return;
-	}
+		   error) ||
+	    !join_group(session, &connect->group_id, error))
+		return false;
 	session->state = SESSION_LINKING;
 	session_become_ready(session);
+	return true;
 }
 
 void session_handle_link_lost(struct session *session, struct session_event *event)

@@ -26,7 +26,7 @@ static bool take_token(struct session *session, enum neighbour side, size_t expe
 	return true;
 }
 
-static bool read_open(struct session *session, const Penstock__V1__Open *open, struct error *error)
+static bool read_plan(struct session *session, const Penstock__V1__Open *open, struct error *error)
 {
 	if (open->protocol_version != PROTOCOL_VERSION)
 		return error_set(
@@ -37,34 +37,46 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 	copy_job_name(session, open->job);
 	if (open->plan == NULL)
 		return error_set(error, ERROR_PROTOCOL, "Open has no plan");
-	if (!stage_plan_read(open->plan, &session->plan, error))
-		return false;
-	session->has_plan = true;
-	if (!take_token(session, NEIGHBOUR_PREVIOUS, stage_plan_is_first(&session->plan) ? 0 : PROTOCOL_TOKEN_BYTES,
-			&open->link_token, error) ||
-	    !take_token(session, NEIGHBOUR_PREVIOUS_REPLICA,
-			session->plan.data_parallel_size == 1 ? 0 : PROTOCOL_TOKEN_BYTES, &open->replica_token, error))
-		return false;
+	session->has_plan = stage_plan_read(open->plan, &session->plan, error);
+	return session->has_plan;
+}
+
+static bool take_tokens(struct session *session, const Penstock__V1__Open *open, struct error *error)
+{
+	size_t stage_bytes = stage_plan_is_first(&session->plan) ? 0 : PROTOCOL_TOKEN_BYTES;
+	size_t replica_bytes = session->plan.data_parallel_size == 1 ? 0 : PROTOCOL_TOKEN_BYTES;
+	return take_token(session, NEIGHBOUR_PREVIOUS, stage_bytes, &open->link_token, error) &&
+	       take_token(session, NEIGHBOUR_PREVIOUS_REPLICA, replica_bytes, &open->replica_token, error);
+}
+
+// How tensors are to cross.
+static bool check_transport(const struct session *session, const Penstock__V1__Open *open, struct error *error)
+{
+	uint64_t limit = session->host->options.maximum_message_bytes;
+	uint64_t message_bytes = (uint64_t)open->chunk_bytes + RPC_MAXIMUM_HEADER_BYTES;
 	if (open->connections < 1 || open->connections > PROTOCOL_MAXIMUM_CONNECTIONS)
 		return error_set(error, ERROR_USAGE, "connections is %u, must be from 1 to %d", open->connections,
 				 PROTOCOL_MAXIMUM_CONNECTIONS);
 	if (open->chunk_bytes < PROTOCOL_MINIMUM_CHUNK_BYTES || open->chunk_bytes > PROTOCOL_MAXIMUM_CHUNK_BYTES)
 		return error_set(error, ERROR_USAGE, "chunk_bytes is %u, must be from %d to %d", open->chunk_bytes,
 				 PROTOCOL_MINIMUM_CHUNK_BYTES, PROTOCOL_MAXIMUM_CHUNK_BYTES);
-	uint64_t message_bytes = (uint64_t)open->chunk_bytes + RPC_MAXIMUM_HEADER_BYTES;
-	if (message_bytes > session->host->options.maximum_message_bytes)
-		return error_set(error, ERROR_LIMIT,
-				 "chunk_bytes is %u, which with its header is a message of up to %" PRIu64
-				 " bytes; this daemon takes %" PRIu64 " (--max-message-size)",
-				 open->chunk_bytes, message_bytes, session->host->options.maximum_message_bytes);
+	return message_bytes <= limit ||
+	       error_set(error, ERROR_LIMIT,
+			 "chunk_bytes is %u, which with its header is a message of up to %" PRIu64
+			 " bytes; this daemon takes %" PRIu64 " (--max-message-size)",
+			 open->chunk_bytes, message_bytes, limit);
+}
+
+static bool find_slot(struct session *session, uint32_t index, struct error *error)
+{
 	const struct devices *devices = session->host->options.devices;
-	if (open->plan->device_index >= devices_count(devices))
+	if (index >= devices_count(devices))
 		return error_set(error, ERROR_USAGE,
 				 "the plan wants device slot %u, this daemon has %u, numbered from 0: lower the host's "
 				 "slots= in the hostfile, or start penstockd with more --device options",
-				 open->plan->device_index, devices_count(devices));
-	session->slot = devices_slot(devices, open->plan->device_index);
-	session->device_index = open->plan->device_index;
+				 index, devices_count(devices));
+	session->slot = devices_slot(devices, index);
+	session->device_index = index;
 	return !session->plan.reduce_in_group || session->slot->group[0] != '\0' ||
 	       error_set(error, ERROR_USAGE,
 			 "reduce_in_group: device %s of this daemon cannot sum gradients with others: train with "
@@ -72,13 +84,11 @@ static bool read_open(struct session *session, const Penstock__V1__Open *open, s
 			 session->slot->name);
 }
 
-void session_handle_open(struct session *session, const Penstock__V1__Open *open)
+bool session_open(struct session *session, const Penstock__V1__Open *open, struct error *error)
 {
-	struct error error;
-	if (!read_open(session, open, &error)) {
-		session_end_with(session, &error);
-		return;
-	}
+	if (!read_plan(session, open, error) || !take_tokens(session, open, error) ||
+	    !check_transport(session, open, error) || !find_slot(session, open->plan->device_index, error))
+		return false;
 	struct executor_options options = {
 		.plan = &session->plan,
 		.ops = session->slot->ops,
@@ -99,6 +109,5 @@ void session_handle_open(struct session *session, const Penstock__V1__Open *open
 		  session->plan.pipeline_size, session->plan.data_parallel_size, session->plan.micro_batches,
 		  session->plan.micro_batch_size);
 	session->state = SESSION_OPENING;
-	if (!executor_create(&options, &session->executor, &error))
-		session_end_with(session, &error);
+	return executor_create(&options, &session->executor, error);
 }

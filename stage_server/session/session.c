@@ -50,20 +50,6 @@ static void free_if_over(struct session *session)
 	free(session);
 }
 
-static void log_end(struct session *session, const struct log_fields *fields, enum log_level level, const char *message,
-		    bool was_opened)
-{
-	uint64_t unlogged = 0;
-	if (!was_opened && !host_may_log_refusal(session->host, &unlogged))
-		return;
-	if (unlogged > 0)
-		log_event(level, fields,
-			  "ended: %s (and %" PRIu64 " more that were not opened, since the last such line)", message,
-			  unlogged);
-	else
-		log_event(level, fields, "ended: %s", message);
-}
-
 void session_end(struct session *session, const struct error *error, bool lost, enum neighbour neighbour)
 {
 	if (session->state == SESSION_ENDED)
@@ -84,7 +70,10 @@ void session_end(struct session *session, const struct error *error, bool lost, 
 		strings_make_printable(shown.message);
 		uint64_t step = session->executor != NULL ? executor_step(session->executor) : 0;
 		enum log_level level = error->code == ERROR_CANCELLED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
-		log_end(session, &fields, level, shown.message, was_opened);
+		if (was_opened)
+			log_event(level, &fields, "ended: %s", shown.message);
+		else
+			host_log_refusal(session->host, level, &fields, "ended: %s", shown.message);
 		host_count_error(session->host, error->code);
 		reply_failed(session, &shown, step, lost, neighbour);
 		rpc_stream_finish(session->stream, rpc_status_from_error(error), shown.message);
@@ -100,68 +89,85 @@ void session_end_with(struct session *session, const struct error *error)
 	session_end(session, error, false, NEIGHBOUR_PREVIOUS);
 }
 
-static bool give_order(struct session *session, const Penstock__V1__SessionRequest *request, struct error *error)
+// ---- Requests
+
+#define REQUEST(CASE) (1u << PENSTOCK__V1__SESSION_REQUEST__BODY_##CASE)
+static const struct {
+	const char *name;
+	uint32_t takes; // of requests that come to the loop
+} states[] = {
+	[SESSION_ARRIVED] = {"waits for Open", REQUEST(OPEN)},
+	[SESSION_OPENING] = {"is being opened", 0},
+	[SESSION_OPENED] = {"waits for Connect", REQUEST(CONNECT) | REQUEST(CLOSE)},
+	[SESSION_LINKING] = {"waits for its links", REQUEST(CLOSE)},
+	[SESSION_READY] = {"is ready", REQUEST(RUN_STEP) | REQUEST(GRADIENT_SCALE) | REQUEST(SAVE) | REQUEST(CLOSE)},
+	[SESSION_CLOSING] = {"is being closed", 0},
+	[SESSION_ENDED] = {"has ended", 0},
+};
+
+static bool is_taken(const struct session *session, const Penstock__V1__SessionRequest *request, struct error *error)
+{
+	const ProtobufCFieldDescriptor *field =
+		protobuf_c_message_descriptor_get_field(&penstock__v1__session_request__descriptor, request->body_case);
+	if (field == NULL)
+		return error_set(error, ERROR_PROTOCOL, "a request came that this daemon, penstockd %s, does not know",
+				 PENSTOCK_VERSION);
+	return (states[session->state].takes & 1u << request->body_case) != 0 ||
+	       error_set(error, ERROR_PROTOCOL, "%s came to a session that %s", field->name,
+			 states[session->state].name);
+}
+
+static bool run_step(struct session *session, const Penstock__V1__RunStep *message, struct error *error)
+{
+	struct step_order order = {.step = message->step,
+				   .learning_rate = message->learning_rate,
+				   .beta1 = message->beta1,
+				   .beta2 = message->beta2,
+				   .first_sample = message->first_sample};
+	return executor_run_step(session->executor, &order, error);
+}
+
+static bool set_gradient_scale(struct session *session, const Penstock__V1__GradientScale *message, struct error *error)
+{
+	struct gradient_answer answer = {.scale = message->scale,
+					 .skip = message->skip,
+					 .next_loss_scale = message->next_loss_scale,
+					 .learning_rate = message->learning_rate};
+	return executor_set_gradient_scale(session->executor, message->step, &answer, error);
+}
+
+// Of a state that takes it.
+static bool obey(struct session *session, const Penstock__V1__SessionRequest *request, struct error *error)
 {
 	switch (request->body_case) {
+	case PENSTOCK__V1__SESSION_REQUEST__BODY_OPEN:
+		return session_open(session, request->open, error);
+	case PENSTOCK__V1__SESSION_REQUEST__BODY_CONNECT:
+		return session_connect(session, request->connect, error);
 	case PENSTOCK__V1__SESSION_REQUEST__BODY_RUN_STEP:
-		return executor_run_step(session->executor,
-					 &(struct step_order){.step = request->run_step->step,
-							      .learning_rate = request->run_step->learning_rate,
-							      .beta1 = request->run_step->beta1,
-							      .beta2 = request->run_step->beta2,
-							      .first_sample = request->run_step->first_sample},
-					 error);
+		return run_step(session, request->run_step, error);
 	case PENSTOCK__V1__SESSION_REQUEST__BODY_GRADIENT_SCALE:
-		return executor_set_gradient_scale(
-			session->executor, request->gradient_scale->step,
-			&(struct gradient_answer){.scale = request->gradient_scale->scale,
-						  .skip = request->gradient_scale->skip,
-						  .next_loss_scale = request->gradient_scale->next_loss_scale,
-						  .learning_rate = request->gradient_scale->learning_rate},
-			error);
+		return set_gradient_scale(session, request->gradient_scale, error);
 	case PENSTOCK__V1__SESSION_REQUEST__BODY_SAVE:
 		return executor_save(session->executor, error);
-	default:
-		return error_set(error, ERROR_PROTOCOL, "a request that this session does not take");
+	case PENSTOCK__V1__SESSION_REQUEST__BODY_CLOSE:
+		session->state = SESSION_CLOSING;
+		return executor_close(session->executor, error);
+	default: // data and heartbeats do not come to the loop
+		return true;
 	}
 }
 
 static void handle_request(struct session *session, const Penstock__V1__SessionRequest *request)
 {
 	struct error error;
-	switch (request->body_case) {
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_OPEN:
-		if (session->state == SESSION_ARRIVED) {
-			session_handle_open(session, request->open);
-			return;
-		}
-		break;
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_CONNECT:
-		if (session->state == SESSION_OPENED) {
-			session_handle_connect(session, request->connect);
-			return;
-		}
-		break;
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_CLOSE:
-		if (session->state == SESSION_OPENED || session->state == SESSION_LINKING ||
-		    session->state == SESSION_READY) {
-			session->state = SESSION_CLOSING;
-			executor_close(session->executor);
-			return;
-		}
-		break;
-	default:
-		if (session->state == SESSION_READY) {
-			if (!give_order(session, request, &error))
-				session_end_with(session, &error);
-			return;
-		}
-		break;
-	}
-	error_set(&error, ERROR_PROTOCOL, "request %d has no place in the session's state %d", (int)request->body_case,
-		  (int)session->state);
-	session_end_with(session, &error);
+	if (session->state == SESSION_ENDED)
+		return;
+	if (!is_taken(session, request, &error) || !obey(session, request, &error))
+		session_end_with(session, &error);
 }
+
+// ---- Events
 
 static void handle_arrived(struct session *session)
 {
@@ -229,8 +235,7 @@ void session_handle_event(struct event *base)
 		handle_arrived(session);
 		break;
 	case EVENT_REQUEST:
-		if (session->state != SESSION_ENDED)
-			handle_request(session, event->request);
+		handle_request(session, event->request);
 		penstock__v1__session_request__free_unpacked(event->request, NULL);
 		rpc_stream_resume(session->stream);
 		break;
