@@ -1,7 +1,6 @@
 // What other threads tell a session. Requests come on gRPC's threads: data (batches, parameters) goes straight to the
 // executor, which copies it to where it belongs; everything else becomes an event on the loop, where the state is.
 // Executors and links report theirs the same way. What an event then does is in session.c.
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
