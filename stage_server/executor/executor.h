@@ -87,11 +87,12 @@ struct executor_options {
 
 struct executor;
 
-// Starts the thread.
+// Starts the thread. Returns owned.
 bool executor_create(const struct executor_options *options, struct executor **ret_executor, struct error *error);
-struct link *executor_link(struct executor *executor, enum neighbour side); // after `opened`; NULL: no such neighbour
+// After `opened`; NULL: no such neighbour. Borrowed until executor_destroy.
+struct link *executor_link(struct executor *executor, enum neighbour side);
 
-// After `opened`: the new group's id, [DEVICE_GROUP_ID_BYTES]; NULL: another replica makes it, or there is no group.
+// After `opened`: the new group's id, [DEVICE_GROUP_ID_BYTES], borrowed until executor_destroy; NULL: another replica makes it, or there is no group.
 const uint8_t *executor_group_id(const struct executor *executor);
 
 // Orders. ERROR_PROTOCOL when one comes out of order or too many wait.

@@ -7,8 +7,7 @@
 void executor_expect_answer(struct executor *executor)
 {
 	pthread_mutex_lock(&executor->lock);
-	executor->answer_is_awaited = true;
-	executor->answer_is_set = false;
+	executor->answer_state = ANSWER_EXPECTED;
 	pthread_mutex_unlock(&executor->lock);
 }
 
@@ -22,14 +21,17 @@ bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const
 			isfinite(answer->learning_rate);
 	if (!sound)
 		return error_set(error, ERROR_PROTOCOL,
-				 "a gradient scale of %g%s, next loss scale %g, learning rate %g",
-				 (double)answer->scale, answer->skip ? " that skips" : "",
-				 (double)answer->next_loss_scale, (double)answer->learning_rate);
+				 "step %" PRIu64
+				 ": a gradient scale of %g%s, next loss scale %g, learning rate %g came; they must be "
+				 "finite, scales not negative, and %s",
+				 step, (double)answer->scale, answer->skip ? " that skips the step" : "",
+				 (double)answer->next_loss_scale, (double)answer->learning_rate,
+				 scaling ? "the next loss scale above 0" : "without loss scaling no step is skipped");
 	pthread_mutex_lock(&executor->lock);
-	bool ok = executor->answer_is_awaited && !executor->answer_is_set && step == atomic_load(&executor->step);
+	bool ok = executor->answer_state == ANSWER_EXPECTED && step == atomic_load(&executor->step);
 	if (ok) {
 		executor->answer = *answer;
-		executor->answer_is_set = true;
+		executor->answer_state = ANSWER_HERE;
 		pthread_cond_signal(&executor->changed);
 	}
 	pthread_mutex_unlock(&executor->lock);
@@ -40,11 +42,12 @@ bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const
 bool executor_wait_for_answer(struct executor *executor, struct gradient_answer *ret_answer)
 {
 	pthread_mutex_lock(&executor->lock);
-	while (!executor->answer_is_set && !atomic_load(&executor->stopped))
+	while (executor->answer_state != ANSWER_HERE && !atomic_load(&executor->stopped))
 		pthread_cond_wait(&executor->changed, &executor->lock);
-	bool set = executor->answer_is_set;
-	*ret_answer = executor->answer;
-	executor->answer_is_awaited = executor->answer_is_set = false;
+	bool set = executor->answer_state == ANSWER_HERE;
+	if (set)
+		*ret_answer = executor->answer;
+	executor->answer_state = ANSWER_UNEXPECTED;
 	pthread_mutex_unlock(&executor->lock);
 	return set;
 }

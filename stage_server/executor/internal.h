@@ -10,6 +10,13 @@
 
 enum order_kind { ORDER_LOAD, ORDER_JOIN, ORDER_STEP, ORDER_SAVE, ORDER_CLOSE };
 
+// Of the coordinator to a step's gradient norms.
+enum answer_state {
+	ANSWER_UNEXPECTED, // one that comes is refused
+	ANSWER_EXPECTED,   // this step's norms are on their way, or known to the coordinator: its answer is taken
+	ANSWER_HERE,       // the executor's thread takes it; a second one is refused
+};
+
 struct order {
 	struct order *next;
 	enum order_kind kind;
@@ -67,16 +74,21 @@ struct executor {
 	bool lost;                                    // a neighbour, and which
 	enum neighbour lost_neighbour;
 
-	pthread_mutex_t lock; // the rest
+	pthread_mutex_t lock; // the rest, and `reducer` until `opened`
 	pthread_cond_t changed;
+	// The orders that wait.
 	struct order *first, **last;
 	uint32_t queued_steps;
-	uint64_t next_step; // to be ordered
+	uint64_t next_step;                    // to be ordered
+	bool load_is_waiting, save_is_waiting; // or is being done
+	bool closing;                          // Close was ordered: nothing comes after it
+	// The end that an administrator asks for.
 	uint64_t begun_steps;
-	uint64_t steps_limit;  // no step from this number on is begun; UINT64_MAX: until executor_hold
-	bool draining, saving; // saving: from its order to the next step's
-	bool closing, load_is_waiting, save_is_waiting;
-	bool answer_is_set, answer_is_awaited;
+	uint64_t steps_limit; // no step from this number on is begun; UINT64_MAX: until executor_hold
+	bool draining;        // executor_drain
+	bool saving;          // from its order to the next step's
+
+	enum answer_state answer_state;
 	struct gradient_answer answer;
 	struct buffer_pool *save_pool; // while saving, so that a stop can wake it
 	struct step_totals totals;
