@@ -4,6 +4,7 @@
 #include <string.h>
 
 static const char letters[] = "FBOC<>=^";
+_Static_assert(sizeof(letters) - 1 == PHASE_COUNT, "a letter for each phase");
 
 enum phase bar_phase(char letter)
 {

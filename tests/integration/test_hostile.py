@@ -168,6 +168,8 @@ class Hostile(harness.TestCase):
             (pb.SessionRequest(batch=pb.Batch(kind=2), payload=b"\x00\x0b"), "step 0, micro-batch 0: label 11 of sample 1"),
             (pb.SessionRequest(batch=pb.Batch(kind=9), payload=b"\x00"), "kind 9 came, neither images nor labels"),
             (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=1)), "waits for none"),
+            (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=float("nan"))), "a gradient scale of nan, .* must be finite"),
+            (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=1, skip=True)), "without loss scaling no step is skipped"),
             (pb.SessionRequest(load_parameter=pb.LoadParameter(name="../../etc/passwd"), payload=b"1234"), "no such parameter"),
             (pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[5]), payload=b"1234"),
              r"shape is \(5\), plan has \(4\)"),
