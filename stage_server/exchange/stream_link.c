@@ -19,7 +19,6 @@ static void destroy(struct link *base)
 		rpc_client_destroy(link->connection[i].client);
 	}
 	mailbox_destroy(link->mailbox);
-	buffer_pool_destroy(link->pool);
 	free(link->waiting);
 	pthread_mutex_destroy(&link->lock);
 	free(link);
@@ -35,7 +34,7 @@ void stream_link_lose(struct stream_link *link, const struct error *error)
 		link->base.options.events->lost(&link->base, error, link->base.options.user);
 	pthread_mutex_unlock(&link->lock);
 	mailbox_lose(link->mailbox);
-	buffer_pool_close(link->pool);
+	buffer_pool_close(link->base.pool);
 }
 
 void stream_link_give_credits(struct stream_link *link, uint32_t tensors)
@@ -71,11 +70,6 @@ static void send_tensor(struct stream_link *link, const struct outgoing *outgoin
 	}
 	buffer_unref(outgoing->tensor);
 	link_count_sent(&link->base, shape->bytes, chunks);
-}
-
-static struct buffer *take_buffer(struct link *base)
-{
-	return buffer_pool_take(stream_of(base)->pool);
 }
 
 static void send(struct link *base, uint64_t step, uint32_t number, struct buffer *tensor)
@@ -226,7 +220,7 @@ static void close_link(struct link *base, bool in_good_order)
 	}
 	pthread_mutex_unlock(&link->lock);
 	mailbox_close(link->mailbox);
-	buffer_pool_close(link->pool);
+	buffer_pool_close(link->base.pool);
 	if (over)
 		link->base.options.events->over(&link->base, link->base.options.user);
 }
@@ -235,13 +229,12 @@ static void wake(struct link *base)
 {
 	struct stream_link *link = stream_of(base);
 	mailbox_close(link->mailbox);
-	buffer_pool_close(link->pool);
+	buffer_pool_close(link->base.pool);
 }
 
 bool stream_link_create(const struct link_options *options, struct link **ret_link, struct error *error)
 {
-	static const struct link_class class = {.take_buffer = take_buffer,
-						.send = send,
+	static const struct link_class class = {.send = send,
 						.receive = receive,
 						.release = release,
 						.close = close_link,
@@ -250,20 +243,15 @@ bool stream_link_create(const struct link_options *options, struct link **ret_li
 	struct stream_link *link = calloc(1, sizeof(*link));
 	if (link == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a link");
-	link->base.class = &class;
-	link->base.references = 1;
-	link->base.options = *options;
 	link->connections = options->incoming.connections;
 	link->chunk_bytes = options->incoming.chunk_bytes;
 	pthread_mutex_init(&link->lock, NULL);
-	link->pool = buffer_pool_create(options->incoming.shape.bytes, options->send_depth, options->memory);
 	link->waiting = calloc(options->send_depth + 1, sizeof(*link->waiting));
-	if (link->pool == NULL || link->waiting == NULL) {
-		link_unref(&link->base);
-		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for %u tensors of %" PRIu64 " bytes to send",
-				 options->send_depth, options->incoming.shape.bytes);
-	}
-	if (!mailbox_create(&options->incoming, &link->mailbox, error)) {
+	bool ok = link_init(&link->base, &class, options, error) &&
+		  mailbox_create(&options->incoming, &link->mailbox, error);
+	if (ok && link->waiting == NULL)
+		ok = error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a link");
+	if (!ok) {
 		link_unref(&link->base);
 		return false;
 	}

@@ -26,7 +26,6 @@ struct stream_link {
 	struct link base;
 	uint32_t connections, chunk_bytes;
 	struct mailbox *mailbox;
-	struct buffer_pool *pool;
 
 	pthread_mutex_t lock; // the rest
 	struct connection connection[PROTOCOL_MAXIMUM_CONNECTIONS];

@@ -22,25 +22,30 @@ static bool has_order(const struct executor *executor)
 	return first != NULL && (first->kind != ORDER_STEP || first->step.step < executor->steps_limit);
 }
 
+// With the lock held.
+static struct order *take_first(struct executor *executor)
+{
+	struct order *order = executor->first;
+	executor->first = order->next;
+	if (executor->first == NULL)
+		executor->last = &executor->first;
+	executor->saving = order->kind == ORDER_SAVE || (executor->saving && order->kind != ORDER_STEP);
+	if (order->kind == ORDER_STEP) {
+		executor->queued_steps--;
+		executor->begun_steps = order->step.step + 1;
+	}
+	return order;
+}
+
 struct order *executor_next_order(struct executor *executor, bool *ret_drained)
 {
 	uint64_t begin = clock_now_ns();
 	pthread_mutex_lock(&executor->lock);
 	while (!has_order(executor) && !executor_is_drained(executor) && !atomic_load(&executor->stopped))
 		pthread_cond_wait(&executor->changed, &executor->lock);
-	struct order *order = NULL;
-	*ret_drained = !atomic_load(&executor->stopped) && executor_is_drained(executor);
-	if (!atomic_load(&executor->stopped) && !*ret_drained) {
-		order = executor->first;
-		executor->first = order->next;
-		if (executor->first == NULL)
-			executor->last = &executor->first;
-		executor->saving = order->kind == ORDER_SAVE || (executor->saving && order->kind != ORDER_STEP);
-		if (order->kind == ORDER_STEP) {
-			executor->queued_steps--;
-			executor->begun_steps = order->step.step + 1;
-		}
-	}
+	bool stopped = atomic_load(&executor->stopped);
+	*ret_drained = !stopped && executor_is_drained(executor);
+	struct order *order = stopped || *ret_drained ? NULL : take_first(executor);
 	pthread_mutex_unlock(&executor->lock);
 	executor->report.phase_ns[PHASE_WAIT_COORDINATOR] = clock_now_ns() - begin;
 	return order;

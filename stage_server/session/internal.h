@@ -124,6 +124,7 @@ bool session_open(struct session *session, const Penstock__V1__Open *open, struc
 // linking.c: loop's thread.
 bool session_connect(struct session *session, const Penstock__V1__Connect *connect, struct error *error);
 void session_become_ready(struct session *session); // when all links stand, and the group is joined
+void session_handle_link_ready(struct session *session, enum neighbour side);
 void session_handle_link_lost(struct session *session, struct session_event *event);
 
 // inbound.c

@@ -94,6 +94,14 @@ bool session_connect(struct session *session, const Penstock__V1__Connect *conne
 	return true;
 }
 
+void session_handle_link_ready(struct session *session, enum neighbour side)
+{
+	struct log_fields fields = session_fields(session);
+	log_event(LOG_LEVEL_DEBUG, &fields, "the link to the %s stands", neighbour_name(side));
+	session->link_ready[side] = true;
+	session_become_ready(session);
+}
+
 void session_handle_link_lost(struct session *session, struct session_event *event)
 {
 	enum neighbour side = event->neighbour;

@@ -224,12 +224,17 @@ static void handle_finished(struct session *session, bool in_good_order)
 		session_end(session, in_good_order ? NULL : &error, false, NEIGHBOUR_PREVIOUS);
 }
 
+static void handle_gone(struct session *session)
+{
+	struct error error;
+	error_set(&error, ERROR_CANCELLED, "the coordinator went away");
+	session_end_with(session, &error);
+}
+
 void session_handle_event(struct event *base)
 {
 	struct session_event *event = (struct session_event *)base;
 	struct session *session = event->session;
-	struct log_fields fields;
-	struct error error;
 	switch (event->kind) {
 	case EVENT_ARRIVED:
 		handle_arrived(session);
@@ -246,8 +251,7 @@ void session_handle_event(struct event *base)
 	case EVENT_HALF_CLOSED:
 	case EVENT_STREAM_OVER:
 		session->stream_over |= event->kind == EVENT_STREAM_OVER;
-		error_set(&error, ERROR_CANCELLED, "the coordinator went away");
-		session_end_with(session, &error);
+		handle_gone(session);
 		break;
 	case EVENT_OPENED:
 		handle_opened(session, event->number);
@@ -266,10 +270,7 @@ void session_handle_event(struct event *base)
 		handle_finished(session, event->flag);
 		break;
 	case EVENT_LINK_READY:
-		fields = session_fields(session);
-		log_event(LOG_LEVEL_DEBUG, &fields, "the link to the %s stands", neighbour_name(event->neighbour));
-		session->link_ready[event->neighbour] = true;
-		session_become_ready(session);
+		session_handle_link_ready(session, event->neighbour);
 		break;
 	case EVENT_LINK_LOST:
 		session_handle_link_lost(session, event);
