@@ -65,17 +65,23 @@ void json_plan(struct report *report)
 			     plan->balance, "stages", stages));
 }
 
+// Adds "<phase>_seconds" of each phase.
+static void add_phases(json_t *object, const double seconds[PHASE_COUNT])
+{
+	for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+		json_object_set_new(object, phase_seconds_name(phase), json_real(seconds[phase]));
+}
+
 static json_t *rank_step(const struct job_rank_step *step)
 {
-	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "step_seconds",
-			 (double)step->step_ns * 1e-9, "forward_seconds", (double)step->forward_ns * 1e-9,
-			 "backward_seconds", (double)step->backward_ns * 1e-9, "optimizer_seconds",
-			 (double)step->optimizer_ns * 1e-9, "copy_seconds", (double)step->copy_ns * 1e-9,
-			 "wait_previous_seconds", (double)step->wait_previous_ns * 1e-9, "wait_next_seconds",
-			 (double)step->wait_next_ns * 1e-9, "wait_replicas_seconds",
-			 (double)step->wait_replicas_ns * 1e-9, "wait_coordinator_seconds",
-			 (double)step->wait_coordinator_ns * 1e-9, "sent_bytes", (json_int_t)step->sent_bytes,
-			 "received_bytes", (json_int_t)step->received_bytes);
+	double seconds[PHASE_COUNT];
+	json_t *object = json_pack("{s:f}", "step_seconds", (double)step->step_ns * 1e-9);
+	for (int phase = 0; phase < PHASE_COUNT; phase++)
+		seconds[phase] = (double)step->phase_ns[phase] * 1e-9;
+	add_phases(object, seconds);
+	json_object_set_new(object, "sent_bytes", json_integer((json_int_t)step->sent_bytes));
+	json_object_set_new(object, "received_bytes", json_integer((json_int_t)step->received_bytes));
+	return object;
 }
 
 void json_step(struct report *report, const struct job_step *step)
@@ -102,15 +108,15 @@ static json_t *rank_summary(const struct report *report, uint32_t rank)
 {
 	const struct plan *plan = report->options.plan;
 	const struct rank_totals *totals = &report->totals.rank[rank];
-	return json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "replica",
-			 (int)plan_rank_replica(plan, rank), "pipeline_stage", (int)plan_rank_stage(plan, rank),
-			 "forward_seconds", totals->forward, "backward_seconds", totals->backward, "optimizer_seconds",
-			 totals->optimizer, "copy_seconds", totals->copy, "wait_previous_seconds",
-			 totals->wait_previous, "wait_next_seconds", totals->wait_next, "wait_replicas_seconds",
-			 totals->wait_replicas, "wait_coordinator_seconds", totals->wait_coordinator, "sent_bytes",
-			 (json_int_t)totals->sent_bytes, "received_bytes", (json_int_t)totals->received_bytes, "bubble",
-			 totals_bubble(&report->totals, rank), "memory_bytes",
-			 (json_int_t)totals_memory_bytes(&report->totals, rank));
+	json_t *object = json_pack("{s:i, s:i}", "replica", (int)plan_rank_replica(plan, rank), "pipeline_stage",
+				   (int)plan_rank_stage(plan, rank));
+	add_phases(object, totals->seconds);
+	json_object_set_new(object, "sent_bytes", json_integer((json_int_t)totals->sent_bytes));
+	json_object_set_new(object, "received_bytes", json_integer((json_int_t)totals->received_bytes));
+	json_object_set_new(object, "bubble", json_real(totals_bubble(&report->totals, rank)));
+	json_object_set_new(object, "memory_bytes",
+			    json_integer((json_int_t)totals_memory_bytes(&report->totals, rank)));
+	return object;
 }
 
 void json_summary(struct report *report, const struct error *error)
