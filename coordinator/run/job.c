@@ -1,6 +1,6 @@
 // A job from open to close.
 #include <inttypes.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,16 +18,16 @@ enum {
 	CLOSE_MS = 10000,
 };
 
-static volatile sig_atomic_t interrupted;
+static _Atomic(bool) interrupted;
 
 void job_interrupt(void)
 {
-	interrupted = 1;
+	atomic_store(&interrupted, true);
 }
 
 bool job_check_pulse(struct job *job, struct error *error)
 {
-	if (interrupted)
+	if (atomic_load(&interrupted))
 		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
 	for (uint32_t r = 0; r < job->ranks; r++) {
 		uint64_t silent_ms = stage_session_silent_ms(job->sessions[r]);

@@ -10,7 +10,6 @@
 #include "common/base/descriptors.h"
 #include "common/base/log.h"
 #include "common/rpc/address.h"
-#include "common/rpc/address.h"
 #include "common/rpc/protocol.h"
 #include "stage_server/limits/connections.h"
 #include "stage_server/service/announce.h"
@@ -29,9 +28,8 @@ static const struct metric_family start_time = {"penstock_start_time_seconds", "
 
 // ---- While it runs
 
-static void on_hang_up(uv_signal_t *handle, int number)
+static void hang_up(struct daemon *daemon)
 {
-	struct daemon *daemon = handle->data;
 	struct error error;
 	if (daemon->state != DAEMON_SERVING) {
 		log_info("SIGHUP: not reloaded: the daemon is stopping");
@@ -43,6 +41,15 @@ static void on_hang_up(uv_signal_t *handle, int number)
 	else
 		log_error("not reloaded, all stays as it was: %s", error.message);
 	systemd_ready(daemon->systemd);
+}
+
+static void on_signal(int number, void *user)
+{
+	struct daemon *daemon = user;
+	if (number == SIGHUP)
+		hang_up(daemon);
+	else
+		daemon_terminate(daemon, number);
 }
 
 static void describe_status(void *user, char *into, size_t size)
@@ -96,11 +103,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
 	daemon->loop_is_open = true;
 	uv_timer_init(&daemon->loop, &daemon->tick);
 	uv_timer_init(&daemon->loop, &daemon->drain);
-	uv_signal_init(&daemon->loop, &daemon->on_terminate);
-	uv_signal_init(&daemon->loop, &daemon->on_interrupt);
-	uv_signal_init(&daemon->loop, &daemon->on_hang_up);
-	daemon->tick.data = daemon->drain.data = daemon->on_terminate.data = daemon->on_interrupt.data = daemon;
-	daemon->on_hang_up.data = daemon;
+	daemon->tick.data = daemon->drain.data = daemon;
 	daemon->queue = event_queue_create(&daemon->loop);
 	return daemon->queue != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
@@ -158,16 +161,15 @@ static void close_all(struct daemon *daemon)
 	connections_close();
 	http_stop(daemon->http);
 	systemd_stop(daemon->systemd);
+	signals_close(daemon->signals);
 	if (daemon->loop_is_open) {
 		uv_close((uv_handle_t *)&daemon->tick, NULL);
 		uv_close((uv_handle_t *)&daemon->drain, NULL);
-		// The signal handlers stay: without them a second SIGTERM would end an orderly end.
-		uv_unref((uv_handle_t *)&daemon->on_terminate);
-		uv_unref((uv_handle_t *)&daemon->on_interrupt);
-		uv_unref((uv_handle_t *)&daemon->on_hang_up);
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
+		uv_loop_close(&daemon->loop);
 	}
 	http_destroy(daemon->http);
+	signals_destroy(daemon->signals);
 	systemd_destroy(daemon->systemd);
 	event_queue_destroy(daemon->queue);
 	queries_destroy(daemon->queries);
@@ -179,32 +181,21 @@ static void close_all(struct daemon *daemon)
 	devices_close(daemon->devices);
 }
 
-// main holds it back until somebody handles it.
-static void release_hang_up(void)
-{
-	sigset_t hang_up;
-	sigemptyset(&hang_up);
-	sigaddset(&hang_up, SIGHUP);
-	pthread_sigmask(SIG_UNBLOCK, &hang_up, NULL);
-}
-
 bool daemon_run(struct daemon_options *options, int argc, char **argv, struct error *error)
 {
-	static struct daemon daemon; // not on the stack: the signal handlers outlive this call
-	daemon = (struct daemon){.options = options, .argc = argc, .argv = argv};
+	struct daemon daemon = {.options = options, .argc = argc, .argv = argv};
+	signals_hold();
 	descriptors_allow_all();  // --max-connections needs them
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
 	daemon.metrics = metrics_create();
 	bool ok = (daemon.metrics != NULL || error_set(error, ERROR_FAILED, "out of memory")) &&
 		  daemon_open_connections(&daemon, error) &&
 		  access_create(options, daemon.metrics, &daemon.access, error) && open_devices(&daemon, error) &&
-		  begin_metrics(&daemon, error) && open_loop(&daemon, error) && open_services(&daemon, error) &&
-		  daemon_listen_for_calls(&daemon, error) && daemon_listen_for_scrapes(&daemon, error);
+		  begin_metrics(&daemon, error) && open_loop(&daemon, error) &&
+		  signals_open(&daemon.loop, on_signal, &daemon, &daemon.signals, error) &&
+		  open_services(&daemon, error) && daemon_listen_for_calls(&daemon, error) &&
+		  daemon_listen_for_scrapes(&daemon, error);
 	if (ok) {
-		uv_signal_start(&daemon.on_terminate, daemon_on_signal, SIGTERM);
-		uv_signal_start(&daemon.on_interrupt, daemon_on_signal, SIGINT);
-		uv_signal_start(&daemon.on_hang_up, on_hang_up, SIGHUP);
-		release_hang_up();
 		uv_timer_start(&daemon.tick, on_tick, TICK_MS, TICK_MS);
 		ok = announce(options, daemon.server, daemon.http, error);
 	}

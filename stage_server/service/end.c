@@ -40,9 +40,8 @@ static void on_drain_tick(uv_timer_t *timer)
 	}
 }
 
-void daemon_on_signal(uv_signal_t *handle, int number)
+void daemon_terminate(struct daemon *daemon, int number)
 {
-	struct daemon *daemon = handle->data;
 	const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
 	switch (daemon->state) {
 	case DAEMON_SERVING:

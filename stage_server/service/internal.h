@@ -10,6 +10,7 @@
 #include "stage_server/service/daemon.h"
 #include "stage_server/service/device_metrics.h"
 #include "stage_server/service/queries.h"
+#include "stage_server/service/signals.h"
 #include "stage_server/service/systemd.h"
 #include "stage_server/session/session.h"
 
@@ -37,7 +38,7 @@ struct daemon {
 	struct http *http;
 	struct systemd *systemd;
 	uv_timer_t tick, drain;
-	uv_signal_t on_terminate, on_interrupt, on_hang_up;
+	struct signals *signals;
 	enum daemon_state state;
 	uint64_t limit_ns; // of the state
 	bool loop_is_open, rpc_is_started;
@@ -49,4 +50,4 @@ bool daemon_listen_for_calls(struct daemon *daemon, struct error *error);
 bool daemon_listen_for_scrapes(struct daemon *daemon, struct error *error);
 
 // end.c
-void daemon_on_signal(uv_signal_t *handle, int number); // SIGTERM or SIGINT
+void daemon_terminate(struct daemon *daemon, int number); // SIGTERM or SIGINT came
