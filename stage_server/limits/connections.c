@@ -1,8 +1,6 @@
 // See connections.h.
 #include "stage_server/limits/connections.h"
 
-#include <arpa/inet.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -19,6 +17,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "stage_server/limits/peer_address.h"
+#include "stage_server/limits/system_calls.h"
 
 enum {
 	BUCKETS = 1024,
@@ -60,80 +60,7 @@ static struct {
 	bool draining, closed_some; // since the last tick
 } gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .other_listener = -1, .spare = -1};
 
-// ---- The C library's own
-
-static int real_accept4(int listener, struct sockaddr *address, socklen_t *length, int flags)
-{
-	static _Atomic(void *) next;
-	if (next == NULL)
-		next = dlsym(RTLD_NEXT, "accept4");
-	return ((int (*)(int, struct sockaddr *, socklen_t *, int))next)(listener, address, length, flags);
-}
-
-static int real_shutdown(int descriptor, int how)
-{
-	static _Atomic(void *) next;
-	if (next == NULL)
-		next = dlsym(RTLD_NEXT, "shutdown");
-	return ((int (*)(int, int))next)(descriptor, how);
-}
-
-static int real_close(int descriptor)
-{
-	static _Atomic(void *) next;
-	if (next == NULL)
-		next = dlsym(RTLD_NEXT, "close");
-	return ((int (*)(int))next)(descriptor);
-}
-
 // ---- The table
-
-// Of "ipv4:127.0.0.1:4711" as of "127.0.0.1:4711", of "ipv6:%5B::1%5D:4711" as of "::1:4711".
-static uint64_t key_of(const char *peer)
-{
-	uint64_t key = UINT64_C(14695981039346656037); // FNV-1a
-	if (strncmp(peer, "unix", 4) == 0)
-		return 0;
-	if (strncmp(peer, "ipv4:", 5) == 0 || strncmp(peer, "ipv6:", 5) == 0)
-		peer += 5;
-	for (; *peer != '\0'; peer++) {
-		if (*peer == '[' || *peer == ']')
-			continue;
-		if (strncmp(peer, "%5B", 3) == 0 || strncmp(peer, "%5D", 3) == 0) {
-			peer += 2;
-			continue;
-		}
-		if (*peer == '%') { // an interface's name, until the bracket
-			while (peer[1] != '\0' && peer[1] != ']' && strncmp(peer + 1, "%5D", 3) != 0)
-				peer++;
-			continue;
-		}
-		key = (key ^ (uint8_t)*peer) * UINT64_C(1099511628211);
-	}
-	return key | 1;
-}
-
-static void format_address(const struct sockaddr *address, char *text, size_t size)
-{
-	char host[INET6_ADDRSTRLEN] = "";
-	uint16_t port = 0;
-	snprintf(text, size, "unix");
-	if (address->sa_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		port = in->sin_port;
-	} else if (address->sa_family == AF_INET6) {
-		const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)address;
-		if (IN6_IS_ADDR_V4MAPPED(&in->sin6_addr)) // as gRPC writes it
-			inet_ntop(AF_INET, in->sin6_addr.s6_addr + 12, host, sizeof(host));
-		else
-			inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
-		port = in->sin6_port;
-	} else {
-		return;
-	}
-	snprintf(text, size, "%s:%d", host, ntohs(port));
-}
 
 // The rest of this part with the lock held.
 static struct connection *find(int descriptor)
@@ -143,7 +70,7 @@ static struct connection *find(int descriptor)
 
 static struct connection *find_peer(const char *peer)
 {
-	uint64_t key = key_of(peer);
+	uint64_t key = peer_address_key(peer);
 	struct connection *connection = key != 0 ? gate.buckets[key % BUCKETS] : NULL;
 	while (connection != NULL && connection->key != key)
 		connection = connection->next;
@@ -188,7 +115,7 @@ static bool add_connection(int descriptor, const char *address)
 	}
 	remove_connection(descriptor); // one whose close did not pass through here
 	connection->descriptor = descriptor;
-	connection->key = key_of(address);
+	connection->key = peer_address_key(address);
 	connection->accepted_ns = connection->quiet_ns = clock_now_ns();
 	connection->next = gate.buckets[connection->key % BUCKETS];
 	gate.buckets[connection->key % BUCKETS] = connection;
@@ -255,8 +182,8 @@ int accept4(int listener, __SOCKADDR_ARG given_address, socklen_t *length, int f
 			failures += !is_full; // this connection was over before it began
 			continue;
 		}
-		char text[INET6_ADDRSTRLEN + 8];
-		format_address(address, text, sizeof(text));
+		char text[PEER_ADDRESS_SIZE];
+		peer_address_format(address, text, sizeof(text));
 		pthread_mutex_lock(&gate.lock);
 		bool taken = gate.count < gate.options.maximum && add_connection(descriptor, text);
 		pthread_mutex_unlock(&gate.lock);
