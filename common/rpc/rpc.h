@@ -118,8 +118,9 @@ enum rpc_limit { RPC_LIMIT_MESSAGE, RPC_LIMIT_METADATA, RPC_LIMIT_BUFFERED };
 
 // On gRPC's threads; all optional: the default does nothing.
 struct rpc_server_events {
-	void (*call_began)(const char *peer, void *user);
-	void (*call_ended)(const char *peer, void *user);
+	bool (*call_began)(const char *peer, void *user); // false: it is dropped, for it costs more than it is worth
+	// Of each that was not dropped. `cancelled`: by the peer, or with its connection, before it was answered.
+	void (*call_ended)(const char *peer, bool cancelled, void *user);
 	void (*limit_hit)(enum rpc_limit limit, const char *detail, void *user);
 	void (*call_refused)(struct rpc_stream *stream, const char *method, void *user); // by `allowed_names`
 };

@@ -51,3 +51,23 @@ uint64_t peer_address_key(const char *peer)
 	}
 	return key | 1;
 }
+
+struct peer_host peer_address_host(const struct sockaddr *address)
+{
+	struct peer_host host = {.version = 0};
+	if (address->sa_family == AF_INET) {
+		host = (struct peer_host){4, {ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr)}};
+	} else if (address->sa_family == AF_INET6) {
+		const uint32_t *words = ((const struct sockaddr_in6 *)address)->sin6_addr.s6_addr32;
+		if (IN6_IS_ADDR_V4MAPPED(words))
+			host = (struct peer_host){4, {ntohl(words[3])}};
+		else
+			host = (struct peer_host){6, {ntohl(words[0]), ntohl(words[1])}};
+	}
+	return host;
+}
+
+bool peer_host_is(const struct peer_host *a, const struct peer_host *b)
+{
+	return a->version == b->version && a->words[0] == b->words[0] && a->words[1] == b->words[1];
+}

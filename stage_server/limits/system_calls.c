@@ -12,6 +12,14 @@ int real_accept4(int listener, struct sockaddr *address, socklen_t *length, int 
 	return ((int (*)(int, struct sockaddr *, socklen_t *, int))next)(listener, address, length, flags);
 }
 
+ssize_t real_recvmsg(int descriptor, struct msghdr *message, int flags)
+{
+	static _Atomic(void *) next;
+	if (next == NULL)
+		next = dlsym(RTLD_NEXT, "recvmsg");
+	return ((ssize_t(*)(int, struct msghdr *, int))next)(descriptor, message, flags);
+}
+
 int real_shutdown(int descriptor, int how)
 {
 	static _Atomic(void *) next;

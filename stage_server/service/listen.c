@@ -8,14 +8,14 @@ enum { NETWORK_THREADS = 2 };
 
 // ---- Limits
 
-static void on_call_began(const char *peer, void *user)
+static bool on_call_began(const char *peer, void *user)
 {
-	connections_call_began(peer);
+	return connections_call_began(peer);
 }
 
-static void on_call_ended(const char *peer, void *user)
+static void on_call_ended(const char *peer, bool cancelled, void *user)
 {
-	connections_call_ended(peer);
+	connections_call_ended(peer, cancelled);
 }
 
 static void on_limit_hit(enum rpc_limit limit, const char *detail, void *user)
