@@ -48,6 +48,9 @@ enum error_code rpc_status_to_error_code(enum rpc_status status);
 bool rpc_start(uint32_t threads, struct error *error);
 // How long the thread that has been in its callback longest has been there: 0 to a few ms, or one of them hangs.
 uint64_t rpc_stuck_ns(void);
+// How long what arrives waits, at most, until its callback begins: 0 to a few ms, or the network's threads are behind. One thread; to be
+// asked often, for each time is the measure of the next.
+uint64_t rpc_lag_ns(void);
 // Ends the process after rpc_stop as exit() does, but for the destructors of libraries: gRPC's own threads still run, and would meet them.
 _Noreturn void rpc_exit(int code);
 void rpc_stop(void); // after every server is stopped and client destroyed; waits until every stream is over

@@ -29,8 +29,11 @@ bool job_check_pulse(struct job *job, struct error *error)
 {
 	if (atomic_load(&interrupted))
 		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
+	uint64_t now_ns = clock_now_ns();
+	lateness_look(&job->lateness, now_ns, rpc_lag_ns());
 	for (uint32_t r = 0; r < job->ranks; r++) {
-		uint64_t silent_ms = stage_session_silent_ms(job->sessions[r]);
+		uint64_t silent_ms =
+			lateness_silence_ms(&job->lateness, stage_session_heard_ns(job->sessions[r]), now_ns);
 		if (silent_ms <= PROTOCOL_TIMEOUT_MS)
 			continue;
 		struct culprit hanging = {
