@@ -75,15 +75,12 @@ static void lag_begin(void)
 {
 	grpc_slice name = grpc_slice_from_static_string("/lag");
 	lag.probe.complete = probe_complete;
-	lag.channel = grpc_lame_client_channel_create("lag", GRPC_STATUS_UNAVAILABLE, "nobody");
+	// Never destroyed: it keeps gRPC's event engine, whose destructor would run in whichever thread lets go last, one of its own perhaps, while
+	// others of its threads still do what the last connections left them.
+	if (lag.channel == NULL)
+		lag.channel = grpc_lame_client_channel_create("lag", GRPC_STATUS_UNAVAILABLE, "nobody");
 	lag.call = grpc_channel_create_call(lag.channel, NULL, GRPC_PROPAGATE_DEFAULTS, runtime.queue, name, NULL,
 					    gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-}
-
-static void lag_end(void)
-{
-	grpc_call_unref(lag.call);
-	grpc_channel_destroy(lag.channel);
 }
 
 uint64_t rpc_lag_ns(void)
@@ -152,7 +149,7 @@ void rpc_stop(void)
 	while (runtime.streams > 0)
 		pthread_cond_wait(&runtime.changed, &runtime.lock);
 	pthread_mutex_unlock(&runtime.lock);
-	lag_end();
+	grpc_call_unref(lag.call);
 	grpc_completion_queue_shutdown(runtime.queue);
 	for (uint32_t i = 0; i < runtime.thread_count; i++)
 		pthread_join(runtime.threads[i], NULL);
