@@ -80,6 +80,23 @@ static struct {
 
 // ---- The table
 
+// What is no connection of ours is to pass without a look at what the lock guards: it may be a sanitizer's own, which is in the middle of a
+// report, sees no locks meanwhile, and would begin another report inside it, for ever.
+enum { MARKED_DESCRIPTORS = 1 << 16 };
+static _Atomic(bool) marks[MARKED_DESCRIPTORS];
+
+static void mark(int descriptor, bool is_connection)
+{
+	if (descriptor < MARKED_DESCRIPTORS)
+		atomic_store(&marks[descriptor], is_connection);
+}
+
+static bool may_be_connection(int descriptor)
+{
+	return atomic_load(&gate.is_open) && descriptor >= 0 &&
+	       (descriptor >= MARKED_DESCRIPTORS || atomic_load(&marks[descriptor]));
+}
+
 // The rest of this part with the lock held.
 static struct connection *find(int descriptor)
 {
@@ -119,6 +136,7 @@ static void remove_connection(int descriptor)
 		place = &(*place)->next;
 	*place = connection->next;
 	gate.by_descriptor[descriptor] = NULL;
+	mark(descriptor, false);
 	free(connection);
 	gate.closed_some = true;
 	metric_set(gate.open, --gate.count);
@@ -139,6 +157,7 @@ static bool add_connection(int descriptor, const char *address, const struct pee
 	connection->next = gate.buckets[connection->key % BUCKETS];
 	gate.buckets[connection->key % BUCKETS] = connection;
 	gate.by_descriptor[descriptor] = connection;
+	mark(descriptor, true);
 	metric_set(gate.open, ++gate.count);
 	metric_add(gate.total, 1);
 	return true;
@@ -327,7 +346,7 @@ static void name_peer(int descriptor, char peer[PEER_ADDRESS_SIZE])
 ssize_t recvmsg(int descriptor, struct msghdr *message, int flags)
 {
 	ssize_t got = real_recvmsg(descriptor, message, flags);
-	if (got <= 0 || !atomic_load(&gate.is_open) || (flags & MSG_PEEK) != 0)
+	if (got <= 0 || !may_be_connection(descriptor) || (flags & MSG_PEEK) != 0)
 		return got;
 	uint32_t penalty_ms = 0;
 	char peer[PEER_ADDRESS_SIZE];
@@ -365,7 +384,7 @@ int shutdown(int descriptor, int how)
 {
 	enum limit limit = LIMIT_COUNT;
 	char byte;
-	if (atomic_load(&gate.is_open)) {
+	if (may_be_connection(descriptor)) {
 		pthread_mutex_lock(&gate.lock);
 		struct connection *connection = find(descriptor);
 		if (connection != NULL && !connection->ended && !gate.draining) {
@@ -387,7 +406,7 @@ int shutdown(int descriptor, int how)
 
 int close(int descriptor)
 {
-	if (atomic_load(&gate.is_open)) {
+	if (may_be_connection(descriptor)) {
 		// Before the system's: afterwards another thread's accept may return the same number.
 		pthread_mutex_lock(&gate.lock);
 		remove_connection(descriptor);
