@@ -15,6 +15,7 @@ int command_dataset(int argc, char **argv);
 struct error;
 int command_fail(const struct error *error);
 // SIGINT, SIGTERM and SIGHUP end the job that runs (job_interrupt), and are remembered; a pipe that breaks is an error, not the end.
+// The main thread, before any other is begun. Programs that it begins later inherit the mask: they are to be given an empty one.
 void command_catch_signals(void);
 bool command_is_interrupted(void);
 // Codes of options without a letter start here.

@@ -59,7 +59,7 @@ struct job_options {
 
 // Between rpc_start and rpc_stop. Errors name the daemon and, once steps run, the step.
 bool job_run(const struct job_options *options, struct error *error);
-// Any thread, also a signal handler: the running job ends soon, with ERROR_CANCELLED.
+// Any thread: the running job ends soon, with ERROR_CANCELLED.
 void job_interrupt(void);
 // Every parameter of the model is in the file with the model's shape; said before any daemon is asked.
 bool job_check_load(const struct plan *plan, const struct safetensors *file, struct error *error);

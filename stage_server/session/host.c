@@ -121,8 +121,9 @@ void session_host_tick(struct session_host *host)
 {
 	uint64_t now_ns = clock_now_ns();
 	uint32_t stalled = 0;
+	lateness_look(&host->lateness, now_ns, rpc_lag_ns());
 	for (struct session *session = host->sessions; session != NULL; session = session->next) {
-		session_tick(session, now_ns);
+		session_tick(session, &host->lateness, now_ns);
 		stalled += session->executor != NULL &&
 			   executor_device_ns(session->executor) > SESSION_STALLED_S * UINT64_C(1000000000);
 	}

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "common/base/lateness.h"
 #include "common/base/log.h"
 #include "common/rpc/protocol.h"
 #include "penstock/v1/stage_server.pb-c.h"
@@ -63,6 +64,7 @@ struct session_host {
 	bool draining;
 	uint64_t refusals_ns, refusals_unlogged; // when their count began, and how many were not logged
 	uint32_t refusals;                       // logged since
+	struct lateness lateness;                // of this daemon
 	bool holds_freed_memory;                 // a job's, which the C library keeps until the next tick
 	struct metric *sessions_gauge, *sessions_total, *stalled_gauge;
 };
@@ -110,7 +112,7 @@ extern const struct executor_events session_executor_events;
 
 // session.c: loop's thread.
 void session_handle_event(struct event *event); // frees it, and the session when it is over
-void session_tick(struct session *session, uint64_t now_ns);
+void session_tick(struct session *session, const struct lateness *lateness, uint64_t now_ns);
 struct log_fields session_fields(const struct session *session);         // also on the executor's thread
 bool session_can_drain(const struct session *session);                   // steps may run in it
 struct link *session_link(struct session *session, enum neighbour side); // NULL: there is none, or not yet

@@ -7,7 +7,11 @@
 #include "common/base/strings.h"
 #include "stage_server/session/internal.h"
 
-enum { LINGER_MS = 3000 }; // how long streams may take to end in good order
+enum {
+	LINGER_MS = 3000, // how long streams may take to end in good order
+	EARLY_MS =
+		500, // a heartbeat may be: half a tick, so that one whose tick comes a little early does not wait for the next
+};
 
 struct log_fields session_fields(const struct session *session)
 {
@@ -283,7 +287,7 @@ void session_handle_event(struct event *base)
 	free_if_over(session); // here and nowhere else: whatever ends a session is followed by an event
 }
 
-void session_tick(struct session *session, uint64_t now_ns)
+void session_tick(struct session *session, const struct lateness *lateness, uint64_t now_ns)
 {
 	struct error error;
 	if (session->state == SESSION_ENDED) {
@@ -294,18 +298,18 @@ void session_tick(struct session *session, uint64_t now_ns)
 		return;
 	}
 	if (session->state == SESSION_ARRIVED &&
-	    now_ns - session->arrived_ns > PROTOCOL_TIMEOUT_MS * UINT64_C(1000000)) {
+	    lateness_silence_ms(lateness, session->arrived_ns, now_ns) > PROTOCOL_TIMEOUT_MS) {
 		error_set(&error, ERROR_PROTOCOL, "no Open came within %d ms", PROTOCOL_TIMEOUT_MS);
 		session_end_with(session, &error);
 		return;
 	}
-	uint64_t silent_ms = (now_ns - atomic_load(&session->heard_ns)) / 1000000;
-	if (now_ns > atomic_load(&session->heard_ns) && silent_ms > PROTOCOL_TIMEOUT_MS) {
+	uint64_t silent_ms = lateness_silence_ms(lateness, atomic_load(&session->heard_ns), now_ns);
+	if (silent_ms > PROTOCOL_TIMEOUT_MS) {
 		error_set(&error, ERROR_UNREACHABLE, "the coordinator has been silent for %" PRIu64 " ms", silent_ms);
 		session_end_with(session, &error);
 		return;
 	}
-	if (now_ns - session->heartbeat_ns >= PROTOCOL_HEARTBEAT_MS * UINT64_C(1000000)) {
+	if (now_ns - session->heartbeat_ns >= (PROTOCOL_HEARTBEAT_MS - EARLY_MS) * UINT64_C(1000000)) {
 		session->heartbeat_ns = now_ns;
 		reply_heartbeat(session);
 	}
