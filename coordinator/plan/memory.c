@@ -188,7 +188,7 @@ static uint64_t cpu_workspace(const struct context *c)
 	if (c->options->boundary_type != DATA_FLOAT32)
 		bytes += larger(bytes_of(c, c->model->layers[c->stage->first_layer].input),
 				bytes_of(c, c->model->layers[c->stage->end_layer - 1].output));
-	uint64_t losses = is_last(c) ? c->options->micro_batch_size * 2 * sizeof(double) : 0;
+	uint64_t losses = is_last(c) ? sizeof(double) * 2 * c->options->micro_batch_size : 0;
 	return bytes + most + block(c, squares) + block(c, losses) + (has_convolution ? CPU_SCRATCH_BYTES : 0);
 }
 

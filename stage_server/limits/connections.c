@@ -340,7 +340,7 @@ void connections_call_began(const char *peer)
 		calls = ++connection->calls;
 		connection->called = true;
 	}
-	bool floods = calls == FLOOD_FACTOR * gate.options.maximum_streams;
+	bool floods = connection != NULL && calls == FLOOD_FACTOR * gate.options.maximum_streams;
 	if (floods) // with the lock, so that the descriptor is still this connection's
 		real_shutdown(connection->descriptor, SHUT_RDWR);
 	pthread_mutex_unlock(&gate.lock);
