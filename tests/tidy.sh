@@ -1,7 +1,7 @@
 #!/bin/sh
 # Asks clang-tidy 14 (.clang-tidy says for what) about every C file of the two programs that the release build compiles, and fails when
 # it finds something. Other versions find other things, so only Debian 12's is asked; without it, or without that build, the exit
-# code is 77, which ctest takes for skipped. Two to three minutes on 2 cores.
+# code is 77, which ctest takes for skipped. Two minutes of one core, in all.
 #
 #   tests/tidy.sh [FILE...]     of those alone
 set -eu

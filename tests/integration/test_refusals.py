@@ -87,7 +87,7 @@ class Refusals(harness.TestCase):
     def test_hostfile(self):
         for text, words in (("", "hostfile: names no host"), ("node slots=0\n", "hostfile:1: slots=0: .* from 1 to 64"),
                             ("a slots=1\na slots=1\n", "hostfile:2: a:7070 is there twice, first in line 1"),
-                            ("a:99999 slots=1\n", 'hostfile:1: port "99999" is not a whole number from 1 to 65535'),
+                            ("a:99999 slots=1\n", 'hostfile:1: "a:99999" is not HOST.* the port is not a whole number from 1 to 65535'),
                             ("a slot=1\n", 'hostfile:1: "slot=1" is unknown: a line is "host slots=N"')):
             path = self.path("hostfile")
             with open(path, "w") as file:
