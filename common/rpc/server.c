@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/rpc/address.h"
+#include "common/base/address.h"
 #include "common/rpc/internal.h"
 
 enum {
@@ -243,7 +243,7 @@ static void create_server(struct rpc_server *server, const struct rpc_server_opt
 static bool listen_on(struct rpc_server *server, uint32_t index, const char *address, struct error *error)
 {
 	struct tls_listener *listener = &server->listeners[index];
-	grpc_server_credentials *credentials = listener->tls != NULL && !rpc_address_is_unix(address)
+	grpc_server_credentials *credentials = listener->tls != NULL && !address_is_socket(address)
 						       ? tls_server_credentials(listener)
 						       : grpc_insecure_server_credentials_create();
 	server->ports[index] = grpc_server_add_http2_port(server->server, address, credentials);

@@ -35,8 +35,8 @@ static struct job_arguments arguments_of(const struct sweep_arguments *sweep, co
 static bool make_sampler(const struct sweep_cell_options *options, const struct job_setup *setup,
 			 struct sampler **ret_sampler, struct error *error)
 {
-	return sampler_create(options->dataset->count, setup->config.train_batch_size, options->arguments->job.shuffle,
-			      options->arguments->job.seed, ret_sampler, error);
+	return sampler_create(options->dataset->count, setup->config.train_batch_size,
+			      !options->arguments->job.no_shuffle, options->arguments->job.seed, ret_sampler, error);
 }
 
 bool sweep_cell_check(const struct sweep_cell_options *options, const struct cell *cell, struct error *error)

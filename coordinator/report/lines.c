@@ -7,7 +7,7 @@
 #include "common/base/strings.h"
 #include "coordinator/report/internal.h"
 #include "coordinator/run/loss_scaler.h"
-#include "coordinator/run/rank_name.h"
+#include "coordinator/plan/rank_name.h"
 
 enum { TERMINAL_INTERVAL_MS = 100, PLAIN_INTERVAL_MS = 1000 };
 

@@ -9,7 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/strings.h"
 #include "coordinator/run/internal.h"
-#include "coordinator/run/rank_name.h"
+#include "coordinator/plan/rank_name.h"
 
 enum {
 	WAIT_MS = 200,     // for an event, before looking at silence and interrupts

@@ -39,7 +39,7 @@ bool screen_start(struct error *error)
 	if (has_colors()) {
 		start_color();
 		use_default_colors();
-		for (short i = 0; i < PHASE_COUNT; i++)
+		for (int i = 0; i < PHASE_COUNT; i++)
 			init_pair((short)(i + 1), i < PHASE_FIRST_WAIT ? COLOR_GREEN : COLOR_YELLOW, -1);
 	}
 	return true;

@@ -6,10 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/address.h"
 #include "common/base/clock.h"
 #include "common/base/descriptors.h"
 #include "common/base/log.h"
-#include "common/rpc/address.h"
 #include "common/rpc/protocol.h"
 #include "stage_server/limits/connections.h"
 #include "stage_server/service/announce.h"
@@ -111,7 +111,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
 static bool listens_on_socket(const struct daemon_options *options)
 {
 	for (uint32_t i = 0; i < options->listen.count; i++)
-		if (rpc_address_is_unix(options->listen.values[i]))
+		if (address_is_socket(options->listen.values[i]))
 			return true;
 	return false;
 }

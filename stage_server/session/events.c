@@ -210,7 +210,8 @@ void session_host_handle_session(struct rpc_stream *stream, void *user)
 	}
 	session->host = user;
 	session->stream = stream;
-	session->arrived_ns = session->heard_ns = session->heartbeat_ns = clock_now_ns();
+	session->arrived_ns = session->heartbeat_ns = clock_now_ns();
+	session->heard_ns = session->arrived_ns;
 	pthread_mutex_init(&session->lock, NULL);
 	snprintf(session->job, sizeof(session->job), "unnamed");
 	rpc_stream_accept(stream, &events, session);

@@ -1,7 +1,7 @@
 // Connect, the links to the neighbours and the group of the stage's replicas: from Opened to Ready, and when a link is lost.
 #include <string.h>
 
-#include "common/rpc/address.h"
+#include "common/base/address.h"
 #include "stage_server/session/internal.h"
 
 _Static_assert((int)PROTOCOL_GROUP_ID_BYTES == (int)DEVICE_GROUP_ID_BYTES,
@@ -43,9 +43,9 @@ static bool check_address(const struct session *session, enum neighbour side, co
 {
 	if (strlen(address) >= sizeof(session->address[side]))
 		return error_set(error, ERROR_USAGE, "the %s's address is too long", neighbour_name(side));
-	if (!rpc_address_check(address, error))
+	if (!address_parse(address, ADDRESS_WHOLE, NULL, error))
 		return error_wrap(error, "the %s's address", neighbour_name(side));
-	return !rpc_address_is_unix(address) || session->host->options.dials_sockets ||
+	return !address_is_socket(address) || session->host->options.dials_sockets ||
 	       error_set(error, ERROR_USAGE,
 			 "the %s's address is a socket of this machine, %.200s: this daemon listens on none",
 			 neighbour_name(side), address);
