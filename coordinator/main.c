@@ -29,12 +29,6 @@ static const struct {
 	{"nodes", command_nodes}, {"top", command_top},   {"dataset", command_dataset},
 };
 
-static int print_version(void)
-{
-	printf("penstock %s\n", PENSTOCK_VERSION);
-	return 0;
-}
-
 static int run(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "--help";
@@ -42,13 +36,13 @@ static int run(int argc, char **argv)
 		fputs(usage, argc > 1 ? stdout : stderr);
 		return argc > 1 ? 0 : 2;
 	}
-	if (strcmp(name, "--version") == 0)
-		return print_version();
+	if (strcmp(name, "--version") == 0) {
+		puts(COMMAND_VERSION);
+		return 0;
+	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(commands[i].name, name) != 0)
 			continue;
-		if (argc > 2 && strcmp(argv[2], "--version") == 0)
-			return print_version();
 		descriptors_allow_all(); // one or more for each daemon
 		return commands[i].run(argc - 1, argv + 1);
 	}

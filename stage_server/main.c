@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 	struct daemon_options options = {.log_format = LOG_FORMAT_TEXT};
 	struct error error;
 	log_find_journal();
-	switch (options_parse(argc, argv, &options, &error)) {
+	switch (daemon_options_parse(argc, argv, &options, &error)) {
 	case OPTIONS_DONE:
 		return 0;
 	case OPTIONS_WRONG:
@@ -60,11 +60,11 @@ int main(int argc, char **argv)
 	log_set_level(options.log_level);
 	log_set_format(options.log_format);
 	char strays[300];
-	if (options_strays(environ, strays, sizeof(strays))[0] != '\0')
+	if (daemon_options_strays(environ, strays, sizeof(strays))[0] != '\0')
 		log_warning("the environment has what is no option's, and is not used: %s", strays);
 	bool ok = run(&options, argc, argv, &error);
 	if (!ok)
 		log_error("%s", error.message);
-	options_fini(&options);
+	daemon_options_fini(&options);
 	rpc_exit(ok ? 0 : error_exit_code(&error));
 }

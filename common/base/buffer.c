@@ -100,7 +100,7 @@ void buffer_unref(struct buffer *buffer)
 	pool->free_list = buffer;
 	pool->outstanding--;
 	bool last = pool_is_unused_locked(pool);
-	pthread_cond_signal(&pool->returned);
+	pthread_cond_broadcast(&pool->returned); // not all wait for the same: buffer_pool_wait
 	pthread_mutex_unlock(&pool->mutex);
 	if (last)
 		pool_free(pool);
@@ -167,6 +167,19 @@ struct buffer *buffer_pool_take_within(struct buffer_pool *pool, uint32_t limit_
 {
 	struct timespec until = clock_after_ms(limit_ms);
 	return take_until(pool, &until);
+}
+
+void buffer_pool_wait(struct buffer_pool *pool)
+{
+	pthread_mutex_lock(&pool->mutex);
+	pool->waiting++;
+	while (!pool->closed && pool->outstanding > 0)
+		pthread_cond_wait(&pool->returned, &pool->mutex);
+	pool->waiting--;
+	bool last = pool_is_unused_locked(pool);
+	pthread_mutex_unlock(&pool->mutex);
+	if (last)
+		pool_free(pool);
 }
 
 void buffer_pool_close(struct buffer_pool *pool)

@@ -39,6 +39,7 @@ struct buffer_pool *buffer_pool_create(size_t size, uint32_t count, const struct
 struct buffer *buffer_pool_take(struct buffer_pool *pool);
 // Waits no longer than `limit_ms` (0: not at all); NULL then, and when the pool is closed. Returns owned.
 struct buffer *buffer_pool_take_within(struct buffer_pool *pool, uint32_t limit_ms);
+void buffer_pool_wait(struct buffer_pool *pool);  // until every buffer has come back, or the pool is closed
 void buffer_pool_close(struct buffer_pool *pool); // wakes every waiter; does not block
 // Closes; memory goes when the last buffer has come back, which may be after this returns. Takes NULL.
 void buffer_pool_destroy(struct buffer_pool *pool);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-bool error_set(struct error *error, enum error_code code, const char *format, ...)
+bool(error_set)(struct error *error, enum error_code code, const char *format, ...)
 {
 	if (error == NULL)
 		return false;
@@ -17,7 +17,7 @@ bool error_set(struct error *error, enum error_code code, const char *format, ..
 	return false;
 }
 
-bool error_wrap(struct error *error, const char *format, ...)
+bool(error_wrap)(struct error *error, const char *format, ...)
 {
 	if (error == NULL)
 		return false;

@@ -27,6 +27,7 @@ static inline void strings_free_pointer(void *pointer)
 {
 	free(*(void **)pointer);
 }
+// NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): the name that systemd gave it
 #define _cleanup_free_ __attribute__((cleanup(strings_free_pointer)))
 // Hands a self-freeing local's pointer to the caller.
 #define steal_pointer(pointer)                                                                                         \

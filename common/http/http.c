@@ -97,25 +97,18 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	run(poll->data);
 }
 
-// Splits HOST:PORT, [IPv6]:PORT or :PORT and looks it up. Returns owned.
-static struct addrinfo *look_up(const char *address, struct error *error)
+// Returns owned.
+static struct addrinfo *look_up(const char *text, struct error *error)
 {
-	char host[256];
-	const char *colon = strrchr(address, ':');
-	if (!address_check(address, true, error))
+	struct address address;
+	char port[8];
+	if (!address_parse(text, ADDRESS_TCP, &address, error))
 		return NULL;
-	if ((size_t)(colon - address) >= sizeof(host)) {
-		error_set(error, ERROR_USAGE, "\"%.80s\": no host has such a long name", address);
-		return NULL;
-	}
-	bool bracketed = address[0] == '[' && colon > address && colon[-1] == ']';
-	size_t length = (size_t)(colon - address) - (bracketed ? 2 : 0);
-	memcpy(host, address + (bracketed ? 1 : 0), length);
-	host[length] = '\0';
+	snprintf(port, sizeof(port), "%d", address.port);
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found = NULL;
-	int status = getaddrinfo(length > 0 ? host : NULL, colon + 1, &hints, &found);
+	int status = getaddrinfo(address.host[0] != '\0' ? address.host : NULL, port, &hints, &found);
 	if (status != 0) {
-		error_set(error, ERROR_USAGE, "\"%.80s\": %s", address, gai_strerror(status));
+		error_set(error, ERROR_USAGE, "\"%.80s\": %s", text, gai_strerror(status));
 		return NULL;
 	}
 	return found;

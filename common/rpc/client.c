@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/rpc/address.h"
+#include "common/base/address.h"
 #include "common/rpc/internal.h"
 
 enum { CONNECT_TIMEOUT_MS = 5000 }; // of one attempt, to an address that does not answer
@@ -45,7 +45,7 @@ bool rpc_client_create(const char *address, const struct rpc_client_options *opt
 		free(copy);
 		return error_set(error, ERROR_FAILED, "no memory for a client of %s", address);
 	}
-	client->over_tls = options->tls != NULL && !rpc_address_is_unix(address);
+	client->over_tls = options->tls != NULL && !address_is_socket(address);
 	client->channel = client->over_tls ? tls_create_channel(options->tls, address, args, count)
 					   : create_plain_channel(address, &(grpc_channel_args){count, args});
 	client->address = copy;

@@ -94,4 +94,5 @@ grpc_call *stream_call(const struct rpc_stream *stream); // borrowed
 void stream_start_client(struct rpc_stream *stream, const struct rpc_stream_events *events, void *user);
 void stream_set_limits(struct rpc_stream *stream, struct stream_limits *limits); // borrowed; before it starts
 // After the handler returned. `gone` is called when the stream is over, after `closed`.
-void stream_start_server(struct rpc_stream *stream, void (*gone)(void *server, const char *peer), void *server);
+void stream_start_server(struct rpc_stream *stream, void (*gone)(void *server, const char *peer, bool cancelled),
+			 void *server);

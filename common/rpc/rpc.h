@@ -48,6 +48,9 @@ enum error_code rpc_status_to_error_code(enum rpc_status status);
 bool rpc_start(uint32_t threads, struct error *error);
 // How long the thread that has been in its callback longest has been there: 0 to a few ms, or one of them hangs.
 uint64_t rpc_stuck_ns(void);
+// How long what arrives waits, at most, until its callback begins: 0 to a few ms, or the network's threads are behind. One thread; to be
+// asked often, for each time is the measure of the next.
+uint64_t rpc_lag_ns(void);
 // Ends the process after rpc_stop as exit() does, but for the destructors of libraries: gRPC's own threads still run, and would meet them.
 _Noreturn void rpc_exit(int code);
 void rpc_stop(void); // after every server is stopped and client destroyed; waits until every stream is over
@@ -118,8 +121,9 @@ enum rpc_limit { RPC_LIMIT_MESSAGE, RPC_LIMIT_METADATA, RPC_LIMIT_BUFFERED };
 
 // On gRPC's threads; all optional: the default does nothing.
 struct rpc_server_events {
-	void (*call_began)(const char *peer, void *user);
-	void (*call_ended)(const char *peer, void *user);
+	bool (*call_began)(const char *peer, void *user); // false: it is dropped, for it costs more than it is worth
+	// Of each that was not dropped. `cancelled`: by the peer, or with its connection, before it was answered.
+	void (*call_ended)(const char *peer, bool cancelled, void *user);
 	void (*limit_hit)(enum rpc_limit limit, const char *detail, void *user);
 	void (*call_refused)(struct rpc_stream *stream, const char *method, void *user); // by `allowed_names`
 };

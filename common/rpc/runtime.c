@@ -54,6 +54,47 @@ uint64_t rpc_stuck_ns(void)
 	return longest;
 }
 
+// ---- How far the queue is behind
+
+// A batch of nothing, of a call that goes nowhere, completes at once: what it waits for is the queue.
+static struct {
+	grpc_channel *channel;
+	grpc_call *call;
+	struct operation probe;
+	_Atomic(uint64_t) sent_ns; // 0: it is back
+	_Atomic(uint64_t) last_ns; // that it took
+} lag;
+
+static void probe_complete(struct operation *operation, bool ok)
+{
+	atomic_store(&lag.last_ns, clock_now_ns() - atomic_load(&lag.sent_ns));
+	atomic_store(&lag.sent_ns, 0);
+}
+
+static void lag_begin(void)
+{
+	grpc_slice name = grpc_slice_from_static_string("/lag");
+	lag.probe.complete = probe_complete;
+	// Never destroyed: it keeps gRPC's event engine, whose destructor would run in whichever thread lets go last, one of its own perhaps, while
+	// others of its threads still do what the last connections left them.
+	if (lag.channel == NULL)
+		lag.channel = grpc_lame_client_channel_create("lag", GRPC_STATUS_UNAVAILABLE, "nobody");
+	lag.call = grpc_channel_create_call(lag.channel, NULL, GRPC_PROPAGATE_DEFAULTS, runtime.queue, name, NULL,
+					    gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+}
+
+uint64_t rpc_lag_ns(void)
+{
+	uint64_t now_ns = clock_now_ns(), sent_ns = atomic_load(&lag.sent_ns), last_ns = atomic_load(&lag.last_ns);
+	if (sent_ns != 0)
+		return now_ns - sent_ns > last_ns ? now_ns - sent_ns : last_ns;
+	atomic_store(&lag.sent_ns, now_ns);
+	runtime_hand_over();
+	if (grpc_call_start_batch(lag.call, NULL, 0, &lag.probe, NULL) != GRPC_CALL_OK)
+		atomic_store(&lag.sent_ns, 0);
+	return last_ns;
+}
+
 static void *runtime_loop(void *argument)
 {
 	_Atomic(uint64_t) *began = argument;
@@ -83,6 +124,7 @@ bool rpc_start(uint32_t threads, struct error *error)
 	grpc_log_begin();
 	grpc_init();
 	runtime.queue = grpc_completion_queue_create_for_next(NULL);
+	lag_begin();
 	runtime.threads = calloc(threads, sizeof(*runtime.threads));
 	runtime.thread_count = 0;
 	while (runtime.threads != NULL && runtime.thread_count < threads) {
@@ -107,6 +149,7 @@ void rpc_stop(void)
 	while (runtime.streams > 0)
 		pthread_cond_wait(&runtime.changed, &runtime.lock);
 	pthread_mutex_unlock(&runtime.lock);
+	grpc_call_unref(lag.call);
 	grpc_completion_queue_shutdown(runtime.queue);
 	for (uint32_t i = 0; i < runtime.thread_count; i++)
 		pthread_join(runtime.threads[i], NULL);

@@ -1,10 +1,11 @@
 // Listening, and handing each call to its method's handler.
+#include <grpc/support/alloc.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/rpc/address.h"
+#include "common/base/address.h"
 #include "common/rpc/internal.h"
 
 enum {
@@ -46,17 +47,21 @@ static void ask_for_call(struct rpc_server *server)
 		server->arrival.complete(&server->arrival, false);
 }
 
-// `peer` NULL: there was no memory for the stream.
-static void stream_gone(void *user, const char *peer)
+static void leave(struct rpc_server *server)
 {
-	struct rpc_server *server = user;
-	const struct rpc_server_events *events = server->limits.events;
-	if (peer != NULL && events != NULL && events->call_ended != NULL)
-		events->call_ended(peer, server->limits.user);
 	pthread_mutex_lock(&server->lock);
 	server->streams--;
 	pthread_cond_broadcast(&server->changed);
 	pthread_mutex_unlock(&server->lock);
+}
+
+static void stream_gone(void *user, const char *peer, bool cancelled)
+{
+	struct rpc_server *server = user;
+	const struct rpc_server_events *events = server->limits.events;
+	if (events != NULL && events->call_ended != NULL)
+		events->call_ended(peer, cancelled, server->limits.user);
+	leave(server);
 }
 
 static size_t metadata_bytes(const grpc_metadata_array *metadata)
@@ -102,10 +107,7 @@ static void refuse(struct rpc_server *server, struct rpc_stream *stream, const s
 static void serve(struct rpc_server *server, struct rpc_stream *stream, grpc_slice name, size_t metadata)
 {
 	const struct rpc_method *method = NULL;
-	const struct rpc_server_events *events = server->limits.events;
 	stream_set_limits(stream, &server->limits);
-	if (events != NULL && events->call_began != NULL)
-		events->call_began(rpc_stream_peer(stream), server->limits.user);
 	if (metadata > server->metadata_bytes) {
 		refuse_metadata(server, stream, metadata);
 		stream_start_server(stream, stream_gone, server);
@@ -125,6 +127,26 @@ static void serve(struct rpc_server *server, struct rpc_stream *stream, grpc_sli
 		rpc_stream_unref(stream);
 }
 
+// Takes `call`.
+static void admit(struct rpc_server *server, grpc_call *call, grpc_slice name, size_t metadata)
+{
+	const struct rpc_server_events *events = server->limits.events;
+	bool asks = events != NULL && events->call_began != NULL;
+	char *peer = grpc_call_get_peer(call);
+	if (asks && !events->call_began(peer, server->limits.user)) {
+		grpc_call_cancel(call, NULL);
+		grpc_call_unref(call);
+		leave(server);
+	} else {
+		struct rpc_stream *stream = stream_create(call, false, false);
+		if (stream != NULL)
+			serve(server, stream, name, metadata);
+		else
+			stream_gone(server, peer, false);
+	}
+	gpr_free(peer);
+}
+
 static void arrival_complete(struct operation *operation, bool ok)
 {
 	struct rpc_server *server = (struct rpc_server *)((char *)operation - offsetof(struct rpc_server, arrival));
@@ -141,13 +163,9 @@ static void arrival_complete(struct operation *operation, bool ok)
 	pthread_cond_broadcast(&server->changed);
 	pthread_mutex_unlock(&server->lock);
 	if (ok) {
-		struct rpc_stream *stream = stream_create(call, false, false);
 		// The next call can be served while this one's handler runs; it may even run beside it.
 		ask_for_call(server);
-		if (stream != NULL)
-			serve(server, stream, name, metadata);
-		else
-			stream_gone(server, NULL);
+		admit(server, call, name, metadata);
 	}
 	grpc_slice_unref(name);
 }
@@ -225,7 +243,7 @@ static void create_server(struct rpc_server *server, const struct rpc_server_opt
 static bool listen_on(struct rpc_server *server, uint32_t index, const char *address, struct error *error)
 {
 	struct tls_listener *listener = &server->listeners[index];
-	grpc_server_credentials *credentials = listener->tls != NULL && !rpc_address_is_unix(address)
+	grpc_server_credentials *credentials = listener->tls != NULL && !address_is_socket(address)
 						       ? tls_server_credentials(listener)
 						       : grpc_insecure_server_credentials_create();
 	server->ports[index] = grpc_server_add_http2_port(server->server, address, credentials);

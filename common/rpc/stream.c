@@ -27,7 +27,7 @@ struct rpc_stream {
 	bool is_client, over_tls;
 	const struct rpc_stream_events *events; // NULL until accepted
 	void *user;
-	void (*gone)(void *server, const char *peer);
+	void (*gone)(void *server, const char *peer, bool cancelled);
 	void *server;
 	struct stream_limits *limits; // NULL: none
 	_Atomic(uint64_t) buffered;   // of what waits to be sent and what is on its way
@@ -174,7 +174,7 @@ static void report_closed(struct rpc_stream *stream)
 		stream->events->closed(stream, status, detail, stream->user);
 	}
 	if (stream->gone != NULL)
-		stream->gone(stream->server, stream->peer);
+		stream->gone(stream->server, stream->peer, stream->cancelled != 0);
 	rpc_stream_unref(stream);
 	runtime_count_stream(-1);
 }
@@ -403,7 +403,8 @@ void stream_set_limits(struct rpc_stream *stream, struct stream_limits *limits)
 	stream->limits = limits;
 }
 
-void stream_start_server(struct rpc_stream *stream, void (*gone)(void *server, const char *peer), void *server)
+void stream_start_server(struct rpc_stream *stream, void (*gone)(void *server, const char *peer, bool cancelled),
+			 void *server)
 {
 	stream->gone = gone;
 	stream->server = server;

@@ -38,5 +38,5 @@ struct ring_hop ring_hop_at(const struct ring *ring, uint32_t replica, uint32_t 
 
 uint64_t ring_bytes(const struct ring *ring)
 {
-	return (ring->floats + 2 * RING_DEPTH * ring->piece_floats) * sizeof(float);
+	return (ring->floats + UINT64_C(2) * RING_DEPTH * ring->piece_floats) * sizeof(float);
 }

@@ -38,7 +38,7 @@ static void writer_destroy(struct safetensors_writer *writer)
 	if (writer->descriptor >= 0)
 		close(writer->descriptor);
 	if (writer->part_exists)
-		unlink(writer->part_path);
+		unlink(writer->part_path); // NOLINT(clang-analyzer-core.NonNullParamChecker): the file has this name
 	free(writer->path);
 	free(writer->part_path);
 	free(writer->entries);
@@ -75,7 +75,8 @@ static json_t *describe_entry(const struct safetensors_entry *entry)
 	for (uint32_t d = 0; d < entry->rank; d++)
 		json_array_append_new(shape, json_integer((json_int_t)entry->dimensions[d]));
 	return json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape, "data_offsets",
-			 (json_int_t)entry->offset_bytes, (json_int_t)(entry->offset_bytes + entry->size_bytes));
+			 (json_int_t)entry->offset_bytes,
+			 (json_int_t)entry->offset_bytes + (json_int_t)entry->size_bytes);
 }
 
 // The header as JSON, padded with blanks so that the data behind it is aligned to 8 bytes.

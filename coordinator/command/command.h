@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+#include "common/options/table.h"
+
 int command_train(int argc, char **argv);
 int command_plan(int argc, char **argv);
 int command_sweep(int argc, char **argv);
@@ -12,12 +14,12 @@ int command_top(int argc, char **argv);
 int command_dataset(int argc, char **argv);
 
 // "penstock: message" on stderr; returns the error's exit code.
-struct error;
 int command_fail(const struct error *error);
 // SIGINT, SIGTERM and SIGHUP end the job that runs (job_interrupt), and are remembered; a pipe that breaks is an error, not the end.
+// The main thread, before any other is begun. Programs that it begins later inherit the mask: they are to be given an empty one.
 void command_catch_signals(void);
 bool command_is_interrupted(void);
-// Codes of options without a letter start here.
-enum { COMMAND_OPTION_HELP = 256 };
-// For getopt_long's '?' and ':', of such options; argv[0] is the command's name. Always returns false.
-bool command_refuse_option(int code, char **argv, struct error *error);
+// Whether there is something to run after options were parsed. If not, `*ret_code` is the exit code, and a mistake has been printed.
+bool command_goes_on(enum options_result result, const struct error *error, int *ret_code);
+
+#define COMMAND_VERSION "penstock " PENSTOCK_VERSION

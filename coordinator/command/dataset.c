@@ -1,71 +1,50 @@
 // penstock dataset synthesize
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/strings.h"
 #include "coordinator/command/command.h"
 #include "coordinator/dataset/synthesize.h"
 
-enum { DEFAULT_IMAGES = 2000, MAXIMUM_IMAGES = 1000000 };
-enum { OPTION_IMAGES = COMMAND_OPTION_HELP + 1, OPTION_SEED };
+enum { MAXIMUM_IMAGES = 1000000 };
 
-static const char usage[] =
-	"Usage: penstock dataset synthesize DIR [--images N] [--seed N]\n"
-	"Draws a small learnable set of 10 classes in CIFAR-10's binary file format: data_batch_1.bin to\n"
-	"data_batch_5.bin and test_batch.bin.\n"
-	"\n"
-	"  --images N                images in each file (default 2000; CIFAR-10 has 10000)\n"
-	"  --seed N                  another set (default 1)\n";
+struct arguments {
+	uint32_t images;
+	uint64_t seed;
+};
 
-static bool parse(int argc, char **argv, uint32_t *images, uint64_t *seed, bool *help, struct error *error)
-{
-	static const struct option known[] = {{"images", required_argument, NULL, OPTION_IMAGES},
-					      {"seed", required_argument, NULL, OPTION_SEED},
-					      {"help", no_argument, NULL, COMMAND_OPTION_HELP},
-					      {0}};
-	int64_t value;
-	int code;
-	opterr = 0;
-	optind = 1;
-	while ((code = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
-		if (code == 'h' || code == COMMAND_OPTION_HELP) {
-			*help = true;
-			return true;
-		}
-		if (code == '?' || code == ':')
-			return command_refuse_option(code, argv, error);
-		bool is_images = code == OPTION_IMAGES;
-		if (!strings_parse_integer(optarg, is_images ? 10 : 0, is_images ? MAXIMUM_IMAGES : INT64_MAX, &value,
-					   error))
-			return error_wrap(error, is_images ? "--images" : "--seed");
-		if (is_images)
-			*images = (uint32_t)value;
-		else
-			*seed = (uint64_t)value;
-	}
-	return true;
-}
+static const struct option_row rows[] = {
+	{"images", "N", OPTION_COUNT, offsetof(struct arguments, images), 10, MAXIMUM_IMAGES, .preset = "2000",
+	 .help = "images in each file; CIFAR-10 has 10000"},
+	{"seed", "N", OPTION_LONG, offsetof(struct arguments, seed), 0, INT64_MAX, .preset = "1",
+	 .help = "another set"},
+};
+
+static const struct option_table table = {
+	.program = "penstock dataset",
+	.rows = rows,
+	.count = sizeof(rows) / sizeof(rows[0]),
+	.introduction =
+		"Usage: penstock dataset synthesize DIR [--images N] [--seed N]\n"
+		"Draws a small learnable set of 10 classes in CIFAR-10's binary file format: data_batch_1.bin to\n"
+		"data_batch_5.bin and test_batch.bin.\n"
+		"\n",
+	.version = COMMAND_VERSION,
+};
 
 int command_dataset(int argc, char **argv)
 {
-	uint32_t images = DEFAULT_IMAGES;
-	uint64_t seed = 1;
-	bool help = false;
+	struct arguments arguments = {0};
 	struct error error;
-	if (!parse(argc, argv, &images, &seed, &help, &error))
-		return command_fail(&error);
-	if (help) {
-		fputs(usage, stdout);
-		return 0;
-	}
-	if (argc - optind != 2 || argv[optind + 1][0] == '\0' || strcmp(argv[optind], "synthesize") != 0) {
+	int code, first;
+	if (!command_goes_on(options_parse(&table, argc, argv, &arguments, &first, &error), &error, &code))
+		return code;
+	if (argc - first != 2 || argv[first + 1][0] == '\0' || strcmp(argv[first], "synthesize") != 0) {
 		error_set(&error, ERROR_USAGE, "expected: penstock dataset synthesize DIR");
 		return command_fail(&error);
 	}
-	const char *folder = argv[optind + 1];
-	if (!synthesize_cifar10(folder, images, seed, &error))
+	const char *folder = argv[first + 1];
+	if (!synthesize_cifar10(folder, arguments.images, arguments.seed, &error))
 		return command_fail(&error);
-	printf("%s: 5 files of %u images to train on, 1 to test\n", folder, images);
+	printf("%s: 5 files of %u images to train on, 1 to test\n", folder, arguments.images);
 	return 0;
 }

@@ -1,7 +1,5 @@
-// How every command ends that does not end well.
-#include <getopt.h>
+// How every command ends that does not end well, or has nothing to do.
 #include <stdio.h>
-#include <string.h>
 
 #include "common/base/error.h"
 #include "common/base/strings.h"
@@ -14,17 +12,9 @@ int command_fail(const struct error *error)
 	return error_exit_code(error);
 }
 
-bool command_refuse_option(int code, char **argv, struct error *error)
+bool command_goes_on(enum options_result result, const struct error *error, int *ret_code)
 {
-	const char letter[] = {'-', (char)optopt, '\0'};
-	const char *option = argv[optind - 1];
-	const char *why = code == ':'   ? "needs a value"
-			  : optopt != 0 ? "takes no value"
-					: "is unknown, or short for several";
-	// A letter: of "-xy" getopt may still be at the word, and then the last word is the one before.
-	if (code == '?' && optopt > 0 && optopt < COMMAND_OPTION_HELP) {
-		option = letter;
-		why = "is unknown";
-	}
-	return error_set(error, ERROR_USAGE, "option %.80s %s; see penstock %s --help", option, why, argv[0]);
+	if (result != OPTIONS_RUN)
+		*ret_code = result == OPTIONS_WRONG ? command_fail(error) : 0;
+	return result == OPTIONS_RUN;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "common/options/table.h"
 #include "coordinator/command/tls_arguments.h"
 #include "coordinator/config/deepspeed_config.h"
 
@@ -23,18 +24,17 @@ struct job_arguments {
 	bool local_for_all;    // a sweep's --local without a number: as many as its cells need
 	uint32_t nodes;        // the first so many of them are used; 0: all
 	uint32_t in_flight;    // micro-batches in a stage, at most; 0: the schedule's
-	uint32_t connections, chunk_bytes;
-	uint64_t steps, seed, reduce_bucket_bytes;
+	uint32_t connections;
+	uint64_t steps, seed, chunk_bytes, reduce_bucket_bytes;
 	double dropout; // < 0: the model's
-	bool shuffle, fit;
+	bool no_shuffle, fit;
 	struct tls_arguments tls;
 	uint64_t memory_limit_bytes; // 0: none
 	struct deepspeed_overrides overrides;
 };
 
-enum job_arguments_result { JOB_ARGUMENTS_RUN, JOB_ARGUMENTS_DONE /* --help */, JOB_ARGUMENTS_WRONG };
-
-// `usage` is printed for --help, before the options that are shared. An option that the command does not have is refused. Of a sweep
-// --nodes is always a list, in node_counts.
-enum job_arguments_result job_arguments_parse(enum job_command command, int argc, char **argv, const char *usage,
-					      struct job_arguments *ret_arguments, struct error *error);
+// `introduction` and `conclusion` are printed for --help, before and after the options. An option that the command does not have is
+// refused. Of a sweep --nodes is always a list, in node_counts.
+enum options_result job_arguments_parse(enum job_command command, int argc, char **argv, const char *introduction,
+					const char *conclusion, struct job_arguments *ret_arguments,
+					struct error *error);

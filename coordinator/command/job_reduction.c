@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/strings.h"
 #include "coordinator/daemons/describe.h"
-#include "coordinator/run/rank_name.h"
+#include "coordinator/plan/rank_name.h"
 
 enum { DEADLINE_MS = 5000, NAME_SIZE = 64 };
 

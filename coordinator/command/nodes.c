@@ -14,17 +14,14 @@
 
 enum { DEADLINE_MS = 5000, NETWORK_THREADS = 1 };
 
-static const char usage[] =
-	"Usage: penstock nodes -H HOSTFILE\n"
-	"       penstock nodes HOST[:PORT]...\n"
-	"Asks each daemon what it is and what it does; all at once, for 5 seconds at most.\n"
+static const char introduction[] = "Usage: penstock nodes -H HOSTFILE\n"
+				   "       penstock nodes HOST[:PORT]...\n"
+				   "Asks each daemon what it is and what it does; all at once, for 5 seconds at most.\n"
+				   "\n";
+static const char conclusion[] =
 	"\n"
-	"  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
-	"  --json FILE               a JSON object a daemon, on a line each; - is standard output, in\n"
-	"                            the place of the tables\n"
-	"\n" TLS_ARGUMENTS_HELP "\n"
-	"Exit code 4 when a daemon cannot be reached or is stopping, 2 when one has fewer devices than\n"
-	"the file gives it slots, 1 when one speaks another protocol version.\n";
+	"Exit code 4 when a daemon cannot be reached or is stopping, 2 when one has fewer devices than the file\n"
+	"gives it slots, 1 when one speaks another protocol version.\n";
 
 // ---- JSON
 
@@ -93,7 +90,7 @@ static int show(const struct nodes_arguments *arguments, struct poll *poll)
 		error_set(&error, ERROR_FAILED, "out of memory");
 		return command_fail(&error);
 	}
-	return complain(poll, arguments->has_slots);
+	return complain(poll, arguments->hostfile != NULL);
 }
 
 int command_nodes(int argc, char **argv)
@@ -101,14 +98,13 @@ int command_nodes(int argc, char **argv)
 	struct nodes_arguments arguments;
 	struct poll *poll = NULL;
 	struct error error;
-	if (!nodes_arguments_parse(argc, argv, NODES_COMMAND_NODES, &arguments, &error))
-		return command_fail(&error);
-	if (arguments.help) {
-		fputs(usage, stdout);
-		return 0;
-	}
+	int code;
+	if (!command_goes_on(nodes_arguments_parse(NODES_COMMAND_NODES, argc, argv, introduction, conclusion,
+						   &arguments, &error),
+			     &error, &code))
+		return code;
 	text_use_utf8();
-	int code = rpc_start(NETWORK_THREADS, &error) ? 0 : command_fail(&error);
+	code = rpc_start(NETWORK_THREADS, &error) ? 0 : command_fail(&error);
 	if (code == 0) {
 		code = poll_create(&arguments.hosts, arguments.tls, &poll, &error) ? show(&arguments, poll)
 										   : command_fail(&error);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/strings.h"
+#include "common/metrics/phases.h"
 
 enum { TEXT_SIZE = 256 };
 
@@ -38,16 +39,17 @@ static json_t *counters(const Penstock__V1__StageCounters *counters)
 {
 	if (counters == NULL)
 		return json_null();
-	return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "steps",
-			 (json_int_t)counters->steps, "samples", (json_int_t)counters->samples, "forward_seconds",
-			 seconds(counters->forward_ns), "backward_seconds", seconds(counters->backward_ns),
-			 "optimizer_seconds", seconds(counters->optimizer_ns), "copy_seconds",
-			 seconds(counters->copy_ns), "wait_previous_seconds", seconds(counters->wait_previous_ns),
-			 "wait_next_seconds", seconds(counters->wait_next_ns), "wait_replicas_seconds",
-			 seconds(counters->wait_replicas_ns), "wait_coordinator_seconds",
-			 seconds(counters->wait_coordinator_ns), "previous", traffic(counters->previous), "next",
-			 traffic(counters->next), "previous_replica", traffic(counters->previous_replica),
-			 "next_replica", traffic(counters->next_replica));
+	uint64_t ns[PHASE_COUNT];
+	json_t *object =
+		json_pack("{s:I, s:I}", "steps", (json_int_t)counters->steps, "samples", (json_int_t)counters->samples);
+	PHASES_READ(counters, ns);
+	for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+		json_object_set_new(object, phase_seconds_name(phase), seconds(ns[phase]));
+	json_object_set_new(object, "previous", traffic(counters->previous));
+	json_object_set_new(object, "next", traffic(counters->next));
+	json_object_set_new(object, "previous_replica", traffic(counters->previous_replica));
+	json_object_set_new(object, "next_replica", traffic(counters->next_replica));
+	return object;
 }
 
 static json_t *stage(const Penstock__V1__RunningStage *stage)

@@ -9,17 +9,15 @@
 #include "coordinator/plan/fit.h"
 #include "coordinator/report/plan_json.h"
 
-static const char usage[] =
+static const char introduction[] =
 	"Usage: penstock plan [-p N] [--nodes N] [OPTION]...\n"
 	"       penstock plan --pipeline-sizes A,B,... --micro-batches A,B,... --nodes A,B,... [OPTION]...\n"
 	"Prints how the model would be cut and what each stage would need, and trains nothing. The second form\n"
 	"does so for every cell of an experiment, with 4 micro-batches a step unless ds_config.json or\n"
-	"--gradient-accumulation-steps says otherwise. Takes the options of penstock train.\n"
-	"\n"
-	"  --json FILE               the plan as a JSON object; of cells a line each\n"
-	"\n"
-	"Exit code 3 when a stage does not fit --memory-limit.\n"
+	"--gradient-accumulation-steps says otherwise.\n"
 	"\n";
+static const char conclusion[] = "\n"
+				 "Exit code 3 when a stage does not fit --memory-limit.\n";
 
 static bool plan_one(const struct job_arguments *arguments, FILE *json, struct error *error)
 {
@@ -57,14 +55,11 @@ int command_plan(int argc, char **argv)
 	struct job_arguments arguments;
 	struct error error;
 	FILE *json = NULL;
-	switch (job_arguments_parse(JOB_COMMAND_PLAN, argc, argv, usage, &arguments, &error)) {
-	case JOB_ARGUMENTS_DONE:
-		return 0;
-	case JOB_ARGUMENTS_WRONG:
-		return command_fail(&error);
-	case JOB_ARGUMENTS_RUN:
-		break;
-	}
+	int code;
+	if (!command_goes_on(
+		    job_arguments_parse(JOB_COMMAND_PLAN, argc, argv, introduction, conclusion, &arguments, &error),
+		    &error, &code))
+		return code;
 	if (arguments.json != NULL && (json = fopen(arguments.json, "w")) == NULL) {
 		error_set(&error, ERROR_USAGE, "--json %s: %s", arguments.json, strerror(errno));
 		return command_fail(&error);

@@ -277,18 +277,13 @@ int command_sweep(int argc, char **argv)
 {
 	struct command command = {.is_terminal = isatty(STDERR_FILENO) == 1};
 	struct error error;
-	switch (sweep_arguments_parse(argc, argv, &command.arguments, &error)) {
-	case JOB_ARGUMENTS_DONE:
-		return 0;
-	case JOB_ARGUMENTS_WRONG:
-		return command_fail(&error);
-	case JOB_ARGUMENTS_RUN:
-		break;
-	}
+	int code;
+	if (!command_goes_on(sweep_arguments_parse(argc, argv, &command.arguments, &error), &error, &code))
+		return code;
 	command_catch_signals();
 	bool ok = read_nodes(&command, &error) && make_sweep(&command, &error) && open_output(&command, &error) &&
 		  start(&command, &error) && run_cells(&command, &error) && draw(&command, &error);
-	int code = ok ? exit_code(&command) : 0;
+	code = ok ? exit_code(&command) : 0;
 	close_all(&command);
 	return ok ? code : command_fail(&error);
 }

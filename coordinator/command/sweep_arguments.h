@@ -12,5 +12,5 @@ struct sweep_arguments {
 };
 
 // Reads the file that --deepspeed-config names, for the micro-batches per step.
-enum job_arguments_result sweep_arguments_parse(int argc, char **argv, struct sweep_arguments *ret_arguments,
-						struct error *error);
+enum options_result sweep_arguments_parse(int argc, char **argv, struct sweep_arguments *ret_arguments,
+					  struct error *error);

@@ -35,8 +35,8 @@ static struct job_arguments arguments_of(const struct sweep_arguments *sweep, co
 static bool make_sampler(const struct sweep_cell_options *options, const struct job_setup *setup,
 			 struct sampler **ret_sampler, struct error *error)
 {
-	return sampler_create(options->dataset->count, setup->config.train_batch_size, options->arguments->job.shuffle,
-			      options->arguments->job.seed, ret_sampler, error);
+	return sampler_create(options->dataset->count, setup->config.train_batch_size,
+			      !options->arguments->job.no_shuffle, options->arguments->job.seed, ret_sampler, error);
 }
 
 bool sweep_cell_check(const struct sweep_cell_options *options, const struct cell *cell, struct error *error)
@@ -102,12 +102,14 @@ static void fill_shares(const struct totals *totals, struct sweep_figures *figur
 		const struct rank_totals *rank = &totals->rank[r];
 		uint64_t bytes = totals_memory_bytes(totals, r);
 		figures->bubble += totals_bubble(totals, r) / totals->ranks;
-		figures->compute_share += (rank->forward + rank->backward + rank->optimizer) / all;
-		figures->copy_share += rank->copy / all;
-		figures->wait_previous_share += rank->wait_previous / all;
-		figures->wait_next_share += rank->wait_next / all;
-		figures->wait_replicas_share += rank->wait_replicas / all;
-		figures->wait_coordinator_share += rank->wait_coordinator / all;
+		figures->compute_share += (rank->seconds[PHASE_FORWARD] + rank->seconds[PHASE_BACKWARD] +
+					   rank->seconds[PHASE_OPTIMIZER]) /
+					  all;
+		figures->copy_share += rank->seconds[PHASE_COPY] / all;
+		figures->wait_previous_share += rank->seconds[PHASE_WAIT_PREVIOUS] / all;
+		figures->wait_next_share += rank->seconds[PHASE_WAIT_NEXT] / all;
+		figures->wait_replicas_share += rank->seconds[PHASE_WAIT_REPLICAS] / all;
+		figures->wait_coordinator_share += rank->seconds[PHASE_WAIT_COORDINATOR] / all;
 		figures->memory_bytes = bytes > figures->memory_bytes ? bytes : figures->memory_bytes;
 	}
 }

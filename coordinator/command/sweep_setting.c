@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/base/address.h"
 #include "common/base/log.h"
 #include "common/model/data_type.h"
 #include "common/model/optimizer.h"
-#include "common/rpc/address.h"
 
 static json_t *hosts_of(const struct job_nodes *nodes)
 {
@@ -71,7 +71,7 @@ void sweep_note(const struct job_nodes *nodes, uint32_t count, char *into, size_
 {
 	into[0] = '\0';
 	for (uint32_t i = 0; i < count && i < nodes->hostfile.count; i++)
-		if (!rpc_address_is_local(nodes->hostfile.hosts[i].address))
+		if (!address_is_local(nodes->hostfile.hosts[i].address))
 			return;
 	snprintf(into, size,
 		 "%u daemon%s on one machine of %ld cores: measures correctness and overhead, not a cluster", count,

@@ -20,19 +20,15 @@
 // Of a round. What a node answers late is of no use to a live view.
 enum { DEADLINE_MS = 2000, NETWORK_THREADS = 1, KEY_MS = 50, BESIDE_THE_BAR = 56, PLAIN_BAR = 30, COMPLAINTS = 5 };
 
-static const char usage[] =
+static const char introduction[] =
 	"Usage: penstock top -H HOSTFILE [OPTION]...\n"
 	"       penstock top HOST[:PORT]... [OPTION]...\n"
 	"Shows live what the stages of running jobs do. q ends it, arrows and page keys scroll.\n"
+	"\n";
+static const char conclusion[] =
 	"\n"
-	"  -H, --hostfile FILE       the nodes, a line \"host[:port] slots=N\" each\n"
-	"  --job NAME                of this job alone\n"
-	"  --interval SECONDS        between two looks, from 0.1 to 3600 (default 2)\n"
-	"  --iterations N            prints N plain pages instead, and ends\n"
-	"  --once                    the same as --iterations 1\n"
-	"\n" TLS_ARGUMENTS_HELP "\n"
-	"Where output is no terminal, or TERM is unset or dumb, pages are printed one after another. Each is\n"
-	"of what happened in the interval before it. Exit code 4 when no daemon can be reached.\n";
+	"Where output is no terminal, or TERM is unset or dumb, pages are printed one after another. Each is of what\n"
+	"happened in the interval before it. Exit code 4 when no daemon can be reached.\n";
 
 struct top {
 	const struct nodes_arguments *arguments;
@@ -59,8 +55,7 @@ static void write_heading(const struct top *top, char *into, size_t size)
 	uint32_t nodes = poll_count(top->poll), silent = nodes - count_answers(top);
 	strftime(now, sizeof(now), "%H:%M:%S", localtime(&seconds));
 	snprintf(into, size, "penstock top  %s  %u node%s, %u without an answer, every %g s%s", now, nodes,
-		 nodes == 1 ? "" : "s", silent, top->arguments->interval_ms / 1e3,
-		 top->has_screen ? "  (q quits)" : "");
+		 nodes == 1 ? "" : "s", silent, top->arguments->interval_s, top->has_screen ? "  (q quits)" : "");
 }
 
 // Returns owned, NULL when memory is out.
@@ -173,7 +168,7 @@ static bool complain_of_all(const struct top *top, struct error *error)
 // The first round is only what the next one is held against: a plain page shows an interval, the screen shows at once what is known.
 static bool watch(struct top *top, struct error *error)
 {
-	uint64_t pages = 0, interval_ns = top->arguments->interval_ms * UINT64_C(1000000);
+	uint64_t pages = 0, interval_ns = (uint64_t)(top->arguments->interval_s * 1e9);
 	uint64_t due_ns = clock_now_ns() + interval_ns;
 	if (!ask(top, error))
 		return error->code == ERROR_NONE;
@@ -215,12 +210,11 @@ int command_top(int argc, char **argv)
 {
 	struct nodes_arguments arguments;
 	struct error error = {.code = ERROR_NONE};
-	if (!nodes_arguments_parse(argc, argv, NODES_COMMAND_TOP, &arguments, &error))
-		return command_fail(&error);
-	if (arguments.help) {
-		fputs(usage, stdout);
-		return 0;
-	}
+	int code;
+	if (!command_goes_on(
+		    nodes_arguments_parse(NODES_COMMAND_TOP, argc, argv, introduction, conclusion, &arguments, &error),
+		    &error, &code))
+		return code;
 	text_use_utf8();
 	command_catch_signals();
 	bool ok = rpc_start(NETWORK_THREADS, &error);

@@ -16,12 +16,9 @@
 
 enum { NETWORK_THREADS = 2 };
 
-static const char usage[] =
+static const char introduction[] =
 	"Usage: penstock train --dataset DIR (-H HOSTFILE | --local N) [OPTION]...\n"
 	"Trains a model whose layers are cut into stages over several daemons, in one or more replicas.\n"
-	"\n"
-	"  --json FILE               results as JSON lines: a plan, a step for each step, a summary\n"
-	"  --metrics-listen ADDRESS  serves /metrics over HTTP on HOST:PORT while the job runs (default: nowhere)\n"
 	"\n";
 
 struct train {
@@ -44,8 +41,8 @@ static bool read_data(struct train *train, struct error *error)
 		return error_set(error, ERROR_USAGE,
 				 "--dataset DIR is missing; penstock dataset synthesize DIR makes a small set");
 	return cifar10_read(arguments->dataset, false, &train->dataset, error) &&
-	       sampler_create(train->dataset.count, setup->config.train_batch_size, arguments->shuffle, arguments->seed,
-			      &train->sampler, error);
+	       sampler_create(train->dataset.count, setup->config.train_batch_size, !arguments->no_shuffle,
+			      arguments->seed, &train->sampler, error);
 }
 
 static bool read_parameters(struct train *train, struct error *error)
@@ -162,14 +159,11 @@ int command_train(int argc, char **argv)
 {
 	struct train train = {0};
 	struct error error;
-	switch (job_arguments_parse(JOB_COMMAND_TRAIN, argc, argv, usage, &train.arguments, &error)) {
-	case JOB_ARGUMENTS_DONE:
-		return 0;
-	case JOB_ARGUMENTS_WRONG:
-		return command_fail(&error);
-	case JOB_ARGUMENTS_RUN:
-		break;
-	}
+	int code;
+	if (!command_goes_on(
+		    job_arguments_parse(JOB_COMMAND_TRAIN, argc, argv, introduction, NULL, &train.arguments, &error),
+		    &error, &code))
+		return code;
 	if (!job_nodes_read(&train.arguments, &train.nodes, &error))
 		return command_fail(&error);
 	if (!job_setup_init(&train.arguments, &train.nodes, &train.setup, &error)) {

@@ -9,93 +9,29 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/address.h"
 #include "common/base/strings.h"
 
-enum { MAXIMUM_SLOTS = 64, MAXIMUM_PORT = 65535, MAXIMUM_LINE_BYTES = 1024, MAXIMUM_LINES = 100000 };
+enum { MAXIMUM_SLOTS = 64, MAXIMUM_LINE_BYTES = 1024, MAXIMUM_LINES = 100000 };
 
 struct place { // where we are in the file, for messages
 	const char *path;
 	unsigned line;
 };
 
-static bool port_is_valid(const char *text)
-{
-	int64_t port;
-	return isdigit((unsigned char)*text) && strings_parse_integer(text, 1, MAXIMUM_PORT, &port, NULL);
-}
-
-static bool refuse_port(struct place place, const char *text, struct error *error)
-{
-	return error_set(error, ERROR_USAGE, "%s:%u: port \"%.40s\" is not a whole number from 1 to %d", place.path,
-			 place.line, text, MAXIMUM_PORT);
-}
-
-static bool only_characters(const char *text, size_t length, const char *extra)
-{
-	for (size_t i = 0; i < length; i++)
-		if (!isalnum((unsigned char)text[i]) && strchr(extra, text[i]) == NULL)
-			return false;
-	return length > 0;
-}
-
-// Names that gRPC reads, with the colon before the port, as a kind of address: "unix:7070" is a socket in the folder.
-static bool is_scheme(const char *host, size_t length)
-{
-	static const char *const schemes[] = {"dns",           "ipv4",  "ipv6", "unix",
-					      "unix-abstract", "vsock", "xds",  "google-c2p"};
-	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
-		if (strlen(schemes[i]) == length && strncasecmp(schemes[i], host, length) == 0)
-			return true;
-	return false;
-}
-
-// `word` is "host", "host:port", "[v6]", "[v6]:port" or "unix:/path"; the default port is added where there
-// is none.
+// The default port is added where there is none.
 static bool parse_address(const char *word, struct place place, char *ret_address, size_t size, struct error *error)
 {
-	if (strlen(word) + sizeof(":65535") > size)
+	struct address address;
+	char text[ADDRESS_SIZE];
+	if (!address_parse(word, ADDRESS_NODE, &address, error))
+		return error_wrap(error, "%s:%u", place.path, place.line);
+	if (address.kind != ADDRESS_SOCKET && address.port == ADDRESS_NO_PORT)
+		address.port = HOSTFILE_DEFAULT_PORT;
+	if (strlen(address_write(&address, text, sizeof(text))) >= size)
 		return error_set(error, ERROR_USAGE, "%s:%u: address \"%.40s...\" is longer than %zu characters",
-				 place.path, place.line, word, size - sizeof(":65535"));
-	if (strncmp(word, "unix:", 5) == 0) {
-		if (word[5] != '/')
-			return error_set(error, ERROR_USAGE,
-					 "%s:%u: \"%.80s\" needs a whole path, such as unix:/run/penstockd.sock",
-					 place.path, place.line, word);
-		strcpy(ret_address, word);
-		return true;
-	}
-	const char *port = NULL;
-	bool well_formed;
-	if (*word == '[') {
-		const char *close = strchr(word, ']');
-		well_formed = close != NULL && only_characters(word + 1, (size_t)(close - word - 1), ":.%_-") &&
-			      (close[1] == '\0' || close[1] == ':');
-		port = well_formed && close[1] == ':' ? close + 2 : NULL;
-	} else {
-		const char *colon = strchr(word, ':');
-		if (colon != NULL && strchr(colon + 1, ':') != NULL)
-			return error_set(error, ERROR_USAGE,
-					 "%s:%u: \"%.80s\" reads like an IPv6 address: write it in brackets, [%.80s]",
-					 place.path, place.line, word, word);
-		size_t length = colon == NULL ? strlen(word) : (size_t)(colon - word);
-		if (is_scheme(word, length))
-			return error_set(error, ERROR_USAGE,
-					 "%s:%u: \"%.80s\": a host of that name cannot be told from a kind of address: "
-					 "write its whole name, with its domain, or its address",
-					 place.path, place.line, word);
-		well_formed = only_characters(word, length, ".-_");
-		port = colon == NULL ? NULL : colon + 1;
-	}
-	if (!well_formed)
-		return error_set(error, ERROR_USAGE,
-				 "%s:%u: \"%.80s\" is not a host, host:port, [IPv6]:port or unix:/path", place.path,
-				 place.line, word);
-	if (port != NULL && !port_is_valid(port))
-		return refuse_port(place, port, error);
-	if (port == NULL)
-		snprintf(ret_address, size, "%s:%d", word, HOSTFILE_DEFAULT_PORT);
-	else
-		strcpy(ret_address, word);
+				 place.path, place.line, word, size - 1);
+	memcpy(ret_address, text, strlen(text) + 1);
 	return true;
 }
 
@@ -164,7 +100,7 @@ static bool add_host(struct hostfile *hosts, unsigned *lines, const struct host 
 		     struct error *error)
 {
 	// A host's name is the same in any case, a path is not.
-	bool is_path = strncmp(host->address, "unix:", 5) == 0;
+	bool is_path = address_is_socket(host->address);
 	for (uint32_t i = 0; i < hosts->count; i++)
 		if ((is_path ? strcmp : strcasecmp)(hosts->hosts[i].address, host->address) == 0)
 			return error_set(

@@ -84,6 +84,9 @@ static void become_daemon(const char *program, const struct local_options *optio
 		arguments[used++] = "--memory-limit";
 		arguments[used++] = options->memory_limit;
 	}
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL); // the coordinator's own holds signals back
 	// Ends with this process, however that ends; and not with the terminal's Ctrl-C, which is for the coordinator.
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	setpgid(0, 0);

@@ -1,90 +1,81 @@
-// See memory.h. The two devices differ in what they lay beside the tensors of the model (docs/internals/device.md), so each has its
-// part here.
+// See memory.h. What every device has in common; where they differ, memory_rules.h asks the device's table.
 #include "coordinator/plan/memory.h"
 
 #include "common/rpc/protocol.h"
 #include "common/schedule/ring.h"
+#include "coordinator/plan/memory_rules.h"
 
-enum {
-	LINE = 64,              // bytes to which the queued data of a micro-batch is rounded
-	SUMS_CHUNK = 16 * 1024, // floats of a gradient whose squares the CPU sums at once
-	CPU_BLOCK = 128,        // bytes to which the CPU rounds a tensor (device/cpu/program.h)
-	CPU_PAGE = 4096,        // and a region of them (device/cpu/memory.h)
-};
-// What kernels take as scratch memory, at most. On the CPU Winograd kernels may have 128 MiB (device/cpu/convolution_methods.c), on
-// a GPU any kernel 256 MiB (device/cuda/program.h), and in float32 a convolution as much as its own tensors and 32 MiB.
-#define CPU_SCRATCH_BYTES  (UINT64_C(128) << 20)
-#define CUDA_SCRATCH_BYTES (UINT64_C(256) << 20)
-#define CUDA_SUMS_BYTES    (UINT64_C(32) << 20)
+enum { LINE = 64 }; // bytes to which the queued data of a micro-batch is rounded
 
-struct context {
-	const struct model *model;
-	const struct plan_options *options;
-	const struct plan_stage *stage;
-	uint64_t element; // bytes
-	bool is_cuda;
-};
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
+static const struct memory_rules *const rules_of[] = {
+	[PLAN_DEVICE_CPU] = &memory_cpu, [PLAN_DEVICE_CUDA] = &memory_cuda};
 
 static uint64_t round_up(uint64_t bytes, uint64_t unit)
 {
 	return (bytes + unit - 1) / unit * unit;
 }
 
-// What a tensor of so many bytes takes, and what a region of tensors does.
-static uint64_t block(const struct context *c, uint64_t bytes)
+uint64_t memory_block(const struct memory_context *c, uint64_t bytes)
 {
-	return c->is_cuda ? bytes : round_up(bytes, CPU_BLOCK);
+	return round_up(bytes, c->rules->tensor_unit);
 }
 
-static uint64_t region(const struct context *c, uint64_t bytes)
+static uint64_t region(const struct memory_context *c, uint64_t bytes)
 {
-	return c->is_cuda ? bytes : round_up(bytes, CPU_PAGE);
+	return round_up(bytes, c->rules->region_unit);
 }
 
-static uint64_t bytes_of(const struct context *c, struct shape shape)
+uint64_t memory_tensor(const struct memory_context *c, struct shape shape)
 {
-	return block(c, shape_count(shape) * c->options->micro_batch_size * c->element);
+	return memory_block(c, shape_count(shape) * c->options->micro_batch_size * c->element);
 }
+
+uint64_t memory_weight_bytes(const struct layer *layer)
+{
+	return (layer_parameter_count(layer) - layer->out_channels) * sizeof(float);
+}
+
+uint64_t memory_bias_bytes(const struct layer *layer)
+{
+	return layer->out_channels * sizeof(float);
+}
+
+bool memory_is_last(const struct memory_context *c)
+{
+	return c->stage->end_layer == c->model->layer_count;
+}
+
+// ---- The stash
 
 // What the layer's forward pass leaves for its backward pass, its input aside: its output, unless it works in place or only renames
 // what it gets, and the bytes that say which elements a max pool took and a dropout kept.
-static uint64_t kept_of_layer(const struct context *c, uint32_t i)
+static uint64_t kept_of_layer(const struct memory_context *c, uint32_t i)
 {
 	const struct layer *layer = &c->model->layers[i];
-	uint64_t n = c->options->micro_batch_size, output = bytes_of(c, layer->output);
-	bool is_identity = layer->input.height == layer->output.height && layer->input.width == layer->output.width;
+	uint64_t chosen_bytes = memory_block(c, shape_count(layer->output) * c->options->micro_batch_size);
 	switch (layer->kind) {
 	case LAYER_RELU:
 		return 0;
-	case LAYER_FLATTEN: // a GPU's tensors have their channels last
-		return c->is_cuda && layer->input.height * layer->input.width > 1 ? output : 0;
+	case LAYER_FLATTEN:
+		return c->rules->kept_of_flatten(c, i);
 	case LAYER_DROPOUT:
-		return layer->probability > 0 ? block(c, shape_count(layer->output) * n) : 0;
+		return layer->probability > 0 ? chosen_bytes : 0;
 	case LAYER_MAX_POOL:
-		return output + block(c, shape_count(layer->output) * n);
-	case LAYER_ADAPTIVE_AVERAGE_POOL: // the CPU's reads rows, and what comes from another layer lies in blocks of channels
-		if (c->is_cuda)
-			return output;
-		return (i > c->stage->first_layer ? bytes_of(c, layer->input) : 0) + (is_identity ? 0 : output);
+		return memory_tensor(c, layer->output) + chosen_bytes;
+	case LAYER_ADAPTIVE_AVERAGE_POOL:
+		return c->rules->kept_of_average_pool(c, i);
 	default:
-		return output;
+		return memory_tensor(c, layer->output);
 	}
 }
 
 // A layer that works in place takes a copy where what it would overwrite is what a run is computed again from.
-static uint64_t copy_of_input(const struct context *c, uint32_t i)
+static uint64_t copy_of_input(const struct memory_context *c, uint32_t i)
 {
-	const struct layer *layers = c->model->layers;
-	bool is_done_before = i > c->stage->first_layer &&
-			      (layers[i - 1].kind == LAYER_CONVOLUTION || layers[i - 1].kind == LAYER_LINEAR);
-	bool in_place = layers[i].kind == LAYER_FLATTEN || layers[i].kind == LAYER_DROPOUT ||
-			(layers[i].kind == LAYER_RELU && (c->is_cuda || !is_done_before));
-	return in_place ? bytes_of(c, layers[i].input) : 0;
+	const struct layer *layer = &c->model->layers[i];
+	bool in_place = layer->kind == LAYER_FLATTEN || layer->kind == LAYER_DROPOUT ||
+			(layer->kind == LAYER_RELU && c->rules->relu_is_in_place(c, i));
+	return in_place ? memory_tensor(c, layer->input) : 0;
 }
 
 struct stash {
@@ -92,37 +83,28 @@ struct stash {
 	uint64_t again; // with checkpoints: computed again for the one that goes backward
 };
 
-// Images get more channels where a GPU's tensor cores read them.
-static uint64_t input_bytes(const struct context *c)
-{
-	struct shape shape = c->model->layers[c->stage->first_layer].input;
-	if (c->is_cuda && c->stage->first_layer == 0 && (c->element < 4 || c->options->allow_tf32))
-		shape.channels = c->element < 4 ? 8 : 4;
-	return bytes_of(c, shape);
-}
-
 // Without checkpoints the input and what every layer leaves are kept. With them, of each run of `interval` layers only the input is,
-// and the largest run's rest has one place for all. The CPU has a run's last output there, too.
-static struct stash stash_of(const struct context *c)
+// and the largest run's rest has one place for all.
+static struct stash stash_of(const struct memory_context *c)
 {
 	uint32_t interval = c->options->checkpoint_interval, end_layer = c->stage->end_layer;
 	bool checkpoints = interval > 0;
 	if (!checkpoints)
 		interval = end_layer - c->stage->first_layer;
-	struct stash stash = {.kept = input_bytes(c)};
+	struct stash stash = {.kept = memory_tensor(c, c->rules->input(c))};
 	for (uint32_t first = c->stage->first_layer; first < end_layer; first += interval) {
 		uint32_t end = end_layer - first > interval ? first + interval : end_layer;
 		uint64_t rest = checkpoints ? copy_of_input(c, first) : 0;
-		uint64_t last_output = bytes_of(c, c->model->layers[end - 1].output);
+		uint64_t last_output = memory_tensor(c, c->model->layers[end - 1].output);
 		for (uint32_t i = first; i < end; i++)
 			rest += kept_of_layer(c, i);
 		if (end < end_layer)
 			stash.kept += last_output;
-		if (c->is_cuda && checkpoints) { // the last output of all lies with what is kept
+		if (checkpoints && c->rules->run_ends_are_kept) {
 			stash.kept += end == end_layer ? last_output : 0;
 			rest -= last_output < rest ? last_output : rest;
 		}
-		stash.again = larger(stash.again, rest);
+		stash.again = memory_larger(stash.again, rest);
 	}
 	if (!checkpoints) {
 		stash.kept += stash.again;
@@ -131,105 +113,42 @@ static struct stash stash_of(const struct context *c)
 	return stash;
 }
 
+// ---- The rest
+
 // Of the gradients that flow back one is read and one written.
-static uint64_t largest_gradient(const struct context *c)
+static uint64_t largest_gradient(const struct memory_context *c)
 {
 	uint64_t largest = 0;
 	for (uint32_t i = c->stage->first_layer; i < c->stage->end_layer; i++) {
-		largest = larger(largest, bytes_of(c, c->model->layers[i].output));
+		largest = memory_larger(largest, memory_tensor(c, c->model->layers[i].output));
 		if (i > 0) // nobody wants that of the images
-			largest = larger(largest, bytes_of(c, c->model->layers[i].input));
+			largest = memory_larger(largest, memory_tensor(c, c->model->layers[i].input));
 	}
 	return largest;
 }
 
-static uint64_t weight_bytes(const struct layer *layer)
-{
-	return (layer_parameter_count(layer) - layer->out_channels) * sizeof(float);
-}
-
-static uint64_t bias_bytes(const struct layer *layer)
-{
-	return layer->out_channels * sizeof(float);
-}
-
 // One float32 for each of the stage's parameters, which lie weight by weight and bias by bias.
-static uint64_t parameter_tensors(const struct context *c)
+static uint64_t parameter_tensors(const struct memory_context *c)
 {
 	uint64_t bytes = 0;
 	for (uint32_t i = c->stage->first_layer; i < c->stage->end_layer; i++) {
 		const struct layer *layer = &c->model->layers[i];
 		if (layer_parameter_count(layer) > 0)
-			bytes += block(c, weight_bytes(layer)) + block(c, bias_bytes(layer));
+			bytes +=
+				memory_block(c, memory_weight_bytes(layer)) + memory_block(c, memory_bias_bytes(layer));
 	}
 	return region(c, bytes);
 }
 
-static bool is_last(const struct context *c)
-{
-	return c->stage->end_layer == c->model->layer_count;
-}
-
-// A weight's gradient of one micro-batch; the weights of convolutions as the input's gradient wants them; what sums of squares and
-// losses are added up in; and in plain order what is widened and narrowed at a boundary.
-static uint64_t cpu_workspace(const struct context *c)
-{
-	uint64_t bytes = 0, most = 0, squares = 0;
-	bool has_convolution = false;
-	for (uint32_t i = c->stage->first_layer; i < c->stage->end_layer; i++) {
-		const struct layer *layer = &c->model->layers[i];
-		squares = larger(squares, (layer_parameter_count(layer) / SUMS_CHUNK + 1) * sizeof(double));
-		if (layer->kind != LAYER_CONVOLUTION)
-			continue;
-		has_convolution = true;
-		most = larger(most, block(c, weight_bytes(layer) + CPU_BLOCK + bias_bytes(layer)));
-		bytes += i > 0 ? block(c, weight_bytes(layer)) : 0;
-	}
-	if (c->options->boundary_type != DATA_FLOAT32)
-		bytes += larger(bytes_of(c, c->model->layers[c->stage->first_layer].input),
-				bytes_of(c, c->model->layers[c->stage->end_layer - 1].output));
-	uint64_t losses = is_last(c) ? c->options->micro_batch_size * 2 * sizeof(double) : 0;
-	return bytes + most + block(c, squares) + block(c, losses) + (has_convolution ? CPU_SCRATCH_BYTES : 0);
-}
-
-static uint64_t cuda_scratch(const struct context *c, const struct layer *layer)
-{
-	bool rearranges = layer->kind == LAYER_CONVOLUTION && c->element == 4 && !c->options->allow_tf32;
-	return larger(CUDA_SCRATCH_BYTES, rearranges ? bytes_of(c, layer->input) + bytes_of(c, layer->output) +
-							       weight_bytes(layer) + CUDA_SUMS_BYTES
-						     : 0);
-}
-
-// A weight in another layout, the kernels' scratch memory, two buffers each for what comes in and goes out, and, with replicas, one
-// each way in which a convolution's gradient changes its layout.
-static uint64_t cuda_workspace(const struct context *c)
-{
-	uint64_t temporary = 0, scratch = 0, gradient = 0, n = c->options->micro_batch_size,
-		 pixels = c->options->raw_image_size;
-	for (uint32_t i = c->stage->first_layer; i < c->stage->end_layer; i++) {
-		const struct layer *layer = &c->model->layers[i];
-		scratch = larger(scratch, cuda_scratch(c, layer));
-		if (layer->kind == LAYER_CONVOLUTION || layer->kind == LAYER_LINEAR)
-			temporary = larger(temporary, weight_bytes(layer));
-		if (layer->kind == LAYER_CONVOLUTION && c->options->data_parallel_size > 1)
-			gradient = larger(gradient, weight_bytes(layer));
-	}
-	bool is_first = c->stage->first_layer == 0;
-	uint64_t in = is_first ? n * 3 * pixels * pixels : c->stage->input_bytes;
-	uint64_t out = shape_count(c->model->layers[c->stage->end_layer - 1].output) * n *
-		       data_type_bytes(c->options->boundary_type);
-	return temporary + scratch + 2 * gradient + 2 * larger(in, out) + 2 * larger(is_first ? 0 : in, out);
-}
-
 // What crosses the boundary before `layer`, for one micro-batch.
-static uint64_t boundary_bytes(const struct context *c, uint32_t layer)
+static uint64_t boundary_bytes(const struct memory_context *c, uint32_t layer)
 {
 	return shape_count(c->model->layers[layer].input) * c->options->micro_batch_size *
 	       data_type_bytes(c->options->boundary_type);
 }
 
 // Unread tensors and those to be sent, per boundary; the data of the steps that are queued; what replicas sum their gradients in.
-static uint64_t exchange_bytes(const struct context *c, const struct schedule *schedule, uint32_t s)
+static uint64_t exchange_bytes(const struct memory_context *c, const struct schedule *schedule, uint32_t s)
 {
 	const struct plan_options *options = c->options;
 	uint64_t receive = schedule_receive_depth(&schedule->stage[s]), bytes = 0, data = 0;
@@ -257,28 +176,28 @@ static uint64_t exchange_bytes(const struct context *c, const struct schedule *s
 void memory_fill(const struct model *model, const struct plan_options *options, const struct schedule *schedule,
 		 uint32_t s, struct plan_stage *stage)
 {
-	struct context c = {.model = model,
-			    .options = options,
-			    .stage = stage,
-			    .element = data_type_bytes(options->compute_type),
-			    .is_cuda = options->device == PLAN_DEVICE_CUDA};
+	const struct memory_rules *rules = rules_of[options->device];
+	struct memory_context c = {.rules = rules,
+				   .model = model,
+				   .options = options,
+				   .stage = stage,
+				   .element = data_type_bytes(options->compute_type)};
 	stage->parameters = model_parameter_floats(model, stage->first_layer, stage->end_layer);
 	stage->input_bytes = s > 0 ? boundary_bytes(&c, stage->first_layer) : 0;
 	stage->output_bytes = s + 1 < schedule->stages ? boundary_bytes(&c, stage->end_layer) : 0;
 	uint64_t copy = options->compute_type != DATA_FLOAT32 ? c.element : 0; // of each parameter, to compute with
 	struct stash stash = stash_of(&c);
-	uint64_t tensors = parameter_tensors(&c);
-	uint64_t labels = !c.is_cuda && is_last(&c) ? block(&c, options->micro_batch_size) : 0;
-	uint64_t slots = schedule->stage[s].slots;
+	uint64_t tensors = parameter_tensors(&c), slots = schedule->stage[s].slots;
+	uint64_t labels = rules->keeps_labels && memory_is_last(&c) ? memory_block(&c, options->micro_batch_size) : 0;
+	uint64_t again_stash = rules->recomputes_in_workspace ? 0 : region(&c, stash.again);
+	uint64_t again_workspace = rules->recomputes_in_workspace ? stash.again : 0;
 	stage->parameter_bytes = tensors + stage->parameters * copy;
 	stage->gradient_bytes = tensors;
 	stage->optimizer_bytes = region(&c, tensors * optimizer_state_tensors(options->optimizer.kind));
-	stage->stash_bytes =
-		region(&c, stash.kept * slots) + region(&c, labels * slots) + (c.is_cuda ? 0 : region(&c, stash.again));
-	stage->workspace_bytes = region(&c, 2 * largest_gradient(&c) +
-						    (c.is_cuda ? stash.again + cuda_workspace(&c) : cpu_workspace(&c)));
+	stage->stash_bytes = region(&c, stash.kept * slots) + region(&c, labels * slots) + again_stash;
+	stage->workspace_bytes = region(&c, 2 * largest_gradient(&c) + again_workspace + rules->workspace(&c));
 	stage->exchange_bytes = exchange_bytes(&c, schedule, s);
 	stage->memory_bytes = stage->parameter_bytes + stage->gradient_bytes + stage->optimizer_bytes +
 			      stage->stash_bytes + stage->workspace_bytes +
-			      (c.is_cuda ? 0 : stage->exchange_bytes); // which a GPU leaves to the host
+			      (rules->holds_exchange ? stage->exchange_bytes : 0);
 }

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "common/base/log.h"
-#include "common/metrics/metrics.h"
+#include "common/metrics/phases.h"
 #include "coordinator/report/scrape.h"
 
 static const struct metric_family info = {"penstock_job_info", "What is trained, and how; always 1.", METRIC_GAUGE,
@@ -54,8 +54,7 @@ static const struct metric_family received = {
 	"Tensor bytes that the stage received from its neighbours, in all replicas together.", METRIC_COUNTER, 1.0};
 
 struct stage_series {
-	struct metric *copy, *forward, *backward, *optimizer;
-	struct metric *wait_previous, *wait_next, *wait_replicas, *wait_coordinator;
+	struct metric *phases[PHASE_COUNT];
 	struct metric *sent, *received, *memory;
 };
 
@@ -68,32 +67,19 @@ struct job_metrics {
 	struct stage_series *stages; // [pipeline size]
 };
 
-static struct metric *of_stage(struct metrics *metrics, const struct metric_family *family, uint32_t stage,
-			       const char *key, const char *value)
+static struct metric *of_stage(struct metrics *metrics, const struct metric_family *family, uint32_t stage)
 {
 	char labels[96];
-	if (key == NULL)
-		snprintf(labels, sizeof(labels), "pipeline_stage=\"%u\"", stage);
-	else
-		snprintf(labels, sizeof(labels), "pipeline_stage=\"%u\",%s=\"%s\"", stage, key, value);
+	snprintf(labels, sizeof(labels), "pipeline_stage=\"%u\"", stage);
 	return metrics_series(metrics, family, labels);
 }
 
 static void find_stage_series(struct metrics *metrics, uint32_t stage, struct stage_series *ret_series)
 {
-	*ret_series = (struct stage_series){
-		.copy = of_stage(metrics, &busy, stage, "phase", "copy"),
-		.forward = of_stage(metrics, &busy, stage, "phase", "forward"),
-		.backward = of_stage(metrics, &busy, stage, "phase", "backward"),
-		.optimizer = of_stage(metrics, &busy, stage, "phase", "optimizer"),
-		.wait_previous = of_stage(metrics, &waiting, stage, "on", "previous"),
-		.wait_next = of_stage(metrics, &waiting, stage, "on", "next"),
-		.wait_replicas = of_stage(metrics, &waiting, stage, "on", "replicas"),
-		.wait_coordinator = of_stage(metrics, &waiting, stage, "on", "coordinator"),
-		.sent = of_stage(metrics, &sent, stage, NULL, NULL),
-		.received = of_stage(metrics, &received, stage, NULL, NULL),
-		.memory = of_stage(metrics, &memory, stage, NULL, NULL),
-	};
+	phases_series(metrics, &busy, &waiting, stage, ret_series->phases);
+	ret_series->sent = of_stage(metrics, &sent, stage);
+	ret_series->received = of_stage(metrics, &received, stage);
+	ret_series->memory = of_stage(metrics, &memory, stage);
 }
 
 static void describe_job(struct metrics *metrics, const struct job_metrics_options *options)
@@ -177,14 +163,8 @@ void job_metrics_memory(struct job_metrics *job, uint32_t rank, uint64_t bytes)
 
 static void add_rank(struct stage_series *stage, const struct job_rank_step *rank)
 {
-	metric_add(stage->copy, rank->copy_ns);
-	metric_add(stage->forward, rank->forward_ns);
-	metric_add(stage->backward, rank->backward_ns);
-	metric_add(stage->optimizer, rank->optimizer_ns);
-	metric_add(stage->wait_previous, rank->wait_previous_ns);
-	metric_add(stage->wait_next, rank->wait_next_ns);
-	metric_add(stage->wait_replicas, rank->wait_replicas_ns);
-	metric_add(stage->wait_coordinator, rank->wait_coordinator_ns);
+	for (int phase = 0; phase < PHASE_COUNT; phase++)
+		metric_add(stage->phases[phase], rank->phase_ns[phase]);
 	metric_add(stage->sent, rank->sent_bytes);
 	metric_add(stage->received, rank->received_bytes);
 }

@@ -6,6 +6,7 @@
 
 #include "common/base/log.h"
 #include "coordinator/report/internal.h"
+#include "coordinator/report/plan_json.h"
 
 static void write_line(struct report *report, json_t *object)
 {
@@ -33,49 +34,47 @@ static json_t *number(double value)
 static json_t *rank_place(const struct report *report, uint32_t rank)
 {
 	const struct plan *plan = report->options.plan;
-	uint32_t s = plan_rank_stage(plan, rank);
-	const struct plan_stage *stage = &plan->stages[s];
-	return json_pack("{s:i, s:i, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "replica",
-			 (int)plan_rank_replica(plan, rank), "pipeline_stage", (int)s, "address",
-			 report->options.addresses[rank], "device_index", (int)report->options.devices[rank],
-			 "first_layer", (int)stage->first_layer, "end_layer", (int)stage->end_layer, "parameters",
-			 (json_int_t)stage->parameters, "flops_per_sample", (json_int_t)stage->flops, "memory_bytes",
-			 (json_int_t)stage->memory_bytes, "output_bytes", (json_int_t)stage->output_bytes);
+	json_t *stage = plan_json_stage(plan, plan_rank_stage(plan, rank));
+	if (stage == NULL)
+		return NULL;
+	json_object_set_new(stage, "replica", json_integer(plan_rank_replica(plan, rank)));
+	json_object_set_new(stage, "address", json_string(report->options.addresses[rank]));
+	json_object_set_new(stage, "device_index", json_integer(report->options.devices[rank]));
+	return stage;
 }
 
 void json_plan(struct report *report)
 {
-	const struct plan *plan = report->options.plan;
 	if (report->json == NULL)
 		return;
 	json_t *stages = json_array();
 	for (uint32_t r = 0; r < report->ranks; r++)
 		json_array_append_new(stages, rank_place(report, r));
-	write_line(report,
-		   json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:s, s:s, s:b, s:i, s:f, s:f, s:o}",
-			     "type", "plan", "model", plan->model.name, "image_size", (int)plan->model.image_size,
-			     "pipeline_size", (int)plan->options.pipeline_size, "data_parallel_size",
-			     (int)plan->options.data_parallel_size, "schedule", plan->options.schedule, "micro_batches",
-			     (int)plan->options.micro_batches, "micro_batch_size", (int)plan->options.micro_batch_size,
-			     "train_batch_size", (int)report->options.train_batch_size, "steps",
-			     (int)report->options.steps, "compute_type", data_type_name(plan->options.compute_type),
-			     "boundary_type", data_type_name(plan->options.boundary_type), "tf32",
-			     plan->options.allow_tf32, "activation_checkpoint_interval",
-			     (int)plan->options.checkpoint_interval, "ideal_bubble", plan->ideal_bubble, "balance",
-			     plan->balance, "stages", stages));
+	json_t *object = plan_json_object(report->options.plan, stages);
+	if (object != NULL) {
+		json_object_set_new(object, "train_batch_size", json_integer(report->options.train_batch_size));
+		json_object_set_new(object, "steps", json_integer((json_int_t)report->options.steps));
+	}
+	write_line(report, object);
+}
+
+// Adds "<phase>_seconds" of each phase.
+static void add_phases(json_t *object, const double seconds[PHASE_COUNT])
+{
+	for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+		json_object_set_new(object, phase_seconds_name(phase), json_real(seconds[phase]));
 }
 
 static json_t *rank_step(const struct job_rank_step *step)
 {
-	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "step_seconds",
-			 (double)step->step_ns * 1e-9, "forward_seconds", (double)step->forward_ns * 1e-9,
-			 "backward_seconds", (double)step->backward_ns * 1e-9, "optimizer_seconds",
-			 (double)step->optimizer_ns * 1e-9, "copy_seconds", (double)step->copy_ns * 1e-9,
-			 "wait_previous_seconds", (double)step->wait_previous_ns * 1e-9, "wait_next_seconds",
-			 (double)step->wait_next_ns * 1e-9, "wait_replicas_seconds",
-			 (double)step->wait_replicas_ns * 1e-9, "wait_coordinator_seconds",
-			 (double)step->wait_coordinator_ns * 1e-9, "sent_bytes", (json_int_t)step->sent_bytes,
-			 "received_bytes", (json_int_t)step->received_bytes);
+	double seconds[PHASE_COUNT];
+	json_t *object = json_pack("{s:f}", "step_seconds", (double)step->step_ns * 1e-9);
+	for (int phase = 0; phase < PHASE_COUNT; phase++)
+		seconds[phase] = (double)step->phase_ns[phase] * 1e-9;
+	add_phases(object, seconds);
+	json_object_set_new(object, "sent_bytes", json_integer((json_int_t)step->sent_bytes));
+	json_object_set_new(object, "received_bytes", json_integer((json_int_t)step->received_bytes));
+	return object;
 }
 
 void json_step(struct report *report, const struct job_step *step)
@@ -102,15 +101,15 @@ static json_t *rank_summary(const struct report *report, uint32_t rank)
 {
 	const struct plan *plan = report->options.plan;
 	const struct rank_totals *totals = &report->totals.rank[rank];
-	return json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "replica",
-			 (int)plan_rank_replica(plan, rank), "pipeline_stage", (int)plan_rank_stage(plan, rank),
-			 "forward_seconds", totals->forward, "backward_seconds", totals->backward, "optimizer_seconds",
-			 totals->optimizer, "copy_seconds", totals->copy, "wait_previous_seconds",
-			 totals->wait_previous, "wait_next_seconds", totals->wait_next, "wait_replicas_seconds",
-			 totals->wait_replicas, "wait_coordinator_seconds", totals->wait_coordinator, "sent_bytes",
-			 (json_int_t)totals->sent_bytes, "received_bytes", (json_int_t)totals->received_bytes, "bubble",
-			 totals_bubble(&report->totals, rank), "memory_bytes",
-			 (json_int_t)totals_memory_bytes(&report->totals, rank));
+	json_t *object = json_pack("{s:i, s:i}", "replica", (int)plan_rank_replica(plan, rank), "pipeline_stage",
+				   (int)plan_rank_stage(plan, rank));
+	add_phases(object, totals->seconds);
+	json_object_set_new(object, "sent_bytes", json_integer((json_int_t)totals->sent_bytes));
+	json_object_set_new(object, "received_bytes", json_integer((json_int_t)totals->received_bytes));
+	json_object_set_new(object, "bubble", json_real(totals_bubble(&report->totals, rank)));
+	json_object_set_new(object, "memory_bytes",
+			    json_integer((json_int_t)totals_memory_bytes(&report->totals, rank)));
+	return object;
 }
 
 void json_summary(struct report *report, const struct error *error)

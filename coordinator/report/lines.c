@@ -7,7 +7,7 @@
 #include "common/base/strings.h"
 #include "coordinator/report/internal.h"
 #include "coordinator/run/loss_scaler.h"
-#include "coordinator/run/rank_name.h"
+#include "coordinator/plan/rank_name.h"
 
 enum { TERMINAL_INTERVAL_MS = 100, PLAIN_INTERVAL_MS = 1000 };
 
@@ -57,6 +57,11 @@ static bool has_replicas(const struct report *report)
 	return report->options.plan->options.data_parallel_size > 1;
 }
 
+static double ms(const struct job_rank_step *step, enum phase phase)
+{
+	return (double)step->phase_ns[phase] * 1e-6;
+}
+
 static void print_breakdown(const struct report *report, uint32_t rank, const struct job_rank_step *step)
 {
 	const struct plan *plan = report->options.plan;
@@ -64,11 +69,11 @@ static void print_breakdown(const struct report *report, uint32_t rank, const st
 	if (has_replicas(report))
 		printf(" | replica: %u", plan_rank_replica(plan, rank));
 	printf(" | forward: %.2f | backward: %.2f | step: %.2f | copy: %.2f | wait previous: %.2f | wait next: %.2f",
-	       (double)step->forward_ns * 1e-6, (double)step->backward_ns * 1e-6, (double)step->optimizer_ns * 1e-6,
-	       (double)step->copy_ns * 1e-6, (double)step->wait_previous_ns * 1e-6, (double)step->wait_next_ns * 1e-6);
+	       ms(step, PHASE_FORWARD), ms(step, PHASE_BACKWARD), ms(step, PHASE_OPTIMIZER), ms(step, PHASE_COPY),
+	       ms(step, PHASE_WAIT_PREVIOUS), ms(step, PHASE_WAIT_NEXT));
 	if (has_replicas(report))
-		printf(" | wait replicas: %.2f", (double)step->wait_replicas_ns * 1e-6);
-	printf(" | wait coordinator: %.2f\n", (double)step->wait_coordinator_ns * 1e-6);
+		printf(" | wait replicas: %.2f", ms(step, PHASE_WAIT_REPLICAS));
+	printf(" | wait coordinator: %.2f\n", ms(step, PHASE_WAIT_COORDINATOR));
 }
 
 // The line that DeepSpeed's engine prints, in its words; the times are means since the one before.
@@ -105,13 +110,15 @@ static void print_row(const struct report *report, uint32_t rank, bool busiest)
 	char sent[32], received[32], replica[16] = "", wait_replicas[16] = "";
 	if (has_replicas(report)) {
 		snprintf(replica, sizeof(replica), " %7u", plan_rank_replica(plan, rank));
-		snprintf(wait_replicas, sizeof(wait_replicas), " %9.1f", totals->wait_replicas * per_step);
+		snprintf(wait_replicas, sizeof(wait_replicas), " %9.1f",
+			 totals->seconds[PHASE_WAIT_REPLICAS] * per_step);
 	}
 	printf("%5u%s  %2u-%-2u %12" PRIu64 " %9.1f %9.1f %9.1f %7.1f %9.1f %9.1f%s %9.1f %10s %10s %6.1f%%%s\n", s,
-	       replica, stage->first_layer, stage->end_layer - 1, stage->parameters, totals->forward * per_step,
-	       totals->backward * per_step, totals->optimizer * per_step, totals->copy * per_step,
-	       totals->wait_previous * per_step, totals->wait_next * per_step, wait_replicas,
-	       totals->wait_coordinator * per_step,
+	       replica, stage->first_layer, stage->end_layer - 1, stage->parameters,
+	       totals->seconds[PHASE_FORWARD] * per_step, totals->seconds[PHASE_BACKWARD] * per_step,
+	       totals->seconds[PHASE_OPTIMIZER] * per_step, totals->seconds[PHASE_COPY] * per_step,
+	       totals->seconds[PHASE_WAIT_PREVIOUS] * per_step, totals->seconds[PHASE_WAIT_NEXT] * per_step,
+	       wait_replicas, totals->seconds[PHASE_WAIT_COORDINATOR] * per_step,
 	       strings_format_bytes(totals->sent_bytes / report->totals.measured_steps, sent, sizeof(sent)),
 	       strings_format_bytes(totals->received_bytes / report->totals.measured_steps, received, sizeof(received)),
 	       100.0 * totals_bubble(&report->totals, rank), busiest ? "  <" : "");

@@ -2,13 +2,12 @@
 #include "coordinator/report/plan_json.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/plan/fit.h"
 
-static json_t *stage_object(const struct plan *plan, uint32_t s)
+json_t *plan_json_stage(const struct plan *plan, uint32_t s)
 {
 	const struct plan_stage *stage = &plan->stages[s];
 	uint64_t limit = plan->options.memory_limit_bytes;
@@ -24,20 +23,17 @@ static json_t *stage_object(const struct plan *plan, uint32_t s)
 			 limit == 0 || stage->memory_bytes <= limit);
 }
 
-static json_t *plan_object(const struct plan *plan, uint32_t nodes)
+json_t *plan_json_object(const struct plan *plan, json_t *stages)
 {
 	const struct plan_options *options = &plan->options;
 	char text[FIT_TEXT_SIZE];
-	json_t *stages = json_array();
-	for (uint32_t s = 0; s < options->pipeline_size; s++)
-		json_array_append_new(stages, stage_object(plan, s));
 	json_t *object = json_pack(
-		"{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:s, s:i, s:i, s:I, s:b, s:f, s:f, s:f, s:f, s:o}",
-		"type", "plan", "model", plan->model.name, "image_size", (int)plan->model.image_size, "nodes",
-		(int)nodes, "pipeline_size", (int)options->pipeline_size, "data_parallel_size",
-		(int)options->data_parallel_size, "schedule", options->schedule, "micro_batches",
-		(int)options->micro_batches, "micro_batch_size", (int)options->micro_batch_size, "compute_type",
-		data_type_name(options->compute_type), "activation_checkpoint_interval",
+		"{s:s, s:s, s:i, s:i, s:i, s:s, s:i, s:i, s:s, s:s, s:b, s:i, s:i, s:I, s:b, s:f, s:f, s:f, s:f, s:o}",
+		"type", "plan", "model", plan->model.name, "image_size", (int)plan->model.image_size, "pipeline_size",
+		(int)options->pipeline_size, "data_parallel_size", (int)options->data_parallel_size, "schedule",
+		options->schedule, "micro_batches", (int)options->micro_batches, "micro_batch_size",
+		(int)options->micro_batch_size, "compute_type", data_type_name(options->compute_type), "boundary_type",
+		data_type_name(options->boundary_type), "tf32", options->allow_tf32, "activation_checkpoint_interval",
 		(int)options->checkpoint_interval, "in_flight", (int)options->in_flight, "memory_limit_bytes",
 		(json_int_t)options->memory_limit_bytes, "fits", plan_fits(plan), "ideal_bubble", plan->ideal_bubble,
 		"bubble", plan->bubble, "balance", plan->balance, "cost", plan->cost, "stages", stages);
@@ -48,7 +44,12 @@ static json_t *plan_object(const struct plan *plan, uint32_t nodes)
 
 bool plan_json_write(FILE *file, const struct plan *plan, uint32_t nodes, struct error *error)
 {
-	json_t *object = plan_object(plan, nodes);
+	json_t *stages = json_array();
+	for (uint32_t s = 0; s < plan->options.pipeline_size; s++)
+		json_array_append_new(stages, plan_json_stage(plan, s));
+	json_t *object = plan_json_object(plan, stages);
+	if (object != NULL)
+		json_object_set_new(object, "nodes", json_integer(nodes));
 	char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
 	errno = ENOMEM;
 	bool ok = (text != NULL && fprintf(file, "%s\n", text) >= 0) ||

@@ -33,14 +33,8 @@ void totals_memory(struct totals *totals, uint32_t rank, const struct job_memory
 
 static void add_rank(struct rank_totals *totals, const struct job_rank_step *rank)
 {
-	totals->copy += (double)rank->copy_ns * 1e-9;
-	totals->forward += (double)rank->forward_ns * 1e-9;
-	totals->backward += (double)rank->backward_ns * 1e-9;
-	totals->optimizer += (double)rank->optimizer_ns * 1e-9;
-	totals->wait_previous += (double)rank->wait_previous_ns * 1e-9;
-	totals->wait_next += (double)rank->wait_next_ns * 1e-9;
-	totals->wait_replicas += (double)rank->wait_replicas_ns * 1e-9;
-	totals->wait_coordinator += (double)rank->wait_coordinator_ns * 1e-9;
+	for (int phase = 0; phase < PHASE_COUNT; phase++)
+		totals->seconds[phase] += (double)rank->phase_ns[phase] * 1e-9;
 	totals->sent_bytes += rank->sent_bytes;
 	totals->received_bytes += rank->received_bytes;
 }
@@ -66,8 +60,10 @@ double totals_throughput(const struct totals *totals)
 
 double totals_busy(const struct totals *totals, uint32_t rank)
 {
-	const struct rank_totals *of = &totals->rank[rank];
-	return of->copy + of->forward + of->backward + of->optimizer;
+	double busy = 0.0;
+	for (int phase = 0; phase < PHASE_FIRST_WAIT; phase++)
+		busy += totals->rank[rank].seconds[phase];
+	return busy;
 }
 
 double totals_bubble(const struct totals *totals, uint32_t rank)

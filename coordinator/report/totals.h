@@ -5,9 +5,8 @@
 #include "common/base/error.h"
 #include "coordinator/run/job.h"
 
-struct rank_totals {                                                      // of the measured steps
-	double copy, forward, backward, optimizer;                        // seconds
-	double wait_previous, wait_next, wait_replicas, wait_coordinator; // seconds
+struct rank_totals { // of the measured steps
+	double seconds[PHASE_COUNT];
 	uint64_t sent_bytes, received_bytes;
 };
 

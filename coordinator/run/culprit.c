@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-#include "coordinator/run/rank_name.h"
+#include "coordinator/plan/rank_name.h"
 
 // The rank that a failed one lost; the number of ranks when it names one that there is not.
 static uint32_t peer_of(const struct plan *plan, const Penstock__V1__Failed *failed)

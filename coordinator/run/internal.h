@@ -1,6 +1,7 @@
 // What job.c (the line from open to close), steps.c (the steps) and parameters.c (load and save) share.
 #pragma once
 
+#include "common/base/lateness.h"
 #include "common/rpc/protocol.h"
 #include "coordinator/run/culprit.h"
 #include "coordinator/run/heartbeat.h"
@@ -29,7 +30,8 @@ struct job {
 	struct job_tokens *tokens;       // [ranks]
 	struct job_group *groups;        // [pipeline size]
 	struct heartbeat *heartbeat;
-	uint64_t step; // the first one not done: for messages
+	struct lateness lateness; // of this process
+	uint64_t step;            // the first one not done: for messages
 	enum job_phase phase;
 	struct stage_event *
 		drained; // owned: the Failed of a daemon that stopped after a step, which the other ranks are still to report

@@ -1,6 +1,6 @@
 // A job from open to close.
 #include <inttypes.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/strings.h"
 #include "coordinator/run/internal.h"
-#include "coordinator/run/rank_name.h"
+#include "coordinator/plan/rank_name.h"
 
 enum {
 	WAIT_MS = 200,     // for an event, before looking at silence and interrupts
@@ -18,19 +18,22 @@ enum {
 	CLOSE_MS = 10000,
 };
 
-static volatile sig_atomic_t interrupted;
+static _Atomic(bool) interrupted;
 
 void job_interrupt(void)
 {
-	interrupted = 1;
+	atomic_store(&interrupted, true);
 }
 
 bool job_check_pulse(struct job *job, struct error *error)
 {
-	if (interrupted)
+	if (atomic_load(&interrupted))
 		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
+	uint64_t now_ns = clock_now_ns();
+	lateness_look(&job->lateness, now_ns, rpc_lag_ns());
 	for (uint32_t r = 0; r < job->ranks; r++) {
-		uint64_t silent_ms = stage_session_silent_ms(job->sessions[r]);
+		uint64_t silent_ms =
+			lateness_silence_ms(&job->lateness, stage_session_heard_ns(job->sessions[r]), now_ns);
 		if (silent_ms <= PROTOCOL_TIMEOUT_MS)
 			continue;
 		struct culprit hanging = {

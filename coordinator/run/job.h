@@ -2,6 +2,7 @@
 // line in one thread, which waits for one thing at a time: the next event of any rank.
 #pragma once
 
+#include "common/metrics/phases.h"
 #include "common/rpc/tls.h"
 #include "coordinator/checkpoint/safetensors.h"
 #include "coordinator/config/deepspeed_config.h"
@@ -15,8 +16,7 @@ struct job_memory {
 
 // What a rank said about a step; times in ns.
 struct job_rank_step {
-	uint64_t step_ns, copy_ns, forward_ns, backward_ns, optimizer_ns;
-	uint64_t wait_previous_ns, wait_next_ns, wait_replicas_ns, wait_coordinator_ns;
+	uint64_t step_ns, phase_ns[PHASE_COUNT];
 	uint64_t sent_bytes, received_bytes;
 };
 
@@ -59,7 +59,7 @@ struct job_options {
 
 // Between rpc_start and rpc_stop. Errors name the daemon and, once steps run, the step.
 bool job_run(const struct job_options *options, struct error *error);
-// Any thread, also a signal handler: the running job ends soon, with ERROR_CANCELLED.
+// Any thread: the running job ends soon, with ERROR_CANCELLED.
 void job_interrupt(void);
 // Every parameter of the model is in the file with the model's shape; said before any daemon is asked.
 bool job_check_load(const struct plan *plan, const struct safetensors *file, struct error *error);

@@ -121,10 +121,9 @@ void stage_session_resume(struct stage_session *session)
 	rpc_stream_resume(session->stream);
 }
 
-uint64_t stage_session_silent_ms(struct stage_session *session)
+uint64_t stage_session_heard_ns(struct stage_session *session)
 {
-	uint64_t heard = atomic_load(&session->heard_ns), now = clock_now_ns();
-	return now > heard && !atomic_load(&session->held) ? (now - heard) / 1000000 : 0;
+	return atomic_load(&session->held) ? clock_now_ns() : atomic_load(&session->heard_ns);
 }
 
 // ---- Requests

@@ -33,8 +33,8 @@ bool stage_session_create(const struct stage_session_options *options, struct st
 			  struct error *error);
 // Cancels the call and waits until it is over. Takes NULL.
 void stage_session_destroy(struct stage_session *session);
-// Time since anything came from the stage.
-uint64_t stage_session_silent_ms(struct stage_session *session);
+// When anything came from the stage; now, while we do not listen to it.
+uint64_t stage_session_heard_ns(struct stage_session *session);
 
 // After a SavedParameter: the daemon is held back until then, so that no queue of chunks grows.
 void stage_session_resume(struct stage_session *session);

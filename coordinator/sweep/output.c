@@ -177,6 +177,9 @@ static void become_gnuplot(const struct sweep_output *output, int failure, pid_t
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setpgid(0, 0);
 	signal(SIGPIPE, SIG_DFL);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (getppid() == parent && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 && fchdir(output->lock) == 0)
 		execvp(arguments[0], (char *const *)arguments);
 	int why = errno;

@@ -173,7 +173,7 @@ static void add_times(struct table *table, const struct rates_stage *stage, uint
 		table_cell(table, "%*s", (int)bar_width, "");
 		return;
 	}
-	for (int i = 0; i < RATES_WAIT_PREVIOUS; i++)
+	for (int i = 0; i < PHASE_FIRST_WAIT; i++)
 		busy += stage->share[i];
 	bar_draw(stage->share, bar_width, bar);
 	table_cell(table, "%.1f", stage->samples_per_second);

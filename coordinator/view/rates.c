@@ -7,7 +7,7 @@
 // A stage's counters at one moment of its daemon's clock.
 struct steps_sample {
 	uint64_t counted_ns, samples;
-	uint64_t phase_ns[RATES_PHASE_COUNT];
+	uint64_t phase_ns[PHASE_COUNT];
 };
 
 struct links_sample {
@@ -71,18 +71,9 @@ static const struct memory *find(const struct node *node, const Penstock__V1__Ru
 
 static struct steps_sample sample_steps(const Penstock__V1__StageCounters *counters)
 {
-	return (struct steps_sample){
-		.counted_ns = counters->counted_ns,
-		.samples = counters->samples,
-		.phase_ns = {[RATES_FORWARD] = counters->forward_ns,
-			     [RATES_BACKWARD] = counters->backward_ns,
-			     [RATES_OPTIMIZER] = counters->optimizer_ns,
-			     [RATES_COPY] = counters->copy_ns,
-			     [RATES_WAIT_PREVIOUS] = counters->wait_previous_ns,
-			     [RATES_WAIT_NEXT] = counters->wait_next_ns,
-			     [RATES_WAIT_REPLICAS] = counters->wait_replicas_ns,
-			     [RATES_WAIT_COORDINATOR] = counters->wait_coordinator_ns},
-	};
+	struct steps_sample sample = {.counted_ns = counters->counted_ns, .samples = counters->samples};
+	PHASES_READ(counters, sample.phase_ns);
+	return sample;
 }
 
 // Per second of the daemon's clock. A counter that fell, or a clock that stood, is somebody's nonsense: nothing.
@@ -95,7 +86,7 @@ static void compare_steps(const struct steps_sample *before, const struct steps_
 			  struct rates_stage *stage)
 {
 	uint64_t ns = after->counted_ns > before->counted_ns ? after->counted_ns - before->counted_ns : 0;
-	for (int i = 0; i < RATES_PHASE_COUNT; i++)
+	for (int i = 0; i < PHASE_COUNT; i++)
 		stage->share[i] = rate(after->phase_ns[i], before->phase_ns[i], ns) * 1e-9;
 	stage->samples_per_second = rate(after->samples, before->samples, ns);
 	stage->known = true;
@@ -105,7 +96,7 @@ static void compare_steps(const struct steps_sample *before, const struct steps_
 static struct steps_sample before_first_step(const struct steps_sample *sample)
 {
 	uint64_t ns = 0;
-	for (int i = 0; i < RATES_PHASE_COUNT; i++)
+	for (int i = 0; i < PHASE_COUNT; i++)
 		ns += sample->phase_ns[i];
 	return (struct steps_sample){.counted_ns = sample->counted_ns > ns ? sample->counted_ns - ns : 0};
 }

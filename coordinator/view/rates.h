@@ -9,19 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/metrics/phases.h"
 #include "penstock/v1/stage_server.pb-c.h"
-
-enum rates_phase {
-	RATES_FORWARD,
-	RATES_BACKWARD,
-	RATES_OPTIMIZER,
-	RATES_COPY,
-	RATES_WAIT_PREVIOUS, // the first of those that wait
-	RATES_WAIT_NEXT,
-	RATES_WAIT_REPLICAS,
-	RATES_WAIT_COORDINATOR,
-	RATES_PHASE_COUNT,
-};
 
 enum rates_side { RATES_PREVIOUS, RATES_NEXT, RATES_PREVIOUS_REPLICA, RATES_NEXT_REPLICA, RATES_SIDE_COUNT };
 
@@ -38,7 +27,7 @@ struct rates_stage {
 	uint64_t step, memory_bytes, limit_bytes;
 	bool known; // a step has ended: the next three
 	double share
-		[RATES_PHASE_COUNT]; // of the time; where a device computes while its stage waits, they add up to more than 1
+		[PHASE_COUNT]; // of the time; where a device computes while its stage waits, they add up to more than 1
 	double samples_per_second;
 	double seconds_since_step;
 	struct rates_link links[RATES_SIDE_COUNT];

@@ -39,8 +39,8 @@ bool screen_start(struct error *error)
 	if (has_colors()) {
 		start_color();
 		use_default_colors();
-		for (short i = 0; i < RATES_PHASE_COUNT; i++)
-			init_pair((short)(i + 1), i < RATES_WAIT_PREVIOUS ? COLOR_GREEN : COLOR_YELLOW, -1);
+		for (int i = 0; i < PHASE_COUNT; i++)
+			init_pair((short)(i + 1), i < PHASE_FIRST_WAIT ? COLOR_GREEN : COLOR_YELLOW, -1);
 	}
 	return true;
 }
@@ -73,10 +73,10 @@ static void colour_bar(int line)
 {
 	int begin = (int)screen.page.bar_column - screen.left;
 	for (int x = begin < 0 ? 0 : begin; x < begin + (int)screen.page.bar_width && x < COLS; x++) {
-		enum rates_phase phase = bar_phase((char)(mvinch(line, x) & A_CHARTEXT));
-		if (phase == RATES_PHASE_COUNT)
+		enum phase phase = bar_phase((char)(mvinch(line, x) & A_CHARTEXT));
+		if (phase == PHASE_COUNT)
 			continue;
-		attr_t look = phase < RATES_WAIT_PREVIOUS ? A_REVERSE : A_NORMAL;
+		attr_t look = phase < PHASE_FIRST_WAIT ? A_REVERSE : A_NORMAL;
 		mvchgat(line, x, 1, look, has_colors() ? (short)(phase + 1) : 0, NULL);
 	}
 }

@@ -105,7 +105,7 @@ static void write_cell(const struct table *table, uint32_t column, const char *t
 
 bool table_write(const struct table *table, FILE *out)
 {
-	if (table->failed)
+	if (table->failed || table->column_count == 0)
 		return false;
 	for (uint32_t i = 0; i < table->column_count; i++)
 		write_cell(table, i, table->columns[i].name, out);

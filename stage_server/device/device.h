@@ -169,7 +169,7 @@ struct device_ops {
 	bool (*read_input_gradient)(struct program *program, void *ret_values, struct device_completion completion,
 				    struct error *error);
 
-	// One layer at a time, in order; a device may fuse neighbours, and then does their work at the first of them.
+	// One layer at a time, in order; a device may fuse neighbours, and then does their work at one of them.
 	// `first_sample` keys dropout: sample i of the micro-batch is number first_sample + i of the whole run.
 	bool (*forward)(struct program *program, uint32_t slot, uint32_t layer, uint64_t first_sample,
 			struct error *error);

@@ -75,7 +75,8 @@ bool tuning_create(const char *file, const char *machine, struct tuning **ret_tu
 	pthread_mutex_init(&tuning->lock, NULL);
 	snprintf(tuning->machine, sizeof(tuning->machine), "%s", machine);
 	for (char *c = tuning->machine; *c != '\0'; c++)
-		*c = *c == ' ' || *c == '\t' ? '-' : *c;
+		if (*c == ' ' || *c == '\t')
+			*c = '-';
 	tuning->path = file != NULL ? strdup(file) : default_path();
 	if (tuning->path != NULL) {
 		int descriptor = make_folders(tuning->path) ? open_file(tuning->path) : -1;
@@ -141,7 +142,7 @@ static bool look_up(int file, const char *key, uint32_t count, const char *const
 // time is UINT64_MAX where none can be used.
 static uint32_t measure(const struct tuning_question *question, uint64_t *ret_ns)
 {
-	uint64_t begin_ns = clock_now_ns(), best_ns[TUNING_MAXIMUM_CANDIDATES];
+	uint64_t begin_ns = clock_now_ns(), best_ns[TUNING_MAXIMUM_CANDIDATES] = {UINT64_MAX};
 	bool usable[TUNING_MAXIMUM_CANDIDATES];
 	for (uint32_t i = 0; i < question->count; i++) {
 		best_ns[i] = UINT64_MAX;

@@ -1,6 +1,8 @@
 // See link.h: what is done by the kind of link.
 #include "stage_server/exchange/internal.h"
 
+#include <inttypes.h>
+
 uint64_t link_bytes(const struct link_options *options)
 {
 	return options->send_depth * options->incoming.shape.bytes +
@@ -18,6 +20,18 @@ bool link_join(struct link *upstream, struct link *downstream, struct error *err
 	if (upstream == NULL || downstream == NULL || !upstream->options.local || !downstream->options.local)
 		return error_set(error, ERROR_PROTOCOL, "the two plans do not both say that they are local");
 	return local_link_join(upstream, downstream, error);
+}
+
+bool link_init(struct link *link, const struct link_class *class, const struct link_options *options,
+	       struct error *error)
+{
+	link->class = class;
+	link->references = 1;
+	link->options = *options;
+	link->pool = buffer_pool_create(options->incoming.shape.bytes, options->send_depth, options->memory);
+	return link->pool != NULL ||
+	       error_set(error, ERROR_OUT_OF_MEMORY, "no memory for %u tensors of %" PRIu64 " bytes to send",
+			 options->send_depth, options->incoming.shape.bytes);
 }
 
 void link_count_sent(struct link *link, uint64_t bytes, uint64_t messages)
@@ -49,13 +63,21 @@ void link_ref(struct link *link)
 
 void link_unref(struct link *link)
 {
-	if (link != NULL && atomic_fetch_sub(&link->references, 1) == 1)
-		link->class->destroy(link);
+	if (link == NULL || atomic_fetch_sub(&link->references, 1) != 1)
+		return;
+	struct buffer_pool *pool = link->pool;
+	link->class->destroy(link); // which may still hold some of its buffers
+	buffer_pool_destroy(pool);
 }
 
 struct buffer *link_take_buffer(struct link *link)
 {
-	return link->class->take_buffer(link);
+	return buffer_pool_take(link->pool);
+}
+
+void link_flush(struct link *link)
+{
+	buffer_pool_wait(link->pool);
 }
 
 void link_send(struct link *link, uint64_t step, uint32_t number, struct buffer *tensor)

@@ -4,7 +4,7 @@
 // stage of this daemon, which reads them where the device wrote them (local_link.c).
 //
 // Threads: dial, adopt, accept, join and close from the session's; create from the executor's; take and receive from one, the
-// executor's or the reducer's; send and release
+// executor's or the reducer's; flush from the executor's; send and release
 // from any, in order; ref and unref from any. Events run on gRPC's threads, on the neighbour's, or inside link_dial,
 // link_accept, link_join and link_close.
 #pragma once
@@ -56,7 +56,7 @@ bool link_join(struct link *upstream, struct link *downstream, struct error *err
 // Opens the streams to the next stage's daemon, over TLS unless `tls` is NULL; `token` has PROTOCOL_TOKEN_BYTES.
 bool link_dial(struct link *link, const char *address, struct rpc_tls *tls, const uint8_t *token, struct error *error);
 // Takes a stream that the previous stage opened as connection `connection`; ERROR_PROTOCOL when there is no such
-// connection, or it stands already. From then on its messages and its end must come to link_handle_message and
+// connection, it stands already, or the link is closed. From then on its messages and its end must come to link_handle_message and
 // link_handle_closed; link_accept answers it, once that is arranged.
 bool link_adopt(struct link *link, struct rpc_stream *stream, uint32_t connection, struct error *error);
 void link_accept(struct link *link, uint32_t connection);
@@ -67,6 +67,8 @@ void link_handle_closed(struct link *link, uint32_t connection, enum rpc_status 
 // A place for an outgoing tensor; waits for one that is still on its way out. NULL once the link is closed or the
 // neighbour is gone. Returns owned.
 struct buffer *link_take_buffer(struct link *link);
+// Waits until all tensors that were given have left, or the link is closed, or the neighbour gone.
+void link_flush(struct link *link);
 // Takes `tensor`. Sent when the neighbour has given a credit; never blocks.
 // `number` is the tensor's in the step: its micro-batch, or of a sum its piece.
 void link_send(struct link *link, uint64_t step, uint32_t number, struct buffer *tensor);

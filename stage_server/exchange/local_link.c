@@ -10,7 +10,6 @@
 
 struct local_link {
 	struct link base;
-	struct buffer_pool *pool; // of what goes out
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -25,11 +24,6 @@ struct local_link {
 static struct local_link *local_of(struct link *link)
 {
 	return (struct local_link *)link;
-}
-
-static struct buffer *take_buffer(struct link *link)
-{
-	return buffer_pool_take(local_of(link)->pool);
 }
 
 // The neighbour, with a reference for the caller, or NULL.
@@ -103,7 +97,7 @@ static void lose(struct local_link *local, bool in_good_order)
 		local->base.options.events->lost(&local->base, in_good_order ? NULL : &error, local->base.options.user);
 	pthread_cond_signal(&local->changed);
 	pthread_mutex_unlock(&local->lock);
-	buffer_pool_close(local->pool);
+	buffer_pool_close(local->base.pool);
 	link_unref(neighbour != NULL ? &neighbour->base : NULL);
 }
 
@@ -117,7 +111,7 @@ static void close_link(struct link *link, bool in_good_order)
 	local->closed = true;
 	pthread_cond_signal(&local->changed);
 	pthread_mutex_unlock(&local->lock);
-	buffer_pool_close(local->pool);
+	buffer_pool_close(local->base.pool);
 	if (neighbour != NULL) {
 		lose(neighbour, in_good_order);
 		link_unref(&neighbour->base);
@@ -133,7 +127,7 @@ static void wake(struct link *link)
 	local->woken = true;
 	pthread_cond_signal(&local->changed);
 	pthread_mutex_unlock(&local->lock);
-	buffer_pool_close(local->pool);
+	buffer_pool_close(local->base.pool);
 }
 
 static void destroy(struct link *link)
@@ -141,7 +135,6 @@ static void destroy(struct link *link)
 	struct local_link *local = local_of(link);
 	for (; local->released < local->put; local->released++)
 		buffer_unref(local->arrived[local->released % local->capacity]);
-	buffer_pool_destroy(local->pool);
 	free(local->arrived);
 	pthread_cond_destroy(&local->changed);
 	pthread_mutex_destroy(&local->lock);
@@ -150,8 +143,7 @@ static void destroy(struct link *link)
 
 bool local_link_create(const struct link_options *options, struct link **ret_link, struct error *error)
 {
-	static const struct link_class class = {.take_buffer = take_buffer,
-						.send = send_tensor,
+	static const struct link_class class = {.send = send_tensor,
 						.receive = receive,
 						.release = release,
 						.close = close_link,
@@ -160,17 +152,11 @@ bool local_link_create(const struct link_options *options, struct link **ret_lin
 	struct local_link *local = calloc(1, sizeof(*local));
 	if (local == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a link");
-	local->base.class = &class;
-	local->base.references = 1;
-	local->base.options = *options;
 	pthread_mutex_init(&local->lock, NULL);
 	pthread_cond_init(&local->changed, NULL);
-	local->pool = buffer_pool_create(options->incoming.shape.bytes, options->send_depth, options->memory);
-	if (local->pool == NULL) {
+	if (!link_init(&local->base, &class, options, error)) {
 		link_unref(&local->base);
-		return error_set(error, ERROR_OUT_OF_MEMORY,
-				 "no memory for %u tensors of %" PRIu64 " bytes to hand over", options->send_depth,
-				 options->incoming.shape.bytes);
+		return false;
 	}
 	*ret_link = &local->base;
 	return true;

@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,15 +92,6 @@ void mailbox_destroy(struct mailbox *mailbox)
 	free(mailbox);
 }
 
-static const char *shape_text(uint32_t rank, const uint32_t *dimensions, char into[96])
-{
-	size_t length = 0;
-	into[0] = '\0';
-	for (uint32_t i = 0; i < rank && length < 80; i++)
-		length += (size_t)snprintf(into + length, 96 - length, "%s%u", i == 0 ? "" : ", ", dimensions[i]);
-	return into;
-}
-
 static const char *kind_name(Penstock__V1__TensorKind kind)
 {
 	switch (kind) {
@@ -120,8 +110,9 @@ static bool check_tensor(const struct mailbox *mailbox, const Penstock__V1__Tens
 {
 	const struct tensor_shape *shape = &mailbox->options.shape;
 	if (chunk->kind != mailbox->options.kind)
-		return error_set(error, ERROR_PROTOCOL, "%s came where %s was expected", kind_name(chunk->kind),
-				 kind_name(mailbox->options.kind));
+		return error_set(error, ERROR_PROTOCOL,
+				 "step %" PRIu64 ", micro-batch %u: %s came where %s was expected", chunk->step,
+				 chunk->micro_batch, kind_name(chunk->kind), kind_name(mailbox->options.kind));
 	if (chunk->dtype != wire_type_of(shape->type))
 		return error_set(error, ERROR_PROTOCOL,
 				 "tensor of step %" PRIu64 ", micro-batch %u has dtype %d, expected %s (%d)",
@@ -130,11 +121,11 @@ static bool check_tensor(const struct mailbox *mailbox, const Penstock__V1__Tens
 	if (chunk->n_shape == shape->rank &&
 	    memcmp(chunk->shape, shape->dimensions, shape->rank * sizeof(chunk->shape[0])) == 0)
 		return true;
-	char theirs[96], ours[96];
+	char theirs[DIMENSIONS_TEXT_SIZE], ours[DIMENSIONS_TEXT_SIZE];
 	return error_set(error, ERROR_PROTOCOL,
 			 "tensor of step %" PRIu64 ", micro-batch %u has shape (%s), expected (%s)", chunk->step,
-			 chunk->micro_batch, shape_text((uint32_t)chunk->n_shape, chunk->shape, theirs),
-			 shape_text(shape->rank, shape->dimensions, ours));
+			 chunk->micro_batch, tensor_dimensions_text(chunk->n_shape, chunk->shape, theirs),
+			 tensor_dimensions_text(shape->rank, shape->dimensions, ours));
 }
 
 // With the lock held.

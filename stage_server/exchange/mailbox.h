@@ -11,16 +11,8 @@
 
 #include "common/base/buffer.h"
 #include "common/base/error.h"
-#include "common/model/data_type.h"
 #include "penstock/v1/stage_server.pb-c.h"
-
-// What crosses a boundary: the same both ways. Or a piece of what replicas sum.
-struct tensor_shape {
-	uint32_t rank;          // 4: (N, C, H, W); 2: (N, F); 1: a piece's length
-	uint32_t dimensions[4]; // of the whole tensor
-	enum data_type type;
-	uint64_t bytes;
-};
+#include "stage_server/exchange/tensor_shape.h"
 
 struct mailbox_options {
 	struct tensor_shape shape;

@@ -1,53 +1,13 @@
-// The way to a neighbour, a stage or a replica, over the network. Chunk c of a tensor goes over connection c % connections; credits go over
-// connection 0.
-#include "stage_server/exchange/internal.h"
+// The way to a neighbour, a stage or a replica, over the network: tensors and credits. Chunk c of a tensor goes over connection
+// c % connections; credits go over connection 0. Its streams are opened and ended in streams.c.
+#include "stage_server/exchange/stream_link.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/rpc/protocol.h"
 #include "common/rpc/wire_types.h"
-
-// A tensor that waits for a credit.
-struct outgoing {
-	uint64_t step;
-	uint32_t number; // see link_send
-	struct buffer *tensor;
-};
-
-struct connection {
-	struct stream_link *link;
-	uint32_t index;
-	struct rpc_client *client; // of a dialled one
-	struct rpc_stream *stream;
-	bool stands;
-};
-
-struct stream_link {
-	struct link base;
-	uint32_t connections, chunk_bytes;
-	struct mailbox *mailbox;
-	struct buffer_pool *pool;
-
-	pthread_mutex_t lock; // the rest
-	struct connection connection[PROTOCOL_MAXIMUM_CONNECTIONS];
-	uint32_t standing;
-	uint32_t credits;         // tensors that the neighbour can still take
-	struct outgoing *waiting; // [send_depth], a ring
-	uint32_t waiting_first, waiting_count;
-	uint32_t open_streams;
-	bool closed; // no more events but `over`
-	bool reported_lost;
-	uint64_t arrived_bytes, arrived_ns; // in all, and when the last of them
-};
-
-static struct stream_link *stream_of(struct link *link)
-{
-	return (struct stream_link *)link;
-}
 
 static void destroy(struct link *base)
 {
@@ -59,14 +19,12 @@ static void destroy(struct link *base)
 		rpc_client_destroy(link->connection[i].client);
 	}
 	mailbox_destroy(link->mailbox);
-	buffer_pool_destroy(link->pool);
 	free(link->waiting);
 	pthread_mutex_destroy(&link->lock);
 	free(link);
 }
 
-// Reports the loss, once, and wakes whoever waits for a tensor, or for a buffer that the neighbour will give no credit for.
-static void lose(struct stream_link *link, const struct error *error)
+void stream_link_lose(struct stream_link *link, const struct error *error)
 {
 	pthread_mutex_lock(&link->lock);
 	bool report = !link->closed && !link->reported_lost;
@@ -76,10 +34,10 @@ static void lose(struct stream_link *link, const struct error *error)
 		link->base.options.events->lost(&link->base, error, link->base.options.user);
 	pthread_mutex_unlock(&link->lock);
 	mailbox_lose(link->mailbox);
-	buffer_pool_close(link->pool);
+	buffer_pool_close(link->base.pool);
 }
 
-static void give_credits(struct stream_link *link, uint32_t tensors)
+void stream_link_give_credits(struct stream_link *link, uint32_t tensors)
 {
 	Penstock__V1__Credit credit = PENSTOCK__V1__CREDIT__INIT;
 	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
@@ -114,11 +72,6 @@ static void send_tensor(struct stream_link *link, const struct outgoing *outgoin
 	link_count_sent(&link->base, shape->bytes, chunks);
 }
 
-static struct buffer *take_buffer(struct link *base)
-{
-	return buffer_pool_take(stream_of(base)->pool);
-}
-
 static void send(struct link *base, uint64_t step, uint32_t number, struct buffer *tensor)
 {
 	struct stream_link *link = stream_of(base);
@@ -151,8 +104,13 @@ static bool take_credits(struct stream_link *link, uint32_t tensors, struct erro
 		send_tensor(link, &outgoing);
 	}
 	pthread_mutex_unlock(&link->lock);
-	return ok || error_set(error, ERROR_PROTOCOL, "a credit of %u tensors, more than a step's %u", tensors,
-			       link->base.options.incoming.tensors_per_step);
+	if (ok)
+		return true;
+	if (link->base.options.send_depth == 0)
+		return error_set(error, ERROR_PROTOCOL, "a credit of %u tensors came over a link that sends none",
+				 tensors);
+	return error_set(error, ERROR_PROTOCOL, "a credit of %u tensors came, expected from 1 to the %u of a step",
+			 tensors, link->base.options.incoming.tensors_per_step);
 }
 
 static enum mailbox_status receive(struct link *base, const void **ret_values)
@@ -164,53 +122,10 @@ static void release(struct link *base)
 {
 	struct stream_link *link = stream_of(base);
 	mailbox_release(link->mailbox);
-	give_credits(link, 1);
+	stream_link_give_credits(link, 1);
 }
 
 // ---- What comes in
-
-static void send_accepted(struct rpc_stream *stream)
-{
-	Penstock__V1__ExchangeAccepted accepted = PENSTOCK__V1__EXCHANGE_ACCEPTED__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED;
-	message.accepted = &accepted;
-	rpc_stream_send(stream, &message.base, NULL, 0, 0);
-}
-
-// A connection is up on both sides. The last one makes the link ready and tells the neighbour how much it may send.
-// The order matters to both: the neighbour may answer an acceptance at once, and takes a credit only after it.
-static void connection_stands(struct stream_link *link, uint32_t connection, bool accept)
-{
-	pthread_mutex_lock(&link->lock);
-	link->connection[connection].stands = true;
-	if (accept)
-		send_accepted(link->connection[connection].stream);
-	if (++link->standing == link->connections && !link->closed) {
-		if (link->base.options.incoming.depth > 0)
-			give_credits(link, link->base.options.incoming.depth);
-		link->base.options.events->ready(&link->base, link->base.options.user);
-	}
-	pthread_mutex_unlock(&link->lock);
-}
-
-static bool connection_is_up(struct stream_link *link, uint32_t connection)
-{
-	pthread_mutex_lock(&link->lock);
-	bool stands = link->connection[connection].stands;
-	pthread_mutex_unlock(&link->lock);
-	return stands;
-}
-
-// We dialled it and have sent Open, which nobody has accepted yet.
-static bool waits_for_acceptance(struct stream_link *link, uint32_t connection)
-{
-	pthread_mutex_lock(&link->lock);
-	const struct connection *c = &link->connection[connection];
-	bool waits = c->client != NULL && c->stream != NULL && !c->stands;
-	pthread_mutex_unlock(&link->lock);
-	return waits;
-}
 
 // A chunk that follows another one of its tensor was on its way while we waited for it: a tensor is sent whole.
 static void measure_pace(struct stream_link *link, size_t size)
@@ -247,12 +162,12 @@ static bool handle_chunk(struct stream_link *link, uint32_t connection, const Pe
 static bool handle(struct stream_link *link, uint32_t connection, const Penstock__V1__ExchangeMessage *message,
 		   const struct rpc_incoming *incoming, struct error *error)
 {
-	bool stands = connection_is_up(link, connection);
+	bool stands = stream_link_is_up(link, connection);
 	switch (message->body_case) {
 	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED:
-		if (!waits_for_acceptance(link, connection))
+		if (!stream_link_awaits_acceptance(link, connection))
 			return error_set(error, ERROR_PROTOCOL, "an acceptance that nobody asked for");
-		connection_stands(link, connection, false);
+		stream_link_stands(link, connection, false);
 		return true;
 	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK:
 		if (!stands)
@@ -281,127 +196,7 @@ void link_handle_message(struct link *base, struct rpc_stream *stream, uint32_t 
 		return;
 	error_wrap(&error, "from %s", rpc_stream_peer(stream));
 	rpc_stream_finish(stream, rpc_status_from_error(&error), error.message);
-	lose(link, &error);
-}
-
-static void stream_over(struct stream_link *link)
-{
-	pthread_mutex_lock(&link->lock);
-	bool over = --link->open_streams == 0 && link->closed;
-	pthread_mutex_unlock(&link->lock);
-	if (over)
-		link->base.options.events->over(&link->base, link->base.options.user);
-	link_unref(&link->base); // the connection's
-}
-
-void link_handle_closed(struct link *base, uint32_t connection, enum rpc_status status, const char *detail)
-{
-	struct stream_link *link = stream_of(base);
-	struct error error;
-	if (status == RPC_OK) {
-		lose(link, NULL);
-	} else {
-		error_set(&error, status == RPC_FAILED_PRECONDITION ? ERROR_VERSION : ERROR_UNREACHABLE, "%s (%s)",
-			  detail, rpc_status_name(status));
-		lose(link, &error);
-	}
-	stream_over(link);
-}
-
-// ---- Streams that we open
-
-static void dialled_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
-{
-	struct connection *connection = user;
-	link_handle_message(&connection->link->base, stream, connection->index, incoming);
-}
-
-static void dialled_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
-{
-	struct connection *connection = user;
-	link_handle_closed(&connection->link->base, connection->index, status, detail);
-}
-
-static bool dial_one(struct stream_link *link, uint32_t index, const char *address, struct rpc_tls *tls,
-		     const uint8_t *token, struct error *error)
-{
-	static const struct rpc_stream_events events = {.message = dialled_message, .closed = dialled_closed};
-	struct connection *connection = &link->connection[index];
-	struct rpc_client_options options = {.keepalive_ms = PROTOCOL_KEEPALIVE_MS, .tls = tls};
-	connection->link = link;
-	connection->index = index;
-	if (!rpc_client_create(address, &options, &connection->client, error))
-		return false;
-	link_ref(&link->base);
-	pthread_mutex_lock(&link->lock);
-	link->open_streams++;
-	pthread_mutex_unlock(&link->lock);
-	// Events may come before the stream is stored; they use what they are handed.
-	struct rpc_stream *stream =
-		rpc_client_stream(connection->client, PROTOCOL_METHOD_EXCHANGE, 0, &events, connection);
-	if (stream == NULL) {
-		stream_over(link);
-		return error_set(error, ERROR_FAILED, "no memory for a stream to %s", address);
-	}
-	pthread_mutex_lock(&link->lock);
-	connection->stream = stream;
-	pthread_mutex_unlock(&link->lock);
-	Penstock__V1__ExchangeOpen open = PENSTOCK__V1__EXCHANGE_OPEN__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	open.protocol_version = PROTOCOL_VERSION;
-	open.link_token.data = (uint8_t *)token;
-	open.link_token.len = PROTOCOL_TOKEN_BYTES;
-	open.connection = index;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_OPEN;
-	message.open = &open;
-	rpc_stream_send(stream, &message.base, NULL, 0, 0);
-	return true;
-}
-
-static bool check_kind(const struct link *link, struct error *error)
-{
-	return !link->options.local ||
-	       error_set(error, ERROR_PROTOCOL, "the plan says that this neighbour is held by the same daemon");
-}
-
-bool link_dial(struct link *base, const char *address, struct rpc_tls *tls, const uint8_t *token, struct error *error)
-{
-	struct stream_link *link = stream_of(base);
-	if (!check_kind(base, error))
-		return false;
-	for (uint32_t i = 0; i < link->connections; i++)
-		if (!dial_one(link, i, address, tls, token, error))
-			return false;
-	return true;
-}
-
-// ---- Streams that the previous stage opens
-
-bool link_adopt(struct link *base, struct rpc_stream *stream, uint32_t connection, struct error *error)
-{
-	struct stream_link *link = stream_of(base);
-	if (!check_kind(base, error))
-		return false;
-	pthread_mutex_lock(&link->lock);
-	bool taken = connection < link->connections && link->connection[connection].stream != NULL;
-	bool ok = connection < link->connections && !taken && !link->closed;
-	if (ok) {
-		rpc_stream_ref(stream);
-		link->connection[connection] = (struct connection){.link = link, .index = connection, .stream = stream};
-		link->open_streams++;
-	}
-	pthread_mutex_unlock(&link->lock);
-	if (!ok)
-		return error_set(error, ERROR_PROTOCOL,
-				 taken ? "connection %u stands already" : "there is no connection %u", connection);
-	link_ref(&link->base); // until link_handle_closed
-	return true;
-}
-
-void link_accept(struct link *base, uint32_t connection)
-{
-	struct stream_link *link = stream_of(base);
-	connection_stands(link, connection, true);
+	stream_link_lose(link, &error);
 }
 
 // ---- The end
@@ -425,7 +220,7 @@ static void close_link(struct link *base, bool in_good_order)
 	}
 	pthread_mutex_unlock(&link->lock);
 	mailbox_close(link->mailbox);
-	buffer_pool_close(link->pool);
+	buffer_pool_close(link->base.pool);
 	if (over)
 		link->base.options.events->over(&link->base, link->base.options.user);
 }
@@ -434,13 +229,12 @@ static void wake(struct link *base)
 {
 	struct stream_link *link = stream_of(base);
 	mailbox_close(link->mailbox);
-	buffer_pool_close(link->pool);
+	buffer_pool_close(link->base.pool);
 }
 
 bool stream_link_create(const struct link_options *options, struct link **ret_link, struct error *error)
 {
-	static const struct link_class class = {.take_buffer = take_buffer,
-						.send = send,
+	static const struct link_class class = {.send = send,
 						.receive = receive,
 						.release = release,
 						.close = close_link,
@@ -449,20 +243,15 @@ bool stream_link_create(const struct link_options *options, struct link **ret_li
 	struct stream_link *link = calloc(1, sizeof(*link));
 	if (link == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a link");
-	link->base.class = &class;
-	link->base.references = 1;
-	link->base.options = *options;
 	link->connections = options->incoming.connections;
 	link->chunk_bytes = options->incoming.chunk_bytes;
 	pthread_mutex_init(&link->lock, NULL);
-	link->pool = buffer_pool_create(options->incoming.shape.bytes, options->send_depth, options->memory);
 	link->waiting = calloc(options->send_depth + 1, sizeof(*link->waiting));
-	if (link->pool == NULL || link->waiting == NULL) {
-		link_unref(&link->base);
-		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for %u tensors of %" PRIu64 " bytes to send",
-				 options->send_depth, options->incoming.shape.bytes);
-	}
-	if (!mailbox_create(&options->incoming, &link->mailbox, error)) {
+	bool ok = link_init(&link->base, &class, options, error) &&
+		  mailbox_create(&options->incoming, &link->mailbox, error);
+	if (ok && link->waiting == NULL)
+		ok = error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a link");
+	if (!ok) {
 		link_unref(&link->base);
 		return false;
 	}

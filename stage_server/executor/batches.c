@@ -83,12 +83,15 @@ void batches_destroy(struct batches *batches)
 	free(batches);
 }
 
-static bool check_labels(const struct batches *batches, const uint8_t *labels, size_t count, struct error *error)
+static bool check_labels(const struct batches *batches, uint64_t step, uint32_t micro_batch, const uint8_t *labels,
+			 size_t count, struct error *error)
 {
 	for (size_t i = 0; i < count; i++)
 		if (labels[i] >= batches->options.classes)
-			return error_set(error, ERROR_USAGE, "label %u of sample %zu: there are %u classes, from 0",
-					 labels[i], i, batches->options.classes);
+			return error_set(error, ERROR_USAGE,
+					 "labels of step %" PRIu64
+					 ", micro-batch %u: label %u of sample %zu: there are %u classes, from 0",
+					 step, micro_batch, labels[i], i, batches->options.classes);
 	return true;
 }
 
@@ -122,7 +125,7 @@ bool batches_put(struct batches *batches, enum batch_kind kind, uint64_t step, u
 	struct lane *lane = &batches->lane[kind];
 	uint8_t *place = place_of(batches, kind, lane->put); // free, and `put` is this thread's alone
 	rpc_incoming_copy_payload(incoming, place);
-	if (kind == BATCH_LABELS && !check_labels(batches, place, size, error))
+	if (kind == BATCH_LABELS && !check_labels(batches, step, micro_batch, place, size, error))
 		return false;
 	pthread_mutex_lock(&batches->lock);
 	lane->put++;

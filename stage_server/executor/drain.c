@@ -1,7 +1,4 @@
 // The end that an administrator asks for: what was begun is done, and nothing else is begun. See executor.h.
-#include <stdlib.h>
-
-#include "common/base/strings.h"
 #include "stage_server/executor/internal.h"
 
 uint64_t executor_hold(struct executor *executor)
@@ -43,20 +40,9 @@ bool executor_is_drained(const struct executor *executor)
 	return false;
 }
 
-// A link's pool has a buffer for each tensor that can be on its way: when all of them are here, nothing is.
-static void flush_link(struct executor *executor, enum neighbour side)
-{
-	uint32_t depth = executor->plan->boundary[side].send_depth, held = 0;
-	_cleanup_free_ struct buffer **buffers = calloc(depth + 1, sizeof(*buffers));
-	while (buffers != NULL && held < depth && (buffers[held] = link_take_buffer(executor->links[side])) != NULL)
-		held++;
-	while (held > 0)
-		buffer_unref(buffers[--held]);
-}
-
 void executor_flush(struct executor *executor)
 {
 	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
 		if (executor->links[side] != NULL)
-			flush_link(executor, side);
+			link_flush(executor->links[side]);
 }

@@ -5,6 +5,7 @@
 // Threads: every function from any thread, except where it says otherwise. Events run on the executor's own thread.
 #pragma once
 
+#include "common/metrics/phases.h"
 #include "stage_server/device/device.h"
 #include "stage_server/executor/batches.h"
 #include "stage_server/executor/stage_metrics.h"
@@ -30,10 +31,7 @@ struct step_report {
 	bool has_loss; // the last stage: the next two
 	double loss;   // mean over the step
 	uint32_t correct;
-	uint64_t step_ns, copy_ns, forward_ns, backward_ns, optimizer_ns;
-	uint64_t norms_ns;                    // of optimizer_ns: the gradients' norms
-	uint64_t wait_ns[NEIGHBOUR_NEXT + 1]; // for tensors of neighbouring stages
-	uint64_t wait_replicas_ns, wait_coordinator_ns;
+	uint64_t step_ns, phase_ns[PHASE_COUNT];
 	uint64_t sent_bytes, received_bytes;
 };
 
@@ -41,9 +39,7 @@ struct step_report {
 struct step_totals {
 	uint64_t counted_ns; // clock_now_ns when the last one ended; 0: none has
 	uint64_t steps, samples;
-	uint64_t copy_ns, forward_ns, backward_ns, optimizer_ns;
-	uint64_t wait_ns[NEIGHBOUR_NEXT + 1];
-	uint64_t wait_replicas_ns, wait_coordinator_ns;
+	uint64_t phase_ns[PHASE_COUNT];
 };
 
 // What a stage allocates beside its program.
@@ -91,11 +87,12 @@ struct executor_options {
 
 struct executor;
 
-// Starts the thread.
+// Starts the thread. Returns owned.
 bool executor_create(const struct executor_options *options, struct executor **ret_executor, struct error *error);
-struct link *executor_link(struct executor *executor, enum neighbour side); // after `opened`; NULL: no such neighbour
+// After `opened`; NULL: no such neighbour. Borrowed until executor_destroy.
+struct link *executor_link(struct executor *executor, enum neighbour side);
 
-// After `opened`: the new group's id, [DEVICE_GROUP_ID_BYTES]; NULL: another replica makes it, or there is no group.
+// After `opened`: the new group's id, [DEVICE_GROUP_ID_BYTES], borrowed until executor_destroy; NULL: another replica makes it, or there is no group.
 const uint8_t *executor_group_id(const struct executor *executor);
 
 // Orders. ERROR_PROTOCOL when one comes out of order or too many wait.
@@ -110,9 +107,9 @@ bool executor_run_step(struct executor *executor, const struct step_order *order
 bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const struct gradient_answer *answer,
 				 struct error *error);
 bool executor_save(struct executor *executor, struct error *error);
-void executor_close(struct executor *executor);    // finish what was ordered, then end
-void executor_stop(struct executor *executor);     // end at the next instruction; does not block
-uint64_t executor_step(struct executor *executor); // the last one begun
+bool executor_close(struct executor *executor, struct error *error); // finish what was ordered, then end
+void executor_stop(struct executor *executor);                       // end at the next instruction; does not block
+uint64_t executor_step(struct executor *executor);                   // the last one begun
 void executor_totals(struct executor *executor, struct step_totals *ret_totals);
 // How long the device has been with one instruction of a step; 0: the stage waits for somebody else, or for an order.
 uint64_t executor_device_ns(struct executor *executor);

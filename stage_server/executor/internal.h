@@ -1,4 +1,4 @@
-// What executor.c (the thread and its orders) and step.c (one step) share.
+// What the files of an executor share.
 #pragma once
 
 #include <pthread.h>
@@ -9,6 +9,13 @@
 #include "stage_server/executor/reducer.h"
 
 enum order_kind { ORDER_LOAD, ORDER_JOIN, ORDER_STEP, ORDER_SAVE, ORDER_CLOSE };
+
+// Of the coordinator to a step's gradient norms.
+enum answer_state {
+	ANSWER_UNEXPECTED, // one that comes is refused
+	ANSWER_EXPECTED,   // this step's norms are on their way, or known to the coordinator: its answer is taken
+	ANSWER_HERE,       // the executor's thread takes it; a second one is refused
+};
 
 struct order {
 	struct order *next;
@@ -67,34 +74,48 @@ struct executor {
 	bool lost;                                    // a neighbour, and which
 	enum neighbour lost_neighbour;
 
-	pthread_mutex_t lock; // the rest
+	pthread_mutex_t lock; // the rest, and `reducer` until `opened`
 	pthread_cond_t changed;
+	// The orders that wait.
 	struct order *first, **last;
 	uint32_t queued_steps;
-	uint64_t next_step; // to be ordered
+	uint64_t next_step;                    // to be ordered
+	bool load_is_waiting, save_is_waiting; // or is being done
+	bool closing;                          // Close was ordered: nothing comes after it
+	// The end that an administrator asks for.
 	uint64_t begun_steps;
-	uint64_t steps_limit;  // no step from this number on is begun; UINT64_MAX: until executor_hold
-	bool draining, saving; // saving: from its order to the next step's
-	bool closing, load_is_waiting, save_is_waiting;
-	bool answer_is_set, answer_is_awaited;
+	uint64_t steps_limit; // no step from this number on is begun; UINT64_MAX: until executor_hold
+	bool draining;        // executor_drain
+	bool saving;          // from its order to the next step's
+
+	enum answer_state answer_state;
 	struct gradient_answer answer;
 	struct buffer_pool *save_pool; // while saving, so that a stop can wake it
 	struct step_totals totals;
 };
 
-// What a step ended with.
-enum step_result {
-	STEP_DONE,
-	STEP_STOPPED, // executor_stop
-	STEP_FAILED,  // the device; `error` says how
-	STEP_LOST,    // a neighbour, executor->lost_neighbour, is gone
-};
-enum step_result step_run(struct executor *executor, const struct step_order *order, struct error *error);
-// With the lock held: executor_drain has come to its end, and the next order is not to be begun.
-bool executor_is_drained(const struct executor *executor);
-// Waits until all that was sent to neighbours has left, or they are gone.
-void executor_flush(struct executor *executor);
+// orders.c. The next order; NULL when stopped, or drained. Waits. Returns owned.
+struct order *executor_next_order(struct executor *executor, bool *ret_drained);
+void executor_free_order(struct order *order);
+
+// opening.c. Builds the program and allocates all that the stage needs; what is half built, executor_destroy frees.
+bool executor_open(struct executor *executor, uint64_t *ret_parameters, struct error *error);
+struct batches_options executor_batches_options(const struct stage_plan *plan);
+
+// parameters.c
+// Draws the stage's initial values; ERROR_CANCELLED when stopped meanwhile.
+bool executor_draw_parameters(struct executor *executor, uint64_t *ret_count, struct error *error);
+bool executor_load_parameter(struct executor *executor, const struct order *order, struct error *error);
+bool executor_save_parameters(struct executor *executor, struct error *error);
+
+// gradient_answer.c
 // Before the gradient norms are sent, so that the answer finds somebody.
 void executor_expect_answer(struct executor *executor);
 // Waits for the coordinator's answer to the gradient norms; false when stopped.
 bool executor_wait_for_answer(struct executor *executor, struct gradient_answer *ret_answer);
+
+// drain.c
+// With the lock held: executor_drain has come to its end, and the next order is not to be begun.
+bool executor_is_drained(const struct executor *executor);
+// Waits until all that was sent to neighbours has left, or they are gone.
+void executor_flush(struct executor *executor);

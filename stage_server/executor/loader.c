@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stage_server/exchange/tensor_shape.h"
+
 struct loader {
 	const struct model *model;
 	uint32_t first, end;
@@ -35,6 +37,15 @@ void loader_destroy(struct loader *loader)
 	free(loader);
 }
 
+static bool refuse_shape(const Penstock__V1__LoadParameter *chunk, const struct parameter *parameter,
+			 struct error *error)
+{
+	char theirs[DIMENSIONS_TEXT_SIZE], ours[DIMENSIONS_TEXT_SIZE];
+	return error_set(error, ERROR_USAGE, "load %s: shape is (%s), plan has (%s)", parameter->name,
+			 tensor_dimensions_text(chunk->n_shape, chunk->shape, theirs),
+			 tensor_dimensions_text(parameter->rank, parameter->dimensions, ours));
+}
+
 static bool begin(struct loader *loader, const Penstock__V1__LoadParameter *chunk, struct error *error)
 {
 	for (uint32_t i = loader->first; i < loader->end; i++) {
@@ -44,7 +55,7 @@ static bool begin(struct loader *loader, const Penstock__V1__LoadParameter *chun
 		const struct parameter *parameter = &loader->parameter;
 		if (chunk->n_shape != parameter->rank ||
 		    memcmp(chunk->shape, parameter->dimensions, parameter->rank * sizeof(chunk->shape[0])) != 0)
-			return error_set(error, ERROR_USAGE, "load %s: its shape is not the plan's", chunk->name);
+			return refuse_shape(chunk, parameter, error);
 		loader->index = i;
 		loader->received_bytes = 0;
 		loader->values = malloc(parameter->count * sizeof(float));

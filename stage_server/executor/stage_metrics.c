@@ -48,14 +48,7 @@ void stage_metrics_init(struct stage_metrics *stage, struct metrics *metrics, ui
 	stage->steps = series(metrics, &steps, pipeline_stage, NULL, NULL);
 	stage->samples = series(metrics, &samples, pipeline_stage, NULL, NULL);
 	stage->micro_batches = series(metrics, &micro_batches, pipeline_stage, NULL, NULL);
-	stage->copy = series(metrics, &busy, pipeline_stage, "phase", "copy");
-	stage->forward = series(metrics, &busy, pipeline_stage, "phase", "forward");
-	stage->backward = series(metrics, &busy, pipeline_stage, "phase", "backward");
-	stage->optimizer = series(metrics, &busy, pipeline_stage, "phase", "optimizer");
-	stage->wait_previous = series(metrics, &waiting, pipeline_stage, "on", "previous");
-	stage->wait_next = series(metrics, &waiting, pipeline_stage, "on", "next");
-	stage->wait_replicas = series(metrics, &waiting, pipeline_stage, "on", "replicas");
-	stage->wait_coordinator = series(metrics, &waiting, pipeline_stage, "on", "coordinator");
+	phases_series(metrics, &busy, &waiting, pipeline_stage, stage->phases);
 	for (int side = 0; side < NEIGHBOUR_COUNT; side++)
 		stage->links[side] = (struct link_counters){
 			.sent_bytes = series(metrics, &sent_bytes, pipeline_stage, "direction", directions[side]),

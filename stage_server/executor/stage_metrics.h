@@ -1,14 +1,13 @@
 // What a stage counts for the scrape.
 #pragma once
 
-#include "common/metrics/metrics.h"
+#include "common/metrics/phases.h"
 #include "stage_server/exchange/link.h"
 #include "stage_server/executor/stage_plan.h"
 
 struct stage_metrics {
 	struct metric *steps, *samples, *micro_batches;
-	struct metric *copy, *forward, *backward, *optimizer;                        // ns
-	struct metric *wait_previous, *wait_next, *wait_replicas, *wait_coordinator; // ns
+	struct metric *phases[PHASE_COUNT]; // ns
 	struct link_counters links[NEIGHBOUR_COUNT];
 };
 

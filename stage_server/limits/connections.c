@@ -1,14 +1,13 @@
 // See connections.h.
 #include "stage_server/limits/connections.h"
 
-#include <arpa/inet.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,16 +18,23 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "stage_server/limits/http2_frames.h"
+#include "stage_server/limits/listener_filter.h"
+#include "stage_server/limits/peer_address.h"
+#include "stage_server/limits/penalties.h"
+#include "stage_server/limits/system_calls.h"
 
 enum {
 	BUCKETS = 1024,
 	OWN_DESCRIPTORS = 64, // what the daemon needs besides connections, roughly
 	EARLY_MS = 500,
-	// HTTP/2 counts a call that was reset no more, but its end takes us some work: who has so many times --max-streams of them resets on
-	// purpose ("rapid reset").
+	// HTTP/2 counts a call that was reset no more, but its end takes us some work: who begins so many times --max-streams of them before they
+	// are ended, or resets so many in a second, does it on purpose ("rapid reset").
 	FLOOD_FACTOR = 8,
+	FLOOD_WINDOW_MS = 1000,
 	MAXIMUM_QUIET_BYTES = 4 << 20, // that a connection may send without a call
-	MAXIMUM_FAILURES = 64,         // of accept, one after the other
+	MAXIMUM_LISTENERS = 16,
+	MAXIMUM_FAILURES = 64, // of accept, one after the other
 };
 
 static const struct metric_family open_family = {"penstock_connections", "Connections open now.", METRIC_GAUGE, 1.0};
@@ -38,12 +44,19 @@ static const struct metric_family total_family = {"penstock_connections_total", 
 struct connection {
 	struct connection *next; // in its bucket
 	uint64_t key;            // of the peer's address; 0: it has none that could be told from others (Unix sockets)
+	struct peer_host host;
 	uint64_t accepted_ns, quiet_ns; // since when it has no call
 	uint64_t quiet_bytes;           // received until then
 	int descriptor;
 	uint32_t calls;
+	uint64_t window_ns; // in which resets are counted, its beginning
+	uint32_t resets;
 	bool called; // ever
 	bool ended;
+	bool floods; // and was cut off for it
+	struct http2_frames frames;
+	uint32_t begun;    // streams, that have not ended as calls
+	bool begins_calls; // since the last tick
 };
 
 static struct {
@@ -51,88 +64,37 @@ static struct {
 	struct connections_options options;
 	struct metric *open, *total;
 	_Atomic(int) other_listener;
-	_Atomic(int) spare; // a descriptor to give up when there is none left; -1: given up
-	pthread_mutex_t lock;
+	_Atomic(int) spare;      // a descriptor to give up when there is none left; -1: given up
+	pthread_mutex_t telling; // held while a hit is told
+	pthread_mutex_t lock;    // the rest
 	struct connection **by_descriptor;
 	size_t descriptors;
 	struct connection *buckets[BUCKETS];
 	uint32_t count;
+	struct penalties penalties;
+	uint32_t filtered;                // hosts whose packets the listeners do not see
+	int listeners[MAXIMUM_LISTENERS]; // of gRPC, those that connections came through
+	uint32_t listener_count;
 	bool draining, closed_some; // since the last tick
-} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .other_listener = -1, .spare = -1};
-
-// ---- The C library's own
-
-static int real_accept4(int listener, struct sockaddr *address, socklen_t *length, int flags)
-{
-	static _Atomic(void *) next;
-	if (next == NULL)
-		next = dlsym(RTLD_NEXT, "accept4");
-	return ((int (*)(int, struct sockaddr *, socklen_t *, int))next)(listener, address, length, flags);
-}
-
-static int real_shutdown(int descriptor, int how)
-{
-	static _Atomic(void *) next;
-	if (next == NULL)
-		next = dlsym(RTLD_NEXT, "shutdown");
-	return ((int (*)(int, int))next)(descriptor, how);
-}
-
-static int real_close(int descriptor)
-{
-	static _Atomic(void *) next;
-	if (next == NULL)
-		next = dlsym(RTLD_NEXT, "close");
-	return ((int (*)(int))next)(descriptor);
-}
+} gate = {.telling = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .other_listener = -1, .spare = -1};
 
 // ---- The table
 
-// Of "ipv4:127.0.0.1:4711" as of "127.0.0.1:4711", of "ipv6:%5B::1%5D:4711" as of "::1:4711".
-static uint64_t key_of(const char *peer)
+// What is no connection of ours is to pass without a look at what the lock guards: it may be a sanitizer's own, which is in the middle of a
+// report, sees no locks meanwhile, and would begin another report inside it, for ever.
+enum { MARKED_DESCRIPTORS = 1 << 16 };
+static _Atomic(bool) marks[MARKED_DESCRIPTORS];
+
+static void mark(int descriptor, bool is_connection)
 {
-	uint64_t key = UINT64_C(14695981039346656037); // FNV-1a
-	if (strncmp(peer, "unix", 4) == 0)
-		return 0;
-	if (strncmp(peer, "ipv4:", 5) == 0 || strncmp(peer, "ipv6:", 5) == 0)
-		peer += 5;
-	for (; *peer != '\0'; peer++) {
-		if (*peer == '[' || *peer == ']')
-			continue;
-		if (strncmp(peer, "%5B", 3) == 0 || strncmp(peer, "%5D", 3) == 0) {
-			peer += 2;
-			continue;
-		}
-		if (*peer == '%') { // an interface's name, until the bracket
-			while (peer[1] != '\0' && peer[1] != ']' && strncmp(peer + 1, "%5D", 3) != 0)
-				peer++;
-			continue;
-		}
-		key = (key ^ (uint8_t)*peer) * UINT64_C(1099511628211);
-	}
-	return key | 1;
+	if (descriptor < MARKED_DESCRIPTORS)
+		atomic_store(&marks[descriptor], is_connection);
 }
 
-static void format_address(const struct sockaddr *address, char *text, size_t size)
+static bool may_be_connection(int descriptor)
 {
-	char host[INET6_ADDRSTRLEN] = "";
-	uint16_t port = 0;
-	snprintf(text, size, "unix");
-	if (address->sa_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		port = in->sin_port;
-	} else if (address->sa_family == AF_INET6) {
-		const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)address;
-		if (IN6_IS_ADDR_V4MAPPED(&in->sin6_addr)) // as gRPC writes it
-			inet_ntop(AF_INET, in->sin6_addr.s6_addr + 12, host, sizeof(host));
-		else
-			inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
-		port = in->sin6_port;
-	} else {
-		return;
-	}
-	snprintf(text, size, "%s:%d", host, ntohs(port));
+	return atomic_load(&gate.is_open) && descriptor >= 0 &&
+	       (descriptor >= MARKED_DESCRIPTORS || atomic_load(&marks[descriptor]));
 }
 
 // The rest of this part with the lock held.
@@ -143,7 +105,7 @@ static struct connection *find(int descriptor)
 
 static struct connection *find_peer(const char *peer)
 {
-	uint64_t key = key_of(peer);
+	uint64_t key = peer_address_key(peer);
 	struct connection *connection = key != 0 ? gate.buckets[key % BUCKETS] : NULL;
 	while (connection != NULL && connection->key != key)
 		connection = connection->next;
@@ -174,12 +136,13 @@ static void remove_connection(int descriptor)
 		place = &(*place)->next;
 	*place = connection->next;
 	gate.by_descriptor[descriptor] = NULL;
+	mark(descriptor, false);
 	free(connection);
 	gate.closed_some = true;
 	metric_set(gate.open, --gate.count);
 }
 
-static bool add_connection(int descriptor, const char *address)
+static bool add_connection(int descriptor, const char *address, const struct peer_host *host)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
 	if (connection == NULL || !make_room(descriptor)) {
@@ -188,26 +151,114 @@ static bool add_connection(int descriptor, const char *address)
 	}
 	remove_connection(descriptor); // one whose close did not pass through here
 	connection->descriptor = descriptor;
-	connection->key = key_of(address);
+	connection->key = peer_address_key(address);
+	connection->host = *host;
 	connection->accepted_ns = connection->quiet_ns = clock_now_ns();
 	connection->next = gate.buckets[connection->key % BUCKETS];
 	gate.buckets[connection->key % BUCKETS] = connection;
 	gate.by_descriptor[descriptor] = connection;
+	mark(descriptor, true);
 	metric_set(gate.open, ++gate.count);
 	metric_add(gate.total, 1);
 	return true;
 }
 
+// ---- What the daemon holds to
+
+// One of gRPC's threads may come here while the daemon closes: then nobody counts any more.
+static void hit(enum limit limit, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void hit(enum limit limit, const char *format, ...)
+{
+	char what[256];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(what, sizeof(what), format, arguments);
+	va_end(arguments);
+	pthread_mutex_lock(&gate.telling);
+	if (atomic_load(&gate.is_open))
+		limits_hit(gate.options.limits, limit, "%s", what);
+	pthread_mutex_unlock(&gate.telling);
+}
+
+// ---- Hosts that flood
+
+// The rest of this part with the lock held.
+static void note_listener(int listener)
+{
+	for (uint32_t i = 0; i < gate.listener_count; i++)
+		if (gate.listeners[i] == listener)
+			return;
+	if (gate.listener_count < MAXIMUM_LISTENERS)
+		gate.listeners[gate.listener_count++] = listener;
+}
+
+static void filter_listeners(uint64_t now_ns)
+{
+	struct peer_host hosts[PENALTIES_MAXIMUM];
+	gate.filtered = penalties_list(&gate.penalties, now_ns, hosts);
+	for (uint32_t i = 0; i < gate.listener_count; i++)
+		listener_filter_set(gate.listeners[i], hosts, gate.filtered);
+}
+
+static uint32_t punish(const struct peer_host *host)
+{
+	uint64_t now_ns = clock_now_ns();
+	if (host->version == 0)
+		return PENALTY_FIRST_MS;
+	uint32_t length_ms = penalties_add(&gate.penalties, host, now_ns);
+	filter_listeners(now_ns);
+	return length_ms;
+}
+
+// So the descriptor is still this connection's. How long its host is turned away, in ms.
+static uint32_t cut_flood(struct connection *connection)
+{
+	connection->floods = true;
+	real_shutdown(connection->descriptor, SHUT_RDWR);
+	return punish(&connection->host);
+}
+
+static void tell_of_flood(const char *peer, uint32_t penalty_ms)
+{
+	hit(LIMIT_STREAMS,
+	    "%s begins calls and resets them, faster than they can be ended: its connection was closed, and none of "
+	    "its "
+	    "host is taken for %u s",
+	    peer, penalty_ms / 1000);
+}
+
 // ---- Accepting
+
+enum entry { ENTRY_TAKEN, ENTRY_FULL, ENTRY_BARRED };
+
+static enum entry enter(int listener, int descriptor, const struct sockaddr *address, const char *text)
+{
+	struct peer_host host = peer_address_host(address);
+	uint64_t now_ns = clock_now_ns();
+	pthread_mutex_lock(&gate.lock);
+	if (host.version != 0)
+		note_listener(listener);
+	if (gate.filtered > 0)
+		listener_filter_remove(descriptor);
+	bool barred = host.version != 0 && penalties_hold(&gate.penalties, &host, now_ns);
+	bool taken = !barred && atomic_load(&gate.is_open) && gate.count < gate.options.maximum &&
+		     add_connection(descriptor, text, &host);
+	if (!barred && !taken && host.version != 0 && penalties_strike(&gate.penalties, &host, now_ns))
+		filter_listeners(now_ns);
+	pthread_mutex_unlock(&gate.lock);
+	return taken ? ENTRY_TAKEN : barred ? ENTRY_BARRED : ENTRY_FULL;
+}
 
 // Without a word: a client that was told why, by HTTP/2's SETTINGS and GOAWAY, counts as connected and comes again at once, thousands of
 // times a second; one whose connection is closed waits longer and longer.
-static void turn_away(int descriptor, const char *address)
+static void turn_away(int descriptor, const char *address, enum entry entry)
 {
 	real_close(descriptor);
-	limits_hit(gate.options.limits, LIMIT_CONNECTIONS,
-		   "%s was turned away: %u connections are open, the limit (--max-connections)", address,
-		   gate.options.maximum);
+	if (entry == ENTRY_BARRED)
+		hit(LIMIT_STREAMS, "%s was turned away: its host flooded this daemon a moment ago", address);
+	else
+		hit(LIMIT_CONNECTIONS, "%s was turned away: %u connections are open, the limit (--max-connections)",
+		    address, gate.options.maximum);
 }
 
 static int open_spare(void)
@@ -229,9 +280,9 @@ static bool drop_waiting(int listener)
 	atomic_store(&gate.spare, open_spare());
 	if (descriptor < 0)
 		return false;
-	limits_hit(gate.options.limits, LIMIT_DESCRIPTORS,
-		   "a connection was closed: no descriptor is left for it; raise LimitNOFILE (ulimit -n) or lower "
-		   "--max-connections");
+	hit(LIMIT_DESCRIPTORS,
+	    "a connection was closed: no descriptor is left for it; raise LimitNOFILE (ulimit -n) or lower "
+	    "--max-connections");
 	return true;
 }
 
@@ -255,17 +306,61 @@ int accept4(int listener, __SOCKADDR_ARG given_address, socklen_t *length, int f
 			failures += !is_full; // this connection was over before it began
 			continue;
 		}
-		char text[INET6_ADDRSTRLEN + 8];
-		format_address(address, text, sizeof(text));
-		pthread_mutex_lock(&gate.lock);
-		bool taken = gate.count < gate.options.maximum && add_connection(descriptor, text);
-		pthread_mutex_unlock(&gate.lock);
-		if (taken)
+		char text[PEER_ADDRESS_SIZE];
+		peer_address_format(address, text, sizeof(text));
+		enum entry entry = enter(listener, descriptor, address, text);
+		if (entry == ENTRY_TAKEN)
 			return descriptor;
-		turn_away(descriptor, text);
+		turn_away(descriptor, text, entry);
 	}
 	errno = EAGAIN;
 	return -1;
+}
+
+// ---- Reading
+
+// With the lock held. False: too many streams began that nobody can have ended yet.
+static bool count_streams(struct connection *connection, const struct msghdr *message, size_t bytes)
+{
+	uint32_t begun = 0;
+	for (size_t i = 0; i < message->msg_iovlen && bytes > 0; i++) {
+		const struct iovec *part = &message->msg_iov[i];
+		size_t count = part->iov_len < bytes ? part->iov_len : bytes;
+		begun += http2_frames_take(&connection->frames, part->iov_base, count);
+		bytes -= count;
+	}
+	connection->begun += begun;
+	connection->begins_calls |= begun > 0;
+	return connection->begun <= FLOOD_FACTOR * gate.options.maximum_streams;
+}
+
+static void name_peer(int descriptor, char peer[PEER_ADDRESS_SIZE])
+{
+	struct sockaddr_storage address = {.ss_family = AF_UNIX};
+	socklen_t length = sizeof(address);
+	getpeername(descriptor, (struct sockaddr *)&address, &length);
+	peer_address_format((struct sockaddr *)&address, peer, PEER_ADDRESS_SIZE);
+}
+
+// A read of gRPC's. One that would be a flood ends the connection instead, before a call was made of any of it.
+ssize_t recvmsg(int descriptor, struct msghdr *message, int flags)
+{
+	ssize_t got = real_recvmsg(descriptor, message, flags);
+	if (got <= 0 || !may_be_connection(descriptor) || (flags & MSG_PEEK) != 0)
+		return got;
+	uint32_t penalty_ms = 0;
+	char peer[PEER_ADDRESS_SIZE];
+	pthread_mutex_lock(&gate.lock);
+	struct connection *connection = find(descriptor);
+	if (connection != NULL && !connection->floods && !count_streams(connection, message, (size_t)got)) {
+		name_peer(descriptor, peer); // while it is connected
+		penalty_ms = cut_flood(connection);
+	}
+	bool floods = connection != NULL && connection->floods;
+	pthread_mutex_unlock(&gate.lock);
+	if (penalty_ms > 0)
+		tell_of_flood(peer, penalty_ms);
+	return floods ? 0 : got;
 }
 
 // ---- Ending
@@ -289,7 +384,7 @@ int shutdown(int descriptor, int how)
 {
 	enum limit limit = LIMIT_COUNT;
 	char byte;
-	if (atomic_load(&gate.is_open)) {
+	if (may_be_connection(descriptor)) {
 		pthread_mutex_lock(&gate.lock);
 		struct connection *connection = find(descriptor);
 		if (connection != NULL && !connection->ended && !gate.draining) {
@@ -301,19 +396,17 @@ int shutdown(int descriptor, int how)
 		pthread_mutex_unlock(&gate.lock);
 	}
 	if (limit == LIMIT_HANDSHAKE_TIMEOUT)
-		limits_hit(gate.options.limits, limit,
-			   "a connection was closed that did not begin to speak within %u s (--handshake-timeout)",
-			   gate.options.handshake_timeout_ms / 1000);
+		hit(limit, "a connection was closed that did not begin to speak within %u s (--handshake-timeout)",
+		    gate.options.handshake_timeout_ms / 1000);
 	else if (limit == LIMIT_IDLE_TIMEOUT)
-		limits_hit(gate.options.limits, limit,
-			   "a connection was closed that made no call for %u s (--idle-timeout)",
-			   gate.options.idle_timeout_ms / 1000);
+		hit(limit, "a connection was closed that made no call for %u s (--idle-timeout)",
+		    gate.options.idle_timeout_ms / 1000);
 	return real_shutdown(descriptor, how);
 }
 
 int close(int descriptor)
 {
-	if (atomic_load(&gate.is_open)) {
+	if (may_be_connection(descriptor)) {
 		// Before the system's: afterwards another thread's accept may return the same number.
 		pthread_mutex_lock(&gate.lock);
 		remove_connection(descriptor);
@@ -331,37 +424,68 @@ static uint64_t received_bytes(int descriptor)
 	return getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_bytes_received : 0;
 }
 
-void connections_call_began(const char *peer)
+bool connections_call_began(const char *peer)
 {
+	uint32_t penalty_ms = 0;
 	pthread_mutex_lock(&gate.lock);
 	struct connection *connection = find_peer(peer);
 	uint32_t calls = 0;
-	if (connection != NULL) {
+	bool dropped = connection != NULL && connection->floods;
+	if (connection != NULL && !dropped) {
 		calls = ++connection->calls;
 		connection->called = true;
+		if (calls == FLOOD_FACTOR * gate.options.maximum_streams)
+			penalty_ms = cut_flood(connection);
 	}
-	bool floods = calls == FLOOD_FACTOR * gate.options.maximum_streams;
-	if (floods) // with the lock, so that the descriptor is still this connection's
-		real_shutdown(connection->descriptor, SHUT_RDWR);
 	pthread_mutex_unlock(&gate.lock);
-	if (floods)
-		limits_hit(gate.options.limits, LIMIT_STREAMS,
-			   "%s begins calls and resets them, faster than they can be ended: its connection was closed",
-			   peer);
+	if (penalty_ms > 0)
+		tell_of_flood(peer, penalty_ms);
 	if (calls > 0 && calls == gate.options.maximum_streams)
-		limits_hit(gate.options.limits, LIMIT_STREAMS,
-			   "%s has %u calls at once, the limit (--max-streams): its next ones wait", peer, calls);
+		hit(LIMIT_STREAMS, "%s has %u calls at once, the limit (--max-streams): its next ones wait", peer,
+		    calls);
+	return !dropped;
 }
 
-void connections_call_ended(const char *peer)
+// With the lock held. True: it was one too many.
+static bool count_reset(struct connection *connection, uint64_t now_ns)
 {
+	if (now_ns - connection->window_ns > FLOOD_WINDOW_MS * UINT64_C(1000000)) {
+		connection->window_ns = now_ns;
+		connection->resets = 0;
+	}
+	return ++connection->resets == FLOOD_FACTOR * gate.options.maximum_streams && !connection->floods;
+}
+
+void connections_call_ended(const char *peer, bool cancelled)
+{
+	uint32_t penalty_ms = 0;
 	pthread_mutex_lock(&gate.lock);
 	struct connection *connection = find_peer(peer);
+	uint64_t now_ns = clock_now_ns();
 	if (connection != NULL && connection->calls > 0 && --connection->calls == 0) {
-		connection->quiet_ns = clock_now_ns();
+		connection->quiet_ns = now_ns;
 		connection->quiet_bytes = received_bytes(connection->descriptor);
 	}
+	if (connection != NULL && connection->begun > 0)
+		connection->begun--;
+	if (connection != NULL && cancelled && count_reset(connection, now_ns))
+		penalty_ms = cut_flood(connection);
 	pthread_mutex_unlock(&gate.lock);
+	if (penalty_ms > 0)
+		tell_of_flood(peer, penalty_ms);
+}
+
+// With the lock held. Streams that gRPC refused did not become calls, and so are never seen to end.
+static void forget_refused_streams(void)
+{
+	for (size_t i = 0; i < gate.descriptors; i++) {
+		struct connection *connection = gate.by_descriptor[i];
+		if (connection == NULL)
+			continue;
+		if (connection->calls == 0 && !connection->begins_calls)
+			connection->begun = 0;
+		connection->begins_calls = false;
+	}
 }
 
 // gRPC 1.51 keeps all of a header block that never ends, whatever its limit of metadata. With the lock held; how many it cut.
@@ -389,6 +513,8 @@ bool connections_open(const struct connections_options *options, struct error *e
 	gate.open = metrics_series(options->metrics, &open_family, "");
 	gate.total = metrics_series(options->metrics, &total_family, "");
 	gate.draining = false;
+	gate.penalties = (struct penalties){0};
+	gate.filtered = gate.listener_count = 0;
 	gate.spare = open_spare();
 	if (gate.spare < 0)
 		return error_set(error, ERROR_FAILED, "/dev/null: %m");
@@ -411,11 +537,13 @@ void connections_tick(void)
 	bool closed_some = gate.closed_some;
 	gate.closed_some = false;
 	uint32_t cut = cut_endless_headers();
+	forget_refused_streams();
+	if (gate.filtered > 0)
+		filter_listeners(clock_now_ns()); // without those whose time is over
 	pthread_mutex_unlock(&gate.lock);
 	for (uint32_t i = 0; i < cut; i++)
-		limits_hit(gate.options.limits, LIMIT_METADATA_SIZE,
-			   "a connection was closed that sent more than %d MiB and made no call",
-			   MAXIMUM_QUIET_BYTES >> 20);
+		hit(LIMIT_METADATA_SIZE, "a connection was closed that sent more than %d MiB and made no call",
+		    MAXIMUM_QUIET_BYTES >> 20);
 	if (closed_some)
 		malloc_trim(0); // what a flood took, the C library would keep
 	if (atomic_load(&gate.spare) < 0)
@@ -433,6 +561,8 @@ void connections_close(void)
 {
 	if (!atomic_exchange(&gate.is_open, false))
 		return;
+	pthread_mutex_lock(&gate.telling); // whoever tells of a hit is done
+	pthread_mutex_unlock(&gate.telling);
 	pthread_mutex_lock(&gate.lock);
 	for (size_t descriptor = 0; descriptor < gate.descriptors; descriptor++)
 		remove_connection((int)descriptor);

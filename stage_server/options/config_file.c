@@ -15,7 +15,7 @@ struct file {
 	const char *path;
 	FILE *stream;
 	unsigned line;
-	unsigned *lines; // [option_table_rows]: where an option stands that may stand once; 0: nowhere yet
+	unsigned lines[OPTION_TABLE_MAXIMUM]; // where an option stands that may stand once; 0: nowhere yet
 	struct error *error;
 	bool failed;
 };
@@ -74,15 +74,15 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 		refuse_section(file, section, (int)strlen(section)); // behind a byte order mark
 		return 0;
 	}
-	const struct option_row *row = option_find(key);
-	if (row == NULL || row->command_line_only || row->not_in_file) {
+	const struct option_row *row = option_find(&daemon_option_table, key);
+	if (row == NULL || (row->traits & (OPTION_NOT_IN_FILE | OPTION_COMMAND_LINE_ONLY)) != 0) {
 		snprintf(text, sizeof(text), "unknown key \"%.40s\"; penstockd --help lists all, without their --",
 			 key);
 		strings_make_printable(text);
 		refuse(file, text);
 		return 0;
 	}
-	unsigned *line = &file->lines[row - option_table];
+	unsigned *line = &file->lines[row - daemon_option_table.rows];
 	if (row->kind != OPTION_LIST && *line != 0) {
 		snprintf(text, sizeof(text), "%s was given on line %u already", row->name, *line);
 		refuse(file, text);
@@ -94,7 +94,7 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 		refuse(file, text);
 		return 0;
 	}
-	if (option_set(file->reader, row, value, OPTION_SOURCE_FILE, &error))
+	if (option_reader_set(file->reader, row, value, OPTION_SOURCE_FILE, &error))
 		return 1;
 	error_wrap(&error, "%s", row->name);
 	strings_make_printable(error.message);
@@ -114,10 +114,8 @@ bool config_file_read(struct option_reader *reader, const char *path, struct err
 	file.stream = fmemopen(text, size, "r");
 	if (file.stream == NULL)
 		return error_set(error, ERROR_FAILED, "--config %s: %m", path);
-	file.lines = calloc(option_table_rows, sizeof(*file.lines));
-	int mistake = file.lines != NULL ? ini_parse_stream(read_line, &file, take_pair, &file) : -1;
+	int mistake = ini_parse_stream(read_line, &file, take_pair, &file);
 	fclose(file.stream);
-	free(file.lines);
 	if (file.failed)
 		return false;
 	if (mistake < 0)

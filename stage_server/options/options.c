@@ -1,36 +1,82 @@
 // The sources of options, and which of them counts: presets, the file, the environment and the command line. See options.h.
 #include "stage_server/options/options.h"
 
-#include <ctype.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/strings.h"
-#include "common/rpc/protocol.h"
 #include "stage_server/options/table.h"
 
-static bool read_environment(struct option_reader *reader, const struct option_row *row, struct error *error)
+enum { VARIABLE_SIZE = 64 };
+
+static const struct option_table *const table = &daemon_option_table;
+
+// ---- One option from one source
+
+// A copy that lives as long as the options. NULL: out of memory.
+static const char *keep(struct daemon_options *options, const char *value)
 {
-	char name[64] = "PENSTOCK_";
-	for (size_t i = 0, used = strlen(name); row->name[i] != '\0'; i++, used++) {
-		name[used] = row->name[i] == '-' ? '_' : (char)toupper((unsigned char)row->name[i]);
-		name[used + 1] = '\0';
+	char **grown = realloc(options->kept, (options->kept_count + 1) * sizeof(*grown));
+	if (grown == NULL)
+		return NULL;
+	options->kept = grown;
+	grown[options->kept_count] = strdup(value);
+	return grown[options->kept_count] != NULL ? grown[options->kept_count++] : NULL;
+}
+
+bool option_reader_set(struct option_reader *reader, const struct option_row *row, const char *value,
+		       enum option_source source, struct error *error)
+{
+	enum option_source *before = &reader->sources[row - table->rows];
+	if (row->kind == OPTION_LIST && *before != source)
+		*(struct option_list *)((char *)&reader->options + row->place) = (struct option_list){0};
+	*before = source;
+	if (source == OPTION_SOURCE_FILE || source == OPTION_SOURCE_ENVIRONMENT) {
+		value = keep(&reader->options, value);
+		if (value == NULL)
+			return error_set(error, ERROR_FAILED, "out of memory");
 	}
-	const char *value = getenv(name);
-	if (value == NULL || value[0] == '\0' || row->command_line_only)
-		return true;
-	if (row->kind != OPTION_LIST)
-		return option_set(reader, row, value, OPTION_SOURCE_ENVIRONMENT, error) ||
-		       error_wrap(error, "$%s", name);
+	return option_set(row, value, &reader->options, error);
+}
+
+static bool is_config(const struct option_row *row)
+{
+	return row->place == offsetof(struct daemon_options, config);
+}
+
+// ---- The environment
+
+static bool read_words(struct option_reader *reader, const struct option_row *row, const char *value,
+		       struct error *error)
+{
 	_cleanup_free_ char *words = strdup(value);
 	char *rest = NULL;
-	for (char *word = words != NULL ? strtok_r(words, " \t\n", &rest) : NULL; word != NULL;
-	     word = strtok_r(NULL, " \t\n", &rest))
-		if (!option_set(reader, row, word, OPTION_SOURCE_ENVIRONMENT, error))
-			return error_wrap(error, "$%s", name);
-	return words != NULL || error_set(error, ERROR_FAILED, "out of memory");
+	if (words == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	for (char *word = strtok_r(words, " \t\n", &rest); word != NULL; word = strtok_r(NULL, " \t\n", &rest))
+		if (!option_reader_set(reader, row, word, OPTION_SOURCE_ENVIRONMENT, error))
+			return false;
+	return true;
+}
+
+static bool read_variable(struct option_reader *reader, const struct option_row *row, struct error *error)
+{
+	char name[VARIABLE_SIZE];
+	const char *value = getenv(option_variable(row, name, sizeof(name)));
+	if (value == NULL || value[0] == '\0' || (row->traits & OPTION_COMMAND_LINE_ONLY) != 0)
+		return true;
+	bool ok = row->kind == OPTION_LIST ? read_words(reader, row, value, error)
+					   : option_reader_set(reader, row, value, OPTION_SOURCE_ENVIRONMENT, error);
+	return ok || error_wrap(error, "$%s", name);
+}
+
+static bool read_environment(struct option_reader *reader, bool only_config, struct error *error)
+{
+	for (const struct option_row *row = table->rows; row < table->rows + table->count; row++)
+		if (is_config(row) == only_config && !read_variable(reader, row, error))
+			return false;
+	return true;
 }
 
 // PENSTOCK_... that are no options of the daemon: its libraries', deploy/'s and the tests'.
@@ -44,177 +90,105 @@ static bool is_known_beside(const char *name)
 	return false;
 }
 
-// Of "MAX_SESSIONS", as read_environment names it.
-static const struct option_row *find_in_environment(const char *name, size_t length)
+static bool is_an_options(const char *variable)
 {
-	char key[64] = "";
-	for (size_t i = 0; i < length && i + 1 < sizeof(key); i++)
-		key[i] = name[i] == '_' ? '-' : isupper((unsigned char)name[i]) ? (char)tolower(name[i]) : '?';
-	const struct option_row *row = option_find(key);
-	return row != NULL && !row->command_line_only ? row : NULL;
+	char name[VARIABLE_SIZE];
+	for (const struct option_row *row = table->rows; row < table->rows + table->count; row++)
+		if ((row->traits & OPTION_COMMAND_LINE_ONLY) == 0 &&
+		    strcmp(option_variable(row, name, sizeof(name)), variable) == 0)
+			return true;
+	return false;
 }
 
-char *options_strays(char **environment, char *into, size_t size)
+char *daemon_options_strays(char **environment, char *into, size_t size)
 {
 	static const char prefix[] = "PENSTOCK_";
 	size_t used = 0;
 	into[0] = '\0';
 	for (char **entry = environment; *entry != NULL && used < size; entry++) {
-		size_t length = strcspn(*entry, "=");
-		_cleanup_free_ char *name = strndup(*entry, length);
+		_cleanup_free_ char *name = strndup(*entry, strcspn(*entry, "="));
 		if (name == NULL || strncmp(name, prefix, strlen(prefix)) != 0)
 			continue;
-		const char *rest = name + strlen(prefix);
-		if (!is_known_beside(rest) && find_in_environment(rest, strlen(rest)) == NULL)
+		if (!is_known_beside(name + strlen(prefix)) && !is_an_options(name))
 			used += (size_t)snprintf(into + used, size - used, "%s%s", used > 0 ? " " : "", name);
 	}
 	return into;
 }
 
-// What the command line says, before anything is done about it: `values` has one for each word that is an option.
-struct command_line {
-	const struct option_row **rows;
-	const char **values;
-	uint32_t count;
-	bool help, version;
-};
+// ---- All sources
 
-enum { FIRST_CODE = 256 };
-
-static bool refuse_option(int code, const char *word, struct error *error)
-{
-	const char *why = code == ':'                                              ? "needs a value"
-			  : optopt >= FIRST_CODE || optopt == 'h' || optopt == 'v' ? "takes no value"
-										   : "is unknown, or short for several";
-	if (strncmp(word, "--", 2) != 0)
-		why = "is unknown";
-	return error_set(error, ERROR_USAGE, "option %.80s %s; see penstockd --help", word, why);
-}
-
-static bool split_command_line(int argc, char **argv, struct command_line *line, struct error *error)
-{
-	struct option known[OPTION_TABLE_MAXIMUM + 3] = {{"help", no_argument, NULL, 'h'},
-							 {"version", no_argument, NULL, 'v'}};
-	int code;
-	// Each has a code of its own: those that share one getopt takes for the same, and "--max" for the first of them.
-	for (uint32_t i = 0; i < option_table_rows; i++)
-		known[i + 2] = (struct option){option_table[i].name,
-					       option_table[i].kind == OPTION_SWITCH ? no_argument : required_argument,
-					       NULL, FIRST_CODE + (int)i};
-	opterr = 0;
-	optind = 0; // glibc: begin anew, also in the middle of an earlier word
-	while ((code = getopt_long(argc, argv, ":", known, NULL)) != -1) {
-		line->help |= code == 'h';
-		line->version |= code == 'v';
-		if (line->help || line->version) // what follows does not matter
-			return true;
-		if (code == '?' || code == ':')
-			return refuse_option(code, argv[optind - 1], error);
-		line->rows[line->count] = &option_table[code - FIRST_CODE];
-		line->values[line->count++] = optarg != NULL ? optarg : "yes";
-	}
-	return optind >= argc ||
-	       error_set(error, ERROR_USAGE, "unexpected argument \"%.80s\"; see penstockd --help", argv[optind]);
-}
-
-static bool read_command_line(struct option_reader *reader, const struct command_line *line, bool only_config,
+static bool read_command_line(struct option_reader *reader, const struct option_words *words, bool only_config,
 			      struct error *error)
 {
-	for (uint32_t i = 0; i < line->count; i++)
-		if ((line->rows[i] == &option_table[0]) == only_config &&
-		    !option_set(reader, line->rows[i], line->values[i], OPTION_SOURCE_COMMAND_LINE, error))
-			return error_wrap(error, "--%s", line->rows[i]->name);
-	return true;
-}
-
-static bool set_presets(struct option_reader *reader, struct error *error)
-{
-	for (uint32_t i = 0; i < option_table_rows; i++) {
-		const struct option_row *row = &option_table[i];
-		if (row->preset != NULL && !option_set(reader, row, row->preset, OPTION_SOURCE_NONE, error))
-			return false;
+	for (uint32_t i = 0; i < words->count; i++) {
+		const struct option_row *row = words->words[i].row;
+		if (is_config(row) == only_config &&
+		    !option_reader_set(reader, row, words->words[i].value, OPTION_SOURCE_COMMAND_LINE, error))
+			return error_wrap(error, "--%s", row->name);
 	}
 	return true;
 }
 
-static bool read_sources(struct option_reader *reader, const struct command_line *line, struct error *error)
+// The file's name comes first, from wherever it comes.
+static bool read_sources(struct option_reader *reader, const struct option_words *words, struct error *error)
 {
-	const struct option_row *config = &option_table[0];
-	if (!set_presets(reader, error) || !read_environment(reader, config, error) ||
-	    !read_command_line(reader, line, true, error))
-		return false;
-	if (reader->options.config != NULL && !config_file_read(reader, reader->options.config, error))
-		return false;
-	for (const struct option_row *row = config + 1; row < option_table + option_table_rows; row++)
-		if (!read_environment(reader, row, error))
-			return false;
-	return read_command_line(reader, line, false, error);
+	return options_set_presets(table, &reader->options, error) && read_environment(reader, true, error) &&
+	       read_command_line(reader, words, true, error) &&
+	       (reader->options.config == NULL || config_file_read(reader, reader->options.config, error)) &&
+	       read_environment(reader, false, error) && read_command_line(reader, words, false, error);
 }
 
 // As far as it is known after a mistake elsewhere.
-static enum log_format find_log_format(struct option_reader *reader, const struct command_line *line)
+static enum log_format find_log_format(struct option_reader *reader, const struct option_words *words)
 {
 	struct error ignored;
-	const struct option_row *row = option_find("log-format");
-	read_environment(reader, row, &ignored);
-	for (uint32_t i = 0; i < line->count; i++)
-		if (line->rows[i] == row)
-			option_set(reader, row, line->values[i], OPTION_SOURCE_COMMAND_LINE, &ignored);
+	const struct option_row *row = option_find(table, "log-format");
+	read_variable(reader, row, &ignored);
+	for (uint32_t i = 0; i < words->count; i++)
+		if (words->words[i].row == row)
+			option_reader_set(reader, row, words->words[i].value, OPTION_SOURCE_COMMAND_LINE, &ignored);
 	return reader->options.log_format;
 }
 
-char *options_changes(const struct daemon_options *before, const struct daemon_options *after, char *into, size_t size)
+char *daemon_options_changes(const struct daemon_options *before, const struct daemon_options *after, char *into,
+			     size_t size)
 {
 	size_t used = 0;
 	into[0] = '\0';
-	for (uint32_t i = 0; i < option_table_rows && used < size; i++) {
-		const struct option_row *row = &option_table[i];
-		if (!row->reloaded && !option_is_same(row, before, after))
+	for (uint32_t i = 0; i < table->count && used < size; i++) {
+		const struct option_row *row = &table->rows[i];
+		if ((row->traits & OPTION_RELOADED) == 0 && !option_is_same(row, before, after))
 			used += (size_t)snprintf(into + used, size - used, "%s%s", used > 0 ? " " : "", row->name);
 	}
 	return into;
 }
 
-void options_fini(struct daemon_options *options)
+void daemon_options_fini(struct daemon_options *options)
 {
-	for (uint32_t i = 0; i < option_table_rows; i++)
-		option_free(options, &option_table[i]);
+	for (uint32_t i = 0; i < options->kept_count; i++)
+		free(options->kept[i]);
+	free(options->kept);
 	*options = (struct daemon_options){0};
 }
 
-enum options_result options_parse(int argc, char **argv, struct daemon_options *ret_options, struct error *error)
+enum options_result daemon_options_parse(int argc, char **argv, struct daemon_options *ret_options, struct error *error)
 {
-	struct option_reader reader = {.sources = calloc(option_table_rows, sizeof(enum option_source))};
-	struct command_line line = {.rows = calloc((size_t)argc, sizeof(*line.rows)),
-				    .values = calloc((size_t)argc, sizeof(*line.values))};
-	enum options_result result = OPTIONS_WRONG;
-	if (reader.sources == NULL || line.rows == NULL || line.values == NULL) {
-		error_set(error, ERROR_FAILED, "out of memory");
-		goto out;
+	struct option_reader reader = {.options = {.kept_count = 0}};
+	struct option_words words;
+	enum options_result result = options_split(table, argc, argv, &words, error);
+	if (result == OPTIONS_RUN && words.operands < argc) {
+		error_set(error, ERROR_USAGE, "unexpected argument \"%.80s\"; see penstockd --help",
+			  argv[words.operands]);
+		result = OPTIONS_WRONG;
 	}
-	for (uint32_t i = 0; i < option_table_rows; i++)
-		reader.sources[i] = OPTION_SOURCE_NONE;
-	if (!split_command_line(argc, argv, &line, error)) {
-		ret_options->log_format = find_log_format(&reader, &line);
-		goto out;
-	}
-	if (line.help || line.version) {
-		if (line.help)
-			option_table_print();
-		else
-			printf("penstockd %s (protocol %d)\n", PENSTOCK_VERSION, PROTOCOL_VERSION);
-		result = OPTIONS_DONE;
-	} else if (read_sources(&reader, &line, error)) {
-		result = OPTIONS_RUN;
+	if (result == OPTIONS_RUN && !read_sources(&reader, &words, error))
+		result = OPTIONS_WRONG;
+	if (result == OPTIONS_WRONG)
+		ret_options->log_format = find_log_format(&reader, &words);
+	if (result == OPTIONS_RUN)
 		*ret_options = reader.options;
-	} else {
-		ret_options->log_format = find_log_format(&reader, &line);
-	}
-out:
-	if (result != OPTIONS_RUN)
-		options_fini(&reader.options);
-	free(reader.sources);
-	free(line.rows);
-	free(line.values);
+	else
+		daemon_options_fini(&reader.options);
+	option_words_fini(&words);
 	return result;
 }

@@ -9,31 +9,25 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
-
-enum { OPTION_LIST_MAXIMUM = 32 };
-
-struct option_list {
-	char *values[OPTION_LIST_MAXIMUM];
-	uint32_t count;
-};
+#include "common/options/table.h"
 
 enum option_client_auth { CLIENT_AUTH_REQUIRE, CLIENT_AUTH_NONE };
 
-// Texts are owned; NULL: not given. What they mean is in the table (table.c), which --help prints.
+// Texts are NULL when not given. What they mean is in the table (table.c), which --help prints.
 struct daemon_options {
-	char *config;
+	const char *config;
 	bool check_config, print_devices;
 
 	struct option_list listen;
-	char *metrics_listen;
-	char *ready_file;
+	const char *metrics_listen;
+	const char *ready_file;
 
 	struct option_list device;
 	uint32_t threads;            // 0: as many as there are cores
 	uint64_t memory_limit_bytes; // of each device; 0: what it has
-	char *tuning_file;
+	const char *tuning_file;
 
-	char *tls_cert_file, *tls_key_file, *tls_ca_file, *tls_server_name;
+	const char *tls_cert_file, *tls_key_file, *tls_ca_file, *tls_server_name;
 	enum option_client_auth tls_client_auth;
 	struct option_list allow_name;
 	bool insecure;
@@ -45,18 +39,21 @@ struct daemon_options {
 
 	enum log_level log_level;
 	enum log_format log_format;
+
+	char **kept; // owned: the texts that lie neither in argv nor in the environment
+	uint32_t kept_count;
 };
 
-enum options_result { OPTIONS_RUN, OPTIONS_DONE /* --help, --version */, OPTIONS_WRONG };
-
 // Reads all three sources; may be called again with the same arguments, to see what has changed since. Prints what --help
-// and --version ask for; the error says where the mistake is. Only after OPTIONS_RUN there is something to options_fini; after
+// and --version ask for; the error says where the mistake is. Only after OPTIONS_RUN there is something to fini; after
 // OPTIONS_WRONG log_format alone is set, for whoever logs the error.
-enum options_result options_parse(int argc, char **argv, struct daemon_options *ret_options, struct error *error);
+enum options_result daemon_options_parse(int argc, char **argv, struct daemon_options *ret_options,
+					 struct error *error);
 // The names of the options of which the two differ, but for those that a reload applies (log-level, log-format), with
 // a blank between them; returns `into`.
-char *options_changes(const struct daemon_options *before, const struct daemon_options *after, char *into, size_t size);
+char *daemon_options_changes(const struct daemon_options *before, const struct daemon_options *after, char *into,
+			     size_t size);
 // The variables PENSTOCK_... of `environment` that are no option's, as one that is misspelt, with a blank between them;
 // returns `into`.
-char *options_strays(char **environment, char *into, size_t size);
-void options_fini(struct daemon_options *options);
+char *daemon_options_strays(char **environment, char *into, size_t size);
+void daemon_options_fini(struct daemon_options *options);

@@ -1,8 +1,5 @@
-// The table of options, and its print. See table.h.
+// The table of penstockd's options. See table.h.
 #include "stage_server/options/table.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
@@ -11,13 +8,13 @@
 
 static const char *const client_auths[] = {"require", "none", NULL}; // enum option_client_auth
 
-const struct option_row option_table[] = {
-	{"config", "FILE", OPTION_TEXT, PLACE(config), .not_in_file = true,
+static const struct option_row rows[] = {
+	{"config", "FILE", OPTION_TEXT, PLACE(config), .traits = OPTION_NOT_IN_FILE,
 	 .help = "reads options from FILE, a line \"name = value\" each, under their names without --; what the "
 		 "environment (PENSTOCK_LISTEN for listen, and so on) and the command line say counts more"},
-	{"check-config", NULL, OPTION_SWITCH, PLACE(check_config), .command_line_only = true,
+	{"check-config", NULL, OPTION_SWITCH, PLACE(check_config), .traits = OPTION_COMMAND_LINE_ONLY,
 	 .help = "reads all options, and the files they name, says what is wrong, and ends"},
-	{"print-devices", NULL, OPTION_SWITCH, PLACE(print_devices), .command_line_only = true,
+	{"print-devices", NULL, OPTION_SWITCH, PLACE(print_devices), .traits = OPTION_COMMAND_LINE_ONLY,
 	 .help = "prints the devices that --device can name on this machine, and ends"},
 
 	{"listen", "ADDRESS", OPTION_LIST, PLACE(listen), .maximum = 8, .preset = "127.0.0.1:7070",
@@ -76,55 +73,24 @@ const struct option_row option_table[] = {
 	 .help = "how long running steps may take to end after SIGTERM"},
 
 	{"log-level", "LEVEL", OPTION_CHOICE, PLACE(log_level), .choices = log_level_names, .preset = "info",
-	 .reloaded = true, .help = "error, warning, info or debug"},
+	 .traits = OPTION_RELOADED, .help = "error, warning, info or debug"},
 	{"log-format", "FORMAT", OPTION_CHOICE, PLACE(log_format), .choices = log_format_names, .preset = "text",
-	 .reloaded = true, .help = "text or json, an object a line"},
+	 .traits = OPTION_RELOADED, .help = "text or json, an object a line"},
 };
-const uint32_t option_table_rows = sizeof(option_table) / sizeof(option_table[0]);
-_Static_assert(sizeof(option_table) / sizeof(option_table[0]) <= OPTION_TABLE_MAXIMUM, "every row has its place");
+_Static_assert(sizeof(rows) / sizeof(rows[0]) <= OPTION_TABLE_MAXIMUM, "every row has its place");
 
-const struct option_row *option_find(const char *name)
-{
-	for (uint32_t i = 0; i < option_table_rows; i++)
-		if (strcmp(option_table[i].name, name) == 0)
-			return &option_table[i];
-	return NULL;
-}
-
-static const char introduction[] =
-	"Usage: penstockd [OPTION]...\n"
-	"Holds stages of models for coordinators (penstock train) and exchanges tensors with neighbouring daemons.\n"
-	"\n";
-static const char conclusion[] = "  --help, --version\n"
-				 "\n"
-				 "It ends on SIGTERM and SIGINT, telling the coordinators of running jobs.\n"
-				 "Exit codes: 0 ended on request, 1 failed, 2 wrong usage.\n";
-
-enum { HELP_COLUMN = 30, HELP_WIDTH = 118 };
-
-static void print_row(const struct option_row *row)
-{
-	char left[64], text[400];
-	snprintf(left, sizeof(left), "  --%s%s%s", row->name, row->value != NULL ? " " : "",
-		 row->value != NULL ? row->value : "");
-	int used = printf("%-*s", HELP_COLUMN - 1, left);
-	if (row->preset != NULL)
-		snprintf(text, sizeof(text), "%s (default %s)", row->help, row->preset);
-	else
-		snprintf(text, sizeof(text), "%s", row->help);
-	char *rest = NULL;
-	for (char *word = strtok_r(text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
-		if (used + 1 + (int)strlen(word) > HELP_WIDTH)
-			used = printf("\n%*s", HELP_COLUMN - 1, "") - 1;
-		used += printf(" %s", word);
-	}
-	putchar('\n');
-}
-
-void option_table_print(void)
-{
-	fputs(introduction, stdout);
-	for (uint32_t i = 0; i < option_table_rows; i++)
-		print_row(&option_table[i]);
-	fputs(conclusion, stdout);
-}
+const struct option_table daemon_option_table = {
+	.program = "penstockd",
+	.rows = rows,
+	.count = sizeof(rows) / sizeof(rows[0]),
+	.introduction = "Usage: penstockd [OPTION]...\n"
+			"Holds stages of models for coordinators (penstock train) and exchanges tensors with "
+			"neighbouring daemons.\n"
+			"\n",
+	.conclusion = "  --help, --version\n"
+		      "\n"
+		      "It ends on SIGTERM and SIGINT, telling the coordinators of running jobs.\n"
+		      "Exit codes: 0 ended on request, 1 failed, 2 wrong usage.\n",
+	.version = "penstockd " PENSTOCK_VERSION,
+	.protocol = PROTOCOL_VERSION,
+};

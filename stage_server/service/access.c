@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/address.h"
 #include "common/base/clock.h"
 #include "common/base/log_rate.h"
-#include "common/rpc/address.h"
 
 enum { EXPIRY_WARNING_S = 14 * 86400 };
 
@@ -28,10 +28,10 @@ struct access {
 static bool check_listen(const struct daemon_options *options, bool has_tls, struct error *error)
 {
 	for (uint32_t i = 0; i < options->listen.count; i++)
-		if (!rpc_address_check(options->listen.values[i], error))
+		if (!address_parse(options->listen.values[i], ADDRESS_WHOLE, NULL, error))
 			return error_wrap(error, "--listen");
 	for (uint32_t i = 0; i < options->listen.count && !has_tls && !options->insecure; i++)
-		if (!rpc_address_is_local(options->listen.values[i]))
+		if (!address_is_local(options->listen.values[i]))
 			return error_set(
 				error, ERROR_USAGE,
 				"--listen %s: other machines reach this address, and without TLS whoever does may "

@@ -5,19 +5,22 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/address.h"
 #include "common/base/log.h"
-#include "common/rpc/address.h"
 
 // The address as given, with the port that was really bound.
 static void bound_address(const struct daemon_options *options, const struct rpc_server *server, uint32_t index,
 			  char *into, size_t size)
 {
 	const char *given = options->listen.values[index];
-	const char *colon = strrchr(given, ':');
-	if (rpc_address_is_unix(given) || colon == NULL)
+	struct address address;
+	if (!address_parse(given, ADDRESS_WHOLE, &address, NULL)) {
 		snprintf(into, size, "%s", given);
-	else
-		snprintf(into, size, "%.*s:%d", (int)(colon - given), given, rpc_server_port(server, index));
+		return;
+	}
+	if (address.port == 0)
+		address.port = rpc_server_port(server, index);
+	address_write(&address, into, size);
 }
 
 // Written apart and renamed, so that whoever waits for the file reads a whole line.
@@ -39,7 +42,7 @@ static bool write_ready_file(const char *path, const char *address, struct error
 bool announce(const struct daemon_options *options, const struct rpc_server *server, const struct http *http,
 	      struct error *error)
 {
-	char address[300];
+	char address[ADDRESS_SIZE];
 	for (uint32_t i = 0; i < options->listen.count; i++) {
 		bound_address(options, server, i, address, sizeof(address));
 		log_info("listening on %s", address);

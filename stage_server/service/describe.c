@@ -38,14 +38,7 @@ static void describe_counters(const struct session_summary *summary, struct list
 	counters->counted_ns = totals->counted_ns;
 	counters->steps = totals->steps;
 	counters->samples = totals->samples;
-	counters->forward_ns = totals->forward_ns;
-	counters->backward_ns = totals->backward_ns;
-	counters->optimizer_ns = totals->optimizer_ns;
-	counters->copy_ns = totals->copy_ns;
-	counters->wait_previous_ns = totals->wait_ns[NEIGHBOUR_PREVIOUS];
-	counters->wait_next_ns = totals->wait_ns[NEIGHBOUR_NEXT];
-	counters->wait_replicas_ns = totals->wait_replicas_ns;
-	counters->wait_coordinator_ns = totals->wait_coordinator_ns;
+	PHASES_WRITE(counters, totals->phase_ns);
 	counters->previous = describe_link(summary, NEIGHBOUR_PREVIOUS, listed);
 	counters->next = describe_link(summary, NEIGHBOUR_NEXT, listed);
 	counters->previous_replica = describe_link(summary, NEIGHBOUR_PREVIOUS_REPLICA, listed);

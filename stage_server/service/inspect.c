@@ -33,7 +33,7 @@ bool inspect_options(const struct daemon_options *options, struct error *error)
 		if (!device_find(options->device.values[i], &ops, error))
 			return error_wrap(error, "--device");
 	}
-	if (options->metrics_listen != NULL && !address_check(options->metrics_listen, true, error))
+	if (options->metrics_listen != NULL && !address_parse(options->metrics_listen, ADDRESS_TCP, NULL, error))
 		return error_wrap(error, "--metrics-listen");
 	// A reload leaves the file alone, and need not fail for it.
 	return (!options->check_config || check_ready_file(options->ready_file, error)) && access_check(options, error);

@@ -9,7 +9,7 @@ enum { MAXIMUM_ANSWER_BYTES = 1 << 20, MAXIMUM_SERVICES = 16 };
 typedef Grpc__Reflection__V1__ServerReflectionRequest Request;
 typedef Grpc__Reflection__V1__ServerReflectionResponse Response;
 
-static void answer(struct query *query, const Response *response)
+static void answer(struct query *query, Response *response)
 {
 	query->answer_bytes += protobuf_c_message_get_packed_size(&response->base);
 	if (query->answer_bytes > MAXIMUM_ANSWER_BYTES)
@@ -17,6 +17,8 @@ static void answer(struct query *query, const Response *response)
 				  "too many questions for one call; make another");
 	else
 		rpc_stream_send(query->stream, &response->base, NULL, 0, 0);
+	response->message_response_case = 0; // what it points to goes with the caller
+	response->error_response = NULL;
 }
 
 static void send_error(struct query *query, Response *response, enum rpc_status status, const char *message)

@@ -19,7 +19,7 @@ bool reload_options(struct daemon_options *options, struct access *access, int a
 {
 	struct daemon_options fresh;
 	char changes[512];
-	if (options_parse(argc, argv, &fresh, error) != OPTIONS_RUN) {
+	if (daemon_options_parse(argc, argv, &fresh, error) != OPTIONS_RUN) {
 		access_count_reload(access, false);
 		return false;
 	}
@@ -27,10 +27,10 @@ bool reload_options(struct daemon_options *options, struct access *access, int a
 	access_count_reload(access, ok);
 	if (ok) {
 		apply_log(options, &fresh);
-		if (options_changes(options, &fresh, changes, sizeof(changes))[0] != '\0')
+		if (daemon_options_changes(options, &fresh, changes, sizeof(changes))[0] != '\0')
 			log_warning("these options have changed, and are applied when the daemon is restarted: %s",
 				    changes);
 	}
-	options_fini(&fresh);
+	daemon_options_fini(&fresh);
 	return ok;
 }

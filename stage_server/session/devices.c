@@ -1,6 +1,7 @@
 // See devices.h.
 #include "stage_server/session/devices.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,28 +14,37 @@ struct devices {
 	uint32_t count;
 };
 
+static void *count_lent(struct device_slot *slot, void *memory)
+{
+	if (memory != NULL)
+		atomic_fetch_add(&slot->lent, 1);
+	return memory;
+}
+
 static void *slot_allocate(void *user, size_t bytes)
 {
 	struct device_slot *slot = user;
-	return slot->ops->host_allocate(slot->device, bytes);
+	return count_lent(slot, slot->ops->host_allocate(slot->device, bytes));
 }
 
 static void slot_release(void *user, void *memory)
 {
 	struct device_slot *slot = user;
 	slot->ops->host_free(slot->device, memory);
+	atomic_fetch_sub(&slot->lent, 1); // last: from here on the slot may be gone
 }
 
 static void *slot_allocate_exchange(void *user, size_t bytes)
 {
 	struct device_slot *slot = user;
-	return slot->ops->exchange_allocate(slot->device, bytes);
+	return count_lent(slot, slot->ops->exchange_allocate(slot->device, bytes));
 }
 
 static void slot_release_exchange(void *user, void *memory)
 {
 	struct device_slot *slot = user;
 	slot->ops->exchange_free(slot->device, memory);
+	atomic_fetch_sub(&slot->lent, 1);
 }
 
 static bool open_slot(struct devices *devices, const struct devices_options *options, const char *name,
@@ -98,6 +108,9 @@ void devices_close(struct devices *devices)
 {
 	if (devices == NULL)
 		return;
+	for (uint32_t i = 0; i < devices->count; i++)
+		if (atomic_load(&devices->slots[i].lent) > 0)
+			return;
 	for (uint32_t i = 0; i < devices->count; i++) {
 		if (!devices_is_first(devices, i))
 			continue;

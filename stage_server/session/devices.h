@@ -19,6 +19,7 @@ struct device_slot {
 	struct buffer_memory memory;          // of the host, as the device likes it
 	struct buffer_memory exchange_memory; // between stages of this daemon
 	bool shares_host_memory;              // see device_info
+	_Atomic(uint32_t) lent;               // pieces of those memories that are not back yet
 };
 
 struct devices_options {
@@ -32,7 +33,9 @@ struct devices_options {
 struct devices;
 
 bool devices_open(const struct devices_options *options, struct devices **ret_devices, struct error *error);
-void devices_close(struct devices *devices); // takes NULL; after every program
+// Takes NULL; after every program. Memory of a device that gRPC has not let go of yet, such as a tensor on its way over a connection that
+// broke, keeps all as it is: the process's end takes it.
+void devices_close(struct devices *devices);
 uint32_t devices_count(const struct devices *devices);
 const struct device_slot *devices_slot(const struct devices *devices, uint32_t index);
 // The slot is the first of its device: what is said of a device is said once.

@@ -1,7 +1,6 @@
 // What other threads tell a session. Requests come on gRPC's threads: data (batches, parameters) goes straight to the
 // executor, which copies it to where it belongs; everything else becomes an event on the loop, where the state is.
 // Executors and links report theirs the same way. What an event then does is in session.c.
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -67,7 +66,7 @@ static bool on_reserve(void *user, const struct memory_use *use, const struct ex
 	if (slot->shares_host_memory || slot->exchange_memory.is_device)
 		bytes += exchange->handover_bytes;
 	if (!ledger_reserve(slot->ledger, bytes, error))
-		return false;
+		return error_wrap(error, "device %s", slot->name);
 	session->memory = *use;
 	atomic_store(&session->exchange_bytes, exchange->host_bytes + exchange->handover_bytes);
 	atomic_store(&session->reserved_bytes, bytes);
@@ -211,7 +210,8 @@ void session_host_handle_session(struct rpc_stream *stream, void *user)
 	}
 	session->host = user;
 	session->stream = stream;
-	session->arrived_ns = session->heard_ns = session->heartbeat_ns = clock_now_ns();
+	session->arrived_ns = session->heartbeat_ns = clock_now_ns();
+	session->heard_ns = session->arrived_ns;
 	pthread_mutex_init(&session->lock, NULL);
 	snprintf(session->job, sizeof(session->job), "unnamed");
 	rpc_stream_accept(stream, &events, session);

@@ -1,5 +1,7 @@
 // A daemon's sessions: the list, what they count together, and the beat.
+#include <inttypes.h>
 #include <malloc.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +9,7 @@
 #include "common/base/clock.h"
 #include "stage_server/session/internal.h"
 
-// Sessions that were never opened: so many are logged in so long.
+// Sessions and exchanges that were never opened: so many are logged in so long.
 #define REFUSALS_NS (10 * UINT64_C(1000000000))
 enum { REFUSALS_LOGGED = 20 };
 
@@ -66,7 +68,8 @@ void host_count_error(struct session_host *host, enum error_code code)
 	metric_add(metrics_series(host->options.metrics, &errors_family, labels), 1);
 }
 
-bool host_may_log_refusal(struct session_host *host, uint64_t *ret_unlogged)
+// How many were not logged since the last one goes to `*ret_unlogged`.
+static bool may_log_refusal(struct session_host *host, uint64_t *ret_unlogged)
 {
 	uint64_t now_ns = clock_now_ns();
 	if (host->refusals_ns == 0 || now_ns - host->refusals_ns >= REFUSALS_NS) {
@@ -78,6 +81,24 @@ bool host_may_log_refusal(struct session_host *host, uint64_t *ret_unlogged)
 	host->refusals += may;
 	host->refusals_unlogged = may ? 0 : host->refusals_unlogged + 1;
 	return may;
+}
+
+void host_log_refusal(struct session_host *host, enum log_level level, const struct log_fields *fields,
+		      const char *format, ...)
+{
+	char line[ERROR_MESSAGE_SIZE + 256];
+	uint64_t unlogged = 0;
+	if (!may_log_refusal(host, &unlogged))
+		return;
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	if (unlogged > 0)
+		log_event(level, fields, "%s (and %" PRIu64 " more that were not opened, since the last such line)",
+			  line, unlogged);
+	else
+		log_event(level, fields, "%s", line);
 }
 
 struct session *host_find_token(struct session_host *host, const uint8_t *token, enum neighbour *ret_side)
@@ -100,8 +121,9 @@ void session_host_tick(struct session_host *host)
 {
 	uint64_t now_ns = clock_now_ns();
 	uint32_t stalled = 0;
+	lateness_look(&host->lateness, now_ns, rpc_lag_ns());
 	for (struct session *session = host->sessions; session != NULL; session = session->next) {
-		session_tick(session, now_ns);
+		session_tick(session, &host->lateness, now_ns);
 		stalled += session->executor != NULL &&
 			   executor_device_ns(session->executor) > SESSION_STALLED_S * UINT64_C(1000000000);
 	}

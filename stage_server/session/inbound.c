@@ -22,6 +22,7 @@ struct inbound {
 	pthread_mutex_t lock;
 	struct link *link; // it belongs to; NULL: to nobody
 	bool closed;
+	struct error refusal; // why it was ended before it belonged to one; NONE: it was not
 
 	struct event arrived, adopt, over;
 };
@@ -29,6 +30,18 @@ struct inbound {
 static struct inbound *of(struct event *event, size_t offset)
 {
 	return (struct inbound *)((char *)event - offset);
+}
+
+// Once; it is counted and logged when the stream is over. Any thread.
+static void refuse(struct inbound *inbound, enum rpc_status status, const struct error *error)
+{
+	pthread_mutex_lock(&inbound->lock);
+	bool first = inbound->refusal.code == ERROR_NONE;
+	if (first)
+		inbound->refusal = *error;
+	pthread_mutex_unlock(&inbound->lock);
+	if (first)
+		rpc_stream_finish(inbound->stream, status, error->message);
 }
 
 // ---- On gRPC's threads
@@ -77,7 +90,7 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 	else if (read_open(inbound, incoming, &error))
 		event_queue_post(inbound->host->options.queue, &inbound->adopt);
 	else
-		rpc_stream_finish(stream, rpc_status_from_error(&error), error.message);
+		refuse(inbound, rpc_status_from_error(&error), &error);
 }
 
 // The neighbour left in good order, or its call broke: `closed`, which follows, knows which.
@@ -145,17 +158,21 @@ static void handle_adopt(struct event *event)
 	struct session *session = host_find_token(inbound->host, inbound->token, &side);
 	struct error error;
 	if (session == NULL) {
-		host_count_error(inbound->host, ERROR_PROTOCOL);
-		rpc_stream_finish(inbound->stream, RPC_PERMISSION_DENIED, "no session here has this link token");
+		error_set(&error, ERROR_PROTOCOL, "no session here has this link token");
+		refuse(inbound, RPC_PERMISSION_DENIED, &error);
 	} else if (!adopt(inbound, session, side, &error)) {
-		host_count_error(inbound->host, ERROR_PROTOCOL);
-		rpc_stream_finish(inbound->stream, RPC_INVALID_ARGUMENT, error.message);
+		refuse(inbound, RPC_INVALID_ARGUMENT, &error);
 	}
 }
 
 static void handle_over(struct event *event)
 {
 	struct inbound *inbound = of(event, offsetof(struct inbound, over));
+	if (inbound->refusal.code != ERROR_NONE) {
+		host_count_error(inbound->host, inbound->refusal.code);
+		host_log_refusal(inbound->host, LOG_LEVEL_WARNING, NULL, "an exchange from %s was refused: %s",
+				 rpc_stream_peer(inbound->stream), inbound->refusal.message);
+	}
 	*inbound->place = inbound->next;
 	if (inbound->next != NULL)
 		inbound->next->place = inbound->place;
@@ -167,11 +184,12 @@ static void handle_over(struct event *event)
 
 void inbound_tick(struct session_host *host, uint64_t now_ns)
 {
+	struct error error;
+	error_set(&error, ERROR_PROTOCOL, "the exchange was not opened within %d ms", PROTOCOL_TIMEOUT_MS);
 	for (struct inbound *inbound = host->inbound; inbound != NULL; inbound = inbound->next)
 		if (link_of(inbound) == NULL && now_ns > inbound->arrived_ns &&
 		    now_ns - inbound->arrived_ns > PROTOCOL_TIMEOUT_MS * UINT64_C(1000000))
-			rpc_stream_finish(inbound->stream, RPC_DEADLINE_EXCEEDED,
-					  "the exchange was not opened in time");
+			refuse(inbound, RPC_DEADLINE_EXCEEDED, &error);
 }
 
 void inbound_drain(struct session_host *host)

@@ -1,24 +1,27 @@
-// What the files of a session share: host.c (all of a daemon's sessions), session.c (the lease's state machine), events.c
-// (what other threads tell it), reply.c (what it answers) and inbound.c (streams from neighbours).
+// What the files of a session share: host.c (all of a daemon's sessions), session.c (the lease's state machine) with opening.c and linking.c
+// (its way to Ready), events.c (what other threads tell it), reply.c (what it answers) and inbound.c (streams from neighbours).
 #pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "common/base/lateness.h"
 #include "common/base/log.h"
 #include "common/rpc/protocol.h"
 #include "penstock/v1/stage_server.pb-c.h"
 #include "stage_server/executor/executor.h"
 #include "stage_server/session/session.h"
 
+// Which requests each takes is in session.c; any other ends the session. Whatever else ends it (a failure, silence, a broken stream), ends it in
+// every state.
 enum session_state {
-	SESSION_ARRIVED, // a stream without Open; only Open is taken
-	SESSION_OPENING, // the executor plans, allocates and draws; no request is taken
-	SESSION_OPENED,  // parameters may be loaded; waits for Connect
-	SESSION_LINKING, // waits for its links; parameters may still be loaded
-	SESSION_READY,   // steps run
-	SESSION_CLOSING, // Close came: the executor finishes what it was ordered
-	SESSION_ENDED,   // waits for stream, executor and links to be over
+	SESSION_ARRIVED, // a stream without Open. Open -> OPENING; nothing for PROTOCOL_TIMEOUT_MS -> ENDED
+	SESSION_OPENING, // the executor plans, allocates and draws. Its `opened` -> OPENED
+	SESSION_OPENED,  // memory stands; parameters may be loaded. Connect -> LINKING; Close -> CLOSING
+	SESSION_LINKING, // waits for its links and its group; parameters may still be loaded. The last of them -> READY
+	SESSION_READY,   // steps run. Close -> CLOSING; the daemon stops, and its step is done -> ENDED
+	SESSION_CLOSING, // the executor finishes what it was ordered. Its `finished` -> ENDED
+	SESSION_ENDED,   // waits for stream, executor and links to be over; then it is freed
 };
 
 struct session {
@@ -61,6 +64,7 @@ struct session_host {
 	bool draining;
 	uint64_t refusals_ns, refusals_unlogged; // when their count began, and how many were not logged
 	uint32_t refusals;                       // logged since
+	struct lateness lateness;                // of this daemon
 	bool holds_freed_memory;                 // a job's, which the C library keeps until the next tick
 	struct metric *sessions_gauge, *sessions_total, *stalled_gauge;
 };
@@ -69,9 +73,10 @@ struct session_host {
 void host_add(struct session_host *host, struct session *session);
 void host_remove(struct session_host *host, struct session *session);
 void host_count_error(struct session_host *host, enum error_code code);
-// Whether a line about a session that was never opened may be logged: whoever reaches the port can make any number of them.
-// `*ret_unlogged`: how many were not since the last one.
-bool host_may_log_refusal(struct session_host *host, uint64_t *ret_unlogged);
+// A line about a session or an exchange that was never opened. Whoever reaches the port can make any number of them, so not all are logged, and
+// the next line says how many were not.
+void host_log_refusal(struct session_host *host, enum log_level level, const struct log_fields *fields,
+		      const char *format, ...) __attribute__((format(printf, 4, 5)));
 // The session that has the token, and for which neighbour; NULL: none.
 struct session *host_find_token(struct session_host *host, const uint8_t *token, enum neighbour *ret_side);
 
@@ -107,11 +112,22 @@ extern const struct executor_events session_executor_events;
 
 // session.c: loop's thread.
 void session_handle_event(struct event *event); // frees it, and the session when it is over
-void session_tick(struct session *session, uint64_t now_ns);
-struct log_fields session_fields(const struct session *session); // also on the executor's thread
-bool session_can_drain(const struct session *session);           // steps may run in it
+void session_tick(struct session *session, const struct lateness *lateness, uint64_t now_ns);
+struct log_fields session_fields(const struct session *session);         // also on the executor's thread
+bool session_can_drain(const struct session *session);                   // steps may run in it
+struct link *session_link(struct session *session, enum neighbour side); // NULL: there is none, or not yet
 // Ends the session: tells the coordinator (error NULL or NONE: Closed), stops the executor and the links.
 void session_end(struct session *session, const struct error *error, bool lost, enum neighbour neighbour);
+void session_end_with(struct session *session, const struct error *error); // no neighbour is lost
+
+// opening.c: loop's thread.
+bool session_open(struct session *session, const Penstock__V1__Open *open, struct error *error);
+
+// linking.c: loop's thread.
+bool session_connect(struct session *session, const Penstock__V1__Connect *connect, struct error *error);
+void session_become_ready(struct session *session); // when all links stand, and the group is joined
+void session_handle_link_ready(struct session *session, enum neighbour side);
+void session_handle_link_lost(struct session *session, struct session_event *event);
 
 // inbound.c
 void inbound_tick(struct session_host *host, uint64_t now_ns);

@@ -78,14 +78,7 @@ void reply_step(struct session *session, const struct step_report *report)
 		message.correct = report->correct;
 	}
 	message.step_ns = report->step_ns;
-	message.forward_ns = report->forward_ns;
-	message.backward_ns = report->backward_ns;
-	message.optimizer_ns = report->optimizer_ns;
-	message.copy_ns = report->copy_ns;
-	message.wait_previous_ns = report->wait_ns[NEIGHBOUR_PREVIOUS];
-	message.wait_next_ns = report->wait_ns[NEIGHBOUR_NEXT];
-	message.wait_replicas_ns = report->wait_replicas_ns;
-	message.wait_coordinator_ns = report->wait_coordinator_ns;
+	PHASES_WRITE(&message, report->phase_ns);
 	message.sent_bytes = report->sent_bytes;
 	message.received_bytes = report->received_bytes;
 	REPLY(session, STEP_REPORT, step_report, message);

@@ -31,7 +31,7 @@ static struct {
 	uint32_t tensors, rounds, connections, chunk_bytes;
 	double minimum_ratio;
 	const char *tls;
-} options = {64, 7, PROTOCOL_DEFAULT_CONNECTIONS, PROTOCOL_DEFAULT_CHUNK_BYTES, 0.0, NULL};
+} options = {64, 7, 2, 2 << 20, 0.0, NULL};
 
 static void die(const char *what)
 {

@@ -8,6 +8,7 @@
 #include <map>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <vector>
 
 enum { PAGE = 4096, FILL_BYTES = 64 << 20, STAGED_BYTES = 64 << 10 };
@@ -48,6 +49,21 @@ static uint64_t capacity()
 	return text != NULL ? strtoull(text, NULL, 10) : 8ull << 30;
 }
 
+// What others of the machine's processes have of it.
+static uint64_t taken()
+{
+	const char *file = getenv("PENSTOCK_STAND_IN_TAKEN");
+	struct stat status;
+	uint64_t size = file != NULL && stat(file, &status) == 0 ? (uint64_t)status.st_size : 0;
+	return size < capacity() ? size : capacity();
+}
+
+static uint64_t available()
+{
+	uint64_t left = capacity() - taken();
+	return left > device_bytes ? left - device_bytes : 0;
+}
+
 static cudaError_t allocate(void **ret_memory, size_t size, bool is_device)
 {
 	cudaError_t status = make_context();
@@ -60,8 +76,7 @@ static cudaError_t allocate(void **ret_memory, size_t size, bool is_device)
 		return cudaSuccess;
 	std::lock_guard<std::mutex> lock(allocations_mutex);
 	void *memory = NULL;
-	if ((is_device && (size > capacity() || device_bytes > capacity() - size)) ||
-	    posix_memalign(&memory, is_device ? 512 : PAGE, size) != 0)
+	if ((is_device && size > available()) || posix_memalign(&memory, is_device ? 512 : PAGE, size) != 0)
 		return answer(cudaErrorMemoryAllocation);
 	memset(memory, 0xFF, size < FILL_BYTES ? size : (size_t)FILL_BYTES);
 	allocations()[(uintptr_t)memory] = {size, is_device, current_device()};
@@ -123,7 +138,7 @@ void stand_in_memory(size_t *free_bytes, size_t *total_bytes)
 {
 	std::lock_guard<std::mutex> lock(allocations_mutex);
 	*total_bytes = capacity();
-	*free_bytes = *total_bytes > device_bytes ? *total_bytes - device_bytes : 0;
+	*free_bytes = available();
 }
 
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)

@@ -15,7 +15,7 @@ static std::atomic<bool> contexts[MAXIMUM_DEVICES];
 static std::atomic<int> used[MAXIMUM_DEVICES];
 static std::atomic<unsigned> flags[MAXIMUM_DEVICES];
 static std::atomic<long> operations_left{0}; // 0: none is to fail
-static std::atomic<unsigned long> allocation_count{0};
+static std::atomic<unsigned long> allocation_count{0}, operation_count{0};
 static thread_local cudaError_t last_error = cudaSuccess;
 static thread_local bool in_host_function = false;
 static thread_local int device_of_thread = 0;
@@ -55,6 +55,7 @@ cudaError_t answer(cudaError_t error)
 
 bool takes_fault()
 {
+	operation_count.fetch_add(1, std::memory_order_relaxed);
 	long left = operations_left.load(std::memory_order_relaxed);
 	while (left > 0 && !operations_left.compare_exchange_weak(left, left - 1, std::memory_order_relaxed))
 		;
@@ -69,6 +70,11 @@ void count_allocation()
 unsigned long stand_in_allocations(void)
 {
 	return allocation_count.load(std::memory_order_relaxed);
+}
+
+unsigned long stand_in_operations(void)
+{
+	return operation_count.load(std::memory_order_relaxed);
 }
 
 void stand_in_fail_after(long operations)

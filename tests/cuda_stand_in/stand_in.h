@@ -6,6 +6,7 @@
 //
 // Environment, read at each call that asks:
 //   PENSTOCK_STAND_IN_MEMORY      bytes of the device's memory; 8 GiB otherwise
+//   PENSTOCK_STAND_IN_TAKEN       a file, as large as what other processes took of that memory
 //   PENSTOCK_STAND_IN_CAPABILITY  compute capability, as 75; 80 otherwise
 //   PENSTOCK_STAND_IN_DEVICES     how many devices there are, up to 8, one memory for all; 1 otherwise
 //   PENSTOCK_STAND_IN_FULL        a device on which others left no room for a context
@@ -23,7 +24,10 @@ extern "C" {
 // makes none. Any thread.
 unsigned long stand_in_allocations(void);
 
-// The operation (a launch, copy or fill) that is issued as the `operations`-th from now fails when its turn comes, as a kernel does that
+// How many operations (launches, copies, fills) were issued so far. Any thread.
+unsigned long stand_in_operations(void);
+
+// The operation that is issued as the `operations`-th from now fails when its turn comes, as a kernel does that
 // touches what is not its own: it does nothing, nor does whatever comes after it on that device, host functions included; and every
 // call of a thread that uses the device says cudaErrorIllegalAddress from then on. 0: none fails.
 void stand_in_fail_after(long operations);

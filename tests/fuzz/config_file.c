@@ -9,7 +9,7 @@
 static bool read_options(const char *path, struct daemon_options *ret_options, struct error *error)
 {
 	char *arguments[] = {"penstockd", "--config", (char *)path, NULL};
-	enum options_result result = options_parse(3, arguments, ret_options, error);
+	enum options_result result = daemon_options_parse(3, arguments, ret_options, error);
 	DEMAND(result == OPTIONS_RUN || result == OPTIONS_WRONG);
 	return result == OPTIONS_RUN;
 }
@@ -20,7 +20,7 @@ static void write_row(FILE *out, const struct option_row *row, const struct daem
 	const void *place = (const char *)options + row->place;
 	const struct option_list *list = place;
 	int choices = 0;
-	if (row->command_line_only || row->not_in_file)
+	if ((row->traits & (OPTION_NOT_IN_FILE | OPTION_COMMAND_LINE_ONLY)) != 0)
 		return;
 	switch (row->kind) {
 	case OPTION_TEXT:
@@ -51,6 +51,8 @@ static void write_row(FILE *out, const struct option_row *row, const struct daem
 	case OPTION_SWITCH:
 		fprintf(out, "%s=%s\n", row->name, *(const bool *)place ? "yes" : "no");
 		break;
+	default: // kinds that the daemon has none of
+		abort();
 	}
 }
 
@@ -59,8 +61,8 @@ static char *text_of(const struct daemon_options *options, size_t *ret_size)
 {
 	char *text = NULL;
 	FILE *out = open_memstream(&text, ret_size);
-	for (uint32_t i = 0; i < option_table_rows; i++)
-		write_row(out, &option_table[i], options);
+	for (uint32_t i = 0; i < daemon_option_table.count; i++)
+		write_row(out, &daemon_option_table.rows[i], options);
 	fclose(out);
 	return text;
 }
@@ -78,13 +80,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	size_t first_size = 0, second_size = 0;
 	char *first = text_of(&options, &first_size);
-	options_fini(&options);
+	daemon_options_fini(&options);
 	if (!read_options(fuzz_file(first, first_size), &options, &error)) {
 		fprintf(stderr, "%s\n%s", error.message, first);
 		abort();
 	}
 	char *second = text_of(&options, &second_size);
-	options_fini(&options);
+	daemon_options_fini(&options);
 	DEMAND(first_size == second_size && memcmp(first, second, first_size) == 0);
 	free(first);
 	free(second);

@@ -14,6 +14,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness  # noqa: E402
 
 
+NOT_TIMED = "/dev/null/none"  # a tuning file where nothing can be remembered, so that nothing is timed
+
+
 class Skip(Exception):
     pass
 
@@ -25,8 +28,10 @@ class Context:
         self.part = os.path.splitext(os.path.basename(sys.argv[0]))[0]
         self.results_path = results_path
         self.end = time.monotonic() + float(seconds)
-        self.on_gpu = self.device.startswith("cuda")
+        self.kind = self.machine["kind"]
+        self.on_gpu = self.kind == "gpu"  # else it is a rehearsal, with small sizes
         self.daemons, self.runs = [], []
+        self.opened = False  # by the part "device"
 
     def write(self, **line):
         """At once, so that it stays when the part is killed."""
@@ -38,8 +43,9 @@ class Context:
         print(f"{status:8} {name}" + (f": {detail}" if detail else ""), flush=True)
 
     def target(self, name, met, detail):
-        """How fast it should be: not a check, for it is as much the machine's affair."""
-        self.write(target=name, met=met, detail=detail)
+        """How fast it should be: not a check, for it is as much the machine's affair. Only a GPU has it to meet."""
+        if self.on_gpu:
+            self.write(target=name, met=met, detail=detail)
 
     def seconds_left(self):
         return self.end - time.monotonic()
@@ -64,12 +70,16 @@ class Context:
 
     # ---- daemons and jobs
 
-    def daemon(self, slots=1, *options, program=harness.PENSTOCKD):
-        """On the device under test. Daemons share a file of kernel choices, which the same bits need."""
+    def daemon(self, slots=1, *options, program=harness.PENSTOCKD, tuning=None):
+        """On the device under test. Daemons share a file of kernel choices, which the same bits need; the stand-in's times mean nothing."""
+        tuning = tuning or (NOT_TIMED if self.kind == "stand-in" else os.environ["PENSTOCK_TUNING_FILE"])
         devices = [word for _ in range(slots) for word in ("--device", self.device)]
-        tuning = ["--tuning-file", os.environ["PENSTOCK_TUNING_FILE"]]
         threads = ["--threads", str(max(1, os.cpu_count() // 4))]
-        daemon = harness.Daemon(self.folder, *threads, *devices, *tuning, *options, program=program)
+        try:
+            daemon = harness.Daemon(self.folder, *threads, *devices, "--tuning-file", tuning, *options, program=program)
+        except AssertionError as failure:
+            print(failure, flush=True)
+            raise AssertionError("the daemon does not start: " + str(failure).strip().splitlines()[-1]) from None
         daemon.slots = slots
         self.daemons.append(daemon)
         return daemon

@@ -2,6 +2,7 @@
 coordinator or a neighbour that was killed end the job, not the daemon, and leave nothing on the GPU: after each, the same daemon trains the
 next job."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,13 +11,19 @@ import sys
 import checks
 import harness
 
-STEPS = ["--image-size", 63, "--micro-batch-size", 8, "--gradient-accumulation-steps", 2, "--lr", 0.01]
+LEFT_BYTES = 200 << 20  # of a GPU whose memory another process took; no job fits in it
+
+
+def job(context):
+    batch = 8 if context.on_gpu else 1
+    return ["train", "--dataset", context.dataset(), "--image-size", 63, "--micro-batch-size", batch, "--gradient-accumulation-steps", 2,
+            "--lr", 0.01]
 
 
 def trains(context, daemon, stages=1):
     context.alive(daemon)
-    steps = context.train("--dataset", context.dataset(), *STEPS, "-H", context.hostfile(daemon, slots=stages), "--steps", 3)
-    assert len(steps) == 3, f"{len(steps)} steps of 3"
+    steps = context.train(*job(context)[1:], "-H", context.hostfile(daemon, slots=stages), "--steps", 2)
+    assert len(steps) == 2, f"{len(steps)} steps of 2"
     free(context, daemon)
 
 
@@ -28,8 +35,7 @@ def free(context, daemon):
 def does_not_fit(context):
     daemon = context.daemon(1, "--memory-limit", "300MiB")
     path = context.path("refused.json")
-    run = context.penstock("train", "--dataset", context.dataset(), *STEPS, "-H", context.hostfile(daemon), "--steps", 3,
-                           "--json", path, code=3)
+    run = context.penstock(*job(context), "-H", context.hostfile(daemon), "--steps", 2, "--json", path, code=3)
     steps = [line for line in harness.read_json_lines(path) if line["type"] == "step"] if os.path.exists(path) else []
     assert not steps, f"{len(steps)} steps were done"
     free(context, daemon)
@@ -42,75 +48,55 @@ def does_not_fit(context):
     return said
 
 
-def taken_memory(context):
-    if not context.on_gpu:
-        raise checks.Skip("only a GPU's memory is taken")
-    daemon = context.daemon()
-    trains(context, daemon)  # so that its context and libraries are there already
-    hog = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "take_memory.py"),
-                            context.device.split(":")[1] if ":" in context.device else "0", str(200 << 20)],
+@contextlib.contextmanager
+def memory_taken(context):
+    """By another process, all but LEFT_BYTES; on the stand-in, whose memory is each process's own, by its word for that."""
+    if context.kind == "stand-in":
+        with open(os.environ["PENSTOCK_STAND_IN_TAKEN"], "wb") as file:
+            file.truncate((8 << 30) - LEFT_BYTES)
+        yield
+        os.unlink(os.environ["PENSTOCK_STAND_IN_TAKEN"])
+        return
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "take_memory.py")
+    hog = subprocess.Popen([sys.executable, script, context.device.partition(":")[2] or "0", str(LEFT_BYTES)],
                            stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
     try:
-        taken = hog.stdout.readline()
-        assert taken, "the memory could not be taken"
-        run = context.begin("train", "--dataset", context.dataset(), *STEPS, "-H", context.hostfile(daemon), "--steps", 3).finish(60)
-        assert run.code in (1, 3), f"exit code {run.code} with {taken.strip()} bytes taken\n{run.error[-1000:]}"
-        free(context, daemon)
+        assert hog.stdout.readline(), "the memory could not be taken"
+        yield
     finally:
         hog.stdin.close()
         hog.wait(20)
         hog.stdout.close()
+
+
+def taken_memory(context):
+    if context.kind == "cpu":
+        raise checks.Skip("only a GPU's memory is taken")
+    daemon = context.daemon()
+    trains(context, daemon)  # so that its context and libraries are there already
+    with memory_taken(context):
+        run = context.begin(*job(context), "-H", context.hostfile(daemon), "--steps", 2).finish(60)
+        assert run.code in (1, 3), f"exit code {run.code} although the memory is taken\n{run.error[-1000:]}"
+        free(context, daemon)
     trains(context, daemon)
     return f"exit code {run.code}: {run.error.strip().splitlines()[-1]}"
 
 
-def agrees(context):
-    """By what the driver says: the daemon's own context and kernels are there after a first job and not counted."""
-    daemon = context.daemon()
-    job = ["train", "--model", "vgg16", "--dataset", context.dataset(), "--image-size", 224, "--micro-batch-size", 8,
-           "--gradient-accumulation-steps", 2, "-H", context.hostfile(daemon)]
-
-    def in_use():
-        values = [value for name, value in daemon.metrics().items() if name.startswith("penstock_device_memory_used_bytes")]
-        if not context.on_gpu or not values:
-            raise checks.Skip("the daemon does not say how much of the device's memory is in use (NVML)")
-        return values[0]
-
-    in_use()
-    context.penstock(*job, "--steps", 2)
-    free(context, daemon)
-    before, path = in_use(), context.path("memory.json")
-    run = context.begin(*job, "--steps", 100000, "--json", path)
-    harness.wait_until(lambda: os.path.exists(path) and sum(line["type"] == "step" for line in whole_lines(path)) >= 2, 60, "two steps")
-    reserved, used = daemon.used_bytes(), in_use() - before
-    run.process.send_signal(signal.SIGINT)
-    run.finish(30)
-    free(context, daemon)
-    detail = f"reserved {reserved / 2**20:.0f} MiB, used {used / 2**20:.0f} MiB"
-    context.write(figure="memory", model="vgg16", reserved_bytes=reserved, used_bytes=used)
-    assert abs(used - reserved) <= 0.05 * reserved, detail
-    left = in_use() - before
-    assert left < 64 << 20, f"{left / 2**20:.0f} MiB more are in use after the job than before it"
-    return detail
+def begin_endless(context, name, *where):
+    """A job that has done three steps."""
+    path = context.path(name)
+    run = context.begin(*job(context), *where, "--steps", 1000000, "--json", path)
+    wait_for_steps(run, path, 3)
+    return run
 
 
-def killed_coordinator(context):
-    daemon = context.daemon(2)
-    path = context.path("killed.json")
-    run = context.begin("train", "--dataset", context.dataset(), *STEPS, "-H", context.hostfile(daemon), "-p", 2, "--steps", 1000000,
-                        "--json", path)
-
+def wait_for_steps(run, path, count):
     def has_steps():
         if run.process.poll() is not None:
             raise AssertionError(f"the job ended with {run.process.returncode}: {run.process.stderr.read()[-1000:]}")
-        return os.path.exists(path) and sum(line["type"] == "step" for line in whole_lines(path)) >= 3
+        return os.path.exists(path) and sum(line["type"] == "step" for line in whole_lines(path)) >= count
 
-    harness.wait_until(has_steps, 30, "three steps")
-    assert daemon.used_bytes() > 0
-    run.process.send_signal(signal.SIGKILL)
-    run.process.communicate()
-    free(context, daemon)
-    trains(context, daemon, 2)
+    harness.wait_until(has_steps, 60, f"{count} steps")
 
 
 def whole_lines(path):
@@ -120,13 +106,54 @@ def whole_lines(path):
     return [harness.json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()]
 
 
+def agrees(context):
+    """By what the driver says: the daemon's own context and kernels are there after a first job and not counted. Nor does a step allocate."""
+    daemon = context.daemon()
+    words = ["train", "--model", "vgg16", "--dataset", context.dataset(), "--image-size", 224, "--micro-batch-size", 8,
+             "--gradient-accumulation-steps", 2] if context.on_gpu else job(context)
+    words += ["-H", context.hostfile(daemon)]
+
+    def in_use():
+        values = [value for name, value in daemon.metrics().items() if name.startswith("penstock_device_memory_used_bytes")]
+        if not values:
+            raise checks.Skip("the device does not say how much of its memory is in use")
+        return values[0]
+
+    in_use()
+    context.penstock(*words, "--steps", 2)
+    free(context, daemon)
+    before, path = in_use(), context.path("memory.json")
+    run = context.begin(*words, "--steps", 100000, "--json", path)
+    wait_for_steps(run, path, 2)
+    reserved, used = daemon.used_bytes(), in_use() - before
+    wait_for_steps(run, path, 5)
+    grown = in_use() - before - used
+    run.process.send_signal(signal.SIGINT)
+    run.finish(30)
+    free(context, daemon)
+    detail = f"reserved {reserved / 2**20:.0f} MiB, used {used / 2**20:.0f} MiB"
+    context.write(figure="memory", model="vgg16" if context.on_gpu else "alexnet", reserved_bytes=reserved, used_bytes=used)
+    assert abs(used - reserved) <= 0.05 * reserved, detail
+    assert grown < 8 << 20, f"{grown} bytes more are in use after three steps more"
+    left = in_use() - before
+    assert left < 64 << 20, f"{left / 2**20:.0f} MiB more are in use after the job than before it"
+    return detail
+
+
+def killed_coordinator(context):
+    daemon = context.daemon(2)
+    run = begin_endless(context, "killed.json", "-H", context.hostfile(daemon), "-p", 2)
+    assert daemon.used_bytes() > 0
+    run.process.send_signal(signal.SIGKILL)
+    run.process.communicate()
+    free(context, daemon)
+    trains(context, daemon, 2)
+
+
 def killed_neighbour(context):
     """One of two daemons dies; the other one's stage ends, and its GPU memory is free."""
     one, other = context.daemon(), context.daemon()
-    path = context.path("neighbour.json")
-    run = context.begin("train", "--dataset", context.dataset(), *STEPS, "-H", context.hostfile(one, other), "-p", 2, "--steps", 1000000,
-                        "--json", path)
-    harness.wait_until(lambda: os.path.exists(path) and sum(line["type"] == "step" for line in whole_lines(path)) >= 3, 30, "three steps")
+    run = begin_endless(context, "neighbour.json", "-H", context.hostfile(one, other), "-p", 2)
     other.kill()
     context.daemons.remove(other)
     run.finish(30)

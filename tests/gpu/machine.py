@@ -1,5 +1,5 @@
 """What the GPU suite runs on: GPU, driver, NVIDIA's libraries by the rules of stage_server/device/cuda/libraries.h, PyTorch,
-compute-sanitizer, and what the card can do at best."""
+compute-sanitizer, and what the card can do at best. It judges nothing: whether the device opens, the part "device" tries."""
 
 import ctypes
 import glob
@@ -9,73 +9,128 @@ import shutil
 import subprocess
 import sys
 
-# Dense TFLOP/s of NVIDIA's data sheets: bf16 and fp16 (summed in fp32) and TF32 of the tensor cores, without sparsity, and fp32
-# of the other cores. By the name that the driver gives; the first that matches.
-PEAKS = [
-    (r"B200", {"bf16": 2250.0, "tf32": 1125.0, "fp32": 75.0}),
-    (r"H200 NVL|H100 NVL", {"bf16": 835.5, "tf32": 417.5, "fp32": 60.0}),
-    (r"H100 PCIe", {"bf16": 756.5, "tf32": 378.0, "fp32": 51.0}),
-    (r"H200|H100 80GB HBM3|GH200", {"bf16": 989.5, "tf32": 494.5, "fp32": 67.0}),
-    (r"A100", {"bf16": 312.0, "tf32": 156.0, "fp32": 19.5}),
-    (r"L40S", {"bf16": 362.05, "tf32": 183.0, "fp32": 91.6}),
-    (r"A40\b", {"bf16": 149.7, "tf32": 74.8, "fp32": 37.4}),
-    (r"A30\b", {"bf16": 165.0, "tf32": 82.0, "fp32": 10.3}),
-    (r"A10\b", {"bf16": 125.0, "tf32": 62.5, "fp32": 31.2}),
-    (r"L4\b", {"bf16": 121.0, "tf32": 60.0, "fp32": 30.3}),
-]
+import cards
+
 LIBRARIES = ["libcudnn.so.9", "libcublasLt.so.13"]
-
-
-def peak(name):
-    for pattern, values in PEAKS:
-        if re.search(pattern, name):
-            return dict(values, fp16=values["bf16"])
-    return None
+CUDA = 13  # the major version that the programs were built with
+FREE_BYTES = 3 << 30  # what the parts write at most, VGG-16's parameters four times
 
 
 def output(command, seconds=30):
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=seconds)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace", timeout=seconds)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def wheel_folders(prefixes):
-    return [folder for prefix in prefixes for folder in sorted(glob.glob(f"{prefix}/lib*/python3*/*-packages/nvidia/*/lib"))]
-
+# ---- Python and PyTorch
 
 def python():
-    """The interpreter that may have torch."""
-    return os.environ.get("PENSTOCK_PYTHON") or sys.executable
+    """The interpreter that may have torch: $PENSTOCK_PYTHON, or the first of those at hand that has it; this one if none has."""
+    chosen = os.environ.get("PENSTOCK_PYTHON")
+    if chosen:
+        return chosen
+    folders = os.environ.get("PATH", "").split(":") + ["/opt/conda/bin", "/opt/venv/bin", "/venv/bin"]
+    paths = [sys.executable] + [os.path.join(folder, name) for folder in folders for name in ("python3", "python") if folder]
+    looking = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None or not print('yes'))"
+    for path in dict.fromkeys(paths):
+        if os.access(path, os.X_OK) and output([path, "-c", looking]) == "yes":
+            return path
+    return sys.executable
 
 
-def loads(name):
-    """By the loader's own path. In another process: a library of this size need not stay in this one."""
-    return bool(output([sys.executable, "-c", f"import ctypes; ctypes.CDLL({name!r}); print(1)"]))
-
-
-def where(name):
-    """As the daemon looks for it, in that order; None when it will not find it."""
-    chosen = os.environ.get("PENSTOCK_CUDA_LIBRARY_PATH")
-    if chosen:  # then nowhere else
-        return next((folder for folder in chosen.split(":") if os.path.exists(os.path.join(folder, name))), None)
-    if loads(name):
-        return "the loader's path"
-    folders = ["/usr/local/cuda/lib64", "/usr/local/cuda/targets/x86_64-linux/lib"]
-    folders += wheel_folders(filter(None, [os.environ.get("VIRTUAL_ENV"), "/usr/local", "/usr"]))
-    return next((folder for folder in folders if os.path.exists(os.path.join(folder, name))), None)
-
-
-def wheels_of_torch():
-    """The lib folders beside torch, of a Python that the daemon does not know."""
-    found = output([python(), "-c", "import glob, sys\nfor p in sys.path:\n  for f in sorted(glob.glob(p + '/nvidia/*/lib')): print(f)"])
+def wheel_folders_of(interpreter):
+    """NVIDIA's lib folders beside torch, of a Python that the daemon does not know."""
+    found = output([interpreter, "-c", "import glob, sys\nfor p in sys.path:\n  for f in sorted(glob.glob(p + '/nvidia/*/lib')): print(f)"])
     return found.split("\n") if found else []
+
+
+# ---- NVIDIA's libraries
+
+def trial(path):
+    """"" when it loads and is of this CUDA, or what is wrong. In another process: libraries of this size need not stay in this one."""
+    code = (f"import ctypes\ntry: library = ctypes.CDLL({path!r})\nexcept OSError as e: print('not loaded:', e); raise SystemExit\n"
+            "try: version = library.cudnnGetCudartVersion\nexcept AttributeError: raise SystemExit\n"
+            "version.restype = ctypes.c_size_t\nmajor = version() // 1000\n"
+            f"if major != {CUDA}: print('for CUDA', major)")
+    try:
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return "not loaded within a minute"
+    return done.stdout.strip() if done.returncode == 0 else f"ends the process that loads it ({done.returncode})"
+
+
+def folders_of_daemon():
+    """Where it looks beyond the loader's path, in its order."""
+    prefixes = filter(None, [os.environ.get("VIRTUAL_ENV"), "/usr/local", "/usr"])
+    return ["/usr/local/cuda/lib64", "/usr/local/cuda/targets/x86_64-linux/lib"] + [
+        folder for prefix in prefixes for folder in sorted(glob.glob(f"{prefix}/lib*/python3*/*-packages/nvidia/*/lib"))]
+
+
+def find(name, folders):
+    """Where one serves ("" when none does), and what is wrong with one before it that the daemon would take."""
+    wrong = ""
+    for folder in folders:
+        path = os.path.join(folder, name)
+        complaint = trial(path) if not folder or os.path.exists(path) else "not loaded"
+        if not complaint:
+            return folder or "the loader's path", wrong
+        if not complaint.startswith("not loaded"):  # the daemon goes on to the next then
+            wrong = wrong or f"the one in {folder or 'the loader path'} is {complaint}"
+    return "", wrong or "not found"
+
+
+def libraries(interpreter):
+    """({library: where, or what is wrong}, what PENSTOCK_CUDA_LIBRARY_PATH must be for the daemon: "" when it finds them itself)."""
+    chosen = os.environ.get("PENSTOCK_CUDA_LIBRARY_PATH")
+    found = {name: find(name, chosen.split(":") if chosen else ["", *folders_of_daemon()]) for name in LIBRARIES}
+    if not chosen and any(wrong for _, wrong in found.values()):
+        # What is named to it is all that it looks at, so every library must be in what is named.
+        beside = wheel_folders_of(interpreter)
+        named = [*filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")), *folders_of_daemon(), *beside]
+        elsewhere = {name: find(name, named)[0] for name in LIBRARIES}
+        if all(elsewhere.values()):
+            return elsewhere, ":".join(dict.fromkeys([*elsewhere.values(), *beside]))
+    return {name: f"{wrong}: see docs/gpu.md" if wrong else where for name, (where, wrong) in found.items()}, ""
+
+
+# ---- the GPU
+
+def gpus(index):
+    """By the driver's library, which numbers GPUs as the programs under test do, whatever CUDA_VISIBLE_DEVICES says: how many, the name
+    and memory of one, the CUDA version of the driver, the card's place, and what is wrong."""
+    found = {"count": 0, "gpu": "unknown", "memory_bytes": 0, "driver_cuda": 0, "place": "", "wrong": ""}
+    device, name, place = ctypes.c_int(), ctypes.create_string_buffer(128), ctypes.create_string_buffer(32)
+    count, version, size = ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+        if cuda.cuDriverGetVersion(ctypes.byref(version)) == 0:
+            found["driver_cuda"] = version.value
+        status = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count))
+        found["count"] = count.value
+        if status:
+            found["wrong"] = f"the driver does not start: cuInit says {status}" + {
+                100: ", no device: is it hidden by CUDA_VISIBLE_DEVICES, or not passed into this container?",
+                802: ", not ready: is nvidia-fabricmanager running?",
+                803: ", the driver's library is not of the kernel module's version"}.get(status, "")
+        elif index >= count.value:
+            found["wrong"] = f"there is no cuda:{index}: CUDA finds {count.value}"
+        elif (cuda.cuDeviceGet(ctypes.byref(device), index) or cuda.cuDeviceGetName(name, 128, device)
+              or cuda.cuDeviceTotalMem_v2(ctypes.byref(size), device) or cuda.cuDeviceGetPCIBusId(place, 32, device)):
+            found["wrong"] = f"the driver says nothing of cuda:{index}"
+        found.update(gpu=name.value.decode(errors="replace") or "unknown", memory_bytes=size.value, place=place.value.decode())
+    except (OSError, AttributeError) as failure:
+        found["wrong"] = f"the driver's library does not serve: {failure}"
+    if 0 < found["driver_cuda"] < CUDA * 1000:
+        found["wrong"] = (f"the driver is for CUDA {found['driver_cuda'] // 1000}.{found['driver_cuda'] % 1000 // 10}; CUDA {CUDA} wants "
+                          "580 or later" + (", or LD_LIBRARY_PATH=/usr/local/cuda/compat" if os.path.isdir("/usr/local/cuda/compat") else ""))
+    return found
 
 
 def driver_version():
     text = output(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
-    if text:
+    if re.match(r"\d+\.\d+", text):
         return text.splitlines()[0].strip()
     try:
         with open("/proc/driver/nvidia/version") as file:
@@ -84,52 +139,65 @@ def driver_version():
         return "unknown"
 
 
-def gpu(index):
-    """Name and memory, by the driver's library: it numbers GPUs as the programs under test do, whatever CUDA_VISIBLE_DEVICES says."""
-    device, name, size = ctypes.c_int(), ctypes.create_string_buffer(128), ctypes.c_size_t()
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-        if (cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), index) or cuda.cuDeviceGetName(name, 128, device)
-                or cuda.cuDeviceTotalMem_v2(ctypes.byref(size), device)):
-            return "unknown", "unknown"
-    except (OSError, AttributeError):
-        return "unknown", "unknown"
-    return name.value.decode(), f"{size.value >> 20} MiB"
+def neighbours(place):
+    """What others do on the card, before anything of ours runs: "" when nothing, or when there is no nvidia-smi to say it."""
+    text = output(["nvidia-smi", "-i", place, "--query-gpu=memory.used,utilization.gpu", "--format=csv,noheader,nounits"]) if place else ""
+    numbers = re.findall(r"\d+", text)
+    if len(numbers) < 2 or (int(numbers[0]) < 1024 and int(numbers[1]) < 10):
+        return ""
+    return f"others use {numbers[0]} MiB of it and {numbers[1]} % of its time: figures are worth less"
 
 
-def hide_others(index):
-    """So that "cuda" and "cuda:0" are the one that is tested, for every program."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index] if visible else str(index)
+def put_first(index):
+    """Makes the tested GPU "cuda" and "cuda:0" for every program, and keeps the others behind it."""
+    if index > 0:
+        visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus(index)["count"])))).split(",")
+        visible.insert(0, visible.pop(index))
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible)
 
 
-def describe(device):
-    """Everything above, and `lines` that say it to people. `library_path` is what the daemon must be told: "" when it needs nothing."""
-    index = int(device.split(":")[1]) if ":" in device else 0
-    on_gpu = device.startswith("cuda")
-    name, memory = gpu(index) if on_gpu else (device, "unknown")
-    folders = {library: where(library) for library in LIBRARIES} if on_gpu else {}
-    library_path = ""
-    if None in folders.values() and not os.environ.get("PENSTOCK_CUDA_LIBRARY_PATH"):
-        beside_torch = wheels_of_torch()
-        for library in folders:
-            folders[library] = folders[library] or next((f for f in beside_torch if os.path.exists(os.path.join(f, library))), None)
-        # One that the loader finds need not be beside the others, and what is named here is all that is looked at.
-        if None not in folders.values():
-            library_path = ":".join([*beside_torch, *(folder for folder in folders.values() if folder.startswith("/"))])
-    torch = output([python(), "-c", "import torch; print(torch.__version__, torch.cuda.is_available())"], 60).split()
-    sanitizer = shutil.which("compute-sanitizer") or next(
-        (path for path in ["/usr/local/cuda/bin/compute-sanitizer", "/usr/local/cuda/compute-sanitizer/compute-sanitizer"]
-         + glob.glob("/usr/local/cuda-13*/bin/compute-sanitizer") if os.path.exists(path)), None)
-    here = {"gpu": name, "driver": driver_version() if on_gpu else "none", "memory": memory, "libraries": folders,
-            "library_path": library_path, "python": python(),
-            "torch": torch[0] if torch else None, "torch_sees_gpu": torch[1:] == ["True"], "compute_sanitizer": sanitizer,
-            "peak": peak(name), "cores": os.cpu_count()}
-    here["lines"] = [f"GPU                {here['gpu']}, {here['memory']}", f"driver             {here['driver']}"]
-    here["lines"] += [f"{library:18} {folder or 'not found: see docs/gpu.md'}" for library, folder in folders.items()]
-    if library_path:
-        here["lines"].append(f"                   (told to the daemon in PENSTOCK_CUDA_LIBRARY_PATH: {python()} has them)")
-    here["lines"].append(f"PyTorch            {here['torch'] or 'none: nothing is compared to it'}"
-                         + ("" if here["torch_sees_gpu"] or not here["torch"] else ", which sees no GPU"))
-    here["lines"].append(f"compute-sanitizer  {sanitizer or 'none: it is left out'}")
+def sanitizer():
+    beside = ["/usr/local/cuda/bin/compute-sanitizer", "/usr/local/cuda/compute-sanitizer/compute-sanitizer",
+              *sorted(glob.glob("/usr/local/cuda-13*/bin/compute-sanitizer")), *sorted(glob.glob("/opt/nvidia/*/compute-sanitizer"))]
+    return shutil.which("compute-sanitizer") or next((path for path in beside if os.access(path, os.X_OK)), None)
+
+
+STAND_IN = "no GPU: the stand-in for CUDA, on the CPU"
+
+
+def describe(device, stand_in, folder):
+    """Everything above, and `lines` that say it to people. `kind` is "gpu", "stand-in" or "cpu"; `library_path` is what the daemon must be
+    told: "" when it needs nothing."""
+    kind = "stand-in" if stand_in else "gpu" if device.startswith("cuda") else "cpu"
+    here = {"kind": kind, "gpu": STAND_IN if stand_in else "no GPU: the CPU device", "driver": "none", "count": 0, "libraries": {},
+            "library_path": "", "peak": None, "warnings": [], "python": python(), "cores": os.cpu_count(), "compute_sanitizer": None}
+    if kind == "gpu":
+        here.update(gpus(int(device.partition(":")[2] or 0)), driver=driver_version(), compute_sanitizer=sanitizer())
+        here["peak"] = cards.card(here["gpu"])
+        here["warnings"] += filter(None, [here["wrong"], neighbours(here["place"])])
+        here["libraries"], here["library_path"] = libraries(here["python"])
+    torch = output([here["python"], "-c", "import torch; print(torch.__version__, torch.cuda.is_available())"], 120).split()
+    here.update(torch=torch[0] if torch else None, torch_sees_gpu=torch[1:] == ["True"])
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        here["warnings"].append(f"{folder} has {free / 2**30:.1f} GiB, and up to {FREE_BYTES >> 30} GiB are written: name a folder in TMPDIR")
+    here["lines"] = lines(here)
     return here
+
+
+def lines(here):
+    on_gpu = here["kind"] == "gpu"
+    said = [f"device             {here['gpu']}" + (f", {here['memory_bytes'] >> 20} MiB, one of {here['count']}" if on_gpu else "")]
+    if on_gpu:
+        cuda = here["driver_cuda"]
+        said.append(f"driver             {here['driver']}, for CUDA {cuda // 1000}.{cuda % 1000 // 10}")
+        said += [f"{library:18} {where}" for library, where in here["libraries"].items()]
+        peak = here["peak"]
+        said.append("at best            " + (", ".join(f"{name} {value:g} TFLOP/s" for name, value in peak.items() if value and name != "memory")
+                                             + f", memory {peak['memory']} GB/s" if peak else "not in cards.py: no share of it"))
+        said.append(f"compute-sanitizer  {here['compute_sanitizer'] or 'none: it is left out'}")
+    if here["library_path"]:
+        said.append(f"                   told to the daemon: PENSTOCK_CUDA_LIBRARY_PATH={here['library_path']}")
+    said.append(f"PyTorch            {here['torch'] or 'none: nothing is compared to it'}"
+                + (f", {here['python']}" + ("" if here["torch_sees_gpu"] or not on_gpu else ", which sees no GPU") if here["torch"] else ""))
+    return said + [f"warning            {text}" for text in here["warnings"]]

@@ -7,7 +7,6 @@ what it found to another, a line for each check or figure."""
 import argparse
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -16,41 +15,60 @@ import tempfile
 import time
 
 import machine
+import report
 
 SECONDS = 470  # for all of it
-# In this order; the least that a part keeps for itself when those before it are slow, and the most it gets.
+# In this order, so that the figures that matter most come before what takes long or fails; the least that a part keeps for itself when
+# those before it are slow, and the most it gets.
 PARTS = {
-    "conformance": (30, 80),
+    "device": (15, 45),
+    "conformance": (30, 70),
+    "throughput": (110, 240),
     "training": (60, 120),
+    "pipeline": (20, 60),
     "faults": (25, 60),
     "sanitizer": (30, 60),
-    "pipeline": (30, 60),
-    "throughput": (100, 240),
 }
+LOOK_SECONDS = 5  # so much is lost at most when this process is killed
+REHEARSAL = 8  # the stand-in and the CPU have so many times the time: other work may keep the machine busy
+
+stopped_by = None
+
+
+def stop(number, _):
+    global stopped_by
+    stopped_by = signal.Signals(number).name
 
 
 def limit_of(name, names, left):
+    """What those after it keep for themselves; when parts were chosen, they have all of the time."""
     later = sum(PARTS[other][0] for other in names[names.index(name) + 1:])
-    return max(10, min(PARTS[name][1], left - later))
+    most = PARTS[name][1] if len(names) == len(PARTS) or name == "device" else SECONDS
+    return max(10, min(most, left - later))
 
 
-def run_part(name, context_path, results_path, seconds):
-    """What became of the part itself, as a check: None when it ran to its end."""
+def run_part(name, context_path, results_path, seconds, look):
+    """What became of the part itself, as a check: None when it ran to its end. Calls `look` now and then meanwhile."""
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+    end = time.monotonic() + seconds
     process = subprocess.Popen([sys.executable, script, context_path, results_path, str(seconds)], start_new_session=True)
+    looked = time.monotonic()
+    while process.poll() is None and not stopped_by and time.monotonic() < end:
+        time.sleep(0.1)
+        if time.monotonic() > looked + LOOK_SECONDS:
+            look()
+            looked = time.monotonic()
+    code = process.poll()
+    # The part's own group, and so whatever it left running.
     try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return {"status": "failed", "detail": f"not done after {seconds:.0f} s"}
-    finally:
-        # The part's own group, and so whatever it left running.
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
-    if process.returncode != 0:
-        return {"status": "failed", "detail": f"the part ended with {process.returncode}; what it said is above"}
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+    if code is None:
+        return {"status": "failed", "detail": f"ended by {stopped_by}" if stopped_by else f"not done after {seconds:.0f} s"}
+    if code != 0:
+        return {"status": "failed", "detail": f"the part ended with {code}; what it said is above"}
     return None
 
 
@@ -68,47 +86,55 @@ def read_lines(path):
     return lines
 
 
-def print_checks(checks):
-    for part in PARTS:
-        mine = [check for check in checks if check["part"] == part]
-        if not mine:
-            continue
-        counts = {status: sum(check["status"] == status for check in mine) for status in ("passed", "failed", "skipped")}
-        print(f"{part:12} " + ", ".join(f"{count} {status}" for status, count in counts.items() if count))
-        for check in mine:
-            if check["status"] != "passed":
-                print(f"  {check['status']}: {check['name']}: {check['detail']}")
+def run_parts(names, results, context_path, slowness):
+    for name in names:
+        path = f"{context_path}-{name}"
+        seconds = slowness * limit_of(name, names, SECONDS - results.seconds() / slowness)
+        print(f"\n== {name}, at most {seconds:.0f} s", flush=True)
+        started = time.monotonic()
+        failure = run_part(name, context_path, path, seconds, lambda path=path: results.write(read_lines(path)))
+        lines = read_lines(path)
+        if failure:
+            lines.append(dict(failure, part=name, name=name))
+        elif not lines:
+            lines.append({"part": name, "name": name, "status": "failed", "detail": "it checked nothing"})
+        results.lines += lines
+        results.interrupted = stopped_by
+        results.write()
+        print(f"== {name} took {time.monotonic() - started:.0f} s", flush=True)
+        if stopped_by:
+            return
+        if name == "device" and not any(line.get("name") == report.OPENS and line["status"] == "passed" for line in lines):
+            results.lines += [{"part": other, "name": other, "status": "skipped", "detail": "the device does not open"}
+                              for other in names if other != name]
+            return
 
 
-def print_throughput(figures, here):
-    rows = [figure for figure in figures if figure["figure"] == "throughput"]
-    if not rows:
-        return
-    print("\nsamples/s, forward + backward + optimizer, data on the device; medians of rounds in turns")
-    print(f"{'model':8} {'batch':>5} {'image':>5} {'':5} {'ours':>9} {'eager':>9} {'compile':>9} {'ratio':>6} {'of peak':>8}  longest layers, ms")
-    for row in rows:
-        first = f"{row['model']:8} {row['batch']:>5} {row['image_size']:>5} {row['precision']:5} "
-        if "failed" in row:
-            print(first + row["failed"])
-            continue
-        theirs = [f"{row['pytorch'][name]:9.1f}" if name in row["pytorch"] else f"{'-':>9}" for name in ("eager", "compile")]
-        ratio = f"{row['ratio']:6.2f}" if "ratio" in row else f"{'-':>6}"
-        share = f"{row['share_of_peak']:8.1%}" if row.get("share_of_peak") else f"{'-':>8}"
-        print(first + f"{row['samples_per_second']:9.1f} " + " ".join(theirs) + f" {ratio} {share}  " + row.get("longest", ""))
-        for note in row["notes"]:
-            print("    " + note)
-    if here["peak"] is None:
-        print(f"the peak of {here['gpu']} is not in machine.py's table: no share of it")
-
-
-def print_pipeline(figures):
-    rows = [figure for figure in figures if figure["figure"] == "pipeline"]
-    if rows:
-        print("\ntwo stages on one GPU beside one stage, ms per step (medians)")
-    for row in rows:
-        print(f"{row['model']:8} {row['batch']:>5} {row['image_size']:>5} {row['precision']:5} one {row['one_ms']:9.2f}  "
-              f"in one daemon {row['one_daemon_ms']:9.2f} ({row['one_ms'] / row['one_daemon_ms']:.3f})  "
-              f"over gRPC {row['grpc_ms']:9.2f} ({row['one_ms'] / row['grpc_ms']:.3f})")
+def prepare(options, folder):
+    """The environment of the parts; what there is to work with."""
+    os.environ["HOME"] = os.environ.get("HOME") or folder
+    here = machine.describe(options.device, options.stand_in, folder)
+    for line in here["lines"]:
+        print(line, flush=True)
+    if here["kind"] == "gpu":
+        machine.put_first(int(options.device.partition(":")[2] or 0))
+        options.device = "cuda:0"
+    else:
+        os.environ["PENSTOCK_TEST_PATIENCE"] = str(REHEARSAL)
+    if options.stand_in:
+        here["count"] = 2
+        os.environ.update(PENSTOCK_STAND_IN_DEVICES="2", PENSTOCK_STAND_IN_TAKEN=os.path.join(folder, "taken"))
+    if here["library_path"]:
+        os.environ["PENSTOCK_CUDA_LIBRARY_PATH"] = here["library_path"]
+    source = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+    os.environ.update(PENSTOCK=options.penstock, PENSTOCKD=options.penstockd, PENSTOCK_TUNING_FILE=os.path.join(folder, "tuning"),
+                      # What PyTorch compiles is no use to anybody afterwards.
+                      TORCHINDUCTOR_CACHE_DIR=os.path.join(folder, "inductor"), TRITON_CACHE_DIR=os.path.join(folder, "triton"))
+    context_path = os.path.join(folder, "context.json")
+    with open(context_path, "w") as file:
+        json.dump({"tests": options.tests, "bench": options.bench, "device": options.device, "folder": folder, "source": source,
+                   "machine": here}, file)
+    return here, context_path
 
 
 def main():
@@ -116,65 +142,34 @@ def main():
     for name in "penstock", "penstockd", "tests", "bench", "json":
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--stand-in", action="store_true", help="the programs are on the stand-in for CUDA")
     parser.add_argument("--part", action="append", choices=list(PARTS))
     parser.add_argument("--strict", action="store_true", help="what is slower than aimed at fails, too")
     options = parser.parse_args()
-    begin = time.monotonic()
-    folder = tempfile.mkdtemp(prefix="penstock-gpu-")
-    os.environ["HOME"] = os.environ.get("HOME") or folder
-    here = machine.describe(options.device)
-    for line in here["lines"]:
-        print(line, flush=True)
-    if options.device.startswith("cuda"):
-        machine.hide_others(int(options.device.partition(":")[2] or 0))
-        options.device = "cuda:0"
-    if here["library_path"]:
-        os.environ["PENSTOCK_CUDA_LIBRARY_PATH"] = here["library_path"]
-    source = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-    os.environ.update(PENSTOCK=options.penstock, PENSTOCKD=options.penstockd, PENSTOCK_SOURCE=source,
-                      PENSTOCK_TUNING_FILE=os.path.join(folder, "tuning"))
-    context_path, results_path = os.path.join(folder, "context.json"), os.path.join(folder, "results")
-    with open(context_path, "w") as file:
-        json.dump({"tests": options.tests, "bench": options.bench, "device": options.device, "folder": folder, "source": source,
-                   "machine": here}, file)
-    parts, results = options.part or list(PARTS), []
+    for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
+        signal.signal(number, stop)
     try:
-        for name in [name for name in PARTS if name in parts]:
-            left = SECONDS - (time.monotonic() - begin)
-            seconds = limit_of(name, [p for p in PARTS if p in parts], left)
-            print(f"\n== {name}, at most {seconds:.0f} s", flush=True)
-            started, path = time.monotonic(), f"{results_path}-{name}"
-            failure = run_part(name, context_path, path, seconds)
-            lines = read_lines(path)
-            if failure:
-                lines.append(dict(failure, part=name, name=name))
-            elif not lines:
-                lines.append({"part": name, "name": name, "status": "failed", "detail": "it checked nothing"})
-            results += lines
-            print(f"== {name} took {time.monotonic() - started:.0f} s", flush=True)
+        folder = tempfile.mkdtemp(prefix="penstock-gpu-")
+    except OSError as failure:
+        sys.exit(f"tests/gpu: no folder for temporary files: {failure}; name one in TMPDIR")
+    try:
+        begin = time.monotonic()
+        here, context_path = prepare(options, folder)
+        results = report.Results(options.json, here)
+        results.begin = begin
+        results.write()
+        if results.failure:
+            sys.exit(2)
+        # The first one finds out whether there is anything for the others to do.
+        names = [name for name in PARTS if name == "device" or not options.part or name in options.part]
+        run_parts(names, results, context_path, 1 if here["kind"] == "gpu" else REHEARSAL)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    checks = [line for line in results if "status" in line]
-    figures = [line for line in results if "figure" in line]
-    targets = [line for line in results if "target" in line]
-    print(f"\n==== {here['gpu']}, driver {here['driver']}, {platform.platform()}, {time.strftime('%Y-%m-%d')}, "
-          f"{time.monotonic() - begin:.0f} s")
-    print_checks(checks)
-    print_throughput(figures, here)
-    print_pipeline(figures)
-    for target in targets:
-        print(f"{'met' if target['met'] else 'missed'}: {target['target']}: {target['detail']}")
-    failed = [check for check in checks if check["status"] == "failed"]
-    missed = [target for target in targets if not target["met"]]
-    passed = not failed and not (missed and options.strict)
-    with open(options.json, "w") as file:
-        json.dump({"passed": passed, "date": time.strftime("%Y-%m-%dT%H:%M:%S"), "seconds": time.monotonic() - begin,
-                   "machine": here, "checks": checks, "targets": targets, "figures": figures}, file, indent=1)
-        file.write("\n")
-    print(f"\n{len(checks) - len(failed) - sum(c['status'] == 'skipped' for c in checks)} passed, {len(failed)} failed, "
-          f"{sum(c['status'] == 'skipped' for c in checks)} skipped")
-    print(f"all of it: {options.json}")
-    sys.exit(0 if passed else 1)
+    results.write(done=not stopped_by)
+    results.print(PARTS)
+    if stopped_by:
+        sys.exit(128 + getattr(signal, stopped_by))
+    sys.exit(1 if results.failed() or results.failure or (options.strict and results.missed()) else 0)
 
 
 if __name__ == "__main__":

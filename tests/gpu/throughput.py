@@ -26,7 +26,7 @@ def main():
     command = [sys.executable, script, "--program", context.bench, "--device", context.device, "--layers", "--json", path,
                "--python", context.machine["python"], "--seconds", str(max(10, context.seconds_left() - 15))]
     if not context.on_gpu:
-        command += ["--smoke"]
+        command += ["--smoke", "--pytorch-device", "cpu", "--precision", "fp32" if context.kind == "cpu" else "bf16,fp32"]
     # Its own group is ours, which the suite ends.
     process = subprocess.Popen(command)
     try:
@@ -51,7 +51,7 @@ def main():
             # A card that is too small, or a suite that is too short of time, is no fault of the device's; but it is not measured.
             context.record(name, "skipped" if row["failed"] == "no time left" else "failed", row["failed"])
             continue
-        context.record(name, "passed", f"{row['samples_per_second']:.1f} samples/s")
+        context.record(name, "passed", f"{row['samples_per_second']:.1f} samples/s" + ("" if context.on_gpu else ", which says nothing of a GPU"))
         aim = AIMS.get(row["precision"])
         if "ratio" in row and aim:
             context.target(f"{name}: {aim} times the better of PyTorch's two", row["ratio"] >= aim,

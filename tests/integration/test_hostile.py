@@ -142,10 +142,16 @@ class Hostile(harness.TestCase):
             with self.subTest(before_open=request.WhichOneof("body")):
                 stream = self.session()
                 stream.send(request)
-                self.refused(stream, "no place|takes none")
+                body = request.WhichOneof("body")
+                self.refused(stream, "takes none" if body in ("batch", "load_parameter") else
+                             f"^{body} came to a session that waits for Open" if body else
+                             "a request came that this daemon, .*, does not know")
         stream = self.opened()
         stream.send(self.open_message())
-        self.refused(stream, "no place")
+        self.refused(stream, "open came to a session that waits for Connect")
+        stream = self.opened()
+        stream.send(pb.SessionRequest(run_step=pb.RunStep()))
+        self.refused(stream, "run_step came to a session that waits for Connect")
 
     def test_steps_and_data_out_of_order_end_the_session(self):
         def ready():
@@ -159,11 +165,14 @@ class Hostile(harness.TestCase):
             (pb.SessionRequest(run_step=pb.RunStep(step=1)), "step 1 was ordered, expected 0"),
             (pb.SessionRequest(batch=pb.Batch(kind=1, step=0, micro_batch=1), payload=image), "micro-batch 1"),
             (pb.SessionRequest(batch=pb.Batch(kind=1), payload=image[1:]), "383 bytes came"),
-            (pb.SessionRequest(batch=pb.Batch(kind=2), payload=b"\x00\x0b"), "label 11 of sample 1"),
-            (pb.SessionRequest(batch=pb.Batch(kind=9), payload=b"\x00"), "kind 9"),
+            (pb.SessionRequest(batch=pb.Batch(kind=2), payload=b"\x00\x0b"), "step 0, micro-batch 0: label 11 of sample 1"),
+            (pb.SessionRequest(batch=pb.Batch(kind=9), payload=b"\x00"), "kind 9 came, neither images nor labels"),
             (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=1)), "waits for none"),
+            (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=float("nan"))), "a gradient scale of nan, .* must be finite"),
+            (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=1, skip=True)), "without loss scaling no step is skipped"),
             (pb.SessionRequest(load_parameter=pb.LoadParameter(name="../../etc/passwd"), payload=b"1234"), "no such parameter"),
-            (pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[5]), payload=b"1234"), "shape"),
+            (pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[5]), payload=b"1234"),
+             r"shape is \(5\), plan has \(4\)"),
             (pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[4], offset_bytes=4),
                                payload=b"1234"), "bytes 4"),
             (pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[4]), payload=bytes(20)), "20"),
@@ -291,6 +300,11 @@ class Hostile(harness.TestCase):
                 stream = self.exchange()
                 stream.send(message)
                 self.assertEqual(stream.end()[0], code)
+        lines = ["no session here has this link token", "the neighbour speaks protocol version 1, this daemon version 3"]
+        harness.wait_until(lambda: all(f"refused: {line}" in self.daemon.log for line in lines), 10, "lines of what was refused")
+        self.assertRegex(self.daemon.log, r"an exchange from ipv4:127\.0\.0\.1:\d+ was refused: no session here")
+        errors = self.daemon.metrics()
+        self.assertEqual((errors['penstock_errors_total{code="protocol"}'], errors['penstock_errors_total{code="version"}']), (4, 1))
 
     def test_connect_to_what_is_no_host_and_port_is_refused(self):
         """A coordinator has the daemon dial: but not sockets of its machine, nor what else gRPC has names for."""
@@ -310,7 +324,7 @@ class Hostile(harness.TestCase):
         self.opened(1, 2)
         stream = self.exchange()
         stream.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.token, connection=7)))
-        self.assertEqual(stream.end()[0], grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertEqual(stream.end(), (grpc.StatusCode.INVALID_ARGUMENT, "there is no connection 7: the link has 1, from 0"))
 
     def test_tensors_that_are_not_the_plans_end_the_job(self):
         def chunk(**fields):
@@ -322,7 +336,8 @@ class Hostile(harness.TestCase):
             (chunk(step=1), "step 1"), (chunk(micro_batch=1), "micro-batch 1"), (chunk(kind=2), "a gradient came"),
             (chunk(dtype=2), "dtype"), (chunk(shape=[2, 255]), r"shape \(2, 255\), expected \(2, 256\)"),
             (chunk(shape=[1] * 50), "shape"), (chunk(offset_bytes=2048), "bytes 2048"), (chunk(size=2047), "2047"),
-            (chunk(size=4096), "4096"), (chunk(size=0), r"\+0 came"), (pb.ExchangeMessage(credit=pb.Credit(tensors=4000000000)), "credit"),
+            (chunk(size=4096), "4096"), (chunk(size=0), r"\+0 came"),
+            (pb.ExchangeMessage(credit=pb.Credit(tensors=4000000000)), "expected from 1 to the 2 of a step"),
             (pb.ExchangeMessage(credit=pb.Credit(tensors=0)), "credit"), (pb.ExchangeMessage(accepted=pb.ExchangeAccepted()), "nobody"),
             (pb.ExchangeMessage(), "no place"), (b"\x1a\x05\x08", "ExchangeMessage"),
         ]
@@ -375,7 +390,7 @@ class Hostile(harness.TestCase):
         for message, words in (
                 (chunk(kind=1), "an activation came where a sum of gradients"), (chunk(kind=0), "a tensor of no kind came"),
                 (chunk(step=1), "step 1"), (chunk(micro_batch=1), "micro-batch 1"), (chunk(shape=[self.piece + 16]), "shape"),
-                (chunk(dtype=3), "dtype"), (chunk(size=383), "383"), (pb.ExchangeMessage(credit=pb.Credit(tensors=1)), "credit")):
+                (chunk(dtype=3), "dtype"), (chunk(size=383), "383"), (pb.ExchangeMessage(credit=pb.Credit(tensors=1)), "over a link that sends none")):
             with self.subTest(words=words):
                 session, link, _ = self.replica()
                 link.send(message)

@@ -88,12 +88,14 @@ class Manual(harness.TestCase):
         for words in commands:
             manual = options(section(page, " ".join(words), "Ss"))
             if words[0] in JOB_COMMANDS:
-                manual = options(section(page, "JOB OPTIONS")) | manual
+                job = options(section(page, "JOB OPTIONS"))
+                without = re.search(r"of which\n\.Fl (.*)\nhave no place here", section(page, " ".join(words), "Ss"))
+                for name in without[1].split(" , ") if without else []:
+                    del job["-" + name.replace("\\-", "-")]
+                manual = job | manual
             if words[0] != "dataset":  # the others speak with daemons
                 manual = options(section(page, "TLS OPTIONS")) | manual
             helped = command_help.options(command_help.text(harness.PENSTOCK, *words))
-            if words == ("plan",):  # its usage line has them
-                helped |= dict.fromkeys(("--pipeline-sizes", "--micro-batches"), "")
             self.assert_same(f"penstock.1, {words}", helped, manual)
 
     def test_penstock_slurm_says_every_option(self):

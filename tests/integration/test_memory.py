@@ -91,7 +91,7 @@ class Memory(harness.TestCase):
             ("--fit: into what", ["--fit"]),
             ("--in-flight: \"0\"", ["--in-flight", 0]),
             ("take --schedule 1f1b", ["-p", 2, "--schedule", "gpipe", "--in-flight", 2]),
-            ("there is no \"tpu\"", ["--plan-device", "tpu"]),
+            ('--plan-device: "tpu" is not cpu or cuda', ["--plan-device", "tpu"]),
             ("a list needs --pipeline-sizes", ["--nodes", "1,2"]),
         ]:
             self.assertIn(words, self.penstock("plan", *SMALL, *arguments, code=2).error)

@@ -40,19 +40,19 @@ class Refusals(harness.TestCase):
         self.refuse(2, "--nodes and --local exclude each other", "train", "--nodes", 1, *data)
         self.refuse(2, "where to train.*-H HOSTFILE", "train", "--dataset", self.dataset, "--nodes", 2)
         self.refuse(2, '--nodes: "0" is not a whole number from 1 to 1024', "plan", "--nodes", 0)
-        self.refuse(2, "--reduce-bucket-size 1KiB: must be from 4096 to 1073741824 bytes", "plan", "--reduce-bucket-size", "1KiB")
+        self.refuse(2, "--reduce-bucket-size: \"1KiB\" is not from 4.0 KiB to 1.0 GiB", "plan", "--reduce-bucket-size", "1KiB")
         self.refuse(2, '--steps: "many" is not a whole number from 1 to 1000000000', "train", "--steps", "many", *data)
-        self.refuse(2, "--dropout 1.5: must be from 0 to 1", "train", "--dropout", 1.5, *data)
+        self.refuse(2, "--dropout: \"1.5\" is not a number from 0 to 1", "train", "--dropout", 1.5, *data)
         self.refuse(2, '--lr: "nan" is not a number', "train", "--lr", "nan", *data)
-        self.refuse(2, "--save: its value is empty", "train", "--save=", *data)
+        self.refuse(2, "--save: the value is empty", "train", "--save=", *data)
         self.refuse(2, "option --steps needs a value", "train", "--steps")
         self.refuse(2, "--dataset DIR is missing", "train", "--local", 1)
         self.refuse(2, "-H HOSTFILE, or start some with --local N", "train", "--dataset", self.dataset)
         for command in ["train", *data], ["plan"]:
             self.refuse(2, '--memory-limit: "banana" is not an amount of memory: write a number .*such as 16GiB', *command,
                         "--memory-limit", "banana")
-            self.refuse(2, "--memory-limit 0: must be", *command, "--memory-limit", 0)
-            self.refuse(2, "--memory-limit 16: must be at least 1 MiB; is the unit missing", *command, "--memory-limit", 16)
+            self.refuse(2, "--memory-limit: \"0\" is less than 1.0 MiB", *command, "--memory-limit", 0)
+            self.refuse(2, "--memory-limit: \"16\" is less than 1.0 MiB; is the unit missing", *command, "--memory-limit", 16)
         self.refuse(2, "train_batch_size 100 is not train_micro_batch_size_per_gpu 24 x gradient_accumulation_steps 4 x", "train", "--train-batch-size", 100, "--micro-batch-size", 24,
                     "--gradient-accumulation-steps", 4, *data)
 
@@ -87,7 +87,7 @@ class Refusals(harness.TestCase):
     def test_hostfile(self):
         for text, words in (("", "hostfile: names no host"), ("node slots=0\n", "hostfile:1: slots=0: .* from 1 to 64"),
                             ("a slots=1\na slots=1\n", "hostfile:2: a:7070 is there twice, first in line 1"),
-                            ("a:99999 slots=1\n", 'hostfile:1: port "99999" is not a whole number from 1 to 65535'),
+                            ("a:99999 slots=1\n", 'hostfile:1: "a:99999" is not HOST.* the port is not a whole number from 1 to 65535'),
                             ("a slot=1\n", 'hostfile:1: "slot=1" is unknown: a line is "host slots=N"')):
             path = self.path("hostfile")
             with open(path, "w") as file:

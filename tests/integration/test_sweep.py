@@ -78,7 +78,7 @@ class Sweep(harness.TestCase):
         self.refuse(2, "--dataset DIR is missing", "sweep", "--local", "--output", output)
         self.refuse(2, "where to train", *self.arguments(output))
         self.refuse(2, "option --nodes needs a value", *sweep, "--nodes")
-        self.refuse(2, "--output: its value is empty", *sweep, "--output=")
+        self.refuse(2, "--output: the value is empty", *sweep, "--output=")
         self.refuse(2, "option --fly is unknown.*penstock sweep --help", *sweep, "--fly")
         self.refuse(2, '--nodes: "x" is not a whole number', *sweep, "--nodes", "1,x")
         self.refuse(2, '--pipeline-sizes: "2" stands there twice', *sweep, "--pipeline-sizes=2,2")

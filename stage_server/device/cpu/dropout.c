@@ -61,7 +61,7 @@ static inline __attribute__((always_inline)) void random_group(struct random_key
 		k0 += 0x9E3779B9u;
 		k1 += 0xBB67AE85u;
 	}
-	for (int i = 0; i < LANES; i++) {
+	for (size_t i = 0; i < LANES; i++) {
 		words[4 * i] = c0[i];
 		words[4 * i + 1] = c1[i];
 		words[4 * i + 2] = c2[i];

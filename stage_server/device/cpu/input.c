@@ -37,7 +37,7 @@ static void resize_row(const struct resize *r, const uint8_t *pixels, float *row
 {
 	for (uint32_t x = 0; x < r->size; x++) {
 		struct tap tap = r->taps[x];
-		row[x] = (1.0f - tap.weight) * pixels[tap.low] + tap.weight * pixels[tap.high];
+		row[x] = (1.0f - tap.weight) * (float)pixels[tap.low] + tap.weight * (float)pixels[tap.high];
 	}
 }
 

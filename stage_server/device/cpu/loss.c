@@ -21,7 +21,7 @@ bool loss_place(struct program *program, struct error *error)
 			program->plain_temporary_bytes = bytes;
 	}
 	return program_reserve(program, REGION_KEPT, program->n, &program->labels, error) &&
-	       program_reserve(program, REGION_WORKSPACE, program->n * 2 * sizeof(double), &program->losses, error);
+	       program_reserve(program, REGION_WORKSPACE, sizeof(double) * 2 * program->n, &program->losses, error);
 }
 
 static bool enter(struct program *program, const char *operation, uint32_t slot, struct error *error)
@@ -107,7 +107,7 @@ bool cpu_loss(struct program *program, uint32_t slot, uint32_t micro_batch, stru
 		return error_set(error, ERROR_FAILED, "loss failed in oneDNN");
 	vector_for(program->device->threads, program->n, 8, softmax_rows, &softmax);
 	double loss = 0.0, correct = 0.0;
-	for (uint32_t i = 0; i < program->n; i++) {
+	for (size_t i = 0; i < program->n; i++) {
 		loss += softmax.losses[2 * i];
 		correct += softmax.losses[2 * i + 1];
 	}

@@ -61,7 +61,7 @@ bool program_hold(struct program *program, uint32_t slot, struct layer_state *st
 	if (program->checkpoint_interval == 0 ||
 	    (program->held_slot == slot && program->held_run == run_of(program, state)))
 		return true;
-	struct layer_state *head = program->layers + run_of(program, state) * program->checkpoint_interval;
+	struct layer_state *head = program->layers + (size_t)run_of(program, state) * program->checkpoint_interval;
 	struct layer_state *end = program->layers + program->layer_count;
 	begin_run(program, head, slot);
 	for (struct layer_state *next = head; next < end && (next == head || !next->heads_run); next++)

@@ -56,7 +56,7 @@ bool program_convert(struct program *program, struct kernel *kernel, const void 
 	}
 	return program_run(program, kernel,
 			   (void *[ARGUMENT_COUNT]){
-				   [ARGUMENT_SOURCE] = (void *)(uintptr_t)from,
+				   [ARGUMENT_SOURCE] = (void *)from,
 				   [ARGUMENT_DESTINATION] = to,
 			   });
 }

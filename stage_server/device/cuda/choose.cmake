@@ -28,6 +28,10 @@ endif()
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 90)
 endif()
+# How kernels are compiled. As the CPU device: a product and a sum round apart (kernels/device.cuh says why). They are bound by memory, so
+# one that spills registers to it, or keeps an array there, is a mistake.
+set(PENSTOCK_CUDA_OPTIONS -O3 -fmad=false -Xptxas=--warn-on-spills,--warn-on-local-memory-usage
+    -Xcompiler=-Wall,-Wextra,-Wno-unused-parameter --Werror=all-warnings)
 set(CMAKE_CUDA_COMPILER ${PENSTOCK_NVCC} CACHE FILEPATH "nvcc")
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 enable_language(CUDA)

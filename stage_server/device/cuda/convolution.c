@@ -49,20 +49,6 @@ static void key_of(const struct convolution_spec *s, enum pass pass, char into[T
 		 s->output_channels, s->kernel_size, s->stride, s->padding);
 }
 
-// Nearly all that cuDNN has for float32 without tensor cores reads NCHW, and rearranges all three tensors in its workspace. Of a large
-// image they are more than the limit, and the one backward-input engine that does without is the slow one. So there the limit
-// is what those tensors take, and some room for sums; they are small beside what the program keeps of such a layer.
-static uint64_t workspace_limit(const struct convolution_spec *s)
-{
-	if (s->type != DATA_FLOAT32 || s->allow_tf32)
-		return CUDA_WORKSPACE_LIMIT_BYTES;
-	uint64_t x = (uint64_t)s->n * s->channels * s->height * s->width;
-	uint64_t y = (uint64_t)s->n * s->output_channels * s->output_height * s->output_width;
-	uint64_t w = (uint64_t)s->output_channels * s->channels * s->kernel_size * s->kernel_size;
-	uint64_t bytes = (x + y + w) * sizeof(float) + (32ull << 20);
-	return bytes > CUDA_WORKSPACE_LIMIT_BYTES ? bytes : CUDA_WORKSPACE_LIMIT_BYTES;
-}
-
 // A choice that the file knows already is the only plan that is built.
 static bool prepare(struct program *program, struct layer_state *state, struct error *error)
 {
@@ -75,7 +61,8 @@ static bool prepare(struct program *program, struct layer_state *state, struct e
 		key_of(&spec, pass, key);
 		bool is_known = tuning_recall(program->device->tuning, key, known);
 		if (!convolution_plans_create(program->cudnn, &spec, (enum convolution_pass)pass,
-					      pass == PASS_FORWARD && state->relu_follows, workspace_limit(&spec),
+					      pass == PASS_FORWARD && state->relu_follows,
+					      convolution_plans_limit(&spec, CUDA_WORKSPACE_LIMIT_BYTES),
 					      is_known ? known : NULL, &state->plans[pass], error))
 			return error_wrap(error, "%s", pass_names[pass]);
 		cuda_need_scratch(program, convolution_plans_workspace_bytes(state->plans[pass]));
@@ -108,6 +95,7 @@ static struct operands operands_of(struct program *program, const struct layer_s
 	t->w = pass == PASS_BACKWARD_WEIGHT ? program_pointer(program, &program->weight_temporary, 0)
 					    : cuda_parameter_weights(program, state->weight);
 	t->bias = pass == PASS_FORWARD ? cuda_parameter_values(program, state->bias) : NULL;
+	t->typed_bias = pass == PASS_FORWARD ? cuda_parameter_weights(program, state->bias) : NULL;
 	t->y = pass == PASS_FORWARD ? program_pointer(program, &state->output.block, slot) : program_gradient(program);
 	return o;
 }
@@ -143,19 +131,6 @@ static bool forward(struct program *program, struct layer_state *state, uint32_t
 	return issue(&operands, state->choice[PASS_FORWARD], error);
 }
 
-static bool add_bias_gradient(struct program *program, struct layer_state *state, struct error *error)
-{
-	struct parameter_state *bias = state->bias;
-	if (!cuda_ok(kernel_column_sums(program->compute, program->type, rows_of(program, state),
-					state->layer->out_channels, program_gradient(program), !bias->gradient_is_zero,
-					cuda_parameter_gradient(program, bias),
-					program_pointer(program, &program->scratch, 0)),
-		     error, "kernel_column_sums"))
-		return false;
-	bias->gradient_is_zero = false;
-	return true;
-}
-
 // Where nothing was added yet and the type and channels are the sum's, cuDNN writes the sum.
 static bool backward_weight(struct program *program, struct layer_state *state, uint32_t slot, struct error *error)
 {
@@ -165,7 +140,8 @@ static bool backward_weight(struct program *program, struct layer_state *state, 
 	bool is_direct = program->type == DATA_FLOAT32 && weight->padded.bytes == 0 && weight->gradient_is_zero;
 	if (is_direct)
 		operands.tensors.w = sum;
-	if (!issue(&operands, state->choice[PASS_BACKWARD_WEIGHT], error))
+	if (!cuda_bias_backward(program, state, slot, error) ||
+	    !issue(&operands, state->choice[PASS_BACKWARD_WEIGHT], error))
 		return false;
 	if (!is_direct && !cuda_ok(kernel_accumulate(program->compute, (uint64_t)weight->filters * weight->positions,
 						     weight->channels, state->input.channels, program->type,
@@ -173,7 +149,7 @@ static bool backward_weight(struct program *program, struct layer_state *state, 
 				   error, "kernel_accumulate"))
 		return false;
 	weight->gradient_is_zero = false;
-	return add_bias_gradient(program, state, error);
+	return true;
 }
 
 static bool backward_input(struct program *program, struct layer_state *state, uint32_t slot, struct error *error)

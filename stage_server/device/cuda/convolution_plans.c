@@ -13,7 +13,7 @@
 enum { UID_X = 1, UID_W, UID_Y, UID_BIAS, UID_PRODUCT, UID_SUM };
 
 // Of a forward pass the fused graph gets the first places, up to this many: the heuristics' best choice is nearly always among
-// their first, and 16-bit ones are compiled on the spot, which takes a few tenths of a second each.
+// their first.
 enum { MAXIMUM_FUSED = 3 };
 
 struct convolution_plans {
@@ -54,12 +54,26 @@ static uint32_t refused_notes(const struct convolution_spec *spec)
 // told: of the engines that the heuristics of cuDNN 9.19 name for an H100 it alone has it.
 #define SLOW_NOTES GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP)
 
+// Nearly all that cuDNN has for float32 without tensor cores reads NCHW, and rearranges all three tensors in its workspace. Of a large
+// image they are more than the limit, and the one backward-input engine that does without is the slow one. So there the limit
+// is what those tensors take, and some room for sums; they are small beside what the program keeps of such a layer.
+uint64_t convolution_plans_limit(const struct convolution_spec *s, uint64_t usual_bytes)
+{
+	if (s->type != DATA_FLOAT32 || s->allow_tf32)
+		return usual_bytes;
+	uint64_t x = (uint64_t)s->n * s->channels * s->height * s->width;
+	uint64_t y = (uint64_t)s->n * s->output_channels * s->output_height * s->output_width;
+	uint64_t w = (uint64_t)s->output_channels * s->channels * s->kernel_size * s->kernel_size;
+	uint64_t bytes = (x + y + w) * sizeof(float) + (32ull << 20);
+	return bytes > usual_bytes ? bytes : usual_bytes;
+}
+
 // ---- the graphs
 
 enum { X, W, Y, BIAS, PRODUCT, SUM }; // tensors of a graph, in the order in which they are added
 
-// Of the data's memory, bytes: cuDNN's engines load whole vectors. The bias is one parameter among others, and lies as they do.
-enum { ALIGNMENT = 16, BIAS_ALIGNMENT = sizeof(float) };
+// Of the data's memory, bytes: cuDNN's engines load whole vectors. Of a bias nothing is promised but an element's.
+enum { ALIGNMENT = 16 };
 
 static struct graph_tensor output_tensor(const struct convolution_spec *spec, int64_t uid, enum data_type type,
 					 bool inner)
@@ -68,6 +82,7 @@ static struct graph_tensor output_tensor(const struct convolution_spec *spec, in
 		uid, type, {spec->n, spec->output_channels, spec->output_height, spec->output_width}, ALIGNMENT, inner};
 }
 
+// All of one type: with a float32 gradient of 16-bit data, which a sum over micro-batches would rather have, cuDNN has no engine.
 static bool add_data(struct graph *graph, const struct convolution_spec *spec, struct error *error)
 {
 	const struct graph_tensor x = {
@@ -94,12 +109,13 @@ static bool describe_plain(struct graph *graph, const struct convolution_spec *s
 	       graph_add_convolution(graph, convolutions[pass], spec->stride, spec->padding, X, W, Y, error);
 }
 
-// y = relu?(x * w + bias): the pattern that cuDNN's runtime fusion engines compile (Graph API, "Supported Graph Patterns"). What is
-// between two operations stays in registers, and there in float32.
+// y = relu?(x * w + bias): a pattern that cuDNN has engines for (Graph API, "Supported Graph Patterns"). The bias is of the result's
+// type: with a float32 one beside 16 bits, only engines that compile on the spot are left. What is between two operations stays in
+// registers, and there in float32.
 static bool describe_fused(struct graph *graph, const struct convolution_spec *spec, bool relu, struct error *error)
 {
 	const struct graph_tensor bias = {
-		UID_BIAS, DATA_FLOAT32, {1, spec->output_channels, 1, 1}, BIAS_ALIGNMENT, false};
+		UID_BIAS, spec->type, {1, spec->output_channels, 1, 1}, data_type_bytes(spec->type), false};
 	const struct graph_tensor product = output_tensor(spec, UID_PRODUCT, DATA_FLOAT32, true);
 	const struct graph_tensor sum = output_tensor(spec, UID_SUM, DATA_FLOAT32, true);
 	if (!add_data(graph, spec, error) || !graph_add_tensor(graph, &bias, error) ||
@@ -234,7 +250,7 @@ bool convolution_plans_run(const struct convolution_plans *plans, uint32_t plan,
 			   struct error *error)
 {
 	const int64_t uids[] = {UID_X, UID_W, UID_Y, UID_BIAS};
-	void *const memory[] = {tensors->x, tensors->w, tensors->y, (void *)tensors->bias};
+	void *const memory[] = {tensors->x, tensors->w, tensors->y, (void *)tensors->typed_bias};
 	bool fused = plan < plans->fused_count;
 	if (!is_aligned(tensors->x) || !is_aligned(tensors->w) || !is_aligned(tensors->y))
 		return error_set(error, ERROR_FAILED, "a tensor of a convolution is not aligned to %d bytes",

@@ -29,6 +29,10 @@ struct convolution_plans;
 
 enum { CONVOLUTION_MAXIMUM_PLANS = 8 };
 
+// How much workspace a plan of the convolution may want, where `usual_bytes` is what kernels may as a rule: more for large images in
+// float32 without TF32.
+uint64_t convolution_plans_limit(const struct convolution_spec *spec, uint64_t usual_bytes);
+
 // Builds the execution plans of the engines that cuDNN's heuristics name, those that need no more workspace than `limit_bytes` and
 // give the same bits each time; at least one, or false: ERROR_FAILED says for which shape there is none. `relu`: forward only. `only`:
 // the plan that had this name (convolution_plans_name) alone, where it can still be built; NULL: all. Building one takes cuDNN up to half
@@ -42,12 +46,13 @@ uint32_t convolution_plans_count(const struct convolution_plans *plans);
 void convolution_plans_name(const struct convolution_plans *plans, uint32_t plan, char *into, size_t size);
 uint64_t convolution_plans_workspace_bytes(const struct convolution_plans *plans); // of the greediest
 
-// Forward: x, w, bias (float32), y. Backward: of the three tensors x, w, y the one that the pass computes is written.
+// Forward: x, w, both biases, y. Backward: of the three tensors x, w, y the one that the pass computes is written.
 struct convolution_tensors {
-	void *x;           // (N, H, W, C), or its gradient
-	void *w;           // (K, R, S, C), or its gradient
-	const float *bias; // (K); forward only
-	void *y;           // (N, OH, OW, K), or its gradient
+	void *x;                // (N, H, W, C), or its gradient
+	void *w;                // (K, R, S, C), or its gradient
+	const float *bias;      // (K); forward only
+	const void *typed_bias; // (K), the same in the type; forward only
+	void *y;                // (N, OH, OW, K), or its gradient
 };
 // Issues it on the stream that the handle was given.
 bool convolution_plans_run(const struct convolution_plans *plans, uint32_t plan, cudnnHandle_t handle,

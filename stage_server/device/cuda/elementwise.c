@@ -1,4 +1,4 @@
-// ReLU and flatten: layers that work in place, or do nothing.
+// ReLU and flatten: layers that work in place, or do nothing. The bias's gradient, which comes with ReLU's.
 #include "stage_server/device/cuda/kernels/kernels.h"
 #include "stage_server/device/cuda/program.h"
 #include "stage_server/device/cuda/status.h"
@@ -8,7 +8,7 @@ static bool relu_keeps_place(const struct program *program, const struct layer *
 	return true;
 }
 
-// In place is sound: no layer before a ReLU needs its own output for its backward pass, only its input.
+// In place is sound: of its own output a layer before a ReLU needs nothing for its backward pass but where that is above 0.
 static bool relu_forward(struct program *program, struct layer_state *state, uint32_t slot, uint64_t first_sample,
 			 struct error *error)
 {
@@ -26,6 +26,24 @@ static bool relu_backward_input(struct program *program, struct layer_state *sta
 					    program_pointer(program, &state->output.block, slot),
 					    program_gradient(program)),
 		       error, "kernel_relu_backward");
+}
+
+bool cuda_bias_backward(struct program *program, const struct layer_state *state, uint32_t slot, struct error *error)
+{
+	struct parameter_state *bias = state->bias;
+	uint64_t rows = (uint64_t)program->n * state->output.positions;
+	uint32_t columns = state->output.channels;
+	bool add = !bias->gradient_is_zero;
+	float *sums = cuda_parameter_gradient(program, bias);
+	void *gradient = program_gradient(program), *scratch = program_pointer(program, &program->scratch, 0);
+	bias->gradient_is_zero = false;
+	if (state->does_relu_backward)
+		return cuda_ok(kernel_relu_backward_sums(program->compute, program->type, rows, columns,
+							 program_pointer(program, &state->output.block, slot), gradient,
+							 add, sums, scratch),
+			       error, "kernel_relu_backward_sums");
+	return cuda_ok(kernel_column_sums(program->compute, program->type, rows, columns, gradient, add, sums, scratch),
+		       error, "kernel_column_sums");
 }
 
 const struct layer_class cuda_relu_class = {

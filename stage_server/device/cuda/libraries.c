@@ -118,6 +118,7 @@
 	  (device, sensor, ret))                                                                                       \
 	X(nvmlReturn_t, nvmlDeviceGetPowerUsage, (nvmlDevice_t device, unsigned int *ret), (device, ret))
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a type stands in no brackets
 // Hidden: cuDNN's parts call each other by these names, and must not find ours.
 #define DEFINE(result, name, parameters, arguments)                                                                    \
 	static result(*name##_found) parameters;                                                                       \
@@ -125,6 +126,7 @@
 	{                                                                                                              \
 		return name##_found arguments;                                                                         \
 	}
+// NOLINTEND(bugprone-macro-parentheses)
 CUDNN_FUNCTIONS(DEFINE)
 CUBLASLT_FUNCTIONS(DEFINE)
 NCCL_FUNCTIONS(DEFINE)

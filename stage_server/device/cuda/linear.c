@@ -138,15 +138,11 @@ static bool forward(struct program *program, struct layer_state *state, uint32_t
 
 static bool backward_weight(struct program *program, struct layer_state *state, uint32_t slot, struct error *error)
 {
-	struct parameter_state *weight = state->weight, *bias = state->bias;
-	if (!run(program, state, weight->gradient_is_zero ? PASS_BACKWARD_WEIGHT : PASS_ADD_WEIGHT, slot, error) ||
-	    !cuda_ok(kernel_column_sums(program->compute, program->type, program->n, state->layer->out_channels,
-					program_gradient(program), !bias->gradient_is_zero,
-					cuda_parameter_gradient(program, bias),
-					program_pointer(program, &program->scratch, 0)),
-		     error, "kernel_column_sums"))
+	struct parameter_state *weight = state->weight;
+	if (!cuda_bias_backward(program, state, slot, error) ||
+	    !run(program, state, weight->gradient_is_zero ? PASS_BACKWARD_WEIGHT : PASS_ADD_WEIGHT, slot, error))
 		return false;
-	weight->gradient_is_zero = bias->gradient_is_zero = false;
+	weight->gradient_is_zero = false;
 	return true;
 }
 

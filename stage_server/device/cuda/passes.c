@@ -80,11 +80,11 @@ bool cuda_backward_weight(struct program *program, uint32_t slot, uint32_t layer
 	struct layer_state *state = enter_layer(program, "backward_weight", slot, layer, true, error);
 	if (state == NULL)
 		return false;
-	bool ok = (state->weight == NULL || cuda_gradient_take(program, state->weight)) &&
-		  (state->bias == NULL || cuda_gradient_take(program, state->bias)) &&
+	if (state->class->backward_weight == NULL)
+		return true;
+	bool ok = cuda_gradient_take(program, state->weight) && cuda_gradient_take(program, state->bias) &&
 		  cuda_checkpoint_restore(program, state, slot, &program->fault) &&
-		  (state->class->backward_weight == NULL ||
-		   state->class->backward_weight(program, state, slot, &program->fault));
+		  state->class->backward_weight(program, state, slot, &program->fault);
 	return leave_layer(program, state, ok, error, "backward_weight");
 }
 
@@ -93,7 +93,7 @@ bool cuda_backward_input(struct program *program, uint32_t slot, uint32_t layer,
 	struct layer_state *state = enter_layer(program, "backward_input", slot, layer, true, error);
 	if (state == NULL)
 		return false;
-	if (state->is_first || state->class->backward_input == NULL)
+	if (state->is_first || state->class->backward_input == NULL || state->is_backward_elsewhere)
 		return true;
 	bool ok = cuda_checkpoint_restore(program, state, slot, &program->fault) &&
 		  state->class->backward_input(program, state, slot, &program->fault);

@@ -1,10 +1,12 @@
-// Max pool, which keeps where each maximum was, a byte an output, and needs neither its input nor its output afterwards; adaptive
-// average pool.
+// Max pool, which keeps where each maximum was, a byte an output, and needs neither its input nor its output afterwards; behind a
+// ReLU it does that layer's backward pass, too, at no cost: the byte says where there is none to go. Adaptive average pool.
 #include "stage_server/device/cuda/kernels/kernels.h"
 #include "stage_server/device/cuda/program.h"
 #include "stage_server/device/cuda/status.h"
 
-enum { MAXIMUM_WINDOW = 15 }; // so that a place fits a byte
+enum { MAXIMUM_WINDOW = 15 }; // so that a place fits a byte, and one byte is no place
+
+_Static_assert((int)MODEL_MAXIMUM_IMAGE_SIZE <= UINT16_MAX, "kernel_average_pool multiplies sides in 32 bits");
 
 static struct pool_kernel spec_of(const struct program *program, const struct layer *layer)
 {
@@ -33,7 +35,7 @@ static bool max_pool_forward(struct program *program, struct layer_state *state,
 			     struct error *error)
 {
 	struct pool_kernel spec = spec_of(program, state->layer);
-	return cuda_ok(kernel_max_pool(program->compute, program->type, &spec,
+	return cuda_ok(kernel_max_pool(program->compute, program->type, &spec, state->does_relu_backward,
 				       program_pointer(program, &state->input.block, slot),
 				       program_pointer(program, &state->output.block, slot),
 				       program_pointer(program, &state->kept, slot)),

@@ -40,6 +40,23 @@ static bool check_spec(const struct device *device, const struct program_spec *s
 
 // ---- building
 
+// Who does what of a ReLU, within the program: a neighbour in another one may be another kind of device's.
+static void share_relu(struct layer_state *state, bool is_head, bool is_tail)
+{
+	const struct layer *layer = state->layer;
+	if (layer->kind != LAYER_RELU)
+		return;
+	bool is_before_pool = !is_tail && layer[1].kind == LAYER_MAX_POOL;
+	if (is_before_pool)
+		state[1].does_relu_backward = true;
+	state->done_before = !is_head && (layer[-1].kind == LAYER_CONVOLUTION || layer[-1].kind == LAYER_LINEAR);
+	if (state->done_before) {
+		state[-1].relu_follows = true;
+		state[-1].does_relu_backward = !is_before_pool;
+	}
+	state->is_backward_elsewhere = state->done_before || is_before_pool;
+}
+
 static bool build_layers(struct program *program, struct error *error)
 {
 	program->layers = calloc(program->layer_count, sizeof(program->layers[0]));
@@ -51,11 +68,7 @@ static bool build_layers(struct program *program, struct error *error)
 		state->layer = &program->model.layers[state->index];
 		state->class = classes[state->layer->kind];
 		state->is_first = state->index == 0;
-		if (i == 0 || state->layer->kind != LAYER_RELU)
-			continue;
-		enum layer_kind before = state[-1].layer->kind;
-		state->done_before = before == LAYER_CONVOLUTION || before == LAYER_LINEAR;
-		state[-1].relu_follows = state->done_before;
+		share_relu(state, i == 0, i + 1 == program->layer_count);
 	}
 	return true;
 }

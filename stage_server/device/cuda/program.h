@@ -33,7 +33,7 @@
 struct completions;
 struct tuning;
 
-// The most that a plan of cuDNN or an algorithm of cuBLASLt may ask for; convolution.c says where it is more.
+// The most that a plan of cuDNN or an algorithm of cuBLASLt may ask for; convolution_plans_limit says where it is more.
 #define CUDA_WORKSPACE_LIMIT_BYTES (256ull << 20)
 
 struct device {
@@ -114,6 +114,10 @@ struct layer_state {
 	bool is_first;     // of the model: no gradient of its input is wanted
 	bool relu_follows; // and is computed here
 	bool done_before;  // a ReLU whose forward the layer before it computes
+	// ReLU's backward pass selects: done by a neighbour that has the gradient at hand, it gives the same bits. A max pool does that of
+	// the ReLU before it; where none is behind the ReLU, a convolution's or linear layer's backward_weight begins with it.
+	bool does_relu_backward;
+	bool is_backward_elsewhere; // a ReLU whose backward pass one of the two does
 	struct value input, output;
 	struct parameter_state *weight, *bias;
 	struct convolution_plans *plans[3];  // convolution, by pass; NULL: not needed
@@ -274,6 +278,11 @@ bool cuda_backward_input(struct program *program, uint32_t slot, uint32_t layer,
 bool cuda_synchronize(struct program *program, struct error *error);
 bool cuda_mark(struct program *program, uint32_t mark, struct error *error);
 bool cuda_elapsed(struct program *program, uint32_t from, uint32_t to, uint64_t *ret_ns, struct error *error);
+
+// elementwise.c
+// Of a layer with a bias, before anything else reads the gradient of its output: the bias's gradient, and ReLU's backward pass where
+// the layer does it. The slot's output of the layer is there.
+bool cuda_bias_backward(struct program *program, const struct layer_state *state, uint32_t slot, struct error *error);
 
 // checkpoint.c
 bool cuda_checkpoint_prepare(struct program *program, uint32_t interval,

@@ -47,7 +47,11 @@ class Training:
         layout = torch.channels_last if "channels_last" in options else torch.contiguous_format
         self.model = networks.create(job["model"], 10, 0.5).to(self.device, memory_format=layout)
         self.model.train()
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, fused="fused" in options or None)
+        settings = {"lr": 0.01, "momentum": 0.9}
+        try:
+            self.optimizer = torch.optim.SGD(self.model.parameters(), fused="fused" in options or None, **settings)
+        except TypeError:  # before 2.3
+            self.optimizer = torch.optim.SGD(self.model.parameters(), **settings)
         images = torch.randint(0, 256, (self.batch, 3, RAW, RAW), dtype=torch.uint8, device=self.device)
         self.labels = torch.arange(self.batch, device=self.device) % 10
         mean = torch.tensor(MEAN, device=self.device).view(1, 3, 1, 1)

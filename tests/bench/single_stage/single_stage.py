@@ -7,7 +7,7 @@ configuration.
 On the CPU a step begins with the images as bytes, which are resized; on a GPU the network's input lies on the device before the
 first step, for both. Without PyTorch (import torch; on a GPU, one that sees it) it says so and measures this project alone.
 
-Usage: single_stage.py --program BENCH_SINGLE_STAGE [--device cpu|cuda:N] [--smoke] [--threads 1,2] [--precision fp32,bf16]
+Usage: single_stage.py --program BENCH_SINGLE_STAGE [--device cpu|cuda:N] [--pytorch-device NAME] [--smoke] [--threads 1,2] [--precision fp32,bf16]
                        [--rounds N] [--steps N] [--configuration MODEL:BATCH:IMAGE-SIZE ...] [--layers] [--python PYTHON]
                        [--seconds LIMIT] [--json FILE] [--minimum-ratio R] [--profile]"""
 
@@ -28,6 +28,8 @@ VARIANTS = {
     "cpu": {"default": [], "fused optimizer": ["fused"], "channels last": ["channels_last", "fused"]},
     "cuda": {"eager": ["channels_last", "fused", "benchmark"], "compile": ["channels_last", "fused", "benchmark", "compile"]},
 }
+USUAL_SECONDS = 12  # what a configuration takes without compiling: a guess, until the first one was measured
+COMPILE_SECONDS = 45  # that and the rounds after it, a guess too
 ROUND_SECONDS = 0.3  # on a GPU, a round has as many steps as take this long
 
 
@@ -96,8 +98,10 @@ class Bench:
         self.steps = arguments.steps or (1 if smoke else 8 if self.kind == "cpu" else None)
         self.warm_up = arguments.warm_up if arguments.warm_up is not None else (1 if smoke else 2 if self.kind == "cpu" else 5)
         variants = VARIANTS[self.kind]
-        self.variants = dict([next(iter(variants.items()))]) if smoke else variants
-        self.torch = PyTorch(arguments.python, arguments.device)
+        self.variants = dict([next(iter(variants.items()))]) if smoke and self.kind == "cpu" else variants
+        self.torch_device = arguments.pytorch_device or arguments.device
+        self.torch = PyTorch(arguments.python, self.torch_device)
+        self.usual_seconds = USUAL_SECONDS
         if self.torch.missing:
             print(f"single_stage: {self.torch.missing}: this project alone", flush=True)
 
@@ -108,11 +112,14 @@ class Bench:
         """The names of those variants that can run it."""
         ready = []
         for name, options in self.variants.items() if not self.torch.missing else ():
-            # What a compilation takes cannot be known; what is left must do for the rounds, too.
-            if "compile" in options and self.seconds_left() < 30:
+            # What a compilation takes cannot be known; the rounds come after it.
+            if "compile" in options and self.seconds_left() - self.reserved * self.usual_seconds < COMPILE_SECONDS:
                 notes.append(f"{name}: no time left")
                 continue
+            begin = time.monotonic()
             said = self.torch.ask(prepare=name, options=options, **job)
+            if "compile" in options:
+                self.compiled_seconds = time.monotonic() - begin
             if said is None:
                 self.torch.missing = "PyTorch's process ended"
                 notes.append(f"{name}: its process ended")
@@ -148,6 +155,7 @@ class Bench:
         result = {"model": model, "batch": batch, "image_size": size, "threads": threads, "precision": precision,
                   "device": self.arguments.device, "notes": []}
         resident = self.kind != "cpu"
+        begin, self.compiled_seconds = time.monotonic(), 0.0
         command = [self.arguments.program, "--turns", "--device", self.arguments.device, "--precision", precision]
         command += ["--resident"] if resident else ["--threads", str(threads)]
         # The sides get ready one after the other: each times its kernels while it does.
@@ -157,7 +165,7 @@ class Bench:
             if ready is None:
                 raise RuntimeError("this project's program ended; what it said is above")
             result["memory_bytes"] = ready["memory_bytes"]
-            job = dict(model=model, batch=batch, image_size=size, device=self.arguments.device, precision=precision, threads=threads,
+            job = dict(model=model, batch=batch, image_size=size, device=self.torch_device, precision=precision, threads=threads,
                        resident=resident, warm_up=self.warm_up)
             names = self.prepare_torch(job, result["notes"])
             medians, rates = self.take_turns(ours, names, result)
@@ -179,11 +187,15 @@ class Bench:
                 result["failed"] = f"this project's program ended with {code}"
             if not self.torch.missing:
                 self.torch.ask(forget=True)
+        self.usual_seconds = time.monotonic() - begin - self.compiled_seconds
         return result
 
     def results(self):
-        for precision in self.precisions:
-            for configuration in self.configurations:
+        for index, precision in enumerate(self.precisions):
+            for done, configuration in enumerate(self.configurations, 1):
+                # Compiling leaves them their time; the first precision matters most, and the others do not take it from it.
+                later = len(self.precisions) - 1 - index if index > 0 else 0
+                self.reserved = (len(self.configurations) * (1 + later) - done) * len(self.threads)
                 model, batch, size = configuration.split(":")
                 for threads in self.threads:
                     if self.seconds_left() < 10:
@@ -210,6 +222,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", required=True)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--pytorch-device", help="where that is another one: beside the stand-in for CUDA, cpu")
     parser.add_argument("--smoke", action="store_true", help="one small configuration: that it works, not how fast")
     parser.add_argument("--threads", help="on the CPU, of both sides: 1,2")
     parser.add_argument("--precision", help="fp32, tf32, bf16, fp16, several with commas")

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -124,6 +125,45 @@ static void close_wakes_every_waiter(void **state)
 	buffer_pool_destroy(pool);
 }
 
+struct waiter {
+	struct buffer_pool *pool;
+	_Atomic(bool) started, last_goes_back;
+	bool waited; // when the last one went back, and not before
+};
+
+static void *wait_for_all(void *argument)
+{
+	struct waiter *waiter = argument;
+	atomic_store(&waiter->started, true);
+	buffer_pool_wait(waiter->pool);
+	waiter->waited = atomic_load(&waiter->last_goes_back);
+	return NULL;
+}
+
+static void wait_returns_when_the_last_one_came_back(void **state)
+{
+	struct buffer_pool *pool = buffer_pool_create(64, 3, NULL);
+	buffer_pool_wait(pool); // all are there
+	struct buffer *a = buffer_pool_take(pool), *b = buffer_pool_take(pool);
+	struct waiter waiter = {.pool = pool};
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_all, &waiter), 0);
+	while (!atomic_load(&waiter.started))
+		sched_yield();
+	buffer_unref(a);
+	for (int i = 0; i < 100; i++) // one that does not wait would be through by now
+		sched_yield();
+	atomic_store(&waiter.last_goes_back, true);
+	buffer_unref(b);
+	pthread_join(thread, NULL);
+	assert_true(waiter.waited);
+	a = buffer_pool_take(pool);
+	buffer_pool_close(pool);
+	buffer_pool_wait(pool); // nobody waits in a closed pool
+	buffer_unref(a);
+	buffer_pool_destroy(pool);
+}
+
 struct worker {
 	struct buffer_pool *pool;
 	uint8_t mark;
@@ -209,6 +249,7 @@ int main(void)
 		cmocka_unit_test(close_pool_gives_no_more),
 		cmocka_unit_test(take_waits_until_one_comes_back),
 		cmocka_unit_test(close_wakes_every_waiter),
+		cmocka_unit_test(wait_returns_when_the_last_one_came_back),
 		cmocka_unit_test(take_many_threads_never_share_a_buffer),
 		cmocka_unit_test(destroy_while_the_last_buffer_returns_frees_once),
 		cmocka_unit_test(destroy_with_a_waiter_inside_wakes_it),

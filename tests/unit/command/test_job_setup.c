@@ -1,7 +1,6 @@
 // From the command line and a hostfile to stages, replicas and batch sizes; and where the ranks are then.
 #include "tests/unit/cmocka_all.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,9 +47,8 @@ static void give(struct given *given, const char *text)
 		assert_true(count < MAXIMUM_WORDS);
 		words[count++] = strcmp(word, "HOSTFILE") == 0 ? hostfile_path : word;
 	}
-	optind = 1;
-	given->ok = job_arguments_parse(JOB_COMMAND_PLAN, count, words, "", &given->arguments, &given->error) ==
-			    JOB_ARGUMENTS_RUN &&
+	given->ok = job_arguments_parse(JOB_COMMAND_PLAN, count, words, NULL, NULL, &given->arguments, &given->error) ==
+			    OPTIONS_RUN &&
 		    job_nodes_read(&given->arguments, &given->nodes, &given->error);
 	if (given->ok)
 		given->ok = job_setup_init(&given->arguments, &given->nodes, &given->setup, &given->error);
@@ -171,8 +169,8 @@ static void init_bucket_size_reaches_the_plan(void **state)
 	assert_true(given.ok);
 	assert_int_equal(given.setup.plan->options.reduce_bucket_bytes, 64 << 10);
 	end(&given);
-	assert_refused("--reduce-bucket-size 4095", "--reduce-bucket-size 4095: must be from 4096 to 1073741824 bytes");
-	assert_refused("--reduce-bucket-size 2GiB", "--reduce-bucket-size 2GiB: must be from 4096");
+	assert_refused("--reduce-bucket-size 4095", "--reduce-bucket-size: \"4095\" is not from 4.0 KiB to 1.0 GiB");
+	assert_refused("--reduce-bucket-size 2GiB", "--reduce-bucket-size: \"2GiB\" is not from 4.0 KiB");
 	assert_refused("--reduce-bucket-size big", "--reduce-bucket-size: \"big\"");
 }
 

@@ -21,7 +21,7 @@ static bool give(const char *text, struct sweep_arguments *ret_arguments, struct
 		assert_true(count < MAXIMUM_WORDS);
 		words[count++] = word;
 	}
-	return sweep_arguments_parse(count, words, ret_arguments, error) == JOB_ARGUMENTS_RUN;
+	return sweep_arguments_parse(count, words, ret_arguments, error) == OPTIONS_RUN;
 }
 
 static struct sweep_arguments given(const char *text)

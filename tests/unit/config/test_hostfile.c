@@ -90,23 +90,26 @@ static void read_bad_line_is_refused_with_its_number(void **state)
 		{"a slots=1\n\na slots=2\n", ":3: a:7070 is there twice, first in line 1"},
 		{"a slots=1\nA:7070 slots=2\n", ":2: A:7070 is there twice"},
 		{"unix:/a slots=1\nunix:/a slots=1\n", ":2: unix:/a is there twice"},
-		{"a: slots=1\n", ":1: port \"\""},
-		{"a:0 slots=1\n", ":1: port \"0\""},
-		{"a:65536 slots=1\n", ":1: port \"65536\""},
-		{"a:http slots=1\n", ":1: port \"http\""},
-		{"fe80::1 slots=1\n", "[fe80::1]"},
-		{"unix slots=1\n", ":1: \"unix\": a host of that name"},
-		{"a slots=1\nDNS:7071 slots=1\n", ":2: \"DNS:7071\": a host of that name"},
-		{"[] slots=1\n", ":1: \"[]\" is not a host"},
-		{"[::1 slots=1\n", ":1: \"[::1\" is not a host"},
-		{"[::1]x slots=1\n", ":1: \"[::1]x\" is not a host"},
-		{"[::1]: slots=1\n", ":1: port \"\""},
-		{"unix:run/x slots=1\n", "needs a whole path"},
-		{"user@a slots=1\n", ":1: \"user@a\" is not a host"},
+		{"a: slots=1\n", ": the port is not a whole number from 1 to 65535"},
+		{"a:0 slots=1\n", ":1: \"a:0\" is not HOST, HOST:PORT, [IPv6]:PORT or unix:/PATH: the port is not"},
+		{"a:65536 slots=1\n", ":1: \"a:65536\" is not"},
+		{"a:http slots=1\n", ":1: \"a:http\" is not"},
+		{"fe80::1 slots=1\n", ":1: \"fe80::1\" is not HOST, HOST:PORT, [IPv6]:PORT or unix:/PATH: there are "
+				      "several colons; an IPv6 address "
+				      "stands in brackets"},
+		{"unix slots=1\n",
+		 ":1: \"unix\" is not HOST, HOST:PORT, [IPv6]:PORT or unix:/PATH: a host of that name"},
+		{"a slots=1\nDNS:7071 slots=1\n", ": a host of that name cannot be told from a kind of address"},
+		{"[] slots=1\n", ":1: \"[]\" is not HOST"},
+		{"[::1 slots=1\n", ":1: \"[::1\" is not HOST"},
+		{"[::1]x slots=1\n", ":1: \"[::1]x\" is not HOST"},
+		{"[::1]: slots=1\n", ": the port is not a whole number"},
+		{"unix:run/x slots=1\n", "the path is not a whole one"},
+		{"user@a slots=1\n", ":1: \"user@a\" is not HOST"},
 		{"\xef\xbb\xbf"
 		 "a slots=1\n",
 		 ":1: begins with a byte-order mark"},
-		{"\x1b[2Ja slots=1\n", ":1: \"?[2Ja\" is not a host"},
+		{"\x1b[2Ja slots=1\n", ":1: \"?[2Ja\" is not HOST"},
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_refused(bad[i].text, bad[i].expected);
@@ -119,7 +122,10 @@ static void read_long_or_binary_line_is_refused(void **state)
 	text[sizeof(text) - 1] = '\0';
 	assert_refused(text, ":1: the line is longer than");
 	strcpy(text + 300, " slots=1\n");
-	assert_refused(text, "is longer than");
+	assert_refused(text, "no host has such a long name");
+	memset(text, 'a', 254);
+	strcpy(text + 254, " slots=1\n");
+	assert_refused(text, "is longer than 255 characters");
 	struct hostfile hosts;
 	struct error error = {0};
 	write_test_bytes("a\0b slots=1\nb slots=1\n", 22);
@@ -179,7 +185,7 @@ static void from_words_reads_each_as_a_line_with_one_slot(void **state)
 	assert_int_equal(error.code, ERROR_USAGE);
 	assert_non_null(strstr(error.message, "HOST:3: A:7070 is there twice"));
 	assert_false(hostfile_from_words(bad, 2, &hosts, &error));
-	assert_non_null(strstr(error.message, "HOST:2: port \"0\""));
+	assert_non_null(strstr(error.message, "HOST:2: \"b:0\" is not HOST, HOST:PORT"));
 }
 
 int main(void)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,11 +134,53 @@ static void call_began_at_the_maximum_is_counted_and_a_flood_is_cut(void **state
 	assert_metric("penstock_limit_hits_total{limit=\"streams\"}", 0);
 	connections_call_began(peer);
 	assert_metric("penstock_limit_hits_total{limit=\"streams\"}", 1);
-	connections_call_ended(peer);
+	connections_call_ended(peer, false);
 	connections_call_began("ipv4:192.0.2.1:1"); // nobody's
 	for (int i = 0; i < 20; i++)
 		connections_call_began(peer);
 	assert_int_equal(recv(client, &byte, 1, 0), 0);
+	close(accepted);
+	close(client);
+}
+
+static int begin_to_connect(const char *from)
+{
+	struct sockaddr_in source = {.sin_family = AF_INET};
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	inet_pton(AF_INET, from, &source.sin_addr);
+	assert_int_equal(bind(client, (struct sockaddr *)&source, sizeof(source)), 0);
+	assert_true(connect(client, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EINPROGRESS);
+	return client;
+}
+
+static void call_ended_by_too_many_resets_is_a_flood_and_its_host_is_turned_away(void **state)
+{
+	char peer[64], byte;
+	int client = connect_one(), accepted = accept_one(peer, sizeof(peer));
+	for (int i = 0; i < 15; i++) {
+		assert_true(connections_call_began(peer));
+		connections_call_ended(peer, true);
+		assert_true(connections_call_began(peer));
+		connections_call_ended(peer, false); // the daemon's own end is no reset
+	}
+	assert_true(connections_call_began(peer));
+	assert_true(connections_call_began(peer));
+	connections_call_ended(peer, true); // the sixteenth
+	assert_false(connections_call_began(peer));
+	assert_int_equal(recv(client, &byte, 1, 0), 0);
+	connections_call_ended(peer, true); // those that were on their way are no further flood
+	assert_metric("penstock_limit_hits_total{limit=\"streams\"}", 2); // two at once, and the flood
+	close(accepted);
+	close(client);
+	// The kernel drops what the host sends; nobody has to accept it to turn it away.
+	client = begin_to_connect("127.0.0.1");
+	assert_int_equal(poll(&(struct pollfd){.fd = client, .events = POLLOUT}, 1, 300), 0);
+	close(client);
+	client = begin_to_connect("127.0.0.2");
+	char another[64];
+	accepted = accept_one(another, sizeof(another));
+	assert_true(accepted >= 0);
+	assert_metric("penstock_connections", 1);
 	close(accepted);
 	close(client);
 }
@@ -169,6 +212,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(accept4_over_the_maximum_is_closed_until_there_is_room, begin, end),
 		cmocka_unit_test_setup_teardown(accept4_without_a_descriptor_left_closes_and_goes_on, begin, end),
 		cmocka_unit_test_setup_teardown(call_began_at_the_maximum_is_counted_and_a_flood_is_cut, begin, end),
+		cmocka_unit_test_setup_teardown(call_ended_by_too_many_resets_is_a_flood_and_its_host_is_turned_away,
+						begin, end),
 		cmocka_unit_test_setup_teardown(shutdown_of_an_idle_connection_is_told_from_its_peers_end, begin, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

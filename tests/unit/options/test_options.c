@@ -20,7 +20,7 @@ static enum options_result parse(struct daemon_options *options, struct error *e
 		argv[i] = words[i];
 	}
 	va_end(list);
-	return options_parse(count + 1, argv, options, error);
+	return daemon_options_parse(count + 1, argv, options, error);
 }
 
 // A configuration file with `text`, for one parse; gone with the next.
@@ -58,7 +58,7 @@ static void options_parse_nothing_gives_the_defaults(void **state)
 	assert_int_equal(options.maximum_message_bytes, 9 << 20);
 	assert_int_equal(options.log_level, LOG_LEVEL_INFO);
 	assert_null(options.metrics_listen);
-	options_fini(&options);
+	daemon_options_fini(&options);
 }
 
 static void options_parse_all_are_taken(void **state)
@@ -77,7 +77,7 @@ static void options_parse_all_are_taken(void **state)
 	assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(options.log_format, LOG_FORMAT_JSON);
 	assert_true(options.insecure);
-	options_fini(&options);
+	daemon_options_fini(&options);
 }
 
 static void options_parse_wrong_names_the_option(void **state)
@@ -135,7 +135,7 @@ static void options_parse_a_file_is_read(void **state)
 	assert_string_equal(options.ready_file, "/run/a#b");
 	assert_true(options.insecure);
 	assert_int_equal(options.log_format, LOG_FORMAT_JSON);
-	options_fini(&options);
+	daemon_options_fini(&options);
 }
 
 static void options_parse_a_mistake_in_a_file_names_its_line(void **state)
@@ -203,11 +203,11 @@ static void options_parse_later_sources_win(void **state)
 	assert_int_equal(options.threads, 1);
 	assert_int_equal(options.maximum_sessions, 2);
 	assert_int_equal(options.maximum_streams, 3);
-	options_fini(&options);
+	daemon_options_fini(&options);
 	assert_int_equal(parse(&options, &error, 1, "--listen=flag:1"), OPTIONS_RUN);
 	assert_int_equal(options.listen.count, 1);
 	assert_string_equal(options.listen.values[0], "flag:1");
-	options_fini(&options);
+	daemon_options_fini(&options);
 	setenv("PENSTOCK_MAX_SESSIONS", "none", 1);
 	assert_int_equal(parse(&options, &error, 0), OPTIONS_WRONG);
 	assert_non_null(strstr(error.message, "$PENSTOCK_MAX_SESSIONS"));
@@ -230,7 +230,7 @@ static void options_parse_a_pipe_for_a_file_is_refused_at_once(void **state)
 	assert_int_equal(parse(&options, &error, 1, "--config=."), OPTIONS_WRONG);
 	assert_non_null(strstr(error.message, "--config .: Is a directory"));
 	assert_int_equal(parse(&options, &error, 1, "--config=/dev/null"), OPTIONS_RUN);
-	options_fini(&options);
+	daemon_options_fini(&options);
 	alarm(0);
 	unlink("a_pipe");
 }
@@ -248,10 +248,10 @@ static void options_strays_are_those_of_no_option(void **state)
 			       "PENSTOCK_SLURM_LOG=x",
 			       "PENSTOCK_=1",
 			       NULL};
-	assert_string_equal(options_strays(environment, text, sizeof(text)),
+	assert_string_equal(daemon_options_strays(environment, text, sizeof(text)),
 			    "PENSTOCK_TREADS PENSTOCK_threads PENSTOCK_CHECK_CONFIG PENSTOCK_");
-	assert_string_equal(options_strays(environment, small, sizeof(small)), "PENSTOCK_TR");
-	assert_string_equal(options_strays(environment + 9, text, sizeof(text)), "");
+	assert_string_equal(daemon_options_strays(environment, small, sizeof(small)), "PENSTOCK_TR");
+	assert_string_equal(daemon_options_strays(environment + 9, text, sizeof(text)), "");
 }
 
 int main(void)

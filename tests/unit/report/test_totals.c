@@ -16,17 +16,17 @@ static void assert_near(double value, double expected)
 // Two ranks: one is busy for 60 of 100 ms, the other for 90.
 static void add_step(struct totals *totals, uint64_t number, double seconds)
 {
-	const struct job_rank_step ranks[] = {{.copy_ns = 5 * MS,
-					       .forward_ns = 15 * MS,
-					       .backward_ns = 30 * MS,
-					       .optimizer_ns = 10 * MS,
-					       .wait_previous_ns = 1 * MS,
-					       .wait_next_ns = 2 * MS,
-					       .wait_replicas_ns = 3 * MS,
-					       .wait_coordinator_ns = 4 * MS,
+	const struct job_rank_step ranks[] = {{.phase_ns = {[PHASE_COPY] = 5 * MS,
+							    [PHASE_FORWARD] = 15 * MS,
+							    [PHASE_BACKWARD] = 30 * MS,
+							    [PHASE_OPTIMIZER] = 10 * MS,
+							    [PHASE_WAIT_PREVIOUS] = 1 * MS,
+							    [PHASE_WAIT_NEXT] = 2 * MS,
+							    [PHASE_WAIT_REPLICAS] = 3 * MS,
+							    [PHASE_WAIT_COORDINATOR] = 4 * MS},
 					       .sent_bytes = 7,
 					       .received_bytes = 8},
-					      {.forward_ns = 90 * MS}};
+					      {.phase_ns = {[PHASE_FORWARD] = 90 * MS}}};
 	totals_step(totals, &(struct job_step){.step = number, .seconds = seconds, .ranks = ranks});
 }
 
@@ -67,10 +67,10 @@ static void totals_of_two_ranks_are_kept_apart(void **state)
 	assert_near(totals_busy(&totals, 1), 0.18);
 	assert_near(totals_bubble(&totals, 0), 0.4);
 	assert_near(totals_bubble(&totals, 1), 0.1);
-	assert_near(totals.rank[0].wait_previous, 0.002);
-	assert_near(totals.rank[0].wait_next, 0.004);
-	assert_near(totals.rank[0].wait_replicas, 0.006);
-	assert_near(totals.rank[0].wait_coordinator, 0.008);
+	assert_near(totals.rank[0].seconds[PHASE_WAIT_PREVIOUS], 0.002);
+	assert_near(totals.rank[0].seconds[PHASE_WAIT_NEXT], 0.004);
+	assert_near(totals.rank[0].seconds[PHASE_WAIT_REPLICAS], 0.006);
+	assert_near(totals.rank[0].seconds[PHASE_WAIT_COORDINATOR], 0.008);
 	assert_int_equal(totals.rank[0].sent_bytes, 14);
 	assert_int_equal(totals.rank[0].received_bytes, 16);
 	totals_fini(&totals);

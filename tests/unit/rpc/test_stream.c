@@ -13,6 +13,7 @@
 #define ECHO   "/test.Test/Echo"
 #define REFUSE "/test.Test/Refuse"
 #define SILENT "/test.Test/Silent"
+#define BLOCK  "/test.Test/Block"
 
 // What a stream has seen; both sides of the tests use it.
 struct witness {
@@ -102,6 +103,16 @@ static void ignore(struct rpc_stream *stream, const struct rpc_incoming *incomin
 {
 }
 
+// A mistake on purpose: a callback that waits.
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void handle_block(struct rpc_stream *stream, void *user)
+{
+	pthread_mutex_lock(&gate);
+	pthread_mutex_unlock(&gate);
+	handle_refuse(stream, user);
+}
+
 static void handle_silent(struct rpc_stream *stream, void *user)
 {
 	static const struct rpc_stream_events events = {.message = ignore, .closed = server_stream_closed};
@@ -112,13 +123,14 @@ static int start_server(void **state)
 {
 	static const struct rpc_method methods[] = {{.name = ECHO, .handler = handle_echo},
 						    {.name = REFUSE, .handler = handle_refuse},
-						    {.name = SILENT, .handler = handle_silent}};
+						    {.name = SILENT, .handler = handle_silent},
+						    {.name = BLOCK, .handler = handle_block}};
 	static char socket_address[64];
 	snprintf(socket_address, sizeof(socket_address), "unix:/tmp/penstock-test-%d.sock", (int)getpid());
 	const char *listen[] = {"127.0.0.1:0", socket_address};
 	struct error error;
 	if (!rpc_start(2, &error) ||
-	    !rpc_server_start(&(struct rpc_server_options){.addresses = listen, .address_count = 2}, methods, 3,
+	    !rpc_server_start(&(struct rpc_server_options){.addresses = listen, .address_count = 2}, methods, 4,
 			      &server, &error)) {
 		fprintf(stderr, "%s\n", error.message);
 		return 1;
@@ -412,6 +424,32 @@ static void rpc_stream_send_to_a_peer_that_does_not_read_ends_at_the_limit(void 
 	rpc_server_destroy(other);
 }
 
+// Asks until the answer is past `ns`, or not.
+static void wait_for_lag(uint64_t ns, bool past)
+{
+	while ((rpc_lag_ns() > ns) != past)
+		usleep(1000);
+}
+
+static void rpc_lag_ns_grows_while_all_threads_are_busy_and_falls_again(void **state)
+{
+	enum { BUSY_NS = 50 * 1000000 };
+	struct rpc_client *client = connect_to(addresses[0]);
+	struct rpc_stream *streams[2];
+	witness_reset(&client_side);
+	wait_for_lag(BUSY_NS, false);
+	pthread_mutex_lock(&gate);
+	for (int i = 0; i < 2; i++)
+		streams[i] = rpc_client_stream(client, BLOCK, 0, &client_events, &client_side);
+	wait_for_lag(BUSY_NS, true);
+	pthread_mutex_unlock(&gate);
+	wait_for_lag(BUSY_NS, false);
+	wait_for(&client_side, 0, 2);
+	for (int i = 0; i < 2; i++)
+		rpc_stream_unref(streams[i]);
+	rpc_client_destroy(client);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -426,6 +464,7 @@ int main(void)
 		cmocka_unit_test(rpc_client_call_nobody_there_is_unreachable),
 		cmocka_unit_test(rpc_server_start_address_in_use_is_refused),
 		cmocka_unit_test(rpc_server_stop_ends_calls_that_run),
+		cmocka_unit_test(rpc_lag_ns_grows_while_all_threads_are_busy_and_falls_again),
 		cmocka_unit_test(rpc_stream_send_to_a_peer_that_does_not_read_ends_at_the_limit),
 	};
 	return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -30,9 +30,9 @@ static void rates_update_first_answer_is_the_mean_of_all_steps(void **state)
 	const struct rates_stage *stage = update(rates, &answer);
 	assert_true(stage->known);
 	assert_near(stage->samples_per_second, 50);
-	assert_near(stage->share[RATES_FORWARD], 0.5);
-	assert_near(stage->share[RATES_WAIT_NEXT], 0.25);
-	assert_near(stage->share[RATES_COPY], 0);
+	assert_near(stage->share[PHASE_FORWARD], 0.5);
+	assert_near(stage->share[PHASE_WAIT_NEXT], 0.25);
+	assert_near(stage->share[PHASE_COPY], 0);
 	assert_near(stage->seconds_since_step, 2);
 	assert_true(stage->links[RATES_NEXT].exists);
 	assert_false(stage->links[RATES_NEXT].known);
@@ -59,8 +59,8 @@ static void rates_update_second_answer_is_of_the_steps_between(void **state)
 	answer.next.received_bytes += 8000;
 	const struct rates_stage *stage = update(rates, &answer);
 	assert_near(stage->samples_per_second, 15);
-	assert_near(stage->share[RATES_FORWARD], 0);
-	assert_near(stage->share[RATES_BACKWARD], 1);
+	assert_near(stage->share[PHASE_FORWARD], 0);
+	assert_near(stage->share[PHASE_BACKWARD], 1);
 	assert_near(stage->seconds_since_step, 4);
 	assert_true(stage->links[RATES_NEXT].known);
 	assert_near(stage->links[RATES_NEXT].sent, 1000);
@@ -80,7 +80,7 @@ static void rates_update_without_a_step_between_keeps_what_is_known(void **state
 		const struct rates_stage *stage = update(rates, &answer);
 		assert_true(stage->known);
 		assert_near(stage->samples_per_second, 50);
-		assert_near(stage->share[RATES_BACKWARD], 0.25);
+		assert_near(stage->share[PHASE_BACKWARD], 0.25);
 		assert_near(stage->seconds_since_step, 4 + 2 * i);
 		assert_near(stage->links[RATES_NEXT].sent, 0);
 	}
@@ -115,7 +115,7 @@ static void rates_update_another_session_of_the_same_name_begins_anew(void **sta
 	answer.response.clock_ns = 21 * SECOND;
 	const struct rates_stage *stage = update(rates, &answer);
 	assert_near(stage->samples_per_second, 100);
-	assert_near(stage->share[RATES_WAIT_NEXT], 1);
+	assert_near(stage->share[PHASE_WAIT_NEXT], 1);
 	assert_false(stage->links[RATES_NEXT].known);
 	rates_destroy(rates);
 }
@@ -153,7 +153,7 @@ static void rates_update_nonsense_is_no_rate(void **state)
 	answer.response.clock_ns = 0;
 	answer.stage.device_index = UINT32_MAX;
 	const struct rates_stage *stage = update(rates, &answer);
-	assert_true(isfinite(stage->share[RATES_FORWARD]));
+	assert_true(isfinite(stage->share[PHASE_FORWARD]));
 	assert_near(stage->samples_per_second, 0);
 	assert_near(stage->seconds_since_step, 0);
 	assert_string_equal(stage->device, "");

@@ -77,33 +77,31 @@ static void text_fit_cuts_to_columns_and_says_so(void **state)
 static void bar_draw_divides_the_width(void **state)
 {
 	char bar[21];
-	bar_draw(
-		(const double[RATES_PHASE_COUNT]){
-			[RATES_FORWARD] = 0.25, [RATES_BACKWARD] = 0.5, [RATES_WAIT_NEXT] = 0.1},
-		20, bar);
+	bar_draw((const double[PHASE_COUNT]){[PHASE_FORWARD] = 0.25, [PHASE_BACKWARD] = 0.5, [PHASE_WAIT_NEXT] = 0.1},
+		 20, bar);
 	assert_string_equal(bar, "FFFFFBBBBBBBBBB>>...");
 }
 
 static void bar_draw_more_than_the_whole_is_scaled(void **state)
 {
 	char bar[11];
-	bar_draw((const double[RATES_PHASE_COUNT]){[RATES_FORWARD] = 1.0, [RATES_WAIT_COORDINATOR] = 1.0}, 10, bar);
+	bar_draw((const double[PHASE_COUNT]){[PHASE_FORWARD] = 1.0, [PHASE_WAIT_COORDINATOR] = 1.0}, 10, bar);
 	assert_string_equal(bar, "FFFFF^^^^^");
-	bar_draw((const double[RATES_PHASE_COUNT]){[RATES_COPY] = 1e30}, 10, bar);
+	bar_draw((const double[PHASE_COUNT]){[PHASE_COPY] = 1e30}, 10, bar);
 	assert_string_equal(bar, "CCCCCCCCCC");
-	bar_draw((const double[RATES_PHASE_COUNT]){0}, 10, bar);
+	bar_draw((const double[PHASE_COUNT]){0}, 10, bar);
 	assert_string_equal(bar, "..........");
 }
 
 static void bar_phase_knows_the_letters_it_draws(void **state)
 {
 	char bar[9];
-	const double all[RATES_PHASE_COUNT] = {0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125};
+	const double all[PHASE_COUNT] = {0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125};
 	bar_draw(all, 8, bar);
-	for (int i = 0; i < RATES_PHASE_COUNT; i++)
+	for (int i = 0; i < PHASE_COUNT; i++)
 		assert_int_equal(bar_phase(bar[i]), i);
-	assert_int_equal(bar_phase('.'), RATES_PHASE_COUNT);
-	assert_int_equal(bar_phase('\0'), RATES_PHASE_COUNT);
+	assert_int_equal(bar_phase('.'), PHASE_COUNT);
+	assert_int_equal(bar_phase('\0'), PHASE_COUNT);
 }
 
 int main(void)

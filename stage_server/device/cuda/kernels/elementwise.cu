@@ -1,4 +1,4 @@
-// Bias, ReLU and its gradient, and the bias's gradient: sums over the rows of a matrix.
+// Bias, ReLU and its gradient, and the bias's gradient: sums over the rows of a matrix, alone or with the ReLU behind the bias.
 #include "stage_server/device/cuda/kernels/device.cuh"
 
 // As PyTorch's, a value that is not a number stays so: it must reach the loss.
@@ -72,25 +72,27 @@ cudaError_t kernel_relu(cudaStream_t stream, enum data_type type, uint64_t count
 	});
 }
 
-template <typename T, int LANES> static inline __device__ void relu_backward_lanes(const T *output, T *gradient)
+template <typename T, int LANES>
+static inline __device__ void relu_backward_lanes(const T *output, T *gradient, float (&ret_gradients)[LANES])
 {
-	float values[LANES], gradients[LANES];
+	float values[LANES];
 	load<T, LANES>(output, values);
-	load<T, LANES>(gradient, gradients);
+	load<T, LANES>(gradient, ret_gradients);
 	for (int i = 0; i < LANES; i++)
-		gradients[i] = values[i] > 0.0f ? gradients[i] : 0.0f;
-	store<T, LANES>(gradient, gradients);
+		ret_gradients[i] = values[i] > 0.0f ? ret_gradients[i] : 0.0f;
+	store<T, LANES>(gradient, ret_gradients);
 }
 
 template <typename T, int LANES>
 static __global__ void relu_backward(uint64_t count, const T *__restrict__ output, T *__restrict__ gradient)
 {
 	uint64_t packs = count / LANES;
+	float gradients[LANES], one[1];
 	for (uint64_t i = flat_begin(); i < packs; i += flat_step())
-		relu_backward_lanes<T, LANES>(output + i * LANES, gradient + i * LANES);
+		relu_backward_lanes<T, LANES>(output + i * LANES, gradient + i * LANES, gradients);
 	if (flat_begin() < count % LANES)
 		relu_backward_lanes<T, 1>(output + packs * LANES + flat_begin(),
-					  gradient + packs * LANES + flat_begin());
+					  gradient + packs * LANES + flat_begin(), one);
 }
 
 cudaError_t kernel_relu_backward(cudaStream_t stream, enum data_type type, uint64_t count, const void *output,
@@ -134,10 +136,12 @@ static struct sum_shape sum_shape_of(uint64_t rows, uint32_t columns)
 	return shape;
 }
 
-// sums (chunks, columns) (+)= the sums over each chunk of chunk_rows rows.
-template <typename T, int LANES>
-static __global__ void sum_columns(uint64_t rows, uint32_t columns, uint64_t chunk_rows, const T *__restrict__ values,
-				   bool add, float *__restrict__ sums)
+// sums (chunks, columns) (+)= the sums over each chunk of chunk_rows rows. MASKED: after ReLU's backward pass, which is written
+// to them; the sums and their order are those of values that had it before.
+template <typename T, int LANES, bool MASKED>
+static __global__ void sum_columns(uint64_t rows, uint32_t columns, uint64_t chunk_rows, const T *__restrict__ output,
+				   std::conditional_t<MASKED, T, const T> *__restrict__ values, bool add,
+				   float *__restrict__ sums)
 {
 	__shared__ float shares[LANES][BLOCK_THREADS];
 	uint32_t column = row_column() * LANES;
@@ -147,7 +151,11 @@ static __global__ void sum_columns(uint64_t rows, uint32_t columns, uint64_t chu
 		end = end < rows ? end : rows;
 		for (uint64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
 			float row[LANES];
-			load<T, LANES>(values + r * columns + column, row);
+			if constexpr (MASKED)
+				relu_backward_lanes<T, LANES>(output + r * columns + column,
+							      values + r * columns + column, row);
+			else
+				load<T, LANES>(values + r * columns + column, row);
 			for (int i = 0; i < LANES; i++)
 				sum[i] += row[i];
 		}
@@ -166,15 +174,15 @@ static __global__ void sum_columns(uint64_t rows, uint32_t columns, uint64_t chu
 	}
 }
 
-template <typename T>
+template <bool MASKED, typename T>
 static void issue_sums(cudaStream_t stream, struct sum_shape shape, unsigned chunks, uint64_t rows, uint32_t columns,
-		       const T *values, bool add, float *sums)
+		       const T *output, std::conditional_t<MASKED, T, const T> *values, bool add, float *sums)
 {
 	struct launch_shape launch = {dim3(shape.across, chunks), dim3(shape.width, shape.height)};
 	for_lanes(columns % PACKED_LANES == 0, [&](auto lanes) {
-		auto kernel = sum_columns<T, decltype(lanes)::value>;
-		KERNEL_LAUNCH_BARRIERS(kernel, launch, stream, rows, columns, (rows + chunks - 1) / chunks, values, add,
-				       sums);
+		auto kernel = sum_columns<T, decltype(lanes)::value, MASKED>;
+		KERNEL_LAUNCH_BARRIERS(kernel, launch, stream, rows, columns, (rows + chunks - 1) / chunks, output,
+				       values, add, sums);
 	});
 }
 
@@ -183,22 +191,46 @@ uint64_t kernel_column_sums_scratch(uint64_t rows, uint32_t columns)
 	return (uint64_t)sum_shape_of(rows, columns).chunks * columns * sizeof(float);
 }
 
-cudaError_t kernel_column_sums(cudaStream_t stream, enum data_type type, uint64_t rows, uint32_t columns,
-			       const void *values, bool add, float *sums, void *scratch)
+template <bool MASKED>
+static cudaError_t column_sums(cudaStream_t stream, enum data_type type, uint64_t rows, uint32_t columns,
+			       const void *output, std::conditional_t<MASKED, void, const void> *values, bool add,
+			       float *sums, void *scratch)
 {
 	struct sum_shape shape = sum_shape_of(rows, columns);
 	float *shares = static_cast<float *>(scratch);
-	// A tensor that lies askew has no other path here, as it would add up in another order.
-	if (columns % PACKED_LANES == 0 && !are_packable(static_cast<const float *>(values), shares))
-		return cudaErrorInvalidValue;
 	return for_type(type, [&](auto element) {
 		using T = decltype(element);
-		const T *from = static_cast<const T *>(values);
+		const T *mask = static_cast<const T *>(output);
+		auto *from = static_cast<std::conditional_t<MASKED, T, const T> *>(values);
 		if (shape.chunks == 1) {
-			issue_sums(stream, shape, 1, rows, columns, from, add, sums);
+			issue_sums<MASKED>(stream, shape, 1, rows, columns, mask, from, add, sums);
 			return;
 		}
-		issue_sums(stream, shape, shape.chunks, rows, columns, from, false, shares);
-		issue_sums(stream, shape, 1, shape.chunks, columns, shares, add, sums);
+		issue_sums<MASKED>(stream, shape, shape.chunks, rows, columns, mask, from, false, shares);
+		issue_sums<false, float>(stream, shape, 1, shape.chunks, columns, NULL, shares, add, sums);
 	});
+}
+
+// A tensor that lies askew has no other path here, as it would add up in another order.
+static bool can_sum(uint32_t columns, const void *output, const void *values, const void *scratch)
+{
+	return columns % PACKED_LANES != 0 ||
+	       are_packable(static_cast<const float *>(output), static_cast<const float *>(values),
+			    static_cast<const float *>(scratch));
+}
+
+cudaError_t kernel_column_sums(cudaStream_t stream, enum data_type type, uint64_t rows, uint32_t columns,
+			       const void *values, bool add, float *sums, void *scratch)
+{
+	return can_sum(columns, NULL, values, scratch)
+		       ? column_sums<false>(stream, type, rows, columns, NULL, values, add, sums, scratch)
+		       : cudaErrorInvalidValue;
+}
+
+cudaError_t kernel_relu_backward_sums(cudaStream_t stream, enum data_type type, uint64_t rows, uint32_t columns,
+				      const void *output, void *gradient, bool add, float *sums, void *scratch)
+{
+	return can_sum(columns, output, gradient, scratch)
+		       ? column_sums<true>(stream, type, rows, columns, output, gradient, add, sums, scratch)
+		       : cudaErrorInvalidValue;
 }

@@ -55,6 +55,9 @@ cudaError_t kernel_relu_backward(cudaStream_t stream, enum data_type type, uint6
 uint64_t kernel_column_sums_scratch(uint64_t rows, uint32_t columns);
 cudaError_t kernel_column_sums(cudaStream_t stream, enum data_type type, uint64_t rows, uint32_t columns,
 			       const void *values, bool add, float *sums, void *scratch);
+// kernel_relu_backward and then the column sums of what it leaves, to the bit, in one pass.
+cudaError_t kernel_relu_backward_sums(cudaStream_t stream, enum data_type type, uint64_t rows, uint32_t columns,
+				      const void *output, void *gradient, bool add, float *sums, void *scratch);
 
 // ---- pooling.cu
 struct pool_kernel {
@@ -62,12 +65,14 @@ struct pool_kernel {
 	uint32_t window,
 		stride; // max pool: square; window <= 15; every window lies inside the input (no padding, floor)
 };
-// `places` (N, OH, OW, C): which element of the window is the largest (row * window + column; the first of equals).
-cudaError_t kernel_max_pool(cudaStream_t stream, enum data_type type, const struct pool_kernel *spec, const void *input,
-			    void *output, uint8_t *places);
+// `places` (N, OH, OW, C): which element of the window is the largest (row * window + column; the first of equals). `behind_relu`: the
+// input is a ReLU's output, and a maximum that is not above 0, or is no number, has no place. So no gradient goes there, and the input's
+// gradient is what that ReLU's backward pass would make of it, to the bit.
+cudaError_t kernel_max_pool(cudaStream_t stream, enum data_type type, const struct pool_kernel *spec, bool behind_relu,
+			    const void *input, void *output, uint8_t *places);
 cudaError_t kernel_max_pool_backward(cudaStream_t stream, enum data_type type, const struct pool_kernel *spec,
 				     const void *output_gradient, const uint8_t *places, void *input_gradient);
-// Adaptive average pool as PyTorch defines it: window i is [floor(i*H/OH), ceil((i+1)*H/OH)).
+// Adaptive average pool as PyTorch defines it: window i is [floor(i*H/OH), ceil((i+1)*H/OH)). No side is above 65535.
 cudaError_t kernel_average_pool(cudaStream_t stream, enum data_type type, const struct pool_kernel *spec,
 				const void *input, void *output);
 cudaError_t kernel_average_pool_backward(cudaStream_t stream, enum data_type type, const struct pool_kernel *spec,

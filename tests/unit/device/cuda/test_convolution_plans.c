@@ -39,7 +39,7 @@ static struct convolution_spec spec_of(const struct shape *shape, enum data_type
 
 struct problem {
 	struct convolution_spec spec;
-	struct vendor_tensor x, w, bias, y;
+	struct vendor_tensor x, w, bias, typed_bias, y;
 	double *expected, *magnitude; // of the tensor that the pass computes
 };
 
@@ -119,8 +119,11 @@ static struct problem pose(const struct convolution_spec *spec, enum convolution
 		.x = vendor_tensor(spec->type, x, result_key(pass, CONVOLUTION_BACKWARD_INPUT, 1)),
 		.w = vendor_tensor(spec->type, w, result_key(pass, CONVOLUTION_BACKWARD_WEIGHT, 2)),
 		.bias = vendor_tensor(DATA_FLOAT32, spec->output_channels + 1, 3),
+		.typed_bias = vendor_tensor(spec->type, spec->output_channels + 1, 3),
 		.y = vendor_tensor(spec->type, y, result_key(pass, CONVOLUTION_FORWARD, 4)),
 	};
+	memcpy(problem.bias.values, problem.typed_bias.values, problem.bias.count * sizeof(float));
+	vendor_upload(&problem.bias);
 	uint64_t count = result_of(&problem, pass)->count;
 	problem.expected = calloc(count, sizeof(double));
 	problem.magnitude = calloc(count, sizeof(double));
@@ -129,10 +132,16 @@ static struct problem pose(const struct convolution_spec *spec, enum convolution
 	return problem;
 }
 
-// The bias is a parameter among others, so it is aligned as a float and no better.
-static const float *bias_of(const struct problem *problem)
+// The bias is aligned as an element and no better.
+static struct convolution_tensors tensors_of(const struct problem *problem)
 {
-	return (const float *)problem->bias.memory + 1;
+	return (struct convolution_tensors){
+		.x = problem->x.memory,
+		.w = problem->w.memory,
+		.bias = (const float *)problem->bias.memory + 1,
+		.typed_bias = (const char *)problem->typed_bias.memory + data_type_bytes(problem->spec.type),
+		.y = problem->y.memory,
+	};
 }
 
 static void drop(struct problem *problem)
@@ -140,6 +149,7 @@ static void drop(struct problem *problem)
 	vendor_free(&problem->x);
 	vendor_free(&problem->w);
 	vendor_free(&problem->bias);
+	vendor_free(&problem->typed_bias);
 	vendor_free(&problem->y);
 	free(problem->expected);
 	free(problem->magnitude);
@@ -152,8 +162,7 @@ static void run_plan(struct problem *problem, enum convolution_pass pass, const 
 	char name[256] = "";
 	convolution_plans_name(plans, plan, name, sizeof(name));
 	assert_true(name[0] != '\0' && strpbrk(name, " \t\n") == NULL);
-	struct convolution_tensors tensors = {problem->x.memory, problem->w.memory, bias_of(problem),
-					      problem->y.memory};
+	struct convolution_tensors tensors = tensors_of(problem);
 	struct vendor_tensor *result = result_of(problem, pass);
 	for (uint64_t i = 0; i < result->count; i++)
 		result->values[i] = NAN;
@@ -217,10 +226,10 @@ static void run_with_tf32_is_near(void **state)
 }
 
 // As in every network that diverges: the loss must say so, so nothing on the way may turn it into a number.
-static void run_of_what_is_no_number_gives_none(void **state)
+static void check_no_number(enum data_type type)
 {
 	struct error error = {0};
-	struct convolution_spec spec = spec_of(&shapes[0], DATA_FLOAT32, false);
+	struct convolution_spec spec = spec_of(&shapes[0], type, false);
 	struct problem problem = pose(&spec, CONVOLUTION_FORWARD, true);
 	struct convolution_plans *plans = NULL;
 	vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_FORWARD, true, 0, NULL, &plans, &error), &error,
@@ -228,18 +237,26 @@ static void run_of_what_is_no_number_gives_none(void **state)
 	problem.x.values[0] = NAN;
 	vendor_upload(&problem.x);
 	for (uint32_t plan = 0; plan < convolution_plans_count(plans); plan++) {
-		struct convolution_tensors tensors = {problem.x.memory, problem.w.memory, bias_of(&problem),
-						      problem.y.memory};
+		struct convolution_tensors tensors = tensors_of(&problem);
+		uint8_t memory[2 * sizeof(float)];
 		float found[2] = {0, 0};
 		memset(problem.y.values, 0, problem.y.count * sizeof(float));
 		vendor_upload(&problem.y);
 		vendor_ok(convolution_plans_run(plans, plan, handle, stream, &tensors, NULL, &error), &error, "run");
 		vendor_check(cudaDeviceSynchronize());
-		vendor_check(cudaMemcpy(found, problem.y.memory, sizeof(found), cudaMemcpyDeviceToHost));
+		vendor_check(cudaMemcpy(memory, problem.y.memory, 2 * data_type_bytes(type), cudaMemcpyDeviceToHost));
+		data_type_widen(type, 2, memory, found);
 		assert_true(isnan(found[0]) && isnan(found[1]));
 	}
 	convolution_plans_destroy(plans);
 	drop(&problem);
+}
+
+static void run_of_what_is_no_number_gives_none(void **state)
+{
+	for (enum data_type type = 0; type < DATA_TYPE_COUNT; type++)
+		if (vendor_has(type))
+			check_no_number(type);
 }
 
 static void create_twice_names_the_same_plans(void **state)
@@ -320,7 +337,8 @@ static void run_of_memory_that_is_not_aligned_says_so(void **state)
 	struct problem problem = pose(&spec, CONVOLUTION_BACKWARD_INPUT, false);
 	vendor_ok(convolution_plans_create(handle, &spec, CONVOLUTION_BACKWARD_INPUT, false, 0, NULL, &plans, &error),
 		  &error, "create");
-	struct convolution_tensors tensors = {problem.x.memory, (char *)problem.w.memory + 4, NULL, problem.y.memory};
+	struct convolution_tensors tensors = tensors_of(&problem);
+	tensors.w = (char *)problem.w.memory + 4;
 	assert_false(convolution_plans_run(plans, 0, handle, stream, &tensors, NULL, &error));
 	assert_non_null(strstr(error.message, "aligned"));
 	convolution_plans_destroy(plans);

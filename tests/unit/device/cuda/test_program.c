@@ -454,6 +454,102 @@ static void write_input_of_the_first_stage_is_padded(void **state)
 	harness_close(harness);
 }
 
+// Forward and backward of layers [first, end) in one program, or with one for each layer; what came of it, one after the other, owned:
+// output, input gradient, gradients of the parameters.
+static float *pass_layers(struct harness *harness, const struct model *model, enum data_type type, uint32_t first,
+			  uint32_t end, bool in_one, uint64_t *ret_count)
+{
+	enum { MOST_LAYERS = 4 };
+	struct program *programs[MOST_LAYERS];
+	struct program_spec specs[MOST_LAYERS];
+	struct error error = {0};
+	uint32_t count = in_one ? 1 : end - first;
+	uint64_t in = N * shape_count(model->layers[first].input), out = N * shape_count(model->layers[end - 1].output);
+	uint64_t largest = in;
+	assert_true(count <= MOST_LAYERS);
+	for (uint32_t l = first; l < end; l++)
+		if (N * shape_count(model->layers[l].output) > largest)
+			largest = N * shape_count(model->layers[l].output);
+	*ret_count = out + in;
+	for (uint32_t l = first; l < end; l++)
+		*ret_count += layer_parameter_count(&model->layers[l]);
+	float *results = harness_floats(*ret_count), *next = results, *between = harness_floats(largest);
+	rule_fill("input", 1.0f, in, between);
+	for (uint32_t i = 0; i < count; i++) {
+		specs[i] = harness_spec(model, first + i, in_one ? end : first + i + 1, N);
+		specs[i].compute_type = type;
+		programs[i] = harness_program(harness, &specs[i]);
+		harness_check(ops->zero_gradients(programs[i], &error), error);
+		harness_check(ops->write_input(programs[i], 0, between, HARNESS_WAIT, &error), error);
+		harness_forward(harness, programs[i], &specs[i], 0, 0);
+		harness_check(ops->read_output(programs[i], 0, between, HARNESS_WAIT, &error), error);
+	}
+	memcpy(next, between, out * sizeof(float));
+	next += out;
+	rule_fill("gradient", 1.0f, out, between);
+	for (uint32_t i = count; i-- > 0;) {
+		harness_check(ops->write_output_gradient(programs[i], between, HARNESS_WAIT, &error), error);
+		harness_backward(harness, programs[i], &specs[i], 0);
+		harness_check(ops->read_input_gradient(programs[i], between, HARNESS_WAIT, &error), error);
+	}
+	memcpy(next, between, in * sizeof(float));
+	next += in;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t end_parameter = model_first_parameter(model, specs[i].end_layer);
+		for (uint32_t p = model_first_parameter(model, specs[i].first_layer); p < end_parameter; p++) {
+			struct parameter parameter;
+			model_parameter(model, p, &parameter);
+			harness_check(ops->read_gradient(programs[i], p, next, HARNESS_WAIT, &error), error);
+			next += parameter.count;
+		}
+		ops->program_destroy(programs[i]);
+	}
+	free(between);
+	return results;
+}
+
+// In one program a ReLU's backward pass is done by the pool behind it, or with the bias's gradient of the layer before it.
+static void backward_of_relu_with_its_neighbours_gives_the_same_bits(void **state)
+{
+	struct harness *harness = harness_open(ops, 1);
+	struct model model;
+	harness_small_model(0.5f, &model);
+	static const uint32_t runs[][2] = {{3, 5}, {3, 6}, {7, 10}, {8, 10}, {7, 9}, {13, 15}, {13, 17}};
+	for (enum data_type type = DATA_FLOAT32; type < DATA_TYPE_COUNT; type++)
+		for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+			uint64_t count;
+			float *one = pass_layers(harness, &model, type, runs[i][0], runs[i][1], true, &count);
+			float *each = pass_layers(harness, &model, type, runs[i][0], runs[i][1], false, &count);
+			if (memcmp(one, each, count * sizeof(float)) != 0)
+				fail_msg("layers [%u, %u) in %s differ", runs[i][0], runs[i][1], data_type_name(type));
+			free(one);
+			free(each);
+		}
+	harness_close(harness);
+}
+
+// What that is for: of a whole program no ReLU's backward pass reads and writes the gradient by itself, with checkpoints neither.
+static void backward_of_relu_is_no_pass_of_its_own(void **state)
+{
+	static const uint32_t intervals[] = {0, 1, 2, 3};
+	for (size_t i = 0; i < sizeof(intervals) / sizeof(intervals[0]); i++) {
+		struct job *job = job_open(NULL, DATA_BFLOAT16, intervals[i]);
+		struct error error = {0};
+		harness_check(forward(job, 0, &error), error);
+		harness_check(ops->loss_backward(job->program, 0, 1.0f, &error), error);
+		for (uint32_t l = job->model.layer_count; l-- > 0;) {
+			unsigned long before = stand_in_operations();
+			harness_check(ops->backward_weight(job->program, 0, l, &error), error);
+			harness_check(ops->backward_input(job->program, 0, l, &error), error);
+			if (job->model.layers[l].kind == LAYER_RELU)
+				assert_int_equal(stand_in_operations(), before);
+			if (job->model.layers[l].kind == LAYER_CONVOLUTION)
+				assert_true(stand_in_operations() > before);
+		}
+		job_close(job);
+	}
+}
+
 static void destroy_calls_every_completion(void **state)
 {
 	struct job *job = job_open(NULL, DATA_FLOAT32, 0);
@@ -641,6 +737,8 @@ int main(void)
 		cmocka_unit_test(gradients_on_their_way_let_other_work_go_on),
 		cmocka_unit_test(steps_other_types_stay_close_to_float32),
 		cmocka_unit_test(write_input_of_the_first_stage_is_padded),
+		cmocka_unit_test(backward_of_relu_with_its_neighbours_gives_the_same_bits),
+		cmocka_unit_test(backward_of_relu_is_no_pass_of_its_own),
 		cmocka_unit_test(destroy_calls_every_completion),
 		cmocka_unit_test(fault_ends_the_program_and_nothing_else),
 		cmocka_unit_test(program_allocate_without_memory_gives_all_back),

@@ -110,10 +110,51 @@ static void column_sums_any_shape_in_one_order(void **state)
 	}
 }
 
+// A cut between a layer and its ReLU parts the two, and must change no bit.
+static void relu_backward_sums_are_the_two_passes_to_the_bit(void **state)
+{
+	for_each_type(type) for (size_t i = 0; i < LENGTH(matrix_cases); i++) for (int add = 0; add < 2; add++)
+	{
+		uint64_t columns = matrix_cases[i].columns, rows = matrix_cases[i].rows, count = rows * columns;
+		float *outputs = filled("outputs", 1.0f, count), *gradients = filled("gradients", 1.0f, count);
+		float *before = filled("sums", 1.0f, columns);
+		for (uint64_t e = 0; e < count; e += 3)
+			outputs[e] = e % 2 == 0 ? 0.0f : NAN;
+		gradients[count / 2] = INFINITY;
+		struct tensor output = typed(type, count, outputs), scratch;
+		scratch = tensor_new(kernel_column_sums_scratch(rows, (uint32_t)columns), 0);
+		struct tensor two = typed(type, count, gradients), one = typed(type, count, gradients);
+		struct tensor sums_of_two = typed_askew(DATA_FLOAT32, columns, before, 1);
+		struct tensor sums_of_one = typed_askew(DATA_FLOAT32, columns, before, 1);
+		check(kernel_relu_backward(NULL, type, count, output.at, two.at));
+		check(kernel_column_sums(NULL, type, rows, (uint32_t)columns, two.at, add, (float *)sums_of_two.at,
+					 scratch.at));
+		check(kernel_relu_backward_sums(NULL, type, rows, (uint32_t)columns, output.at, one.at, add,
+						(float *)sums_of_one.at, scratch.at));
+		void *expected = tensor_bytes(&two), *got = tensor_bytes(&one);
+		void *expected_sums = tensor_bytes(&sums_of_two), *got_sums = tensor_bytes(&sums_of_one);
+		assert_memory_equal(got, expected, one.bytes);
+		assert_memory_equal(got_sums, expected_sums, sums_of_one.bytes);
+		struct tensor *tensors[] = {&output, &scratch, &two, &one, &sums_of_two, &sums_of_one};
+		for (size_t t = 0; t < LENGTH(tensors); t++)
+			tensor_free(tensors[t]);
+		free(outputs);
+		free(gradients);
+		free(before);
+		free(expected);
+		free(got);
+		free(expected_sums);
+		free(got_sums);
+	}
+}
+
 static void column_sums_askew_are_refused(void **state)
 {
 	struct tensor from = tensor_new(64, 2), sums = tensor_new(32, 0), scratch = tensor_new(4096, 0);
 	assert_int_equal(kernel_column_sums(NULL, DATA_FLOAT16, 4, 8, from.at, false, (float *)sums.at, scratch.at),
+			 cudaErrorInvalidValue);
+	assert_int_equal(kernel_relu_backward_sums(NULL, DATA_FLOAT16, 4, 8, from.at, scratch.at, false,
+						   (float *)sums.at, scratch.at),
 			 cudaErrorInvalidValue);
 	tensor_free(&from);
 	tensor_free(&sums);
@@ -135,6 +176,7 @@ int main(void)
 		cmocka_unit_test(relu_any_count_keeps_what_is_above_zero),
 		cmocka_unit_test(relu_more_than_a_grid_goes_round),
 		cmocka_unit_test(column_sums_any_shape_in_one_order),
+		cmocka_unit_test(relu_backward_sums_are_the_two_passes_to_the_bit),
 		cmocka_unit_test(column_sums_askew_are_refused),
 		cmocka_unit_test(unknown_type_is_refused),
 	};

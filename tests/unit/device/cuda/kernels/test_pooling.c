@@ -60,25 +60,27 @@ static void plain_max_pool(struct pool_data *d)
 				}
 }
 
+static const struct pool_kernel max_pools[] = {
+	// n, channels, height, width, output_height, output_width, window, stride
+	{2, 3, 7, 9, 3, 4, 3, 2},    {1, 8, 6, 6, 3, 3, 2, 2},   {3, 64, 13, 13, 6, 6, 3, 2},
+	{1, 5, 15, 16, 1, 2, 15, 1}, {2, 4, 8, 8, 2, 2, 2, 3},   {1, 12, 5, 5, 4, 4, 2, 1},
+	{1, 1, 1, 1, 1, 1, 1, 1},    {2, 7, 10, 10, 3, 3, 3, 3}, {17000, 1, 2, 2, 1, 1, 2, 2},
+	{1, 4, 14, 11, 2, 2, 5, 6},  {2, 4, 9, 8, 3, 2, 4, 2},
+};
+
 static void max_pool_finds_the_first_of_the_largest(void **state)
 {
-	static const struct pool_kernel specs[] = {
-		// n, channels, height, width, output_height, output_width, window, stride
-		{2, 3, 7, 9, 3, 4, 3, 2},    {1, 8, 6, 6, 3, 3, 2, 2},   {3, 64, 13, 13, 6, 6, 3, 2},
-		{1, 5, 15, 16, 1, 2, 15, 1}, {2, 4, 8, 8, 2, 2, 2, 3},   {1, 12, 5, 5, 4, 4, 2, 1},
-		{1, 1, 1, 1, 1, 1, 1, 1},    {2, 7, 10, 10, 3, 3, 3, 3}, {17000, 1, 2, 2, 1, 1, 2, 2},
-	};
-	for_each_type(type) for (size_t i = 0; i < LENGTH(specs); i++)
+	for_each_type(type) for (size_t i = 0; i < LENGTH(max_pools); i++)
 	{
 		struct pool_data d;
-		pool_data_init(&d, &specs[i]);
+		pool_data_init(&d, &max_pools[i]);
 		for (uint64_t e = 0; e < d.inputs; e++)
 			d.input[e] = roundf(d.input[e] * 4.0f); // many equals
 		struct tensor input = typed(type, d.inputs, d.input), output = typed_new(type, d.outputs);
 		struct tensor gradient = typed(type, d.outputs, d.gradient), places = tensor_new(d.outputs, 0);
 		struct tensor input_gradient = typed_new(type, d.inputs);
 		plain_max_pool(&d);
-		check(kernel_max_pool(NULL, type, &d.spec, input.at, output.at, (uint8_t *)places.at));
+		check(kernel_max_pool(NULL, type, &d.spec, false, input.at, output.at, (uint8_t *)places.at));
 		check(kernel_max_pool_backward(NULL, type, &d.spec, gradient.at, (uint8_t *)places.at,
 					       input_gradient.at));
 		float *values = typed_values(type, d.outputs, &output);
@@ -99,12 +101,57 @@ static void max_pool_finds_the_first_of_the_largest(void **state)
 	}
 }
 
+// The outputs and the input's gradient of a max pool over `input`, owned, as bytes; with ReLU's backward pass in it or behind it.
+static void pool_relu(enum data_type type, const struct pool_data *d, bool together, const struct tensor *input,
+		      const struct tensor *gradient, void **ret_output, void **ret_input_gradient)
+{
+	struct tensor output = typed_new(type, d->outputs), places = tensor_new(d->outputs, 0);
+	struct tensor input_gradient = typed_new(type, d->inputs);
+	check(kernel_max_pool(NULL, type, &d->spec, together, input->at, output.at, (uint8_t *)places.at));
+	check(kernel_max_pool_backward(NULL, type, &d->spec, gradient->at, (uint8_t *)places.at, input_gradient.at));
+	if (!together)
+		check(kernel_relu_backward(NULL, type, d->inputs, input->at, input_gradient.at));
+	*ret_output = tensor_bytes(&output);
+	*ret_input_gradient = tensor_bytes(&input_gradient);
+	tensor_free(&output);
+	tensor_free(&places);
+	tensor_free(&input_gradient);
+}
+
+static void max_pool_behind_relu_has_its_backward_pass_to_the_bit(void **state)
+{
+	for_each_type(type) for (size_t i = 0; i < LENGTH(max_pools); i++)
+	{
+		struct pool_data d;
+		pool_data_init(&d, &max_pools[i]);
+		for (uint64_t e = 0; e < d.inputs;
+		     e++) { // many zeros, windows of nothing else, some that are no numbers
+			d.input[e] = d.input[e] > 0.5f ? roundf(d.input[e] * 4.0f) : 0.0f;
+			d.input[e] = e % 31 == 7 ? NAN : d.input[e];
+		}
+		d.gradient[0] = NAN;
+		struct tensor input = typed(type, d.inputs, d.input), gradient = typed(type, d.outputs, d.gradient);
+		void *output[2], *input_gradient[2];
+		for (int together = 0; together < 2; together++)
+			pool_relu(type, &d, together, &input, &gradient, &output[together], &input_gradient[together]);
+		assert_memory_equal(output[1], output[0], d.outputs * data_type_bytes(type));
+		assert_memory_equal(input_gradient[1], input_gradient[0], d.inputs * data_type_bytes(type));
+		for (int together = 0; together < 2; together++) {
+			free(output[together]);
+			free(input_gradient[together]);
+		}
+		tensor_free(&input);
+		tensor_free(&gradient);
+		pool_data_fini(&d);
+	}
+}
+
 static void max_pool_lets_nan_through(void **state)
 {
 	const float input[9] = {1, 2, 3, 4, NAN, 6, 7, 8, 9};
 	struct pool_kernel spec = {1, 1, 3, 3, 1, 1, 3, 1};
 	struct tensor from = tensor_of(input, sizeof(input)), to = typed_new(DATA_FLOAT32, 1), place = tensor_new(1, 0);
-	check(kernel_max_pool(NULL, DATA_FLOAT32, &spec, from.at, to.at, (uint8_t *)place.at));
+	check(kernel_max_pool(NULL, DATA_FLOAT32, &spec, false, from.at, to.at, (uint8_t *)place.at));
 	float *value = tensor_bytes(&to);
 	uint8_t *where = tensor_bytes(&place);
 	assert_true(isnan(value[0]) && where[0] == 4);
@@ -174,6 +221,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(max_pool_finds_the_first_of_the_largest),
+		cmocka_unit_test(max_pool_behind_relu_has_its_backward_pass_to_the_bit),
 		cmocka_unit_test(max_pool_lets_nan_through),
 		cmocka_unit_test(average_pool_windows_match_pytorch),
 	};

@@ -1,5 +1,5 @@
 // See rank_name.h.
-#include "coordinator/run/rank_name.h"
+#include "coordinator/plan/rank_name.h"
 
 #include <stdio.h>
 
