@@ -75,7 +75,7 @@ class Nccl(harness.TestCase):
                 self.assertNotIn("by NCCL", run.error)
                 run = self.train(*options, "--reduce", "nccl", code=2)
                 self.assertRegex(run.error, rf"--reduce nccl \(--reduce ring does without it\): .*stage 0 of replica [01] on .*{words}")
-        self.assertIn('"mpi"; there are auto, ring and nccl', self.train("--reduce", "mpi", code=2).error)
+        self.assertIn('--reduce: "mpi" is not auto, ring or nccl', self.train("--reduce", "mpi", code=2).error)
 
     def test_coordinator_killed_in_training_leaves_all_free(self):
         daemon = self.start(0, 1)
