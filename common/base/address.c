@@ -90,6 +90,8 @@ static bool check_host(const char *text, enum address_form form, const char *hos
 {
 	if (!only_letters(host, strlen(host)))
 		return refuse(text, form, "the host has letters that no host's name has", error);
+	if (host[0] == '-') // an option that came to be taken for a host
+		return refuse(text, form, "no host's name begins with -", error);
 	if (host[0] == '\0' && form == ADDRESS_WHOLE)
 		return refuse(text, form, "the host is missing; 0.0.0.0 or [::] are all addresses of this machine",
 			      error);

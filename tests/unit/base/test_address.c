@@ -71,6 +71,7 @@ static void address_parse_anything_else_is_refused_with_why(void **state)
 		{"\"127.0.0.1:7070\"", ADDRESS_WHOLE, "letters"},
 		{"user@a", ADDRESS_NODE, "letters"},
 		{"a/b:1", ADDRESS_WHOLE, "letters"},
+		{"--json", ADDRESS_NODE, "no host's name begins with -"},
 		{"dns:///x:1", ADDRESS_WHOLE, "several colons"},
 		{"dns:53", ADDRESS_WHOLE, "cannot be told from a kind of address"},
 		{"DNS", ADDRESS_NODE, "cannot be told from a kind of address"},
