@@ -80,8 +80,9 @@ static bool check_ipv6(const char *text, enum address_form form, const char *hos
 	struct in6_addr v6;
 	size_t length = strcspn(host, "%"); // a zone's name follows: fe80::1%eth0
 	snprintf(plain, sizeof(plain), "%.*s", (int)length, host);
-	if (inet_pton(AF_INET6, plain, &v6) != 1 ||
-	    (host[length] == '%' && !only_letters(host + length + 1, strlen(host + length + 1))))
+	bool has_zone = host[length] == '%';
+	const char *zone = host + length + has_zone;
+	if (inet_pton(AF_INET6, plain, &v6) != 1 || (has_zone && zone[0] == '\0') || !only_letters(zone, strlen(zone)))
 		return refuse(text, form, "between [ and ] there is no IPv6 address", error);
 	return true;
 }

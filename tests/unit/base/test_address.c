@@ -76,6 +76,7 @@ static void address_parse_anything_else_is_refused_with_why(void **state)
 		{"dns:53", ADDRESS_WHOLE, "cannot be told from a kind of address"},
 		{"DNS", ADDRESS_NODE, "cannot be told from a kind of address"},
 		{"unix-abstract:1", ADDRESS_WHOLE, "cannot be told from a kind of address"},
+		{"[fe80::1%]:1", ADDRESS_NODE, "there is no IPv6 address"},
 		{"[::1]", ADDRESS_WHOLE, "behind ]"},
 		{"[::1]7070", ADDRESS_NODE, "behind ]"},
 		{"[::1", ADDRESS_NODE, "behind ]"},
