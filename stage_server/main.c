@@ -1,7 +1,9 @@
 // penstockd: holds stages of models on this node's device.
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
@@ -22,6 +24,18 @@ static bool run(struct daemon_options *options, int argc, char **argv, struct er
 		return true;
 	}
 	return daemon_run(options, argc, argv, error);
+}
+
+// The exit code of what prints and ends.
+static int end_of_print(void)
+{
+	struct error error;
+	errno = 0;
+	if (fflush(stdout) == 0 && ferror(stdout) == 0)
+		return 0;
+	error_set(&error, ERROR_FAILED, "standard output could not be written: %s", strerror(errno != 0 ? errno : EIO));
+	log_error("%s", error.message);
+	return error_exit_code(&error);
 }
 
 // Who starts a program without standard descriptors has the next files and sockets take their numbers, and what is logged would go
@@ -49,7 +63,7 @@ int main(int argc, char **argv)
 	log_find_journal();
 	switch (daemon_options_parse(argc, argv, &options, &error)) {
 	case OPTIONS_DONE:
-		return 0;
+		return end_of_print();
 	case OPTIONS_WRONG:
 		log_set_format(options.log_format);
 		log_error("%s", error.message);
@@ -66,5 +80,5 @@ int main(int argc, char **argv)
 	if (!ok)
 		log_error("%s", error.message);
 	daemon_options_fini(&options);
-	rpc_exit(ok ? 0 : error_exit_code(&error));
+	rpc_exit(ok ? end_of_print() : error_exit_code(&error));
 }

@@ -80,8 +80,9 @@ static bool check_ipv6(const char *text, enum address_form form, const char *hos
 	struct in6_addr v6;
 	size_t length = strcspn(host, "%"); // a zone's name follows: fe80::1%eth0
 	snprintf(plain, sizeof(plain), "%.*s", (int)length, host);
-	if (inet_pton(AF_INET6, plain, &v6) != 1 ||
-	    (host[length] == '%' && !only_letters(host + length + 1, strlen(host + length + 1))))
+	bool has_zone = host[length] == '%';
+	const char *zone = host + length + has_zone;
+	if (inet_pton(AF_INET6, plain, &v6) != 1 || (has_zone && zone[0] == '\0') || !only_letters(zone, strlen(zone)))
 		return refuse(text, form, "between [ and ] there is no IPv6 address", error);
 	return true;
 }
@@ -90,6 +91,8 @@ static bool check_host(const char *text, enum address_form form, const char *hos
 {
 	if (!only_letters(host, strlen(host)))
 		return refuse(text, form, "the host has letters that no host's name has", error);
+	if (host[0] == '-') // an option that came to be taken for a host
+		return refuse(text, form, "no host's name begins with -", error);
 	if (host[0] == '\0' && form == ADDRESS_WHOLE)
 		return refuse(text, form, "the host is missing; 0.0.0.0 or [::] are all addresses of this machine",
 			      error);

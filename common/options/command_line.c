@@ -61,8 +61,9 @@ static bool refuse(const struct option_table *table, int code, char **argv, stru
 	const char *why = code == ':'   ? "needs a value"
 			  : optopt != 0 ? "takes no value"
 					: "is unknown, or short for several";
-	// A letter: of "-xy" getopt may still be at the word, and then the last word is the one before.
-	if (code == '?' && optopt > 0 && optopt < CODE_HELP) {
+	// A letter, or a byte that is none, which is negative: of "-xy" getopt may still be at the word, and then the last word is the one
+	// before.
+	if (code == '?' && optopt != 0 && optopt < CODE_HELP) {
 		option = letter;
 		why = "is unknown";
 	}

@@ -1,9 +1,13 @@
 // Listening, and handing each call to its method's handler.
+#include <errno.h>
 #include <grpc/support/alloc.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "common/base/address.h"
 #include "common/rpc/internal.h"
@@ -240,9 +244,28 @@ static void create_server(struct rpc_server *server, const struct rpc_server_opt
 	grpc_server_register_completion_queue(server->server, runtime_queue(), NULL);
 }
 
+// gRPC removes a socket that is in its way, also one that another daemon listens on, who would then be there and not be reached.
+static bool is_listened_on(const char *address)
+{
+	struct sockaddr_un place = {.sun_family = AF_UNIX};
+	struct address parts;
+	if (!address_parse(address, ADDRESS_WHOLE, &parts, NULL) || parts.kind != ADDRESS_SOCKET)
+		return false;
+	int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (descriptor < 0)
+		return false;
+	snprintf(place.sun_path, sizeof(place.sun_path), "%.*s", (int)sizeof(place.sun_path) - 1, parts.host);
+	bool is_taken = connect(descriptor, (const struct sockaddr *)&place, sizeof(place)) == 0 ||
+			errno == EAGAIN; // its queue is full
+	close(descriptor);
+	return is_taken;
+}
+
 static bool listen_on(struct rpc_server *server, uint32_t index, const char *address, struct error *error)
 {
 	struct tls_listener *listener = &server->listeners[index];
+	if (is_listened_on(address))
+		return error_set(error, ERROR_FAILED, "cannot listen on %s: another process does", address);
 	grpc_server_credentials *credentials = listener->tls != NULL && !address_is_socket(address)
 						       ? tls_server_credentials(listener)
 						       : grpc_insecure_server_credentials_create();

@@ -33,7 +33,7 @@ wrong() {
 while [ $# -gt 0 ]; do
 	case "$1" in
 	--bundle | --build | --device | --json | --part)
-		[ $# -ge 2 ] || wrong "$1 wants a value"
+		[ -n "${2:-}" ] || wrong "$1 wants a value"
 		case "$1" in
 		--bundle) bundle=$2 ;;
 		--build) build=$2 ;;

@@ -62,7 +62,9 @@ class Case(unittest.TestCase):
 
 class Arguments(Case):
     def test_wrong_ones_are_named_before_a_gpu_is_looked_for(self):
-        for arguments, word in ((["--part", "everything"], "everything"), (["--part"], "--part wants a value"), (["--device", "gpu0"], "gpu0"),
+        for arguments, word in ((["--part", "everything"], "everything"), (["--part"], "--part wants a value"),
+                                (["--bundle", ""], "--bundle wants a value"), (["--device", ""], "--device wants a value"),
+                                (["--device", "gpu0"], "gpu0"),
                                 (["--device", "cuda:"], "cuda:"), (["--device", "cuda:x"], "cuda:x"), (["--build", "nowhere"], "nowhere"),
                                 (["--bundle", "nowhere"], "nowhere"), (["--fast"], "--fast"), (["--stand-in", "--device", "cpu"], "--stand-in"),
                                 (["--json", "nowhere/results.json"], "nowhere"), (["--json", "."], "it is a folder")):

@@ -198,6 +198,13 @@ class Refusals(harness.TestCase):
             self.assertEqual(run.returncode, 2, run.stderr)
             self.assertIn(f"--ready-file {path}: {words}", run.stderr)
 
+    def test_output_that_cannot_be_written_fails(self):
+        for option in "--help", "--version", "--print-devices", "--check-config":
+            with self.subTest(option=option), open("/dev/full", "w") as full:
+                run = subprocess.run([harness.PENSTOCKD, option], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+                self.assertEqual(run.returncode, 1)
+                self.assertIn("standard output could not be written: No space left on device", run.stderr)
+
     def test_variable_that_is_no_option_is_named(self):
         run = subprocess.run([harness.PENSTOCKD, "--check-config"], capture_output=True, text=True, timeout=30, check=True,
                              env={**os.environ, "PENSTOCK_MAX_SESIONS": "3", "PENSTOCK_MAX_SESSIONS": "3"})

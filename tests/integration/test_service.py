@@ -153,6 +153,22 @@ class Service(harness.TestCase):
         self.assertEqual(process.returncode, 0, log)
         self.assertIn("not reloaded, all stays as it was: --config", log)  # then: the pipe is empty now
 
+    def test_socket_of_another_daemon_is_not_taken_from_it(self):
+        path = self.path("shared.sock")
+        command = [harness.PENSTOCKD, "--listen", "unix:" + path, "--threads", "1"]
+        for _ in range(2):  # what a daemon that was killed has left is in nobody's way
+            first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            try:
+                while "listening on" not in (line := first.stderr.readline()):
+                    self.assertTrue(line, "it ended")
+                second = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+                self.assertEqual(second.returncode, 1, second.stderr)
+                self.assertIn(f"--listen: cannot listen on unix:{path}: another process does", second.stderr)
+                self.penstock("nodes", "unix:" + path)
+            finally:
+                first.kill()
+                first.communicate()
+
     def test_ready_file_is_not_written_through_what_lies_in_its_way(self):
         victim, ready = self.path("victim"), self.path("way-ready")
         with open(victim, "w") as file:

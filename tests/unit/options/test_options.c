@@ -100,6 +100,7 @@ static void options_parse_wrong_names_the_option(void **state)
 		{"--max=3", "--max=3 is unknown, or short for several"},
 		{"--tls=file", "--tls=file is unknown, or short for several"},
 		{"-x", "-x is unknown"},
+		{"-\xc3\xa9", "option -\xc3 is unknown"},
 		{"--max-message-size=1GiB", "is not from 5.0 MiB to 1023.0 MiB"},
 		{"--listen", "--listen"},
 		{"stray", "stray"},
