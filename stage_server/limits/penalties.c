@@ -19,13 +19,19 @@ static struct penalty *place_of(struct penalties *penalties, const struct peer_h
 		if (is_older(penalty, oldest))
 			oldest = penalty;
 	}
-	*oldest = (struct penalty){.host = *host};
 	return oldest;
+}
+
+static void claim(struct penalty *penalty, const struct peer_host *host)
+{
+	if (!peer_host_is(&penalty->host, host))
+		*penalty = (struct penalty){.host = *host};
 }
 
 uint32_t penalties_add(struct penalties *penalties, const struct peer_host *host, uint64_t now_ns)
 {
 	struct penalty *penalty = place_of(penalties, host);
+	claim(penalty, host);
 	if (now_ns < penalty->until_ns) // another connection of the same flood
 		return penalty->length_ms;
 	if (penalty->length_ms == 0 || now_ns - penalty->until_ns > PENALTY_FORGIVEN_MS * MS)
@@ -39,8 +45,9 @@ uint32_t penalties_add(struct penalties *penalties, const struct peer_host *host
 bool penalties_strike(struct penalties *penalties, const struct peer_host *host, uint64_t now_ns)
 {
 	struct penalty *penalty = place_of(penalties, host);
-	if (now_ns < penalty->until_ns)
+	if (now_ns < penalty->until_ns) // its own, or there are others in all places, which a strike lifts none of
 		return false;
+	claim(penalty, host);
 	if (now_ns - penalty->window_ns > 1000 * MS) {
 		penalty->window_ns = now_ns;
 		penalty->strikes = 0;
