@@ -3,7 +3,12 @@
 
 #define MS UINT64_C(1000000)
 
-// The host's own place, or the one to be forgotten.
+static bool is_older(const struct penalty *a, const struct penalty *b)
+{
+	return a->until_ns != b->until_ns ? a->until_ns < b->until_ns : a->window_ns < b->window_ns;
+}
+
+// The host's own place, or the one to be forgotten: of hosts without a penalty, who struck longest ago.
 static struct penalty *place_of(struct penalties *penalties, const struct peer_host *host)
 {
 	struct penalty *oldest = &penalties->entries[0];
@@ -11,16 +16,22 @@ static struct penalty *place_of(struct penalties *penalties, const struct peer_h
 		struct penalty *penalty = &penalties->entries[i];
 		if (peer_host_is(&penalty->host, host))
 			return penalty;
-		if (penalty->until_ns < oldest->until_ns)
+		if (is_older(penalty, oldest))
 			oldest = penalty;
 	}
-	*oldest = (struct penalty){.host = *host};
 	return oldest;
+}
+
+static void claim(struct penalty *penalty, const struct peer_host *host)
+{
+	if (!peer_host_is(&penalty->host, host))
+		*penalty = (struct penalty){.host = *host};
 }
 
 uint32_t penalties_add(struct penalties *penalties, const struct peer_host *host, uint64_t now_ns)
 {
 	struct penalty *penalty = place_of(penalties, host);
+	claim(penalty, host);
 	if (now_ns < penalty->until_ns) // another connection of the same flood
 		return penalty->length_ms;
 	if (penalty->length_ms == 0 || now_ns - penalty->until_ns > PENALTY_FORGIVEN_MS * MS)
@@ -34,8 +45,9 @@ uint32_t penalties_add(struct penalties *penalties, const struct peer_host *host
 bool penalties_strike(struct penalties *penalties, const struct peer_host *host, uint64_t now_ns)
 {
 	struct penalty *penalty = place_of(penalties, host);
-	if (now_ns < penalty->until_ns)
+	if (now_ns < penalty->until_ns) // its own, or there are others in all places, which a strike lifts none of
 		return false;
+	claim(penalty, host);
 	if (now_ns - penalty->window_ns > 1000 * MS) {
 		penalty->window_ns = now_ns;
 		penalty->strikes = 0;
