@@ -1,6 +1,8 @@
 // What the two kinds of links share.
 #pragma once
 
+#include <stdatomic.h>
+
 #include "stage_server/exchange/link.h"
 
 struct link_class {
