@@ -1,4 +1,4 @@
-// What the two kinds of links share.
+// What the two kinds of links share. Threads as link.h says.
 #pragma once
 
 #include <stdatomic.h>
