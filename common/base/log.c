@@ -1,7 +1,11 @@
 // The log. See log.h.
 #include "common/base/log.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,6 +19,7 @@
 
 // MESSAGE_SIZE is for what an error holds and a little around it; in JSON each byte may need another before it.
 enum { MESSAGE_SIZE = 1536, JOB_SIZE = 128, LINE_SIZE = 2 * (MESSAGE_SIZE + JOB_SIZE) + 256 };
+enum { PATIENCE_MS = 100 }; // with whoever reads the log
 
 // The settings of the process that every module reads; main sets them, and the level again on SIGHUP.
 static atomic_int threshold = LOG_LEVEL_INFO, line_format = LOG_FORMAT_TEXT;
@@ -127,18 +132,9 @@ static void write_json(struct line *line, enum log_level level, const char *mess
 	put(line, "}");
 }
 
-void log_event(enum log_level level, const struct log_fields *fields, const char *format, ...)
+static void compose(struct line *line, enum log_level level, const struct log_fields *fields, const char *message)
 {
-	if ((int)level > atomic_load(&threshold))
-		return;
-	struct line line = {.used = 0};
-	char message[MESSAGE_SIZE], job[JOB_SIZE];
-	va_list arguments;
-	va_start(arguments, format);
-	vsnprintf(message, sizeof(message), format, arguments);
-	va_end(arguments);
-	// A message may quote what a peer sent: it must not begin a line of its own, or drive a terminal.
-	strings_make_printable(message);
+	char job[JOB_SIZE];
 	bool has_job = fields != NULL && fields->job != NULL;
 	if (has_job)
 		strings_printable(fields->job, job, sizeof(job));
@@ -147,11 +143,79 @@ void log_event(enum log_level level, const struct log_fields *fields, const char
 					 {"step", fields != NULL ? fields->step : -1},
 					 {NULL, 0}};
 	if (atomic_load(&is_journal))
-		put(&line, "%s", priorities[level]);
+		put(line, "%s", priorities[level]);
 	bool json = atomic_load(&line_format) == LOG_FORMAT_JSON;
-	(json ? write_json : write_text)(&line, level, message, has_job ? job : NULL, numbers);
-	line.text[line.used++] = '\n'; // over the end of the string
-	// A log that cannot be written is nobody's reason to stop.
-	if (write(STDERR_FILENO, line.text, line.used) < 0)
+	(json ? write_json : write_text)(line, level, message, has_job ? job : NULL, numbers);
+	line->text[line->used++] = '\n'; // over the end of the string
+}
+
+// ---- Writing
+
+// A pipe that nobody reads, or a terminal that was told to wait (Ctrl-S), takes no more: then a line is dropped, for whoever logs has heartbeats
+// to send. A pipe that is ready takes PIPE_BUF bytes, so a line at least.
+_Static_assert(LINE_SIZE <= PIPE_BUF, "a line is written at once");
+
+static struct {
+	pthread_mutex_t lock;
+	bool is_stuck;
+	uint64_t dropped; // lines, since
+} output = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+// What is wrong with it otherwise, the write finds.
+static bool takes_a_line(int patience_ms)
+{
+	struct pollfd file = {.fd = STDERR_FILENO, .events = POLLOUT};
+	int count;
+	while ((count = poll(&file, 1, patience_ms)) < 0 && errno == EINTR)
+		;
+	return count != 0;
+}
+
+// A log that cannot be written is nobody's reason to stop.
+static void write_line(const struct line *line)
+{
+	if (write(STDERR_FILENO, line->text, line->used) < 0)
 		return;
+}
+
+static void tell_of_dropped(void)
+{
+	char message[96];
+	struct line line = {.used = 0};
+	snprintf(message, sizeof(message), "%" PRIu64 " lines were left out here: the log was not read",
+		 output.dropped);
+	compose(&line, LOG_LEVEL_WARNING, NULL, message);
+	write_line(&line);
+	output.dropped = 0;
+}
+
+static void write_or_drop(const struct line *line)
+{
+	pthread_mutex_lock(&output.lock);
+	output.is_stuck = !takes_a_line(output.is_stuck ? 0 : PATIENCE_MS);
+	if (!output.is_stuck && output.dropped > 0) {
+		tell_of_dropped();
+		output.is_stuck = !takes_a_line(0);
+	}
+	if (output.is_stuck)
+		output.dropped++;
+	else
+		write_line(line);
+	pthread_mutex_unlock(&output.lock);
+}
+
+void log_event(enum log_level level, const struct log_fields *fields, const char *format, ...)
+{
+	if ((int)level > atomic_load(&threshold))
+		return;
+	struct line line = {.used = 0};
+	char message[MESSAGE_SIZE];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	// A message may quote what a peer sent: it must not begin a line of its own, or drive a terminal.
+	strings_make_printable(message);
+	compose(&line, level, fields, message);
+	write_or_drop(&line);
 }

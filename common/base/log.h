@@ -1,7 +1,8 @@
 // One line per event on stderr, as text, "TIME LEVEL message job=J stage=S replica=R step=N", or as JSON, an object with the same keys.
 // Where stderr is systemd's journal, a line begins with its priority, "<4>", and text goes without the time and level that
 // the journal has anyway.
-// Any thread; a line is written whole, and what it quotes cannot begin another one.
+// Any thread; a line is written whole, and what it quotes cannot begin another one. Nobody waits for a reader of stderr that does not read: lines
+// are left out until it does, and then their number is logged.
 #pragma once
 
 #include <stdbool.h>

@@ -20,8 +20,7 @@ struct connection {
 	bool ended;
 	bool floods; // and was cut off for it
 	struct http2_frames frames;
-	uint32_t begun;    // streams, that have not ended as calls
-	bool begins_calls; // since the last tick
+	uint32_t begun; // streams, that have not ended as calls
 };
 
 enum { CONNECTION_TABLE_BUCKETS = 1024, CONNECTION_TABLE_MARKS = 1 << 16 };
@@ -30,7 +29,7 @@ enum { CONNECTION_TABLE_BUCKETS = 1024, CONNECTION_TABLE_MARKS = 1 << 16 };
 struct connection_table {
 	struct connection **by_descriptor; // [descriptors], NULL: no connection of ours
 	size_t descriptors;
-	struct connection *buckets[CONNECTION_TABLE_BUCKETS]; // by key
+	struct connection *buckets[CONNECTION_TABLE_BUCKETS]; // by key: [0] has those without one, and others
 	uint32_t count;
 	_Atomic(bool) marks[CONNECTION_TABLE_MARKS]; // of descriptors that are connections
 };

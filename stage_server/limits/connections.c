@@ -61,6 +61,19 @@ static bool may_be_connection(int descriptor)
 }
 
 // The rest of this part with the lock held.
+// Over a Unix socket a call does not say whose it is. Its end is put down to whoever has begun the most: so nobody's count grows who waits
+// for answers, and that of a flood, whose calls do not end as fast as they begin, still does.
+static struct connection *find_beginner(const char *peer)
+{
+	struct connection *most = NULL;
+	if (peer_address_key(peer) != 0)
+		return connection_table_find_peer(&gate.table, peer);
+	for (struct connection *each = gate.table.buckets[0]; each != NULL; each = each->next)
+		if (each->key == 0 && (most == NULL || each->begun > most->begun))
+			most = each;
+	return most;
+}
+
 static bool add_connection(int descriptor, const char *address, const struct peer_host *host)
 {
 	if (!connection_table_add(&gate.table, descriptor, address, host, clock_now_ns()))
@@ -135,10 +148,12 @@ static uint32_t cut_flood(struct connection *connection)
 
 static void tell_of_flood(const char *peer, uint32_t penalty_ms)
 {
-	hit(LIMIT_STREAMS,
-	    "%s begins calls and resets them, faster than they can be ended: its connection was closed, and none of "
-	    "its host is taken for %u s",
-	    peer, penalty_ms / 1000);
+	static const char what[] =
+		"begins calls and resets them, faster than they can be ended: its connection was closed";
+	if (peer_address_key(peer) == 0)
+		hit(LIMIT_STREAMS, "%s %s", peer, what);
+	else
+		hit(LIMIT_STREAMS, "%s %s, and none of its host is taken for %u s", peer, what, penalty_ms / 1000);
 }
 
 // ---- Accepting
@@ -244,7 +259,6 @@ static bool count_streams(struct connection *connection, const struct msghdr *me
 		bytes -= count;
 	}
 	connection->begun += begun;
-	connection->begins_calls |= begun > 0;
 	return connection->begun <= FLOOD_FACTOR * gate.options.maximum_streams;
 }
 
@@ -380,8 +394,9 @@ void connections_call_ended(const char *peer, bool cancelled)
 		connection->quiet_ns = now_ns;
 		connection->quiet_bytes = received_bytes(connection->descriptor);
 	}
-	if (connection != NULL && connection->begun > 0)
-		connection->begun--;
+	struct connection *beginner = find_beginner(peer);
+	if (beginner != NULL && beginner->begun > 0)
+		beginner->begun--;
 	if (connection != NULL && cancelled && count_reset(connection, now_ns))
 		penalty_ms = cut_flood(connection);
 	pthread_mutex_unlock(&gate.lock);
@@ -389,16 +404,14 @@ void connections_call_ended(const char *peer, bool cancelled)
 		tell_of_flood(peer, penalty_ms);
 }
 
-// With the lock held. Streams that gRPC refused did not become calls, and so are never seen to end.
+// With the lock held. Streams that gRPC refused did not become calls, and so are never seen to end: of those that are no calls half are
+// forgotten a second. A flood is one within the second.
 static void forget_refused_streams(void)
 {
 	for (size_t i = 0; i < gate.table.descriptors; i++) {
 		struct connection *connection = gate.table.by_descriptor[i];
-		if (connection == NULL)
-			continue;
-		if (connection->calls == 0 && !connection->begins_calls)
-			connection->begun = 0;
-		connection->begins_calls = false;
+		if (connection != NULL && connection->begun > connection->calls)
+			connection->begun -= (connection->begun - connection->calls + 1) / 2;
 	}
 }
 

@@ -12,7 +12,8 @@ static bool begins_stream(struct http2_frames *frames)
 		(uint32_t)(header[5] & 0x7f) << 24 | (uint32_t)header[6] << 16 | (uint32_t)header[7] << 8 | header[8];
 	frames->left = (uint32_t)header[0] << 16 | (uint32_t)header[1] << 8 | header[2];
 	frames->header_bytes = 0;
-	if (header[3] != TYPE_HEADERS || stream <= frames->last_stream) // the second ones of a stream are its trailers
+	// The second ones of a stream are its trailers. gRPC passes over a stream with a server's number, and over none that comes after it.
+	if (header[3] != TYPE_HEADERS || stream % 2 == 0 || stream <= frames->last_stream)
 		return false;
 	frames->last_stream = stream;
 	return true;

@@ -3,7 +3,12 @@
 
 #define MS UINT64_C(1000000)
 
-// The host's own place, or the one to be forgotten.
+static bool is_older(const struct penalty *a, const struct penalty *b)
+{
+	return a->until_ns != b->until_ns ? a->until_ns < b->until_ns : a->window_ns < b->window_ns;
+}
+
+// The host's own place, or the one to be forgotten: of hosts without a penalty, who struck longest ago.
 static struct penalty *place_of(struct penalties *penalties, const struct peer_host *host)
 {
 	struct penalty *oldest = &penalties->entries[0];
@@ -11,7 +16,7 @@ static struct penalty *place_of(struct penalties *penalties, const struct peer_h
 		struct penalty *penalty = &penalties->entries[i];
 		if (peer_host_is(&penalty->host, host))
 			return penalty;
-		if (penalty->until_ns < oldest->until_ns)
+		if (is_older(penalty, oldest))
 			oldest = penalty;
 	}
 	*oldest = (struct penalty){.host = *host};

@@ -194,6 +194,33 @@ static void event_in_the_journal_has_its_priority(void **state)
 	assert_null(strstr(captured, "<3>5"));
 }
 
+static void write_to_a_pipe_that_nobody_reads_is_left_out_and_told_of(void **state)
+{
+	int ends[2];
+	char text[4096];
+	size_t length = 0;
+	ssize_t got;
+	assert_int_equal(pipe(ends), 0);
+	int before = dup(STDERR_FILENO);
+	dup2(ends[1], STDERR_FILENO);
+	for (int i = 0; i < 5000; i++) // more than it holds; without an end the test's time is
+		log_info("nobody reads this line");
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	while (read(ends[0], text, sizeof(text)) > 0)
+		;
+	log_info("now somebody does");
+	while ((got = read(ends[0], text + length, sizeof(text) - 1 - length)) > 0)
+		length += (size_t)got;
+	dup2(before, STDERR_FILENO);
+	close(before);
+	close(ends[0]);
+	close(ends[1]);
+	text[length] = '\0';
+	char *told = strstr(text, " lines were left out here: the log was not read\n");
+	assert_non_null(told);
+	assert_non_null(strstr(told, "now somebody does\n"));
+}
+
 static void level_names_stand_at_their_levels(void **state)
 {
 	assert_string_equal(log_level_names[LOG_LEVEL_ERROR], "error");
@@ -217,6 +244,7 @@ int main(void)
 		cmocka_unit_test(event_as_json_has_the_same_keys),
 		cmocka_unit_test(event_as_json_takes_whatever_a_peer_sent),
 		cmocka_unit_test(event_in_the_journal_has_its_priority),
+		cmocka_unit_test(write_to_a_pipe_that_nobody_reads_is_left_out_and_told_of),
 		cmocka_unit_test(level_names_stand_at_their_levels),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

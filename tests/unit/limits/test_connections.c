@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "stage_server/limits/connections.h"
@@ -206,6 +207,85 @@ static void shutdown_of_an_idle_connection_is_told_from_its_peers_end(void **sta
 	close(clients[2]);
 }
 
+// ---- Streams, as a client's bytes begin them
+
+enum { FLOOD = 17, FRAME_BYTES = 9 }; // one more than eight times two at once
+
+// The streams from the first's number on, taken off the accepted end; what that gave.
+static ssize_t begin_streams(int client, int accepted, uint32_t first, uint32_t count)
+{
+	static const char hello[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+	uint8_t bytes[24 + 64 * FRAME_BYTES];
+	size_t length = 0;
+	if (first == 1)
+		memcpy(bytes, hello, length = 24);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t stream = first + 2 * i;
+		uint8_t frame[FRAME_BYTES] = {0, 0, 0, 1, 4, 0, 0, (uint8_t)(stream >> 8), (uint8_t)stream};
+		memcpy(bytes + length, frame, FRAME_BYTES);
+		length += FRAME_BYTES;
+	}
+	assert_int_equal(send(client, bytes, length, 0), length);
+	struct iovec part = {bytes, sizeof(bytes)};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	return recvmsg(accepted, &message, 0);
+}
+
+static void open_socket(int ends[2])
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX}, from;
+	socklen_t length = sizeof(name), from_length = sizeof(from);
+	int door = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(door, (struct sockaddr *)&name, sizeof(name.sun_family)), 0); // a name that is free
+	assert_int_equal(listen(door, 1), 0);
+	assert_int_equal(getsockname(door, (struct sockaddr *)&name, &length), 0);
+	ends[0] = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(connect(ends[0], (struct sockaddr *)&name, length), 0);
+	ends[1] = accept4(door, (struct sockaddr *)&from, &from_length, SOCK_NONBLOCK);
+	assert_true(ends[1] >= 0);
+	close(door);
+}
+
+static void close_both(int ends[2])
+{
+	close(ends[1]);
+	close(ends[0]);
+}
+
+static void recvmsg_of_calls_over_a_socket_that_end_is_no_flood(void **state)
+{
+	int ends[2], flood[2];
+	open_socket(ends);
+	open_socket(flood);
+	for (uint32_t i = 0; i < 4 * FLOOD; i++) {
+		assert_true(begin_streams(ends[0], ends[1], 1 + 2 * i, 1) > 0);
+		assert_true(connections_call_began("unix:"));
+		connections_call_ended("unix:", false);
+	}
+	assert_int_equal(begin_streams(flood[0], flood[1], 1, FLOOD), 0);
+	assert_true(begin_streams(ends[0], ends[1], 1 + 8 * FLOOD, 1) > 0);
+	assert_metric("penstock_limit_hits_total{limit=\"streams\"}", 1);
+	close_both(ends);
+	close_both(flood);
+}
+
+static void recvmsg_of_streams_that_became_no_calls_is_a_flood_only_within_a_second(void **state)
+{
+	char peer[64];
+	int client = connect_one(), accepted = accept_one(peer, sizeof(peer));
+	assert_true(begin_streams(client, accepted, 1, 1) > 0);
+	assert_true(connections_call_began(peer)); // and goes on, as a session does
+	for (uint32_t second = 0; second < FLOOD; second++) {
+		assert_true(begin_streams(client, accepted, 3 + 8 * second, 4) > 0);
+		connections_tick();
+	}
+	assert_metric("penstock_limit_hits_total{limit=\"streams\"}", 0);
+	assert_int_equal(begin_streams(client, accepted, 1001, FLOOD), 0);
+	assert_metric("penstock_limit_hits_total{limit=\"streams\"}", 1);
+	close(accepted);
+	close(client);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +295,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(call_ended_by_too_many_resets_is_a_flood_and_its_host_is_turned_away,
 						begin, end),
 		cmocka_unit_test_setup_teardown(shutdown_of_an_idle_connection_is_told_from_its_peers_end, begin, end),
+		cmocka_unit_test_setup_teardown(recvmsg_of_calls_over_a_socket_that_end_is_no_flood, begin, end),
+		cmocka_unit_test_setup_teardown(recvmsg_of_streams_that_became_no_calls_is_a_flood_only_within_a_second,
+						begin, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

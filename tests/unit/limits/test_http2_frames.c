@@ -38,6 +38,18 @@ static void http2_frames_take_counts_new_streams_in_pieces_of_any_size(void **st
 	}
 }
 
+static void http2_frames_take_of_a_servers_stream_passes_over_it_alone(void **state)
+{
+	struct http2_frames frames = {0};
+	uint8_t bytes[200];
+	size_t count = HTTP2_PREFACE_BYTES;
+	memcpy(bytes, preface, count);
+	count += put_frame(bytes + count, 1, 0x7ffffffe, 5);
+	count += put_frame(bytes + count, 1, 1, 5);
+	count += put_frame(bytes + count, 1, 3, 5);
+	assert_int_equal(http2_frames_take(&frames, bytes, count), 2);
+}
+
 static void http2_frames_take_of_what_is_no_http2_counts_nothing(void **state)
 {
 	struct http2_frames frames = {0};
@@ -51,6 +63,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(http2_frames_take_counts_new_streams_in_pieces_of_any_size),
+		cmocka_unit_test(http2_frames_take_of_a_servers_stream_passes_over_it_alone),
 		cmocka_unit_test(http2_frames_take_of_what_is_no_http2_counts_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,11 +51,24 @@ static void penalties_strike_begins_one_only_for_who_does_it_all_the_time(void *
 	assert_false(penalties_strike(&penalties, &HOST, now_ns + 2 * PENALTY_STRIKES * MS)); // it has one
 }
 
+static void penalties_strike_of_hosts_in_turn_counts_each(void **state)
+{
+	struct penalties penalties = {0};
+	uint64_t now_ns = 10000 * MS;
+	for (int i = 1; i < PENALTY_STRIKES; i++) {
+		assert_false(penalties_strike(&penalties, &HOST, now_ns + (uint64_t)i * MS));
+		assert_false(penalties_strike(&penalties, &OTHER, now_ns + (uint64_t)i * MS));
+	}
+	assert_true(penalties_strike(&penalties, &HOST, now_ns + PENALTY_STRIKES * MS));
+	assert_true(penalties_strike(&penalties, &OTHER, now_ns + PENALTY_STRIKES * MS));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(penalties_add_again_doubles_up_to_the_longest),
 		cmocka_unit_test(penalties_strike_begins_one_only_for_who_does_it_all_the_time),
+		cmocka_unit_test(penalties_strike_of_hosts_in_turn_counts_each),
 		cmocka_unit_test(penalties_add_of_more_hosts_than_there_is_room_forgets_the_first),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
