@@ -3,9 +3,8 @@
 
 #include "common/schedule/schedule.h"
 
-// Appends to a list whose memory schedule.c reserved.
-void generator_add(struct stage_schedule *list, enum instruction_kind kind, uint32_t micro_batch);
-// A micro-batch's input, forward and what is sent on; its gradient, backward and what is sent back.
+// Append to a list whose memory schedule.c reserved: a micro-batch's input, forward and what is sent on; its gradient, backward and what is
+// sent back.
 void generator_add_forward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch);
 void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch);
 

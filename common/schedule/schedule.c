@@ -52,7 +52,7 @@ uint32_t schedule_receive_depth(const struct stage_schedule *list)
 	return list->slots < SCHEDULE_MAXIMUM_RECEIVE_DEPTH ? list->slots : SCHEDULE_MAXIMUM_RECEIVE_DEPTH;
 }
 
-void generator_add(struct stage_schedule *list, enum instruction_kind kind, uint32_t micro_batch)
+static void add(struct stage_schedule *list, enum instruction_kind kind, uint32_t micro_batch)
 {
 	list->instructions[list->count++] = (struct instruction){kind, micro_batch};
 }
@@ -60,21 +60,21 @@ void generator_add(struct stage_schedule *list, enum instruction_kind kind, uint
 void generator_add_forward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch)
 {
 	if (stage == 0 || stage + 1 == stages)
-		generator_add(list, INSTRUCTION_LOAD_INPUT, micro_batch);
+		add(list, INSTRUCTION_LOAD_INPUT, micro_batch);
 	if (stage > 0)
-		generator_add(list, INSTRUCTION_RECV_ACTIVATION, micro_batch);
-	generator_add(list, INSTRUCTION_FORWARD, micro_batch);
+		add(list, INSTRUCTION_RECV_ACTIVATION, micro_batch);
+	add(list, INSTRUCTION_FORWARD, micro_batch);
 	if (stage + 1 < stages)
-		generator_add(list, INSTRUCTION_SEND_ACTIVATION, micro_batch);
+		add(list, INSTRUCTION_SEND_ACTIVATION, micro_batch);
 }
 
 void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_t stages, uint32_t micro_batch)
 {
 	if (stage + 1 < stages)
-		generator_add(list, INSTRUCTION_RECV_GRADIENT, micro_batch);
-	generator_add(list, INSTRUCTION_BACKWARD, micro_batch);
+		add(list, INSTRUCTION_RECV_GRADIENT, micro_batch);
+	add(list, INSTRUCTION_BACKWARD, micro_batch);
 	if (stage > 0)
-		generator_add(list, INSTRUCTION_SEND_GRADIENT, micro_batch);
+		add(list, INSTRUCTION_SEND_GRADIENT, micro_batch);
 }
 
 bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, uint32_t in_flight,
@@ -116,8 +116,8 @@ bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, 
 			return error_set(error, ERROR_FAILED, "no memory for a schedule");
 		}
 		generators[row].generate(list, s, stages, micro_batches, most);
-		generator_add(list, INSTRUCTION_REDUCE_GRADIENTS, 0);
-		generator_add(list, INSTRUCTION_OPTIMIZER_STEP, 0);
+		add(list, INSTRUCTION_REDUCE_GRADIENTS, 0);
+		add(list, INSTRUCTION_OPTIMIZER_STEP, 0);
 	}
 	if (!schedule_check(schedule, error)) {
 		schedule_destroy(schedule);

@@ -1,7 +1,6 @@
 // See job_reduction.h.
 #include "coordinator/command/job_reduction.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

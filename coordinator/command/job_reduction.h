@@ -1,5 +1,5 @@
 // How the replicas of a job sum their gradients: around a ring, or in a group of their devices (--reduce). Between rpc_start and
-// rpc_stop.
+// rpc_stop. One thread.
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 // What follows from the arguments of a command, and from the nodes: how many stages and replicas there are, the settings of
-// DeepSpeed's file with the command line over them, and the plan.
+// DeepSpeed's file with the command line over them, and the plan. One thread.
 #pragma once
 
 #include "common/base/error.h"

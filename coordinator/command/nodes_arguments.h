@@ -1,4 +1,4 @@
-// The command line of the commands that only ask daemons: `nodes` and `top`.
+// The command line of the commands that only ask daemons: `nodes` and `top`. One thread.
 #pragma once
 
 #include "common/options/table.h"

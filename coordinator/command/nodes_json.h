@@ -1,4 +1,4 @@
-// What a daemon answered, as a JSON object on a line of its own. docs/nodes.md lists its members.
+// What a daemon answered, as a JSON object on a line of its own. docs/nodes.md lists its members. One thread.
 #pragma once
 
 #include <stdio.h>

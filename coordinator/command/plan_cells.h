@@ -1,4 +1,4 @@
-// penstock plan over the cells of an experiment.
+// penstock plan over the cells of an experiment. One thread.
 #pragma once
 
 #include <stdio.h>

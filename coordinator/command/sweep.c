@@ -1,6 +1,5 @@
 // penstock sweep
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-// The options of penstock sweep, and its cells.
+// The options of penstock sweep, and its cells. One thread.
 #pragma once
 
 #include "coordinator/command/job_arguments.h"

@@ -1,4 +1,4 @@
-// What the figures of a sweep depend on, beside the cell: kept with them, so that figures of two settings never come into one table.
+// What the figures of a sweep depend on, beside the cell: kept with them, so that figures of two settings never come into one table. One thread.
 #pragma once
 
 #include <jansson.h>

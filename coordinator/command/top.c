@@ -1,6 +1,5 @@
 // penstock top: what running jobs do, live, from any terminal. The daemons are asked every few seconds, and what they have counted
 // since is shown: on a terminal in its place, else page after page.
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

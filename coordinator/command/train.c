@@ -1,6 +1,5 @@
 // penstock train
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "common/base/log.h"

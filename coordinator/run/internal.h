@@ -46,10 +46,6 @@ struct job {
 // Waits for the next event of any rank; notices silence. NULL with an error when the job is over: a
 // rank failed or was lost, or job_interrupt. Returns owned; it has a response.
 struct stage_event *job_next_event(struct job *job, struct error *error);
-// Waits until each rank has sent `what` once. `take` may look at it.
-bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what,
-		      void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
-		      struct error *error);
 // "stage 1 of replica 2 on node-b:7070: why".
 bool job_refuse(const struct job *job, uint32_t rank, const char *why, struct error *error);
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error);

@@ -134,9 +134,10 @@ bool job_unexpected(const struct job *job, const struct stage_event *event, stru
 	return job_refuse(job, event->rank, why, error);
 }
 
-bool job_wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what,
-		      void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
-		      struct error *error)
+// Waits until each rank has sent `what` once. `take` may look at it.
+static bool wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what,
+			 void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
+			 struct error *error)
 {
 	for (uint32_t missing = job->ranks; missing > 0; missing--) {
 		struct stage_event *event = job_next_event(job, error);
@@ -239,7 +240,7 @@ static bool open_ranks(struct job *job, struct error *error)
 			return false;
 	if (!heartbeat_start(job->sessions, job->ranks, &job->heartbeat, error))
 		return false;
-	bool ok = job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED, take_opened, error);
+	bool ok = wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED, take_opened, error);
 	job->phase = ok ? JOB_PREPARING : JOB_OPENING;
 	return ok;
 }
@@ -270,7 +271,7 @@ static bool link_ranks(struct job *job, struct error *error)
 			return false;
 		stage_session_connect(job->sessions[r], &stage, &replica, group_id);
 	}
-	return job_wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, NULL, error);
+	return wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, NULL, error);
 }
 
 // The work is done and saved: an end that is not in good order costs nothing any more.

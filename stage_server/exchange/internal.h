@@ -1,5 +1,7 @@
-// What the two kinds of links share.
+// What the two kinds of links share. Threads as link.h says.
 #pragma once
+
+#include <stdatomic.h>
 
 #include "stage_server/exchange/link.h"
 

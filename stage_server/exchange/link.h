@@ -9,8 +9,6 @@
 // link_accept, link_join and link_close.
 #pragma once
 
-#include <stdatomic.h>
-
 #include "common/base/buffer.h"
 #include "common/metrics/metrics.h"
 #include "common/rpc/rpc.h"

@@ -1,7 +1,6 @@
 // The way to a neighbour, a stage or a replica, of the same daemon. A tensor's buffer itself is handed over, so nothing is copied: the sender's
 // device wrote it, the receiver's reads it, and it returns to the sender's pool when it is released. The pool's size is all that
 // holds a sender back.
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,6 @@
 // c % connections; credits go over connection 0. Its streams are opened and ended in streams.c.
 #include "stage_server/exchange/stream_link.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

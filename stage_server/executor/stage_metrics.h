@@ -1,4 +1,4 @@
-// What a stage counts for the scrape.
+// What a stage counts for the scrape. Any thread.
 #pragma once
 
 #include "common/metrics/phases.h"

@@ -3,29 +3,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <linux/tcp.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "stage_server/limits/http2_frames.h"
+#include "stage_server/limits/connection_table.h"
 #include "stage_server/limits/listener_filter.h"
-#include "stage_server/limits/peer_address.h"
 #include "stage_server/limits/penalties.h"
 #include "stage_server/limits/system_calls.h"
 
 enum {
-	BUCKETS = 1024,
 	OWN_DESCRIPTORS = 64, // what the daemon needs besides connections, roughly
 	EARLY_MS = 500,
 	// HTTP/2 counts a call that was reset no more, but its end takes us some work: who begins so many times --max-streams of them before they
@@ -41,23 +37,6 @@ static const struct metric_family open_family = {"penstock_connections", "Connec
 static const struct metric_family total_family = {"penstock_connections_total", "Connections accepted.", METRIC_COUNTER,
 						  1.0};
 
-struct connection {
-	struct connection *next; // in its bucket
-	uint64_t key;            // of the peer's address; 0: it has none that could be told from others (Unix sockets)
-	struct peer_host host;
-	uint64_t accepted_ns, quiet_ns; // since when it has no call
-	uint64_t quiet_bytes;           // received until then
-	int descriptor;
-	uint32_t calls;
-	uint64_t window_ns; // in which resets are counted, its beginning
-	uint32_t resets;
-	bool called; // ever
-	bool ended;
-	bool floods; // and was cut off for it
-	struct http2_frames frames;
-	uint32_t begun; // streams, that have not ended as calls
-};
-
 static struct {
 	_Atomic(bool) is_open;
 	struct connections_options options;
@@ -66,10 +45,7 @@ static struct {
 	_Atomic(int) spare;      // a descriptor to give up when there is none left; -1: given up
 	pthread_mutex_t telling; // held while a hit is told
 	pthread_mutex_t lock;    // the rest
-	struct connection **by_descriptor;
-	size_t descriptors;
-	struct connection *buckets[BUCKETS];
-	uint32_t count;
+	struct connection_table table;
 	struct penalties penalties;
 	uint32_t filtered;                // hosts whose packets the listeners do not see
 	int listeners[MAXIMUM_LISTENERS]; // of gRPC, those that connections came through
@@ -79,100 +55,40 @@ static struct {
 
 // ---- The table
 
-// What is no connection of ours is to pass without a look at what the lock guards: it may be a sanitizer's own, which is in the middle of a
-// report, sees no locks meanwhile, and would begin another report inside it, for ever.
-enum { MARKED_DESCRIPTORS = 1 << 16 };
-static _Atomic(bool) marks[MARKED_DESCRIPTORS];
-
-static void mark(int descriptor, bool is_connection)
-{
-	if (descriptor < MARKED_DESCRIPTORS)
-		atomic_store(&marks[descriptor], is_connection);
-}
-
 static bool may_be_connection(int descriptor)
 {
-	return atomic_load(&gate.is_open) && descriptor >= 0 &&
-	       (descriptor >= MARKED_DESCRIPTORS || atomic_load(&marks[descriptor]));
+	return atomic_load(&gate.is_open) && connection_table_may_have(&gate.table, descriptor);
 }
 
 // The rest of this part with the lock held.
-static struct connection *find(int descriptor)
-{
-	return descriptor >= 0 && (size_t)descriptor < gate.descriptors ? gate.by_descriptor[descriptor] : NULL;
-}
-
-static struct connection *find_peer(const char *peer)
-{
-	uint64_t key = peer_address_key(peer);
-	struct connection *connection = key != 0 ? gate.buckets[key % BUCKETS] : NULL;
-	while (connection != NULL && connection->key != key)
-		connection = connection->next;
-	return connection;
-}
-
 // Over a Unix socket a call does not say whose it is. Its end is put down to whoever has begun the most: so nobody's count grows who waits
 // for answers, and that of a flood, whose calls do not end as fast as they begin, still does.
 static struct connection *find_beginner(const char *peer)
 {
 	struct connection *most = NULL;
 	if (peer_address_key(peer) != 0)
-		return find_peer(peer);
-	for (struct connection *each = gate.buckets[0]; each != NULL; each = each->next)
+		return connection_table_find_peer(&gate.table, peer);
+	for (struct connection *each = gate.table.buckets[0]; each != NULL; each = each->next)
 		if (each->key == 0 && (most == NULL || each->begun > most->begun))
 			most = each;
 	return most;
 }
 
-static bool make_room(int descriptor)
+static bool add_connection(int descriptor, const char *address, const struct peer_host *host)
 {
-	if ((size_t)descriptor < gate.descriptors)
-		return true;
-	size_t wanted = 2 * (size_t)descriptor + 64;
-	struct connection **grown = realloc(gate.by_descriptor, wanted * sizeof(struct connection *));
-	if (grown == NULL)
+	if (!connection_table_add(&gate.table, descriptor, address, host, clock_now_ns()))
 		return false;
-	memset(grown + gate.descriptors, 0, (wanted - gate.descriptors) * sizeof(struct connection *));
-	gate.by_descriptor = grown;
-	gate.descriptors = wanted;
+	metric_set(gate.open, gate.table.count);
+	metric_add(gate.total, 1);
 	return true;
 }
 
 static void remove_connection(int descriptor)
 {
-	struct connection *connection = find(descriptor);
-	if (connection == NULL)
+	if (!connection_table_remove(&gate.table, descriptor))
 		return;
-	struct connection **place = &gate.buckets[connection->key % BUCKETS];
-	while (*place != connection)
-		place = &(*place)->next;
-	*place = connection->next;
-	gate.by_descriptor[descriptor] = NULL;
-	mark(descriptor, false);
-	free(connection);
 	gate.closed_some = true;
-	metric_set(gate.open, --gate.count);
-}
-
-static bool add_connection(int descriptor, const char *address, const struct peer_host *host)
-{
-	struct connection *connection = calloc(1, sizeof(*connection));
-	if (connection == NULL || !make_room(descriptor)) {
-		free(connection);
-		return false;
-	}
-	remove_connection(descriptor); // one whose close did not pass through here
-	connection->descriptor = descriptor;
-	connection->key = peer_address_key(address);
-	connection->host = *host;
-	connection->accepted_ns = connection->quiet_ns = clock_now_ns();
-	connection->next = gate.buckets[connection->key % BUCKETS];
-	gate.buckets[connection->key % BUCKETS] = connection;
-	gate.by_descriptor[descriptor] = connection;
-	mark(descriptor, true);
-	metric_set(gate.open, ++gate.count);
-	metric_add(gate.total, 1);
-	return true;
+	metric_set(gate.open, gate.table.count);
 }
 
 // ---- What the daemon holds to
@@ -254,7 +170,7 @@ static enum entry enter(int listener, int descriptor, const struct sockaddr *add
 	if (gate.filtered > 0)
 		listener_filter_remove(descriptor);
 	bool barred = host.version != 0 && penalties_hold(&gate.penalties, &host, now_ns);
-	bool taken = !barred && atomic_load(&gate.is_open) && gate.count < gate.options.maximum &&
+	bool taken = !barred && atomic_load(&gate.is_open) && gate.table.count < gate.options.maximum &&
 		     add_connection(descriptor, text, &host);
 	if (!barred && !taken && host.version != 0 && penalties_strike(&gate.penalties, &host, now_ns))
 		filter_listeners(now_ns);
@@ -363,7 +279,7 @@ ssize_t recvmsg(int descriptor, struct msghdr *message, int flags)
 	uint32_t penalty_ms = 0;
 	char peer[PEER_ADDRESS_SIZE];
 	pthread_mutex_lock(&gate.lock);
-	struct connection *connection = find(descriptor);
+	struct connection *connection = connection_table_find(&gate.table, descriptor);
 	if (connection != NULL && !connection->floods && !count_streams(connection, message, (size_t)got)) {
 		name_peer(descriptor, peer); // while it is connected
 		penalty_ms = cut_flood(connection);
@@ -398,7 +314,7 @@ int shutdown(int descriptor, int how)
 	char byte;
 	if (may_be_connection(descriptor)) {
 		pthread_mutex_lock(&gate.lock);
-		struct connection *connection = find(descriptor);
+		struct connection *connection = connection_table_find(&gate.table, descriptor);
 		if (connection != NULL && !connection->ended && !gate.draining) {
 			ssize_t got = recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 			if (got > 0 || (got < 0 && errno == EAGAIN)) // the peer is there yet
@@ -440,7 +356,7 @@ bool connections_call_began(const char *peer)
 {
 	uint32_t penalty_ms = 0;
 	pthread_mutex_lock(&gate.lock);
-	struct connection *connection = find_peer(peer);
+	struct connection *connection = connection_table_find_peer(&gate.table, peer);
 	uint32_t calls = 0;
 	bool dropped = connection != NULL && connection->floods;
 	if (connection != NULL && !dropped) {
@@ -472,7 +388,7 @@ void connections_call_ended(const char *peer, bool cancelled)
 {
 	uint32_t penalty_ms = 0;
 	pthread_mutex_lock(&gate.lock);
-	struct connection *connection = find_peer(peer);
+	struct connection *connection = connection_table_find_peer(&gate.table, peer);
 	uint64_t now_ns = clock_now_ns();
 	if (connection != NULL && connection->calls > 0 && --connection->calls == 0) {
 		connection->quiet_ns = now_ns;
@@ -492,8 +408,8 @@ void connections_call_ended(const char *peer, bool cancelled)
 // forgotten a second. A flood is one within the second.
 static void forget_refused_streams(void)
 {
-	for (size_t i = 0; i < gate.descriptors; i++) {
-		struct connection *connection = gate.by_descriptor[i];
+	for (size_t i = 0; i < gate.table.descriptors; i++) {
+		struct connection *connection = gate.table.by_descriptor[i];
 		if (connection != NULL && connection->begun > connection->calls)
 			connection->begun -= (connection->begun - connection->calls + 1) / 2;
 	}
@@ -503,8 +419,8 @@ static void forget_refused_streams(void)
 static uint32_t cut_endless_headers(void)
 {
 	uint32_t cut = 0;
-	for (size_t i = 0; i < gate.descriptors; i++) {
-		struct connection *connection = gate.by_descriptor[i];
+	for (size_t i = 0; i < gate.table.descriptors; i++) {
+		struct connection *connection = gate.table.by_descriptor[i];
 		if (connection == NULL || connection->key == 0 || connection->calls > 0 || connection->ended ||
 		    received_bytes(connection->descriptor) - connection->quiet_bytes <= MAXIMUM_QUIET_BYTES)
 			continue;
@@ -575,11 +491,8 @@ void connections_close(void)
 	pthread_mutex_lock(&gate.telling); // whoever tells of a hit is done
 	pthread_mutex_unlock(&gate.telling);
 	pthread_mutex_lock(&gate.lock);
-	for (size_t descriptor = 0; descriptor < gate.descriptors; descriptor++)
-		remove_connection((int)descriptor);
-	free(gate.by_descriptor);
-	gate.by_descriptor = NULL;
-	gate.descriptors = 0;
+	connection_table_fini(&gate.table);
+	metric_set(gate.open, 0);
 	pthread_mutex_unlock(&gate.lock);
 	int spare = atomic_exchange(&gate.spare, -1);
 	if (spare >= 0)

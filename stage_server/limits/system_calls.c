@@ -2,7 +2,7 @@
 #include "stage_server/limits/system_calls.h"
 
 #include <dlfcn.h>
-#include <stdlib.h>
+#include <stddef.h>
 
 int real_accept4(int listener, struct sockaddr *address, socklen_t *length, int flags)
 {

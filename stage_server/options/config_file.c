@@ -1,7 +1,6 @@
 // The configuration file, read by inih: it gives pairs, and this counts lines for the messages.
 #include <ini.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/file.h"

@@ -1,5 +1,5 @@
 // penstockd's table of options (table.c has them all), and what reads the three sources (options.c, config_file.c). Beside those only
-// tests include this.
+// tests include this. One thread at a time.
 #pragma once
 
 #include "common/options/table.h"

@@ -1,4 +1,4 @@
-// The whole of penstockd: the loop, what runs on it, and the order in which things begin and end.
+// The whole of penstockd: the loop, what runs on it, and the order in which things begin and end. The main thread, which is the loop's.
 #pragma once
 
 #include "stage_server/options/options.h"

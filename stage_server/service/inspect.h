@@ -1,4 +1,4 @@
-// What an administrator asks penstockd without starting it.
+// What an administrator asks penstockd without starting it. The main thread, before there are others.
 #pragma once
 
 #include "stage_server/options/options.h"

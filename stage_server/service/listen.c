@@ -1,5 +1,4 @@
 // Where the daemon listens, and for what: calls by gRPC, within limits, and scrapes by HTTP.
-#include "common/base/clock.h"
 #include "common/rpc/protocol.h"
 #include "stage_server/limits/connections.h"
 #include "stage_server/service/internal.h"

@@ -156,7 +156,7 @@ void session_host_drain(struct session_host *host)
 		if (session_can_drain(session))
 			session->held_steps = executor_hold(session->executor);
 		else
-			session_end(session, &error, false, NEIGHBOUR_PREVIOUS);
+			session_end_with(session, &error);
 	for (struct session *session = host->sessions; session != NULL; session = session->next)
 		if (session_can_drain(session))
 			executor_drain(session->executor, steps_to_end(host, session));
@@ -169,7 +169,7 @@ void session_host_end(struct session_host *host, const char *why)
 	host->draining = true;
 	error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping%s%s", why[0] != '\0' ? ": " : "", why);
 	for (struct session *session = host->sessions; session != NULL; session = session->next)
-		session_end(session, &error, false, NEIGHBOUR_PREVIOUS);
+		session_end_with(session, &error);
 	inbound_drain(host);
 }
 

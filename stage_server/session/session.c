@@ -225,7 +225,7 @@ static void handle_finished(struct session *session, bool in_good_order)
 	session->executor_over = true;
 	error_set(&error, ERROR_FAILED, "the executor ended");
 	if (session->state != SESSION_ENDED)
-		session_end(session, in_good_order ? NULL : &error, false, NEIGHBOUR_PREVIOUS);
+		session_end_with(session, in_good_order ? NULL : &error);
 }
 
 static void handle_gone(struct session *session)

@@ -105,7 +105,7 @@ void parameters_release(struct program *program)
 	free(program->parameters);
 }
 
-struct parameter_state *parameters_find(struct program *program, uint32_t parameter, struct error *error)
+static struct parameter_state *find(struct program *program, uint32_t parameter, struct error *error)
 {
 	if (parameter >= program->first_parameter && parameter - program->first_parameter < program->parameter_count)
 		return &program->parameters[parameter - program->first_parameter];
@@ -121,7 +121,7 @@ static bool fault(const struct parameter_state *parameter, const char *operation
 
 bool cpu_write_parameter(struct program *program, uint32_t index, const float *values, struct error *error)
 {
-	struct parameter_state *parameter = parameters_find(program, index, error);
+	struct parameter_state *parameter = find(program, index, error);
 	if (parameter == NULL)
 		return false;
 	program->layers[parameter->description.layer - program->first_layer].weights_copy_is_current = false;
@@ -132,7 +132,7 @@ bool cpu_write_parameter(struct program *program, uint32_t index, const float *v
 
 bool cpu_read_parameter(struct program *program, uint32_t index, float *ret_values, struct error *error)
 {
-	struct parameter_state *parameter = parameters_find(program, index, error);
+	struct parameter_state *parameter = find(program, index, error);
 	if (parameter == NULL)
 		return false;
 	return program_convert(program, parameter->export, program_pointer(program, &parameter->value, 0), ret_values,
@@ -143,7 +143,7 @@ bool cpu_read_parameter(struct program *program, uint32_t index, float *ret_valu
 bool cpu_read_gradient(struct program *program, uint32_t index, float *ret_values, struct device_completion completion,
 		       struct error *error)
 {
-	struct parameter_state *parameter = parameters_find(program, index, error);
+	struct parameter_state *parameter = find(program, index, error);
 	if (parameter == NULL || !program_enter(program, "read_gradient", 0, true, error))
 		return false;
 	if (!program_convert(program, parameter_form(parameter)->export, parameter_gradient_values(program, parameter),
@@ -157,7 +157,7 @@ bool cpu_read_gradient(struct program *program, uint32_t index, float *ret_value
 bool cpu_write_gradient(struct program *program, uint32_t index, const float *values,
 			struct device_completion completion, struct error *error)
 {
-	struct parameter_state *parameter = parameters_find(program, index, error);
+	struct parameter_state *parameter = find(program, index, error);
 	if (parameter == NULL || !program_enter(program, "write_gradient", 0, true, error))
 		return false;
 	if (!program_convert(program, parameter_form(parameter)->import, values,

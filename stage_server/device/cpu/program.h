@@ -238,7 +238,6 @@ bool cpu_read_input_gradient(struct program *program, void *ret_values, struct d
 bool parameters_prepare(struct program *program, struct error *error); // descriptions and plain layouts
 bool parameters_place(struct program *program, struct error *error);
 void parameters_release(struct program *program);
-struct parameter_state *parameters_find(struct program *program, uint32_t parameter, struct error *error);
 bool cpu_write_parameter(struct program *program, uint32_t parameter, const float *values, struct error *error);
 bool cpu_read_parameter(struct program *program, uint32_t parameter, float *ret_values, struct error *error);
 bool cpu_read_gradient(struct program *program, uint32_t parameter, float *ret_values,

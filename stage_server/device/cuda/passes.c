@@ -2,7 +2,6 @@
 // every operation after it. A kernel's fault shows where the GPU is asked next, which may be some operations later.
 #include "stage_server/device/cuda/program.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
