@@ -19,10 +19,13 @@ static bool go_backward(struct program *program, struct error *error)
 {
 	if (program->has_labels && !cuda_loss_backward(program, 0, 1.0f, error))
 		return false;
-	for (uint32_t i = program->end_layer; i-- > program->first_layer;)
-		if (!cuda_backward_weight(program, 0, i, error) || !cuda_backward_weight(program, 0, i, error) ||
-		    !cuda_backward_input(program, 0, i, error))
+	for (uint32_t i = program->end_layer; i-- > program->first_layer;) {
+		for (int pass = 0; pass < 2; pass++)
+			if (!cuda_backward_weight(program, 0, i, error))
+				return false;
+		if (!cuda_backward_input(program, 0, i, error))
 			return false;
+	}
 	return true;
 }
 
