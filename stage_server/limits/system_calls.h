@@ -1,4 +1,4 @@
-// The C library's own accept4, recvmsg, shutdown and close, which connections.c stands in front of.
+// The C library's own accept4, shutdown and close, and the kernel's recvmsg, which connections.c stands in front of.
 // Any thread.
 #pragma once
 
