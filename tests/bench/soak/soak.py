@@ -354,8 +354,7 @@ class Soak:
         now, more = sample(daemon), []
         if now.resident > before.resident * MEMORY_MARGIN_RATIO + MEMORY_MARGIN_BYTES:
             more.append(f"resident memory {before.resident / 2**20:.1f} -> {now.resident / 2**20:.1f} MiB")
-        # Two may be of connections that a penalty has not let go yet; a leak of one a round is hundreds.
-        if now.descriptors > before.descriptors + 2:
+        if now.descriptors > before.descriptors:
             more.append(f"descriptors {before.descriptors} -> {now.descriptors}")
         if now.threads > before.threads:
             more.append(f"threads {before.threads} -> {now.threads}")
