@@ -377,9 +377,12 @@ class Soak:
         """What has grown. A daemon gives memory back when a session has ended: one more, now that nothing else comes."""
         self.good_job(random.Random(options.seed))
         end = time.monotonic() + QUIET_SECONDS
-        while time.monotonic() < end and any(self.grown(daemon, before[daemon]) for daemon in self.daemons):
+        while True:
+            # Looked at once: right behind a scrape, the scrape's own connection may not be closed yet.
+            grown = {daemon: self.grown(daemon, before[daemon]) for daemon in self.daemons}
+            if not any(grown.values()) or time.monotonic() > end:
+                return grown
             time.sleep(1)
-        return {daemon: self.grown(daemon, before[daemon]) for daemon in self.daemons}
 
     def print_floors(self):
         """The least memory in each quarter: of a leak it rises."""
