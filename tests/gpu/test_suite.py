@@ -46,7 +46,7 @@ class Case(unittest.TestCase):
         with open(self.results) as file:
             return json.load(file)
 
-    def library(self, name, source):
+    def make_library(self, name, source):
         """A folder with a shared library of that name."""
         folder = tempfile.mkdtemp(dir=self.folder)
         subprocess.run(["cc", "-shared", "-x", "c", "-o", os.path.join(folder, name), "-"], input=source, text=True, check=True)
@@ -108,8 +108,8 @@ class Machine(Case):
 
     def test_cudnn_of_another_cuda_is_passed_over_and_named(self):
         name = "libcudnn.so.9"
-        old = self.library(name, "unsigned long cudnnGetCudartVersion(void) { return 12080; }")
-        new = self.library(name, "unsigned long cudnnGetCudartVersion(void) { return 13010; }")
+        old = self.make_library(name, "unsigned long cudnnGetCudartVersion(void) { return 12080; }")
+        new = self.make_library(name, "unsigned long cudnnGetCudartVersion(void) { return 13010; }")
         where, wrong = machine.find(name, [old, new])
         self.assertEqual(where, new)
         self.assertEqual(wrong, f"the one in {old} is for CUDA 12")
@@ -117,7 +117,7 @@ class Machine(Case):
         self.assertEqual(machine.find(name, [old])[0], "")
 
     def gpus(self, source):
-        environment = dict(self.environment, LD_LIBRARY_PATH=self.library("libcuda.so.1", source))
+        environment = dict(self.environment, LD_LIBRARY_PATH=self.make_library("libcuda.so.1", source))
         code = "import json, machine; print(json.dumps(machine.gpus(0)))"
         return json.loads(subprocess.run([sys.executable, "-c", code], cwd=FOLDER, env=environment, stdout=subprocess.PIPE, check=True).stdout)
 
