@@ -35,7 +35,9 @@ struct job {
 	enum job_phase phase;
 	struct stage_event *
 		drained; // owned: the Failed of a daemon that stopped after a step, which the other ranks are still to report
-	uint64_t drained_ns; // when it came
+	uint64_t drained_ns;    // when it came
+	struct culprit culprit; // so far
+	uint64_t accused_ns;    // when the first sign of trouble came; 0: there was none
 
 	// Saving.
 	struct safetensors_writer *writer;

@@ -45,26 +45,6 @@ bool job_check_pulse(struct job *job, struct error *error)
 	return true;
 }
 
-// Listens a little longer than the first sign of trouble (taken): the rank where it began may still say so.
-static void find_culprit(struct job *job, struct stage_event *first, struct error *error)
-{
-	struct culprit culprit = {.plan = job->plan, .addresses = job->options.addresses};
-	uint64_t begin = clock_now_ns();
-	struct stage_event *event = first;
-	for (;;) {
-		if (event != NULL)
-			culprit_accuse(&culprit, event);
-		if (event != NULL && event->payload != NULL) // what its rank says next may explain more
-			stage_session_resume(job->sessions[event->rank]);
-		stage_event_free(event);
-		uint64_t passed_ms = (clock_now_ns() - begin) / 1000000;
-		if (culprit.blame == BLAME_FAILED || passed_ms >= BLAME_MS)
-			break;
-		event = stage_events_take(job->events, (uint32_t)(BLAME_MS - passed_ms));
-	}
-	culprit_explain(&culprit, job->phase, job->step, error);
-}
-
 static const Penstock__V1__Failed *failure_of(const struct stage_event *event)
 {
 	bool failed =
@@ -99,24 +79,44 @@ static bool is_drained(const struct job *job)
 					clock_now_ns() - job->drained_ns > DRAINED_MS * UINT64_C(1000000));
 }
 
+// Takes the event.
+static void accuse(struct job *job, struct stage_event *event)
+{
+	if (job->accused_ns == 0)
+		job->accused_ns = clock_now_ns();
+	culprit_accuse(&job->culprit, event);
+	if (event->payload != NULL) // what its rank says next may explain more
+		stage_session_resume(job->sessions[event->rank]);
+	stage_event_free(event);
+}
+
+// It listens a little longer than the first sign of trouble: the rank where it began may still say so.
+static bool is_judged(const struct job *job)
+{
+	return job->accused_ns != 0 && job->drained == NULL &&
+	       (job->culprit.blame == BLAME_FAILED || clock_now_ns() - job->accused_ns >= BLAME_MS * UINT64_C(1000000));
+}
+
 struct stage_event *job_next_event(struct job *job, struct error *error)
 {
 	for (;;) {
-		if (is_drained(job)) {
-			find_culprit(job, steal_pointer(job->drained), error);
+		if (is_drained(job))
+			accuse(job, steal_pointer(job->drained));
+		if (is_judged(job)) {
+			culprit_explain(&job->culprit, job->phase, job->step, error);
 			return NULL;
 		}
-		if (!job_check_pulse(job, error))
+		if (job->accused_ns == 0 && !job_check_pulse(job, error))
 			return NULL;
 		struct stage_event *event = stage_events_take(job->events, WAIT_MS);
 		if (event == NULL)
 			continue;
-		if (event->response != NULL && failure_of(event) == NULL)
+		// Reports count after it, too: the neighbours of a daemon that stops may be heard before what it said last.
+		bool is_answer = event->response != NULL && failure_of(event) == NULL;
+		if (is_answer && (job->accused_ns == 0 || job->phase == JOB_RUNNING))
 			return event;
-		if (await_drained(job, event))
-			continue;
-		find_culprit(job, event, error);
-		return NULL;
+		if (is_answer || !await_drained(job, event))
+			accuse(job, event);
 	}
 }
 
@@ -304,7 +304,10 @@ static void destroy(struct job *job)
 
 bool job_run(const struct job_options *options, struct error *error)
 {
-	struct job job = {.options = *options, .plan = options->plan, .ranks = plan_rank_count(options->plan)};
+	struct job job = {.options = *options,
+			  .plan = options->plan,
+			  .ranks = plan_rank_count(options->plan),
+			  .culprit = {.plan = options->plan, .addresses = options->addresses}};
 	job.events = stage_events_create();
 	job.sessions = calloc(job.ranks, sizeof(*job.sessions));
 	job.tokens = calloc(job.ranks, sizeof(*job.tokens));

@@ -1,5 +1,6 @@
 """What the coordinator says of daemons that are none of ours: another version, nonsense, silence. Needs grpcio."""
 
+import threading
 import time
 import unittest
 
@@ -102,6 +103,40 @@ class StrangeDaemons(harness.TestCase):
             open(path)
         with self.assertRaises(FileNotFoundError):
             open(path + ".part")
+
+    def test_step_that_was_done_counts_when_neighbours_miss_a_stopping_daemon_first(self):
+        missed = threading.Event()
+
+        def answers(requests, over, run_step):
+            for request in requests:
+                kind = request.WhichOneof("body")
+                if kind == "open":
+                    yield pb.SessionResponse(opened=pb.Opened())
+                elif kind == "connect":
+                    yield pb.SessionResponse(ready=pb.Ready())
+                elif kind == "run_step" and request.run_step.step == 0:
+                    yield from run_step()
+                    over.wait(30)
+
+        def neighbour(requests, over):
+            def run_step():
+                yield pb.SessionResponse(step_report=pb.StepReport(step=0))
+                yield pb.SessionResponse(failed=pb.Failed(code=4, message="the next stage is gone", step=1, lost_peer=True, peer_stage=1))
+                missed.set()
+            return answers(requests, over, run_step)
+
+        def stopping(requests, over):
+            def run_step():
+                missed.wait(20)
+                time.sleep(0.3)  # longer than what comes first takes to be read
+                yield pb.SessionResponse(step_report=pb.StepReport(step=0, loss=2.5))
+                yield pb.SessionResponse(failed=pb.Failed(code=4, message="this daemon is stopping", step=0, drained=True))
+            return answers(requests, over, run_step)
+
+        daemons, path = [self.strange(session=neighbour), self.strange(session=stopping)], self.path("steps.json")
+        run = self.train("-H", self.hostfile(daemons), "--json", path, "--steps", 3, code=4, seconds=60)
+        self.assertIn(f"stage 1 on {daemons[1].address}, step 0: this daemon is stopping", run.error)
+        self.assertEqual([line["step"] for line in harness.read_json_lines(path) if line["type"] == "step"], [0])
 
     def test_daemon_that_never_answers_is_lost_after_its_silence(self):
         def session(requests, over):
