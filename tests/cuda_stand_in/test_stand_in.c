@@ -340,13 +340,15 @@ static void *free_pinned(void *memory)
 static void *copy_pageable(void *ret_over)
 {
 	enum { BYTES = 65 << 10 };
+	atomic_int calls = 0;
 	void *device = device_new(BYTES), *pageable = calloc(1, BYTES);
 	cudaStream_t stream = stream_new();
 	sem_t *gate = ret_over;
 	assert_non_null(pageable);
 	check(cudaLaunchHostFunc(stream, wait_for, gate));
+	check(cudaLaunchHostFunc(stream, count, &calls));
 	check(cudaMemcpyAsync(device, pageable, BYTES, cudaMemcpyHostToDevice, stream));
-	check(cudaStreamQuery(stream)); // it was waited for
+	assert_int_equal(atomic_load(&calls), 1); // it was waited for
 	check(cudaStreamDestroy(stream));
 	check(cudaFree(device));
 	free(pageable);
