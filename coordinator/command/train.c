@@ -5,8 +5,8 @@
 #include "common/base/log.h"
 #include "common/base/strings.h"
 #include "common/rpc/rpc.h"
-#include "coordinator/checkpoint/safetensors.h"
 #include "coordinator/command/command.h"
+#include "coordinator/command/job_inputs.h"
 #include "coordinator/command/job_reduction.h"
 #include "coordinator/command/job_setup.h"
 #include "coordinator/plan/fit.h"
@@ -25,34 +25,10 @@ struct train {
 	struct job_nodes nodes;
 	struct job_setup setup;
 	struct job_place place;
-	struct cifar10 dataset;
-	struct sampler *sampler;
-	struct safetensors *load;
+	struct job_inputs inputs;
 	struct report *report;
 	bool rpc_is_started;
 };
-
-static bool read_data(struct train *train, struct error *error)
-{
-	const struct job_arguments *arguments = &train->arguments;
-	const struct job_setup *setup = &train->setup;
-	if (arguments->dataset == NULL)
-		return error_set(error, ERROR_USAGE,
-				 "--dataset DIR is missing; penstock dataset synthesize DIR makes a small set");
-	return cifar10_read(arguments->dataset, false, &train->dataset, error) &&
-	       sampler_create(train->dataset.count, setup->config.train_batch_size, !arguments->no_shuffle,
-			      arguments->seed, &train->sampler, error);
-}
-
-static bool read_parameters(struct train *train, struct error *error)
-{
-	const struct job_arguments *arguments = &train->arguments;
-	if (arguments->load == NULL)
-		return true;
-	if (!safetensors_open(arguments->load, &train->load, error))
-		return error_wrap(error, "--load");
-	return job_check_load(train->setup.plan, train->load, error) || error_wrap(error, "--load %s", arguments->load);
-}
 
 // How the plan was made to fit, once, before anything runs.
 static bool check_fit(const struct train *train, struct error *error)
@@ -123,10 +99,10 @@ static bool run(struct train *train, struct error *error)
 				      .devices = train->place.devices,
 				      .tls = train->place.tls,
 				      .config = &setup->config,
-				      .dataset = &train->dataset,
-				      .sampler = train->sampler,
+				      .dataset = &train->inputs.dataset,
+				      .sampler = train->inputs.sampler,
 				      .steps = arguments->steps,
-				      .load = train->load,
+				      .load = train->inputs.load,
 				      .save = arguments->save,
 				      .connections = arguments->connections,
 				      .chunk_bytes = arguments->chunk_bytes,
@@ -145,9 +121,7 @@ static bool close_all(struct train *train, struct error *error)
 	if (train->rpc_is_started)
 		rpc_stop();
 	bool ok = report_destroy(train->report, error);
-	safetensors_close(train->load);
-	sampler_destroy(train->sampler);
-	cifar10_fini(&train->dataset);
+	job_inputs_fini(&train->inputs);
 	job_place_fini(&train->place);
 	job_nodes_fini(&train->nodes);
 	job_setup_fini(&train->setup);
@@ -172,7 +146,7 @@ int command_train(int argc, char **argv)
 	command_catch_signals();
 	job_setup_warn(&train.setup, &train.arguments);
 	// Everything that can be wrong in files is found before a daemon is asked.
-	bool ok = check_fit(&train, &error) && read_data(&train, &error) && read_parameters(&train, &error) &&
+	bool ok = check_fit(&train, &error) && job_inputs_read(&train.arguments, &train.setup, &train.inputs, &error) &&
 		  place_ranks(&train, &error) && open_report(&train, &error) && run(&train, &error);
 	struct error close_error;
 	if (!close_all(&train, &close_error) && ok) {
