@@ -25,7 +25,9 @@ struct job_step {
 	double loss;      // mean over the step's samples
 	uint32_t correct; // samples whose largest score is their label
 	double learning_rate;
-	double gradient_norm; // over all stages and samples, before clipping; 0 without clipping and loss scaling
+	double gradient_norm; // over all stages and samples, before clipping; 0 when the plan asks for no norms
+	// [parameters] the sum of squares of each parameter's gradient, of the scaled loss with float16; NULL: as above
+	const double *gradient_squares;
 	double loss_scale, next_loss_scale; // with float16; 0 otherwise
 	bool skipped;                       // with float16: a gradient overflowed, and nothing was changed
 	uint32_t stuck;                     // steps skipped in a row up to this one with a scale that cannot fall
@@ -37,6 +39,13 @@ struct job_events {
 	void (*opened)(void *user, uint32_t rank, const struct job_memory *memory);
 	void (*started)(void *user); // the first step is ordered
 	void (*step)(void *user, const struct job_step *step);
+};
+
+// Takes the final parameters, in addition to `save`. A parameter comes in chunks, in any order. False ends the job with `error`.
+struct job_sink {
+	bool (*put)(void *user, uint32_t parameter, uint64_t offset_bytes, const void *data, uint64_t size_bytes,
+		    struct error *error);
+	void *user;
 };
 
 struct job_options {
@@ -51,6 +60,7 @@ struct job_options {
 	uint64_t steps;
 	const struct safetensors *load; // NULL: the initial values are drawn from the seed
 	const char *save;               // NULL: nothing is saved
+	const struct job_sink *sink;    // NULL: none
 	bool reduce_in_group;           // see StagePlan; every device of the job can
 	uint32_t connections, chunk_bytes;
 	const struct job_events *events;

@@ -166,13 +166,17 @@ static bool write_chunk(struct job *job, const struct stage_event *event, struct
 	if (entry == NULL || parameter->offset_bytes > entry->size_bytes ||
 	    size > entry->size_bytes - parameter->offset_bytes)
 		return refuse_chunk(job, event->rank, parameter->name, error);
-	return safetensors_writer_put(job->writer, index, parameter->offset_bytes, event->payload->data, size, error);
+	const struct job_sink *sink = job->options.sink;
+	if (sink != NULL && !sink->put(sink->user, index, parameter->offset_bytes, event->payload->data, size, error))
+		return false;
+	return job->writer == NULL ||
+	       safetensors_writer_put(job->writer, index, parameter->offset_bytes, event->payload->data, size, error);
 }
 
 // The file and its space are claimed before the first step: a run that could not be saved is not begun.
 bool parameters_prepare_save(struct job *job, struct error *error)
 {
-	if (job->options.save == NULL)
+	if (job->options.save == NULL && job->options.sink == NULL)
 		return true;
 	const struct model *model = &job->plan->model;
 	uint32_t count = model_parameter_count(model);
@@ -189,7 +193,8 @@ bool parameters_prepare_save(struct job *job, struct error *error)
 		for (uint32_t d = 0; d < parameter.rank; d++)
 			entries[i].dimensions[d] = parameter.dimensions[d];
 	}
-	if (!safetensors_writer_create(job->options.save, entries, count, &writer, error)) {
+	if (job->options.save != NULL &&
+	    !safetensors_writer_create(job->options.save, entries, count, &writer, error)) {
 		free(entries);
 		return error_wrap(error, "--save");
 	}
@@ -233,14 +238,14 @@ static bool receive_all(struct job *job, struct error *error)
 
 bool parameters_save(struct job *job, struct error *error)
 {
-	if (job->options.save == NULL)
+	if (job->options.save == NULL && job->options.sink == NULL)
 		return true;
 	job->phase = JOB_SAVING;
 	bool ok = receive_all(job, error);
 	struct safetensors_writer *writer = job->writer;
 	job->writer = NULL;
-	if (ok)
+	if (ok && writer != NULL)
 		return safetensors_writer_finish(writer, error);
 	safetensors_writer_abort(writer);
-	return false;
+	return ok;
 }

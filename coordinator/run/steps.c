@@ -15,6 +15,7 @@ struct flight {
 	struct job_rank_step *ranks; // [ranks]
 	double *losses;              // [data_parallel_size] of the replicas' last stages
 	uint32_t norms;              // stages whose gradient norms are here
+	double *squares;             // [parameters] of their gradients
 };
 
 struct steps {
@@ -23,7 +24,6 @@ struct steps {
 	uint64_t ordered, scaled, done; // steps; the second: whose gradients' scale was sent
 	uint64_t skipped;               // of those that are done
 	uint64_t *indices;              // [train_batch_size] of the dataset
-	double *squares;                // [parameters]
 	uint64_t last_ns;               // when the step before was done
 	bool loss_scaling;
 	struct loss_scaler scaler;
@@ -204,16 +204,17 @@ static bool take_norms(struct steps *steps, uint32_t rank, const Penstock__V1__G
 	if (flight == NULL || norms->step != steps->scaled || norms->first_parameter > parameters ||
 	    norms->n_squares > parameters - norms->first_parameter)
 		return job_refuse(job, rank, "gradient norms of a step or of parameters that there are not", error);
-	memcpy(steps->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
+	memcpy(flight->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
 	if (++flight->norms < job->plan->options.pipeline_size)
 		return true;
 	struct gradient_scale scale =
-		gradient_scale_of(steps->squares, parameters, steps->loss_scaling ? steps->scaler.scale : 1.0,
+		gradient_scale_of(flight->squares, parameters, steps->loss_scaling ? steps->scaler.scale : 1.0,
 				  job->options.config->gradient_clipping);
 	Penstock__V1__GradientScale message = PENSTOCK__V1__GRADIENT_SCALE__INIT;
 	message.step = norms->step;
 	message.scale = (float)scale.scale;
 	flight->result.gradient_norm = scale.norm;
+	flight->result.gradient_squares = flight->squares;
 	if (steps->loss_scaling)
 		scale_loss(steps, &flight->result, scale.overflow, &message);
 	if (steps->scaler.stuck >= LOSS_SCALER_PATIENCE)
@@ -264,19 +265,20 @@ bool steps_run(struct job *job, struct error *error)
 		loss_scaler_init(&steps.scaler, &job->options.config->loss_scaling);
 	bool ok = true;
 	for (int i = 0; i < JOB_STEPS_AHEAD; i++) {
-		steps.flight[i].ranks = calloc(job->ranks, sizeof(struct job_rank_step));
-		steps.flight[i].losses = calloc(job->plan->options.data_parallel_size, sizeof(double));
-		ok = ok && steps.flight[i].ranks != NULL && steps.flight[i].losses != NULL;
+		struct flight *flight = &steps.flight[i];
+		flight->ranks = calloc(job->ranks, sizeof(*flight->ranks));
+		flight->losses = calloc(job->plan->options.data_parallel_size, sizeof(*flight->losses));
+		flight->squares = calloc(model_parameter_count(&job->plan->model) + 1, sizeof(*flight->squares));
+		ok = ok && flight->ranks != NULL && flight->losses != NULL && flight->squares != NULL;
 	}
 	steps.indices = calloc(job->options.config->train_batch_size, sizeof(*steps.indices));
-	steps.squares = calloc(model_parameter_count(&job->plan->model) + 1, sizeof(*steps.squares));
-	ok = (ok && steps.indices != NULL && steps.squares != NULL) || error_set(error, ERROR_FAILED, "out of memory");
+	ok = (ok && steps.indices != NULL) || error_set(error, ERROR_FAILED, "out of memory");
 	ok = ok && run(&steps, error);
 	for (int i = 0; i < JOB_STEPS_AHEAD; i++) {
 		free(steps.flight[i].ranks);
 		free(steps.flight[i].losses);
+		free(steps.flight[i].squares);
 	}
 	free(steps.indices);
-	free(steps.squares);
 	return ok;
 }
