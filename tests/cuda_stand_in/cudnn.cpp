@@ -290,12 +290,14 @@ struct engine {
 	std::vector<std::pair<int, int64_t>> knobs;
 	int64_t workspace_bytes;
 	bool buildable;
+	bool wants_relu = false; // it takes graphs with a ReLU alone
 };
 
 const std::vector<engine> ranked_engines = {
 	{90, {CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC}, {}, 0, true},
 	{91, {CUDNN_NUMERICAL_NOTE_TENSOR_CORE, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION}, {}, 0, true},
 	{92, {}, {{2, 9}}, 0, false},
+	{5, {}, {}, 0, true, true},
 	{3, {}, {{CUDNN_KNOB_TYPE_TILE_SIZE, 1}, {CUDNN_KNOB_TYPE_STAGES, 4}}, 0, true},
 	{0, {CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP}, {}, 0, true},
 	{7, {}, {}, 4096 + 16, true},
@@ -359,11 +361,25 @@ struct readback {
 	}
 };
 
+bool has_relu(const descriptor &graph)
+{
+	for (const reference &operation : graph.attributes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS).references) {
+		if (operation->type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR)
+			continue;
+		const reference &details = operation->linked(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
+		if (details->value<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE) == CUDNN_POINTWISE_RELU_FWD)
+			return true;
+	}
+	return false;
+}
+
 std::vector<reference> configurations_of(const descriptor &heuristic)
 {
 	auto mode = heuristic.value<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE);
 	std::vector<reference> made;
 	for (const engine &engine : mode == CUDNN_HEUR_MODE_FALLBACK ? fallback_engines : ranked_engines) {
+		if (engine.wants_relu && !has_relu(*heuristic.linked(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH)))
+			continue;
 		auto configuration = std::make_shared<descriptor>();
 		configuration->put(engine_place, CUDNN_TYPE_VOID_PTR, &engine);
 		configuration->attributes[CUDNN_ATTR_ENGINE_OPERATION_GRAPH] = {

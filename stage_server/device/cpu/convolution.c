@@ -198,10 +198,10 @@ static enum convolution_method choose_method(struct program *program, struct lay
 		question.names[question.count] = names[method];
 		trial.candidates[question.count++] = method;
 	}
-	snprintf(key, sizeof(key), "convolution-%s/n=%lld/in=%lldx%lldx%lld/out=%lld/k=%lld/s=%lld/p=%lld%s",
+	// Not whether a ReLU follows: a cut between the two must not change which kernel computes the convolution.
+	snprintf(key, sizeof(key), "convolution-%s/n=%lld/in=%lldx%lldx%lld/out=%lld/k=%lld/s=%lld/p=%lld",
 		 passes[pass], (long long)s->n, (long long)s->channels, (long long)s->height, (long long)s->width,
-		 (long long)s->filters, (long long)s->kernel_size, (long long)s->stride, (long long)s->padding,
-		 pass == PASS_FORWARD && state->relu_follows ? "/relu" : "");
+		 (long long)s->filters, (long long)s->kernel_size, (long long)s->stride, (long long)s->padding);
 	return trial.candidates[tuning_choose(program->device->tuning, &question)];
 }
 

@@ -138,7 +138,7 @@ static bool add_plans(struct convolution_plans *plans, struct graph *graph, cudn
 	if (!graph_finalize(graph, handle, error) ||
 	    (!graph_make_plans(graph, handle, refused | SLOW_NOTES, limit_bytes, maximum - plans->count, only, into,
 			       &count, error) &&
-	     (graph == plans->fused || plans->count > 0 ||
+	     (graph != plans->plain || plans->count > 0 ||
 	      !graph_make_plans(graph, handle, refused, limit_bytes, maximum - plans->count, only, into, &count,
 				error))))
 		return false;
@@ -170,6 +170,52 @@ static const char *name_within(const char *only, const char *kind)
 	return strncmp(only, kind, strlen(kind)) == 0 ? only + strlen(kind) : NULL;
 }
 
+static struct graph *create_fused(const struct convolution_spec *spec, bool relu)
+{
+	struct graph *graph = NULL;
+	struct error ignored;
+	if (graph_create(&graph, &ignored) && describe_fused(graph, spec, relu, &ignored))
+		return graph;
+	graph_destroy(graph);
+	return NULL;
+}
+
+// Of the plans made so far those that the other graph can have, too, by the same engine and knobs.
+static void keep_common(struct convolution_plans *plans, struct graph *other, cudnnHandle_t handle,
+			uint64_t limit_bytes)
+{
+	struct graph_plan common[MAXIMUM_FUSED];
+	struct error ignored;
+	uint32_t count = 0, made = 0;
+	for (uint32_t i = 0; i < plans->count; i++)
+		if (graph_make_plans(other, handle, refused_notes(&plans->spec) | SLOW_NOTES, limit_bytes, 1,
+				     plans->plans[i].name, &common[count], &made, &ignored))
+			plans->plans[count++] = plans->plans[i];
+	plans->count = count;
+	if (!plans->relu) // the plans to run are the other graph's
+		memcpy(plans->plans, common, count * sizeof(common[0]));
+}
+
+// A plan must be there with the ReLU and without, so that a cut between the two leaves it a candidate; which plans are looked at, and
+// in which order, the graph with the ReLU says in both cases. A known plan is known to be there. Where the fused pass has no engine, or
+// none that may be asked, there is still the plain one.
+static void add_fused(struct convolution_plans *plans, cudnnHandle_t handle, uint64_t limit_bytes, const char *only)
+{
+	struct error ignored;
+	bool first_has_relu = only == NULL || plans->relu;
+	struct graph *first = create_fused(&plans->spec, first_has_relu);
+	struct graph *other = only == NULL ? create_fused(&plans->spec, false) : NULL;
+	bool ok = first != NULL && (only != NULL || (other != NULL && graph_finalize(other, handle, &ignored))) &&
+		  add_plans(plans, first, handle, limit_bytes, MAXIMUM_FUSED, only, &ignored);
+	if (ok && other != NULL)
+		keep_common(plans, other, handle, limit_bytes);
+	plans->fused = ok && first_has_relu == plans->relu ? first : ok ? other : NULL;
+	if (first != plans->fused)
+		graph_destroy(first);
+	if (other != plans->fused)
+		graph_destroy(other);
+}
+
 static bool create(cudnnHandle_t handle, const struct convolution_spec *spec, enum convolution_pass pass, bool relu,
 		   uint64_t limit_bytes, const char *only, struct convolution_plans **ret_plans, struct error *error)
 {
@@ -181,14 +227,8 @@ static bool create(cudnnHandle_t handle, const struct convolution_spec *spec, en
 	plans->relu = relu;
 	const char *fused = only != NULL ? name_within(only, "fused.") : NULL;
 	const char *plain = only != NULL ? name_within(only, "plain.") : NULL;
-	// Where the whole forward pass has no engine, or none that may be asked, there is still the plain one.
-	struct error ignored;
-	if (pass == CONVOLUTION_FORWARD && (only == NULL || fused != NULL) &&
-	    (!graph_create(&plans->fused, &ignored) || !describe_fused(plans->fused, spec, relu, &ignored) ||
-	     !add_plans(plans, plans->fused, handle, limit_bytes, MAXIMUM_FUSED, fused, &ignored))) {
-		graph_destroy(plans->fused);
-		plans->fused = NULL;
-	}
+	if (pass == CONVOLUTION_FORWARD && (only == NULL || fused != NULL))
+		add_fused(plans, handle, limit_bytes, fused);
 	plans->fused_count = plans->count;
 	struct error last = {.code = ERROR_FAILED, .message = "no plan of that name"};
 	if ((only == NULL || plain != NULL) && graph_create(&plans->plain, &last) &&

@@ -34,7 +34,8 @@ enum { CONVOLUTION_MAXIMUM_PLANS = 8 };
 uint64_t convolution_plans_limit(const struct convolution_spec *spec, uint64_t usual_bytes);
 
 // Builds the execution plans of the engines that cuDNN's heuristics name, those that need no more workspace than `limit_bytes` and
-// give the same bits each time; at least one, or false: ERROR_FAILED says for which shape there is none. `relu`: forward only. `only`:
+// give the same bits each time; at least one, or false: ERROR_FAILED says for which shape there is none. `relu`: forward only; it
+// changes neither which plans there are nor their names. `only`:
 // the plan that had this name (convolution_plans_name) alone, where it can still be built; NULL: all. Building one takes cuDNN up to half
 // a second, where it compiles it.
 bool convolution_plans_create(cudnnHandle_t handle, const struct convolution_spec *spec, enum convolution_pass pass,

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "stage_server/device/cpu/convolution_methods.h"
+#include "stage_server/device/cpu/vector.h"
 #include "tests/unit/device/harness.h"
 #include "tests/unit/device/reference.h"
 
@@ -209,16 +210,16 @@ static void check_output(struct fixture *f, enum kernel_pass pass, enum convolut
 	layout_destroy(plain);
 }
 
-static void check_method(struct fixture *f, enum kernel_pass pass, enum convolution_method method, bool relu,
-			 uint32_t threads)
+// What a pass reads, in the layouts that the method wants.
+static void make_inputs(struct fixture *f, enum kernel_pass pass, enum convolution_method method,
+			void *pointers[ARGUMENT_COUNT])
 {
-	void *pointers[ARGUMENT_COUNT] = {0};
 	for (int i = 0; i < 3; i++) {
 		enum kernel_argument argument = inputs[pass][i];
 		if (pointers[argument] != NULL)
 			continue;
 		uint64_t count;
-		double *values = expected(f, argument, relu, &count);
+		double *values = expected(f, argument, false, &count);
 		float *row_major = harness_floats(count);
 		for (uint64_t j = 0; j < count; j++)
 			row_major[j] = (float)values[j];
@@ -229,6 +230,13 @@ static void check_method(struct fixture *f, enum kernel_pass pass, enum convolut
 		layout_destroy(plain);
 		free(row_major);
 	}
+}
+
+static void check_method(struct fixture *f, enum kernel_pass pass, enum convolution_method method, bool relu,
+			 uint32_t threads)
+{
+	void *pointers[ARGUMENT_COUNT] = {0};
+	make_inputs(f, pass, method, pointers);
 	for (int i = 0; i < 2; i++)
 		if (pointers[outputs[pass][i]] == NULL)
 			pointers[outputs[pass][i]] =
@@ -246,22 +254,63 @@ static void check_method(struct fixture *f, enum kernel_pass pass, enum convolut
 	f->tested[method]++;
 }
 
+// The forward pass by a method, in the method's own layout. Returns owned; *ret_bytes is its size.
+static float *forward_values(struct fixture *f, enum convolution_method method, uint64_t *ret_bytes)
+{
+	void *pointers[ARGUMENT_COUNT] = {0};
+	make_inputs(f, PASS_FORWARD, method, pointers);
+	*ret_bytes = layout_bytes(layout_of(f, PASS_FORWARD, method, ARGUMENT_DESTINATION));
+	float *values = pointers[ARGUMENT_DESTINATION] = aligned_bytes(*ret_bytes);
+	void *scratchpad = aligned_bytes(convolution_methods_scratchpad_bytes(f->methods));
+	assert_true(convolution_methods_run(f->methods, PASS_FORWARD, method, 1, scratchpad, false, pointers));
+	free(scratchpad);
+	for (int i = 0; i < 3; i++)
+		free(pointers[inputs[PASS_FORWARD][i]]);
+	return values;
+}
+
+// A cut between a convolution and its ReLU: the same methods by the same names, and the same bits.
+static void check_relu_changes_nothing(struct fixture *f, struct convolution_methods *const both[2])
+{
+	for (enum convolution_method method = METHOD_DIRECT; method <= METHOD_WINOGRAD; method++) {
+		bool has = convolution_methods_have(both[0], PASS_FORWARD, method);
+		assert_int_equal(convolution_methods_have(both[1], PASS_FORWARD, method), has);
+		if (!has)
+			continue;
+		char names[2][METHOD_NAME_SIZE];
+		float *values[2];
+		uint64_t bytes;
+		for (int relu = 0; relu <= 1; relu++) {
+			f->methods = both[relu];
+			convolution_methods_name(f->methods, PASS_FORWARD, method, names[relu]);
+			values[relu] = forward_values(f, method, &bytes);
+		}
+		assert_string_equal(names[0], names[1]);
+		vector_relu(1, bytes / sizeof(float), values[0]);
+		if (memcmp(values[0], values[1], bytes) != 0)
+			fail_msg("%s: a ReLU of its own gives other bits than the kernel's", names[0]);
+		free(values[0]);
+		free(values[1]);
+	}
+}
+
+static const uint32_t shapes[11][7] = {
+	// n, channels, size, filters, kernel, stride, padding
+	{8, 32, 3, 48, 3, 1, 1},  // every window hangs over
+	{2, 64, 13, 32, 3, 1, 1}, // what Winograd is for
+	{4, 16, 20, 32, 3, 1, 1}, // more positions than im2col takes
+	{3, 20, 7, 24, 5, 1, 2},  // channels that fill no vector
+	{2, 3, 31, 16, 11, 4, 2}, // AlexNet's first
+	{2, 16, 2, 16, 3, 2, 2},  // more padding than image
+	{7, 256, 16, 8, 3, 1, 1}, // columns in parts, the last one smaller
+	{3, 384, 16, 8, 5, 1, 2}, // a sample's columns are a part
+	{2, 8, 1, 16, 1, 1, 0},   // one position
+	{2, 512, 2, 64, 3, 1, 1}, // with AVX2, two layouts of the input
+	{1, 16, 15, 16, 3, 1, 0},
+};
+
 static void methods_every_one_computes_the_layer(void **state)
 {
-	static const uint32_t shapes[][7] = {
-		// n, channels, size, filters, kernel, stride, padding
-		{8, 32, 3, 48, 3, 1, 1},  // every window hangs over
-		{2, 64, 13, 32, 3, 1, 1}, // what Winograd is for
-		{4, 16, 20, 32, 3, 1, 1}, // more positions than im2col takes
-		{3, 20, 7, 24, 5, 1, 2},  // channels that fill no vector
-		{2, 3, 31, 16, 11, 4, 2}, // AlexNet's first
-		{2, 16, 2, 16, 3, 2, 2},  // more padding than image
-		{7, 256, 16, 8, 3, 1, 1}, // columns in parts, the last one smaller
-		{3, 384, 16, 8, 5, 1, 2}, // a sample's columns are a part
-		{2, 8, 1, 16, 1, 1, 0},   // one position
-		{2, 512, 2, 64, 3, 1, 1}, // with AVX2, two layouts of the input
-		{1, 16, 15, 16, 3, 1, 0},
-	};
 	struct error error = {0};
 	struct fixture f = {0};
 	uint32_t reordered = 0;
@@ -269,10 +318,12 @@ static void methods_every_one_computes_the_layer(void **state)
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
 		const uint32_t *s = shapes[i];
 		set_up(&f, s[0], s[1], s[2], s[3], s[4], s[5], s[6]);
+		struct convolution_methods *both[2];
 		for (int relu = 0; relu <= 1; relu++) {
 			harness_check(
-				convolution_methods_create(f.onednn, &f.shape, relu, true, true, &f.methods, &error),
+				convolution_methods_create(f.onednn, &f.shape, relu, true, true, &both[relu], &error),
 				error);
+			f.methods = both[relu];
 			for (enum kernel_pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++)
 				for (enum convolution_method method = METHOD_DIRECT; method < METHOD_COUNT; method++)
 					if ((!relu || pass == PASS_FORWARD) &&
@@ -281,8 +332,10 @@ static void methods_every_one_computes_the_layer(void **state)
 			assert_int_equal(f.methods->im2col != NULL,
 					 f.shape.output_height * f.shape.output_width <= 256);
 			reordered += f.methods->input_reorder != NULL;
-			convolution_methods_destroy(f.methods);
 		}
+		check_relu_changes_nothing(&f, both);
+		convolution_methods_destroy(both[0]);
+		convolution_methods_destroy(both[1]);
 		tear_down(&f);
 	}
 	onednn_destroy(f.onednn);
