@@ -12,6 +12,7 @@ static const char usage[] =
 	"Usage: penstock COMMAND [OPTION]...\n"
 	"\n"
 	"  train                     trains a model over stage daemons\n"
+	"  prove                     trains on one device and in a pipeline, and compares them bit for bit\n"
 	"  plan                      prints how a model would be cut, and trains nothing\n"
 	"  sweep                     trains a little in each of many settings, and makes a table and a picture of it\n"
 	"  nodes                     shows what the daemons of a hostfile are and do\n"
@@ -25,8 +26,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"train", command_train}, {"plan", command_plan}, {"sweep", command_sweep},
-	{"nodes", command_nodes}, {"top", command_top},   {"dataset", command_dataset},
+	{"train", command_train}, {"prove", command_prove}, {"plan", command_plan},       {"sweep", command_sweep},
+	{"nodes", command_nodes}, {"top", command_top},     {"dataset", command_dataset},
 };
 
 static int run(int argc, char **argv)

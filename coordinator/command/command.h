@@ -9,6 +9,7 @@
 int command_train(int argc, char **argv);
 int command_plan(int argc, char **argv);
 int command_sweep(int argc, char **argv);
+int command_prove(int argc, char **argv);
 int command_nodes(int argc, char **argv);
 int command_top(int argc, char **argv);
 int command_dataset(int argc, char **argv);

@@ -1,4 +1,4 @@
-// The table of the options of train, plan and sweep. See job_arguments.h.
+// The table of the options of train, plan, sweep and prove. See job_arguments.h.
 #include "coordinator/command/job_arguments.h"
 
 #include <string.h>
@@ -15,6 +15,7 @@
 
 enum {
 	MAXIMUM_STEPS = 1000000000,
+	MAXIMUM_PROOF_STEPS = 1000000, // whose losses and norms are kept in memory
 	MAXIMUM_BATCH = 1 << 24,
 	MAXIMUM_WARM_UP_STEPS = 1000000,
 	MAXIMUM_CLASSES = 256,
@@ -74,6 +75,7 @@ enum {
 	TRAIN = 1 << JOB_COMMAND_TRAIN,
 	PLAN = 1 << JOB_COMMAND_PLAN,
 	SWEEP = 1 << JOB_COMMAND_SWEEP,
+	PROVE = 1 << JOB_COMMAND_PROVE,
 };
 
 static const char *const plan_devices[] = {"cpu", "cuda", NULL};
@@ -85,6 +87,16 @@ static const struct option_row rows[] = {
 	 .help = "results as JSON lines: a plan, a step for each step, a summary"},
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = PLAN,
 	 .help = "the plan as a JSON object; of cells a line each"},
+	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = PROVE,
+	 .help = "the proof as JSON lines: what is trained, each step, the verdict"},
+	{"against", "FILE", OPTION_TEXT, PLACE(against), .only = PROVE, .instead = "it is penstock prove's",
+	 .help = "compare the pipeline's final parameters with FILE's, too: safetensors, made by PyTorch for one"},
+	{"against-relative", "X", OPTION_NUMBER, PLACE(against_relative), .lowest = 0.0, .highest = 1.0, .only = PROVE,
+	 .preset = "1e-4",
+	 .help = "a parameter agrees with FILE's when the norm of their difference is at most X times the norm of "
+		 "FILE's"},
+	{"against-ulp", "N", OPTION_LONG, PLACE(against_ulp), 0, UINT32_MAX, .only = PROVE, .preset = "0",
+	 .help = "or when no element is more than N units in the last place away from FILE's"},
 	{"metrics-listen", "ADDRESS", OPTION_TEXT, PLACE(metrics_listen), .only = TRAIN,
 	 .instead = "it is penstock train's",
 	 .help = "serves /metrics over HTTP on HOST:PORT while the job runs (default: nowhere)"},
@@ -126,21 +138,24 @@ static const struct option_row rows[] = {
 	 .help = "samples in the files' order, not in a new order each epoch"},
 	{"seed", "N", OPTION_LONG, PLACE(seed), 0, INT64_MAX, .preset = "1",
 	 .help = "of initial values, shuffling and dropout"},
+	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = PROVE, .help = "initial parameters, safetensors"},
 	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = TRAIN | PLAN,
 	 .instead = "a sweep measures, and keeps no parameters"},
-	{"save", "FILE", OPTION_TEXT, PLACE(save), .only = TRAIN | PLAN,
-	 .instead = "a sweep measures, and keeps no parameters",
+	{"save", "FILE", OPTION_TEXT, PLACE(save), .only = TRAIN | PLAN, .instead = "it is penstock train's",
 	 .help = "initial and final parameters, safetensors under torchvision's names"},
 
 	{"deepspeed-config", "FILE", OPTION_TEXT, PLACE(deepspeed_config), .also = {"deepspeed_config"},
 	 .heading = "Training (an option stands for the file's key, and wins over it):", .help = "ds_config.json"},
-	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_STEPS, .preset = "50", .help = "optimizer steps"},
+	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_STEPS, .only = TRAIN | PLAN | SWEEP, .preset = "50",
+	 .help = "optimizer steps"},
+	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_PROOF_STEPS, .only = PROVE, .preset = "5",
+	 .help = "optimizer steps of both trainings"},
 	{"train-batch-size", "N", OPTION_COUNT, PLACE(overrides.train_batch_size), 1, MAXIMUM_BATCH,
-	 .only = TRAIN | PLAN, .instead = "it follows from the cell and from --gradient-accumulation-steps"},
+	 .only = TRAIN | PLAN | PROVE, .instead = "it follows from the cell and from --gradient-accumulation-steps"},
 	{"micro-batch-size", "N", OPTION_COUNT, PLACE(overrides.micro_batch_size), 1, MAXIMUM_BATCH,
-	 .only = TRAIN | PLAN, .instead = "say --micro-batches"},
+	 .only = TRAIN | PLAN | PROVE, .instead = "say --micro-batches"},
 	{"gradient-accumulation-steps", "N", OPTION_COUNT, PLACE(overrides.gradient_accumulation_steps), 1,
-	 MAXIMUM_BATCH, .only = TRAIN | PLAN,
+	 MAXIMUM_BATCH, .only = TRAIN | PLAN | PROVE,
 	 .help = "any two give the third (default: micro-batches of 32, 4 of them)"},
 	{"optimizer", "NAME", OPTION_OWN, .take = take_optimizer, .help = "SGD, Adam or AdamW (default SGD)"},
 	{"lr", "X", OPTION_NUMBER, PLACE(overrides.learning_rate), .lowest = 0.0, .highest = MAXIMUM_RATE},
@@ -158,14 +173,14 @@ static const struct option_row rows[] = {
 	{"hostfile", "FILE", OPTION_TEXT, PLACE(hostfile), .letter = 'H', .heading = "Pipeline and replicas:",
 	 .help = "the nodes, a line \"host[:port] slots=N\" each; a slot is a device"},
 	{"nodes", "N", OPTION_COUNT, PLACE(nodes), 1, HOSTFILE_MAXIMUM_HOSTS, .also = {"num-nodes", "num_nodes"},
-	 .only = TRAIN, .help = "the first N of the hostfile's nodes (default: all)"},
+	 .only = TRAIN | PROVE, .help = "the first N of the hostfile's nodes (default: all)"},
 	{"nodes", "N", OPTION_OWN, .take = take_nodes_or_list, .also = {"num-nodes", "num_nodes"}, .only = PLAN,
 	 .help = "the first N of the hostfile's nodes (default: all), or N nodes of one device, without a hostfile; "
 		 "of the cells a list, A,B,..."},
-	{"local", "N", OPTION_COUNT, PLACE(local), 1, LOCAL_MAXIMUM_DAEMONS, .only = TRAIN | PLAN,
+	{"local", "N", OPTION_COUNT, PLACE(local), 1, LOCAL_MAXIMUM_DAEMONS, .only = TRAIN | PLAN | PROVE,
 	 .help = "N daemons on this machine, started and stopped for the job"},
 	{"pipeline-size", "N", OPTION_COUNT, PLACE(pipeline_size), 0, SCHEDULE_MAXIMUM_STAGES, .letter = 'p',
-	 .only = TRAIN | PLAN, .instead = "say --pipeline-sizes",
+	 .only = TRAIN | PLAN | PROVE, .instead = "say --pipeline-sizes",
 	 .help = "stages (default: as many as there are devices); devices / N are the replicas. 0: no pipeline, every "
 		 "device holds the whole model"},
 	{"partition-method", "NAME", OPTION_TEXT, PLACE(partition_method),
@@ -215,7 +230,7 @@ enum options_result job_arguments_parse(enum job_command command, int argc, char
 					const char *conclusion, struct job_arguments *ret_arguments,
 					struct error *error)
 {
-	static const char *const programs[] = {"penstock train", "penstock plan", "penstock sweep"};
+	static const char *const programs[] = {"penstock train", "penstock plan", "penstock sweep", "penstock prove"};
 	const struct option_table table = {.program = programs[command],
 					   .rows = rows,
 					   .count = sizeof(rows) / sizeof(rows[0]),

@@ -1,4 +1,4 @@
-// The options of train, plan and sweep, as given: nothing is derived from them here, and no file is read. What follows from them is
+// The options of train, plan, sweep and prove, as given: nothing is derived from them here, and no file is read. What follows from them is
 // in job_setup.h.
 #pragma once
 
@@ -10,13 +10,16 @@
 #include "coordinator/command/tls_arguments.h"
 #include "coordinator/config/deepspeed_config.h"
 
-enum job_command { JOB_COMMAND_TRAIN, JOB_COMMAND_PLAN, JOB_COMMAND_SWEEP };
+enum job_command { JOB_COMMAND_TRAIN, JOB_COMMAND_PLAN, JOB_COMMAND_SWEEP, JOB_COMMAND_PROVE };
 
 struct job_arguments {
 	// Strings stay in argv; NULL: not given.
 	const char *model, *dataset, *deepspeed_config, *hostfile, *schedule, *partition_method, *split, *plan_device;
 	const char *reduce; // "auto", "ring", "nccl"
 	const char *load, *save, *json, *memory_limit, *output, *metrics_listen;
+	const char *against;     // prove: a file of parameters
+	double against_relative; // its tolerances
+	uint64_t against_ulp;
 	const char *pipeline_sizes, *micro_batch_sizes, *node_counts; // lists, of cells
 	uint32_t image_size, classes, threads, warm_up_steps;
 	int32_t pipeline_size; // -1: not given; 0: no pipeline

@@ -144,6 +144,17 @@ void job_setup_warn(const struct job_setup *setup, const struct job_arguments *a
 		log_warning("%s: not honoured here: %s", arguments->deepspeed_config, setup->config.unknown_keys);
 }
 
+bool job_setup_check_fit(const struct job_setup *setup, const struct job_arguments *arguments, struct error *error)
+{
+	char text[FIT_TEXT_SIZE];
+	if (!arguments->fit)
+		return true;
+	if (!plan_fits(setup->plan))
+		return fit_refuse(setup->plan, true, error);
+	fprintf(stderr, "%s\n", fit_describe(setup->plan, text, sizeof(text)));
+	return true;
+}
+
 void job_setup_fini(struct job_setup *setup)
 {
 	plan_destroy(setup->plan);

@@ -19,6 +19,9 @@ struct job_setup {
 // nodes are borrowed for the call.
 bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, struct job_setup *ret_setup,
 		    struct error *error);
+// With --fit: says once, on stderr, how the plan was made to fit; ERROR_OUT_OF_MEMORY where none does. Without it the daemons say whether
+// it fits.
+bool job_setup_check_fit(const struct job_setup *setup, const struct job_arguments *arguments, struct error *error);
 void job_setup_fini(struct job_setup *setup);
 // Micro-batches per step and replica of every cell: the option's, the file's, or 4.
 bool job_setup_accumulation(const struct job_arguments *arguments, uint32_t *ret_steps, struct error *error);

@@ -9,7 +9,6 @@
 #include "coordinator/command/job_inputs.h"
 #include "coordinator/command/job_reduction.h"
 #include "coordinator/command/job_setup.h"
-#include "coordinator/plan/fit.h"
 #include "coordinator/run/job.h"
 #include "coordinator/report/report.h"
 
@@ -29,19 +28,6 @@ struct train {
 	struct report *report;
 	bool rpc_is_started;
 };
-
-// How the plan was made to fit, once, before anything runs.
-static bool check_fit(const struct train *train, struct error *error)
-{
-	char text[FIT_TEXT_SIZE];
-	const struct plan *plan = train->setup.plan;
-	if (!train->arguments.fit)
-		return true; // whether it fits is the daemons' to say
-	if (!plan_fits(plan))
-		return fit_refuse(plan, true, error);
-	fprintf(stderr, "%s\n", fit_describe(plan, text, sizeof(text)));
-	return true;
-}
 
 static bool place_ranks(struct train *train, struct error *error)
 {
@@ -146,7 +132,8 @@ int command_train(int argc, char **argv)
 	command_catch_signals();
 	job_setup_warn(&train.setup, &train.arguments);
 	// Everything that can be wrong in files is found before a daemon is asked.
-	bool ok = check_fit(&train, &error) && job_inputs_read(&train.arguments, &train.setup, &train.inputs, &error) &&
+	bool ok = job_setup_check_fit(&train.setup, &train.arguments, &error) &&
+		  job_inputs_read(&train.arguments, &train.setup, &train.inputs, &error) &&
 		  place_ranks(&train, &error) && open_report(&train, &error) && run(&train, &error);
 	struct error close_error;
 	if (!close_all(&train, &close_error) && ok) {

@@ -14,7 +14,7 @@ import harness
 PAGES = os.path.join(harness.SOURCE, "docs", "man")
 # Options that stand for the daemon's command line alone have no place in its configuration file.
 NOT_IN_FILE = {"--config", "--check-config", "--print-devices", "--help", "--version"}
-JOB_COMMANDS = {"train", "plan", "sweep"}
+JOB_COMMANDS = {"train", "plan", "sweep", "prove"}
 
 
 def setUpModule():

@@ -1,0 +1,280 @@
+// penstock prove
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "common/base/strings.h"
+#include "common/rpc/rpc.h"
+#include "coordinator/command/command.h"
+#include "coordinator/command/job_inputs.h"
+#include "coordinator/command/job_reduction.h"
+#include "coordinator/command/job_setup.h"
+#include "coordinator/daemons/describe.h"
+#include "coordinator/prove/verdict.h"
+
+enum { NETWORK_THREADS = 2, DESCRIBE_DEADLINE_MS = 5000, FREE_TIMEOUT_MS = 15000, MACHINE_SIZE = 160 };
+
+static const char introduction[] =
+	"Usage: penstock prove --dataset DIR (-H HOSTFILE | --local N) [OPTION]...\n"
+	"Trains twice, with the same options: on one device without a pipeline, and in the pipeline that is asked\n"
+	"for. Then compares every loss, every gradient norm and every final parameter bit for bit. With replicas,\n"
+	"as many replicas are trained without a pipeline.\n"
+	"\n";
+static const char conclusion[] = "\n"
+				 "Exit codes: 0 equal, 1 different or failed, 2 wrong usage, 3 out of memory, 4 a node "
+				 "was lost. --against FILE\n"
+				 "disagreeing is 1, too.\n";
+
+struct prove {
+	struct job_arguments arguments;
+	struct job_nodes nodes;
+	struct job_setup setup;
+	struct plan *reference;
+	struct job_place place; // of the pipeline's ranks; the first ones are the reference's
+	struct job_inputs inputs;
+	struct safetensors *against;
+	char (*machines)[MACHINE_SIZE]; // [ranks]
+	const char **machine_names;     // [ranks]
+	FILE *json; // NULL: none
+	FILE *text; // stdout, or stderr where the JSON lines have that
+	bool rpc_is_started;
+	bool is_terminal; // stderr
+};
+
+// ---- Before the trainings
+
+// The same network, samples and optimizer without a pipeline: one micro-batch after another, everything kept that the backward pass
+// needs. With replicas, as many of them, since their number decides the order of sums.
+static bool plan_reference(struct prove *prove, struct error *error)
+{
+	struct plan *pipeline = prove->setup.plan;
+	struct plan_options options = pipeline->options;
+	options.pipeline_size = 1;
+	options.in_flight = 1;
+	options.checkpoint_interval = 0;
+	options.schedule = "1f1b";
+	options.partition_method = "flops";
+	options.split = NULL;
+	if (!plan_create(&pipeline->model, &options, &prove->reference, error))
+		return error_wrap(error, "without a pipeline");
+	// Both report their gradients' norms, and wait for the factor that clips them. Without clipping it is exactly 1.
+	prove->reference->options.gradient_clipping = pipeline->options.gradient_clipping = true;
+	return true;
+}
+
+static bool open_against(struct prove *prove, struct error *error)
+{
+	const char *path = prove->arguments.against;
+	char extra[300];
+	if (path == NULL)
+		return true;
+	if (!safetensors_open(path, &prove->against, error))
+		return error_wrap(error, "--against");
+	if (!against_check(&prove->setup.plan->model, prove->against, extra, sizeof(extra), error))
+		return error_wrap(error, "--against %s", path);
+	if (extra[0] != '\0')
+		log_warning("--against %s: not compared, for the model has no such parameter: %s", path, extra);
+	return true;
+}
+
+static bool open_json(struct prove *prove, struct error *error)
+{
+	const char *path = prove->arguments.json;
+	if (path == NULL)
+		return true;
+	prove->json = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+	if (prove->json == stdout)
+		prove->text = stderr;
+	return prove->json != NULL || error_set(error, ERROR_USAGE, "--json %s: %s", path, strerror(errno));
+}
+
+static bool start(struct prove *prove, struct error *error)
+{
+	if (!job_nodes_start(&prove->nodes, error) ||
+	    !job_nodes_place(&prove->nodes, plan_rank_count(prove->setup.plan), &prove->place, error) ||
+	    !rpc_start(NETWORK_THREADS, error))
+		return false;
+	prove->rpc_is_started = true;
+	return true;
+}
+
+// What the daemon of a rank says of its device.
+static bool describe_rank(struct prove *prove, uint32_t rank, struct error *error)
+{
+	const char *address = prove->place.addresses[rank];
+	uint32_t index = prove->place.devices[rank];
+	Penstock__V1__DescribeResponse *node;
+	if (!describe(address, prove->place.tls, DESCRIBE_DEADLINE_MS, &node, error))
+		return error_wrap(error, "%s", address);
+	if (index < node->n_devices) { // else its Open tells
+		const Penstock__V1__Device *device = node->devices[index];
+		char name[MACHINE_SIZE];
+		strings_printable(device->name, name, sizeof(name));
+		if (device->threads > 0)
+			snprintf(prove->machines[rank], MACHINE_SIZE, "%s, %u thread%s", name, device->threads,
+				 device->threads == 1 ? "" : "s");
+		else
+			snprintf(prove->machines[rank], MACHINE_SIZE, "%s", name);
+	}
+	penstock__v1__describe_response__free_unpacked(node, NULL);
+	return true;
+}
+
+static bool describe_ranks(struct prove *prove, struct error *error)
+{
+	uint32_t ranks = plan_rank_count(prove->setup.plan);
+	prove->machines = calloc(ranks, sizeof(*prove->machines));
+	prove->machine_names = calloc(ranks, sizeof(*prove->machine_names));
+	if (prove->machines == NULL || prove->machine_names == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	for (uint32_t r = 0; r < ranks; r++) {
+		prove->machine_names[r] = prove->machines[r];
+		if (!describe_rank(prove, r, error))
+			return false;
+	}
+	return true;
+}
+
+// ---- The trainings
+
+struct progress {
+	const struct prove *prove;
+	const char *what;
+};
+
+static void show_progress(void *user, const struct capture *capture)
+{
+	const struct progress *progress = user;
+	if (!progress->prove->is_terminal)
+		return;
+	fprintf(stderr, "\r\033[K%s: step %llu of %llu", progress->what, (unsigned long long)capture->steps_done,
+		(unsigned long long)capture->step_count);
+	fflush(stderr);
+}
+
+static bool train(struct prove *prove, const struct plan *plan, const char *what, struct capture *capture,
+		  struct error *error)
+{
+	const struct job_arguments *arguments = &prove->arguments;
+	struct progress user = {.prove = prove, .what = what};
+	struct capture_progress progress = {.call = show_progress, .user = &user};
+	char name[64]; // of its own: describe_until_free looks for it
+	snprintf(name, sizeof(name), "prove-%.32s-%d-%u", plan->model.name, (int)getpid(), plan->options.pipeline_size);
+	struct job_options options = {.name = name,
+				      .plan = plan,
+				      .addresses = prove->place.addresses,
+				      .devices = prove->place.devices,
+				      .tls = prove->place.tls,
+				      .config = &prove->setup.config,
+				      .dataset = &prove->inputs.dataset,
+				      .sampler = prove->inputs.sampler,
+				      .steps = arguments->steps,
+				      .load = prove->inputs.load,
+				      .connections = arguments->connections,
+				      .chunk_bytes = arguments->chunk_bytes};
+	fprintf(stderr, prove->is_terminal ? "%s" : "%s\n", what);
+	bool done = job_reduction_choose(arguments, plan, &prove->place, &options.reduce_in_group, error) &&
+		    capture_run(capture, &options, &progress, error);
+	if (prove->is_terminal)
+		fputs("\r\033[K", stderr);
+	describe_until_free(prove->place.addresses, plan_rank_count(plan), prove->place.tls, name, FREE_TIMEOUT_MS);
+	return done || error_wrap(error, "%s", what);
+}
+
+// ---- After them
+
+static bool judge(struct prove *prove, struct verdict *verdict, bool *ret_holds, struct error *error)
+{
+	struct comparison comparison;
+	struct against against = {0};
+	struct against_tolerance tolerance = {.relative = prove->arguments.against_relative,
+					      .ulp = prove->arguments.against_ulp};
+	compare_captures(verdict->reference, verdict->pipeline, &comparison);
+	verdict->comparison = &comparison;
+	if (prove->against != NULL) {
+		if (!against_compare(verdict->pipeline, prove->against, &tolerance, &against, error))
+			return false;
+		verdict->against = &against;
+	}
+	verdict_print(verdict, prove->text);
+	bool ok = prove->json == NULL || verdict_write(verdict, prove->json, error);
+	*ret_holds = comparison_is_equal(&comparison) && against.agree == against.count;
+	against_fini(&against);
+	return ok;
+}
+
+static bool run(struct prove *prove, bool *ret_holds, struct error *error)
+{
+	struct proof proof = {.reference = prove->reference,
+			      .pipeline = prove->setup.plan,
+			      .addresses = prove->place.addresses,
+			      .machines = prove->machine_names,
+			      .steps = prove->arguments.steps,
+			      .against_path = prove->arguments.against};
+	struct capture *reference = NULL, *pipeline = NULL;
+	verdict_print_proof(&proof, prove->text);
+	fflush(prove->text);
+	const struct model *model = &prove->setup.plan->model;
+	bool ok = (prove->json == NULL || verdict_write_proof(&proof, prove->json, error)) &&
+		  capture_create(model, proof.steps, &reference, error) &&
+		  capture_create(model, proof.steps, &pipeline, error) &&
+		  train(prove, proof.reference, "training without a pipeline", reference, error) &&
+		  train(prove, proof.pipeline, "training in the pipeline", pipeline, error);
+	if (ok) {
+		struct verdict verdict = {.proof = &proof, .reference = reference, .pipeline = pipeline};
+		ok = judge(prove, &verdict, ret_holds, error);
+	}
+	capture_destroy(reference);
+	capture_destroy(pipeline);
+	return ok;
+}
+
+static bool close_all(struct prove *prove, struct error *error)
+{
+	bool ok = true;
+	if (prove->rpc_is_started)
+		rpc_stop();
+	if (prove->json != NULL && prove->json != stdout && fclose(prove->json) != 0)
+		ok = error_set(error, ERROR_FAILED, "--json %s: %s", prove->arguments.json, strerror(errno));
+	safetensors_close(prove->against);
+	job_inputs_fini(&prove->inputs);
+	job_place_fini(&prove->place);
+	job_nodes_fini(&prove->nodes);
+	plan_destroy(prove->reference);
+	job_setup_fini(&prove->setup);
+	free(prove->machine_names);
+	free(prove->machines);
+	return ok;
+}
+
+int command_prove(int argc, char **argv)
+{
+	struct prove prove = {.text = stdout, .is_terminal = isatty(STDERR_FILENO) == 1};
+	struct error error, close_error;
+	bool holds = false;
+	int code;
+	if (!command_goes_on(job_arguments_parse(JOB_COMMAND_PROVE, argc, argv, introduction, conclusion,
+						 &prove.arguments, &error),
+			     &error, &code))
+		return code;
+	command_catch_signals();
+	bool ok = job_nodes_read(&prove.arguments, &prove.nodes, &error) &&
+		  job_setup_init(&prove.arguments, &prove.nodes, &prove.setup, &error);
+	if (ok)
+		job_setup_warn(&prove.setup, &prove.arguments);
+	// Everything that can be wrong in files is found before a daemon is asked.
+	ok = ok && job_setup_check_fit(&prove.setup, &prove.arguments, &error) && plan_reference(&prove, &error) &&
+	     job_inputs_read(&prove.arguments, &prove.setup, &prove.inputs, &error) && open_against(&prove, &error) &&
+	     start(&prove, &error) && describe_ranks(&prove, &error) && open_json(&prove, &error) &&
+	     run(&prove, &holds, &error);
+	if (!close_all(&prove, &close_error) && ok) {
+		error = close_error;
+		ok = false;
+	}
+	if (!ok)
+		return command_fail(&error);
+	return holds ? 0 : 1;
+}

@@ -1,0 +1,153 @@
+// See against.h.
+#include "coordinator/prove/against.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/prove/compare.h"
+
+// ---- The file's tensors
+
+// Appends ", text", or "..." once there is no more room.
+static void append(char *into, size_t size, const char *text)
+{
+	static const char more[] = ", ...";
+	size_t length = strlen(into);
+	if (length >= sizeof(more) && strcmp(into + length - (sizeof(more) - 1), more) == 0)
+		return;
+	if (length + strlen(text) + 2 + sizeof(more) > size)
+		text = "...";
+	snprintf(into + length, size - length, "%s%s", length > 0 ? ", " : "", text);
+}
+
+static char *shape_text(uint32_t rank, const uint64_t *dimensions, char *into, size_t size)
+{
+	size_t length = (size_t)snprintf(into, size, "(");
+	for (uint32_t i = 0; i < rank && length < size; i++)
+		length +=
+			(size_t)snprintf(into + length, size - length, "%s%" PRIu64, i > 0 ? ", " : "", dimensions[i]);
+	if (length < size)
+		snprintf(into + length, size - length, ")");
+	return into;
+}
+
+static bool has_shape(const struct parameter *parameter, const struct safetensors_entry *entry, char *into, size_t size)
+{
+	uint64_t dimensions[4];
+	char ours[100], theirs[200];
+	bool same = parameter->rank == entry->rank;
+	for (uint32_t i = 0; i < parameter->rank; i++) {
+		dimensions[i] = parameter->dimensions[i];
+		same = same && dimensions[i] == entry->dimensions[i];
+	}
+	if (!same)
+		snprintf(into, size, "%s is %s, the model has %s", parameter->name,
+			 shape_text(entry->rank, entry->dimensions, theirs, sizeof(theirs)),
+			 shape_text(parameter->rank, dimensions, ours, sizeof(ours)));
+	return same;
+}
+
+static bool is_of_model(const struct model *model, const char *name)
+{
+	for (uint32_t i = 0; i < model_parameter_count(model); i++) {
+		struct parameter parameter;
+		model_parameter(model, i, &parameter);
+		if (strcmp(parameter.name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool against_check(const struct model *model, const struct safetensors *file, char *ret_extra, size_t size,
+		   struct error *error)
+{
+	char missing[300] = "", shapes[400] = "", shape[360];
+	for (uint32_t i = 0; i < model_parameter_count(model); i++) {
+		struct parameter parameter;
+		model_parameter(model, i, &parameter);
+		const struct safetensors_entry *entry = safetensors_find(file, parameter.name);
+		if (entry == NULL)
+			append(missing, sizeof(missing), parameter.name);
+		else if (!has_shape(&parameter, entry, shape, sizeof(shape)))
+			append(shapes, sizeof(shapes), shape);
+	}
+	ret_extra[0] = '\0';
+	for (uint32_t i = 0; i < safetensors_count(file); i++)
+		if (!is_of_model(model, safetensors_entry(file, i)->name))
+			append(ret_extra, size, safetensors_entry(file, i)->name);
+	if (missing[0] == '\0' && shapes[0] == '\0')
+		return true;
+	return error_set(error, ERROR_USAGE, "%s%s%s%s%s%s", missing[0] != '\0' ? "not in the file: " : "", missing,
+			 missing[0] != '\0' && shapes[0] != '\0' ? "; " : "",
+			 shapes[0] != '\0' ? "of another shape: " : "", shapes,
+			 ret_extra[0] != '\0' ? "; the file has tensors that the model lacks" : "");
+}
+
+// ---- Their values
+
+static double relative_of(double square_difference, double square_theirs)
+{
+	return square_difference == 0 ? 0 : sqrt(square_difference) / sqrt(square_theirs);
+}
+
+// NAN is the worst of all.
+static bool is_worse(double difference, double than)
+{
+	return isnan(difference) ? !isnan(than) : difference > than;
+}
+
+static struct against_parameter compare_values(const float *ours, const float *theirs, uint64_t count)
+{
+	struct against_parameter result = {.ours = ours[0], .theirs = theirs[0]};
+	double square_difference = 0, square_theirs = 0, largest = 0;
+	for (uint64_t i = 0; i < count; i++) {
+		bool same = memcmp(&ours[i], &theirs[i], sizeof(float)) == 0; // two NANs may be
+		uint64_t ulp = same ? 0 : compare_ulp_float(ours[i], theirs[i]);
+		double difference = same ? 0 : fabs((double)ours[i] - (double)theirs[i]);
+		square_difference += difference * difference;
+		square_theirs += (double)theirs[i] * (double)theirs[i];
+		result.differ += !same;
+		result.largest_ulp = ulp > result.largest_ulp ? ulp : result.largest_ulp;
+		if (is_worse(difference, largest)) {
+			largest = difference;
+			result.element = i;
+			result.ours = ours[i];
+			result.theirs = theirs[i];
+		}
+	}
+	result.relative = relative_of(square_difference, square_theirs);
+	return result;
+}
+
+bool against_compare(const struct capture *capture, const struct safetensors *file,
+		     const struct against_tolerance *tolerance, struct against *ret_against, struct error *error)
+{
+	struct against against = {.tolerance = *tolerance, .count = capture->parameter_count};
+	against.parameters = calloc(against.count + 1, sizeof(*against.parameters));
+	if (against.parameters == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	for (uint32_t i = 0; i < against.count; i++) {
+		struct parameter parameter;
+		model_parameter(&capture->model, i, &parameter);
+		const struct safetensors_entry *entry = safetensors_find(file, parameter.name);
+		struct against_parameter *result = &against.parameters[i];
+		*result = compare_values(capture->values[i], safetensors_data(file, entry), parameter.count);
+		result->agrees = result->relative <= tolerance->relative || result->largest_ulp <= tolerance->ulp;
+		against.agree += result->agrees;
+		against.elements += parameter.count;
+		against.differ += result->differ;
+		if (is_worse(result->relative, against.parameters[against.worst].relative))
+			against.worst = i;
+	}
+	*ret_against = against;
+	return true;
+}
+
+void against_fini(struct against *against)
+{
+	free(against->parameters);
+	*against = (struct against){0};
+}
