@@ -38,8 +38,8 @@ struct prove {
 	struct safetensors *against;
 	char (*machines)[MACHINE_SIZE]; // [ranks]
 	const char **machine_names;     // [ranks]
-	FILE *json; // NULL: none
-	FILE *text; // stdout, or stderr where the JSON lines have that
+	FILE *json;                     // NULL: none
+	FILE *text;                     // stdout, or stderr where the JSON lines have that
 	bool rpc_is_started;
 	bool is_terminal; // stderr
 };
