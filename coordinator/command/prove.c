@@ -13,6 +13,7 @@
 #include "coordinator/command/job_reduction.h"
 #include "coordinator/command/job_setup.h"
 #include "coordinator/daemons/describe.h"
+#include "coordinator/prove/reference.h"
 #include "coordinator/prove/verdict.h"
 
 enum { NETWORK_THREADS = 2, DESCRIBE_DEADLINE_MS = 5000, FREE_TIMEOUT_MS = 15000, MACHINE_SIZE = 160 };
@@ -45,25 +46,6 @@ struct prove {
 };
 
 // ---- Before the trainings
-
-// The same network, samples and optimizer without a pipeline: one micro-batch after another, everything kept that the backward pass
-// needs. With replicas, as many of them, since their number decides the order of sums.
-static bool plan_reference(struct prove *prove, struct error *error)
-{
-	struct plan *pipeline = prove->setup.plan;
-	struct plan_options options = pipeline->options;
-	options.pipeline_size = 1;
-	options.in_flight = 1;
-	options.checkpoint_interval = 0;
-	options.schedule = "1f1b";
-	options.partition_method = "flops";
-	options.split = NULL;
-	if (!plan_create(&pipeline->model, &options, &prove->reference, error))
-		return error_wrap(error, "without a pipeline");
-	// Both report their gradients' norms, and wait for the factor that clips them. Without clipping it is exactly 1.
-	prove->reference->options.gradient_clipping = pipeline->options.gradient_clipping = true;
-	return true;
-}
 
 static bool open_against(struct prove *prove, struct error *error)
 {
@@ -266,7 +248,8 @@ int command_prove(int argc, char **argv)
 	if (ok)
 		job_setup_warn(&prove.setup, &prove.arguments);
 	// Everything that can be wrong in files is found before a daemon is asked.
-	ok = ok && job_setup_check_fit(&prove.setup, &prove.arguments, &error) && plan_reference(&prove, &error) &&
+	ok = ok && job_setup_check_fit(&prove.setup, &prove.arguments, &error) &&
+	     reference_plan(prove.setup.plan, &prove.reference, &error) &&
 	     job_inputs_read(&prove.arguments, &prove.setup, &prove.inputs, &error) && open_against(&prove, &error) &&
 	     start(&prove, &error) && describe_ranks(&prove, &error) && open_json(&prove, &error) &&
 	     run(&prove, &holds, &error);
