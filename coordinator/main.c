@@ -1,5 +1,6 @@
 // penstock: coordinates training jobs over stage daemons.
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,6 +55,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	signal(SIGXFSZ, SIG_IGN); // a file over the limit (ulimit -f) is an error of that file: EFBIG
 	int code = run(argc, argv);
 	struct error error;
 	errno = 0;

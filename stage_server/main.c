@@ -54,6 +54,7 @@ int main(int argc, char **argv)
 {
 	sigset_t hang_up;
 	open_standard_descriptors();
+	signal(SIGXFSZ, SIG_IGN); // a file over the limit (ulimit -f) is an error of that file: EFBIG
 	// One that comes before the daemon can read its files again waits until then, where it would end the process.
 	sigemptyset(&hang_up);
 	sigaddset(&hang_up, SIGHUP);

@@ -24,9 +24,10 @@ const struct safetensors_entry *safetensors_entry(const struct safetensors *file
 const struct safetensors_entry *safetensors_find(const struct safetensors *file, const char *name); // NULL: not there
 const float *safetensors_data(const struct safetensors *file, const struct safetensors_entry *entry);
 
-struct safetensors_writer; // writes PATH.part, renamed to PATH by finish
+struct safetensors_writer; // PATH gets the new file by finish; until then, an earlier file stays
 
-// Entries' names, ranks and dimensions are given before any data; offsets are filled here.
+// Entries' names, ranks and dimensions are given before any data; offsets are filled here. ERROR_USAGE also when another process
+// is writing the same file: it is locked until finish or abort.
 bool safetensors_writer_create(const char *path, const struct safetensors_entry *entries, uint32_t count,
 			       struct safetensors_writer **ret_writer, struct error *error);
 // Part of entry `index`'s data; in any order.
@@ -34,4 +35,4 @@ bool safetensors_writer_put(struct safetensors_writer *writer, uint32_t index, u
 			    uint64_t size_bytes, struct error *error);
 bool safetensors_writer_finish(struct safetensors_writer *writer,
 			       struct error *error);              // destroys the writer, also on failure
-void safetensors_writer_abort(struct safetensors_writer *writer); // takes NULL; removes the file
+void safetensors_writer_abort(struct safetensors_writer *writer); // takes NULL; leaves nothing

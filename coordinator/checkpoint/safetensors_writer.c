@@ -1,29 +1,26 @@
 // Writing safetensors files. See safetensors.h.
 //
-// The file grows under the name PATH.part, its whole size claimed before the first tensor comes, and gets its
-// own name only when every byte is there and on the disk. So PATH is either the old file or the whole new
-// one, and a disk that is too full is known at once.
+// The file's whole size is claimed before the first tensor comes, so a disk that is too full is known at once. It takes PATH's place
+// only when every byte has come: see common/base/output_file.h.
 #include "coordinator/checkpoint/safetensors.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/output_file.h"
 #include "common/base/strings.h"
 
 enum { LENGTH_BYTES = 8, MAXIMUM_TENSORS = 65536 };
 
 struct safetensors_writer {
-	char *path, *part_path;
-	int descriptor;
-	bool part_exists;
+	char *path;
+	struct output_file *file;
 	struct safetensors_entry *entries;
 	uint64_t *put_bytes; // per entry, to know at the end that all came
 	uint32_t count;
@@ -35,12 +32,8 @@ static void writer_destroy(struct safetensors_writer *writer)
 {
 	if (writer == NULL)
 		return;
-	if (writer->descriptor >= 0)
-		close(writer->descriptor);
-	if (writer->part_exists)
-		unlink(writer->part_path); // NOLINT(clang-analyzer-core.NonNullParamChecker): the file has this name
+	output_file_abort(writer->file);
 	free(writer->path);
-	free(writer->part_path);
 	free(writer->entries);
 	free(writer->put_bytes);
 	free(writer);
@@ -114,12 +107,13 @@ static bool write_at(const struct safetensors_writer *writer, uint64_t offset, c
 		     struct error *error)
 {
 	const uint8_t *from = data;
+	int descriptor = output_file_descriptor(writer->file);
 	while (bytes > 0) {
-		ssize_t written = pwrite(writer->descriptor, from, bytes < 1 << 30 ? bytes : 1 << 30, (off_t)offset);
+		ssize_t written = pwrite(descriptor, from, bytes < 1 << 30 ? bytes : 1 << 30, (off_t)offset);
 		if (written < 0 && errno == EINTR)
 			continue;
 		if (written <= 0)
-			return error_set(error, ERROR_FAILED, "%s: write: %s", writer->part_path,
+			return error_set(error, ERROR_FAILED, "%s: write: %s", writer->path,
 					 written == 0 ? "nothing was taken" : strerror(errno));
 		from += written;
 		offset += (uint64_t)written;
@@ -128,36 +122,18 @@ static bool write_at(const struct safetensors_writer *writer, uint64_t offset, c
 	return true;
 }
 
-static bool open_part(struct safetensors_writer *writer, struct error *error)
-{
-	struct stat status;
-	if (stat(writer->path, &status) == 0 && !S_ISREG(status.st_mode))
-		return error_set(error, ERROR_USAGE, "%s: is there and is not a regular file", writer->path);
-	// What a crash left behind; and never through a link that somebody put there.
-	unlink(writer->part_path);
-	writer->descriptor = open(writer->part_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	if (writer->descriptor < 0) {
-		bool asked_wrong = errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == EROFS ||
-				   errno == ENAMETOOLONG || errno == EISDIR || errno == ELOOP;
-		return error_set(error, asked_wrong ? ERROR_USAGE : ERROR_FAILED, "%s: %s", writer->part_path,
-				 strerror(errno));
-	}
-	writer->part_exists = true;
-	return true;
-}
-
 static bool claim_space(struct safetensors_writer *writer, struct error *error)
 {
 	uint64_t total = writer->data_offset_bytes + writer->data_bytes;
-	int failure;
+	int failure, descriptor = output_file_descriptor(writer->file);
 	do
-		failure = posix_fallocate(writer->descriptor, 0, (off_t)total);
+		failure = posix_fallocate(descriptor, 0, (off_t)total);
 	while (failure == EINTR);
 	if (failure == EOPNOTSUPP || failure == EINVAL || failure == ENODEV) // a file system that cannot: sparse, then
-		failure = ftruncate(writer->descriptor, (off_t)total) < 0 ? errno : 0;
+		failure = ftruncate(descriptor, (off_t)total) < 0 ? errno : 0;
 	char amount[32];
 	if (failure != 0)
-		return error_set(error, ERROR_FAILED, "%s: no room for %s: %s", writer->part_path,
+		return error_set(error, ERROR_FAILED, "%s: no room for %s: %s", writer->path,
 				 strings_format_bytes(total, amount, sizeof(amount)), strerror(failure));
 	return true;
 }
@@ -174,7 +150,7 @@ static bool writer_start(struct safetensors_writer *writer, struct error *error)
 	for (int i = 0; i < LENGTH_BYTES; i++)
 		length[i] = (uint8_t)((uint64_t)header_bytes >> (8 * i));
 	writer->data_offset_bytes = LENGTH_BYTES + header_bytes;
-	return open_part(writer, error) && claim_space(writer, error) &&
+	return output_file_create(writer->path, true, &writer->file, error) && claim_space(writer, error) &&
 	       write_at(writer, 0, length, sizeof(length), error) &&
 	       write_at(writer, LENGTH_BYTES, header, header_bytes, error);
 }
@@ -187,15 +163,11 @@ bool safetensors_writer_create(const char *path, const struct safetensors_entry 
 	struct safetensors_writer *writer = calloc(1, sizeof(*writer));
 	if (writer == NULL)
 		return error_set(error, ERROR_FAILED, "%s: no memory", path);
-	writer->descriptor = -1;
 	writer->count = count;
 	writer->path = strdup(path);
-	if (asprintf(&writer->part_path, "%s.part", path) < 0)
-		writer->part_path = NULL;
 	writer->entries = calloc((size_t)count + 1, sizeof(*writer->entries));
 	writer->put_bytes = calloc((size_t)count + 1, sizeof(*writer->put_bytes));
-	bool ok = writer->path != NULL && writer->part_path != NULL && writer->entries != NULL &&
-		  writer->put_bytes != NULL;
+	bool ok = writer->path != NULL && writer->entries != NULL && writer->put_bytes != NULL;
 	if (!ok) {
 		error_set(error, ERROR_FAILED, "%s: no memory", path);
 	} else {
@@ -237,42 +209,9 @@ static bool check_complete(const struct safetensors_writer *writer, struct error
 	return true;
 }
 
-// The new name is safe only when the folder is on the disk as well. Some file systems cannot sync a folder:
-// no harm.
-static void sync_folder(const char *path)
-{
-	_cleanup_free_ char *copy = strdup(path);
-	int folder = copy == NULL ? -1 : open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (folder >= 0) {
-		fsync(folder);
-		close(folder);
-	}
-}
-
-static bool close_part(struct safetensors_writer *writer, struct error *error)
-{
-	int descriptor = writer->descriptor;
-	writer->descriptor = -1;
-	if (fsync(descriptor) < 0) {
-		error_set(error, ERROR_FAILED, "%s: sync: %s", writer->part_path, strerror(errno));
-		close(descriptor);
-		return false;
-	}
-	if (close(descriptor) < 0)
-		return error_set(error, ERROR_FAILED, "%s: close: %s", writer->part_path, strerror(errno));
-	return true;
-}
-
 bool safetensors_writer_finish(struct safetensors_writer *writer, struct error *error)
 {
-	bool ok = check_complete(writer, error) && close_part(writer, error);
-	if (ok && rename(writer->part_path, writer->path) < 0)
-		ok = error_set(error, ERROR_FAILED, "%s: rename to %s: %s", writer->part_path, writer->path,
-			       strerror(errno));
-	if (ok) {
-		writer->part_exists = false;
-		sync_folder(writer->path);
-	}
+	bool ok = check_complete(writer, error) && output_file_finish(steal_pointer(writer->file), error);
 	writer_destroy(writer);
 	return ok;
 }

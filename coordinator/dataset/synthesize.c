@@ -8,6 +8,7 @@
 #include "coordinator/dataset/synthesize.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/output_file.h"
+#include "common/base/output_lock.h"
 #include "common/base/random.h"
 #include "common/base/strings.h"
 #include "coordinator/dataset/cifar10.h"
@@ -25,6 +28,7 @@ enum {
 	PATTERNS = 5,
 	FILES = 6,
 	MAXIMUM_IMAGES_PER_FILE = 100000,
+	RECORDS_AT_ONCE = 64,     // written
 	NOISE = 24,               // each byte is moved by up to this
 	FIRST_NOISE_COUNTER = 16, // the draws below it are for the image as a whole
 	LABEL_ORDER = 0x7fffffff, // the "image" whose draws shuffle a file's labels
@@ -124,54 +128,41 @@ static void draw_labels(uint64_t seed, uint32_t file, uint32_t count, uint8_t *r
 	}
 }
 
-static bool write_records(FILE *file, uint64_t seed, uint32_t number, const uint8_t *labels, uint32_t count)
+static bool write_records(struct output_file *file, uint64_t seed, uint32_t number, const uint8_t *labels,
+			  uint32_t count, struct error *error)
 {
-	uint8_t record[CIFAR10_RECORD_BYTES];
-	for (uint32_t i = 0; i < count; i++) {
-		draw_record(random_key_make(seed, RANDOM_DATASET, (uint64_t)number << 32 | i), labels[i], record);
-		if (fwrite(record, sizeof(record), 1, file) != 1)
+	uint8_t records[RECORDS_AT_ONCE][CIFAR10_RECORD_BYTES];
+	for (uint32_t i = 0, drawn = 0; i < count; i++) {
+		struct random_key key = random_key_make(seed, RANDOM_DATASET, (uint64_t)number << 32 | i);
+		draw_record(key, labels[i], records[drawn++]);
+		if (drawn < RECORDS_AT_ONCE && i + 1 < count)
+			continue;
+		if (!output_file_append(file, records, drawn * sizeof(records[0]), error))
 			return false;
+		drawn = 0;
 	}
 	return true;
 }
 
-struct output {
-	FILE *file;
-	char path[PATH_MAX], part_path[PATH_MAX];
-};
-
-static bool output_open(struct output *output, const char *folder, const char *name, struct error *error)
+static bool write_images(const char *folder, uint64_t seed, uint32_t number, const uint8_t *labels, uint32_t count,
+			 struct error *error)
 {
-	int length = snprintf(output->part_path, sizeof(output->part_path), "%s/%s.part", folder, name);
-	if (length < 0 || (size_t)length >= sizeof(output->part_path))
-		return error_set(error, ERROR_USAGE, "the path of the folder is too long");
-	snprintf(output->path, sizeof(output->path), "%s/%s", folder, name);
-	unlink(output->part_path); // what a crash left behind; and never through a link
-	output->file = fopen(output->part_path, "wxe");
-	if (output->file == NULL)
-		return error_set(error, errno == EACCES || errno == EROFS ? ERROR_USAGE : ERROR_FAILED, "%s: %s",
-				 output->part_path, strerror(errno));
-	return true;
-}
-
-// `written`: everything was taken so far. Gives the file its name, or removes it.
-static bool output_close(struct output *output, bool written, struct error *error)
-{
-	int failure = written ? 0 : errno;
-	if (fclose(output->file) != 0 && failure == 0)
-		failure = errno;
-	if (failure == 0 && rename(output->part_path, output->path) == 0)
-		return true;
-	error_set(error, ERROR_FAILED, "%s: %s", output->path, strerror(failure != 0 ? failure : errno));
-	unlink(output->part_path);
+	char path[PATH_MAX];
+	struct output_file *file;
+	snprintf(path, sizeof(path), "%s/%s", folder, file_names[number]);
+	if (!output_file_create(path, false, &file, error))
+		return false;
+	if (write_records(file, seed, number, labels, count, error))
+		return output_file_finish(file, error);
+	output_file_abort(file);
 	return false;
 }
 
 static bool write_meta(const char *folder, struct error *error)
 {
-	struct output output;
-	return output_open(&output, folder, meta_name, error) &&
-	       output_close(&output, fputs(meta_text, output.file) >= 0, error);
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/%s", folder, meta_name);
+	return output_file_replace(path, meta_text, strlen(meta_text), error);
 }
 
 // Somebody's real CIFAR-10 is not written over: a folder that has files of these names must carry our list of
@@ -205,22 +196,30 @@ static bool check_folder(const char *folder, struct error *error)
 	return true;
 }
 
+static bool write_set(const char *folder, uint32_t count, uint64_t seed, struct error *error)
+{
+	_cleanup_free_ uint8_t *labels = malloc(count);
+	if (labels == NULL)
+		return error_set(error, ERROR_FAILED, "no memory for %" PRIu32 " labels", count);
+	bool ok = write_meta(folder, error);
+	for (uint32_t number = 0; ok && number < FILES; number++) {
+		draw_labels(seed, number, count, labels);
+		ok = write_images(folder, seed, number, labels, count, error);
+	}
+	return ok;
+}
+
 bool synthesize_cifar10(const char *folder, uint32_t images_per_file, uint64_t seed, struct error *error)
 {
 	if (images_per_file < 1 || images_per_file > MAXIMUM_IMAGES_PER_FILE)
 		return error_set(error, ERROR_USAGE, "%" PRIu32 " images in a file: from 1 to %d are possible",
 				 images_per_file, MAXIMUM_IMAGES_PER_FILE);
-	if (!check_folder(folder, error) || !write_meta(folder, error))
+	if (!check_folder(folder, error))
 		return false;
-	_cleanup_free_ uint8_t *labels = malloc(images_per_file);
-	if (labels == NULL)
-		return error_set(error, ERROR_FAILED, "no memory for %" PRIu32 " labels", images_per_file);
-	for (uint32_t number = 0; number < FILES; number++) {
-		struct output output;
-		draw_labels(seed, number, images_per_file, labels);
-		if (!output_open(&output, folder, file_names[number], error) ||
-		    !output_close(&output, write_records(output.file, seed, number, labels, images_per_file), error))
-			return false;
-	}
-	return true;
+	int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (descriptor < 0)
+		return error_set(error, ERROR_USAGE, "%s: %s", folder, strerror(errno));
+	bool ok = output_lock_descriptor(descriptor, folder, error) && write_set(folder, images_per_file, seed, error);
+	close(descriptor);
+	return ok;
 }

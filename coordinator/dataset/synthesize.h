@@ -7,5 +7,5 @@
 #include "common/base/error.h"
 
 // Writes data_batch_1.bin ... 5 and test_batch.bin, `images_per_file` each (labels in equal shares, in random order).
-// Every file is written to a temporary name and renamed, so a full disk leaves no half file.
+// Every file is written whole or not at all. ERROR_USAGE also when another process is writing a set into the folder.
 bool synthesize_cifar10(const char *folder, uint32_t images_per_file, uint64_t seed, struct error *error);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -16,12 +15,16 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/output_file.h"
+#include "common/base/output_lock.h"
+#include "common/base/strings.h"
 #include "coordinator/sweep/csv.h"
 #include "coordinator/sweep/file.h"
 #include "coordinator/sweep/plot.h"
 #include "coordinator/sweep/table.h"
 
-enum { DRAW_TIMEOUT_MS = 60000, POLL_MS = 10 };
+enum { DRAW_TIMEOUT_MS = 60000, POLL_MS = 10, MAXIMUM_PICTURE_BYTES = 64 << 20 };
 
 struct sweep_output {
 	char *folder, *json_path;
@@ -41,9 +44,9 @@ bool sweep_output_open(const char *folder, struct sweep_output **ret_output, str
 		close(lock);
 		return error_set(error, ERROR_USAGE, "--output %s: cannot be written to: %s", folder, strerror(why));
 	}
-	if (flock(lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) { // a file system without locks has none
+	if (!output_lock_descriptor(lock, folder, error)) {
 		close(lock);
-		return error_set(error, ERROR_USAGE, "--output %s: another sweep is writing there", folder);
+		return error_wrap(error, "--output");
 	}
 	struct sweep_output *output = calloc(1, sizeof(*output));
 	if (output == NULL || (output->folder = strdup(folder)) == NULL ||
@@ -81,45 +84,6 @@ bool sweep_output_has_json(const struct sweep_output *output)
 
 // ---- The files
 
-static bool write_all(int file, const char *text, size_t size)
-{
-	while (size > 0) {
-		ssize_t written = write(file, text, size);
-		if (written < 0 && errno != EINTR)
-			return false;
-		if (written > 0) {
-			text += written;
-			size -= (size_t)written;
-		}
-	}
-	return true;
-}
-
-static bool replace(const struct sweep_output *output, const char *name, const char *text, size_t size,
-		    struct error *error)
-{
-	char path[PATH_MAX], part[PATH_MAX];
-	snprintf(path, sizeof(path), "%s/%s", output->folder, name);
-	snprintf(part, sizeof(part), "%s/%s.part", output->folder, name);
-	int file = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (file < 0)
-		return error_set(error, ERROR_FAILED, "write %s: %s", part, strerror(errno));
-	bool ok = write_all(file, text, size) && fsync(file) == 0;
-	int saved = errno;
-	if (close(file) != 0 && ok) {
-		ok = false;
-		saved = errno;
-	}
-	if (ok && rename(part, path) != 0) {
-		ok = false;
-		saved = errno;
-	}
-	if (ok)
-		return true;
-	unlink(part);
-	return error_set(error, ERROR_FAILED, "write %s: %s", path, strerror(saved));
-}
-
 static bool write_json(const struct sweep *sweep, FILE *out)
 {
 	return sweep_file_write(sweep, out);
@@ -146,14 +110,15 @@ static bool write_plot(const struct sweep *sweep, FILE *out)
 static bool write_one(const struct sweep_output *output, const struct sweep *sweep, const char *name,
 		      bool (*write_text)(const struct sweep *sweep, FILE *out), struct error *error)
 {
-	char *text = NULL;
+	char *text = NULL, path[PATH_MAX];
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
 	bool ok = out != NULL && write_text(sweep, out) && ferror(out) == 0;
 	if (out != NULL && fclose(out) != 0)
 		ok = false;
-	ok = ok ? replace(output, name, text, size, error)
-		: error_set(error, ERROR_FAILED, "no memory for %s/%s", output->folder, name);
+	snprintf(path, sizeof(path), "%s/%s", output->folder, name);
+	ok = ok ? output_file_replace(path, text, size, error)
+		: error_set(error, ERROR_FAILED, "%s: out of memory", path);
 	free(text);
 	return ok;
 }
@@ -177,6 +142,7 @@ static void become_gnuplot(const struct sweep_output *output, int failure, pid_t
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setpgid(0, 0);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -236,16 +202,27 @@ static bool wait_for(pid_t child, bool (*is_interrupted)(void), struct error *er
 static bool take_place(const struct sweep_output *output, const char *name, struct error *error)
 {
 	char path[PATH_MAX], part[PATH_MAX];
+	_cleanup_free_ char *picture = NULL;
+	size_t size;
 	snprintf(path, sizeof(path), "%s/%s", output->folder, name);
 	snprintf(part, sizeof(part), "%s/%s.part", output->folder, name);
-	return rename(part, path) == 0 ||
-	       error_set(error, ERROR_FAILED, "gnuplot made no %s: %s", path, strerror(errno));
+	if (!file_read(part, MAXIMUM_PICTURE_BYTES, &picture, &size, error))
+		return error_wrap(error, "gnuplot made no %s", path);
+	unlink(part);
+	return output_file_replace(path, picture, size, error);
+}
+
+static void remove_parts(const struct sweep_output *output)
+{
+	unlinkat(output->lock, "sweep.png.part", 0);
+	unlinkat(output->lock, "sweep.svg.part", 0);
 }
 
 static enum sweep_output_pictures draw(const struct sweep_output *output, bool (*is_interrupted)(void),
 				       struct error *error)
 {
 	pid_t child = 0;
+	remove_parts(output); // gnuplot would write through a link with such a name
 	int why = start_gnuplot(output, &child);
 	if (why == ENOENT)
 		return SWEEP_NO_GNUPLOT;
@@ -262,8 +239,7 @@ static enum sweep_output_pictures draw(const struct sweep_output *output, bool (
 // Whether there was one.
 static bool remove_pictures(const struct sweep_output *output)
 {
-	unlinkat(output->lock, "sweep.png.part", 0);
-	unlinkat(output->lock, "sweep.svg.part", 0);
+	remove_parts(output);
 	bool had_png = unlinkat(output->lock, "sweep.png", 0) == 0;
 	return unlinkat(output->lock, "sweep.svg", 0) == 0 || had_png;
 }

@@ -183,6 +183,20 @@ static bool lock_file(const struct tuning *tuning, int file, const _Atomic(bool)
 	return true;
 }
 
+// All of it or nothing: half a line, as a full disk leaves it, would spoil the next one.
+static bool append_line(int file, const char *line, size_t length)
+{
+	struct stat before;
+	if (fstat(file, &before) != 0)
+		return false;
+	ssize_t written = write(file, line, length);
+	if (written == (ssize_t)length)
+		return true;
+	if (written > 0 && ftruncate(file, before.st_size) != 0)
+		log_warning("a half line is left in the tuning file: %s", strerror(errno));
+	return false;
+}
+
 uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *question)
 {
 	if (question->count <= 1 || tuning->path == NULL)
@@ -206,7 +220,7 @@ uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *ques
 			int length = snprintf(line, sizeof(line), "%s\t%s\t%llu\n", key, question->names[choice],
 					      (unsigned long long)ns);
 			// What is not remembered must not be used: the next program could choose otherwise.
-			if (ns == UINT64_MAX || write(file, line, (size_t)length) != length)
+			if (ns == UINT64_MAX || !append_line(file, line, (size_t)length))
 				choice = 0;
 		}
 		if (choice == question->count)

@@ -2,11 +2,10 @@
 #include "stage_server/service/announce.h"
 
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "common/base/address.h"
 #include "common/base/log.h"
+#include "common/base/output_file.h"
 
 // The address as given, with the port that was really bound.
 static void bound_address(const struct daemon_options *options, const struct rpc_server *server, uint32_t index,
@@ -23,20 +22,12 @@ static void bound_address(const struct daemon_options *options, const struct rpc
 	address_write(&address, into, size);
 }
 
-// Written apart and renamed, so that whoever waits for the file reads a whole line.
+// Replaced as a whole, so that a program that waits for the file reads a whole line.
 static bool write_ready_file(const char *path, const char *address, struct error *error)
 {
-	char part[4096];
-	snprintf(part, sizeof(part), "%s.part", path);
-	unlink(part); // whatever somebody else may have put there, such as a link to another file
-	FILE *file = fopen(part, "wxe");
-	bool ok = file != NULL && fprintf(file, "%s\n", address) > 0;
-	ok = file != NULL && fclose(file) == 0 && ok && rename(part, path) == 0;
-	if (ok)
-		return true;
-	error_set(error, ERROR_FAILED, "--ready-file %s: %m", path);
-	unlink(part);
-	return false;
+	char line[ADDRESS_SIZE + 1];
+	int length = snprintf(line, sizeof(line), "%s\n", address);
+	return output_file_replace(path, line, (size_t)length, error) || error_wrap(error, "--ready-file");
 }
 
 bool announce(const struct daemon_options *options, const struct rpc_server *server, const struct http *http,

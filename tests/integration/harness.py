@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -213,6 +214,17 @@ class TestCase(unittest.TestCase):
                 return file.read().count('"type":"step"') >= count
 
         wait_until(has_steps, 60, f"{count} steps in {path}")
+
+
+@contextlib.contextmanager
+def limit_file_size(size):
+    """What is started meanwhile can write no larger file, as with `ulimit -f`: that fails where a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def read_json_lines(path):

@@ -169,24 +169,6 @@ class Service(harness.TestCase):
                 first.kill()
                 first.communicate()
 
-    def test_ready_file_is_not_written_through_what_lies_in_its_way(self):
-        victim, ready = self.path("victim"), self.path("way-ready")
-        with open(victim, "w") as file:
-            file.write("precious")
-        for make in (lambda: os.symlink(victim, ready + ".part"), lambda: os.mkfifo(ready + ".part")):
-            make()
-            process = subprocess.Popen([harness.PENSTOCKD, "--listen", "127.0.0.1:0", "--threads", "1", "--ready-file", ready],
-                                       stderr=subprocess.DEVNULL)
-            try:
-                harness.wait_until(lambda: os.path.exists(ready), 20, "its start")
-            finally:
-                process.kill()
-                process.wait()
-            with open(victim) as file:
-                self.assertEqual(file.read(), "precious")
-            self.assertFalse(os.path.lexists(ready + ".part"))
-            os.unlink(ready)
-
     def test_without_standard_descriptors_nothing_that_is_logged_goes_elsewhere(self):
         ready = self.path("closed-ready")
         process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", harness.PENSTOCKD, "--listen", "127.0.0.1:0",

@@ -80,6 +80,35 @@ class Train(harness.TestCase):
             code = subprocess.run([harness.PENSTOCK, "plan"], stdout=full, stderr=subprocess.DEVNULL, timeout=60).returncode
         self.assertEqual(code, 1)
 
+    def test_file_over_the_size_limit_is_an_error_that_loses_nothing(self):
+        saved = self.path("limited.safetensors")
+        with open(saved, "w") as file:
+            file.write("precious")
+        with tempfile.TemporaryDirectory(prefix="pt-") as folder, \
+                unittest.mock.patch.dict(os.environ, XDG_RUNTIME_DIR=folder, XDG_CACHE_HOME=folder + "-cache"):
+            with harness.limit_file_size(300):  # of the daemon's tuning file and socket, too
+                run = self.train("--local", 1, "--steps", 1, "--save", saved, code=1)
+                self.assertRegex(run.error, r"--save: .*limited.safetensors: no room for [\d.]+ MiB: File too large")
+                run = self.train("--local", 1, "--steps", 1, "--json", self.path("limited.json"), code=1)
+                self.assertIn("limited.json: File too large; lines are missing", run.error)
+                self.assertIn("step 1/1", run.error)
+            self.assertEqual(os.listdir(folder), [])
+        with open(saved) as file:
+            self.assertEqual(file.read(), "precious")
+        self.assertFalse([name for name in os.listdir(self.folder) if "limited.safetensors." in name])
+
+    def test_second_job_that_saves_to_the_same_file_is_refused(self):
+        hostfile = self.hostfile(self.start_daemons(1))
+        saved, steps = self.path("shared.safetensors"), self.path("shared.json")
+        first = self.begin_train("-H", hostfile, "--steps", 4000, "--save", saved, "--json", steps)
+        self.wait_for_steps(steps)
+        run = self.train("-H", hostfile, "--steps", 1, "--save", saved, code=2)
+        self.assertIn(f"--save: {saved}: process {first.process.pid} is writing it", run.error)
+        first.process.kill()
+        first.process.wait()
+        self.train("-H", hostfile, "--steps", 1, "--save", saved)  # what was killed is in nobody's way
+        self.assertEqual([name for name in os.listdir(self.folder) if "shared.safetensors" in name], ["shared.safetensors"])
+
     def test_two_jobs_at_once_on_the_same_daemons(self):
         daemons = self.start_daemons(2)
         hostfile = self.hostfile(daemons)

@@ -168,7 +168,7 @@ static void synthesize_disk_full_leaves_no_half_file(void **state)
 	setrlimit(RLIMIT_FSIZE, &before);
 	signal(SIGXFSZ, handler);
 	assert_false(done);
-	assert_non_null(strstr(error.message, "data_batch_1.bin: File too large"));
+	assert_non_null(strstr(error.message, "data_batch_1.bin: write: File too large"));
 	assert_int_equal(count_files(false), 1);                 // the list of classes
 	assert_true(synthesize_cifar10(folder, 100, 1, &error)); // and it can be run again
 }
@@ -179,8 +179,8 @@ static void synthesize_bad_request_is_refused(void **state)
 	assert_false(synthesize_cifar10(folder, 0, 1, &error));
 	assert_false(synthesize_cifar10(folder, 100001, 1, &error));
 	assert_non_null(strstr(error.message, "from 1 to 100000"));
-	assert_false(synthesize_cifar10("/nonexistent/a/b", 10, 1, &error));
-	assert_non_null(strstr(error.message, "/nonexistent/a/b: No such file"));
+	assert_false(synthesize_cifar10("/proc/a/b", 10, 1, &error));
+	assert_non_null(strstr(error.message, "/proc/a/b: No such file"));
 	assert_false(synthesize_cifar10("/dev/null", 10, 1, &error));
 	assert_non_null(strstr(error.message, "is not a folder"));
 	assert_int_equal(error.code, ERROR_USAGE);

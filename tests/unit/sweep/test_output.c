@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -180,7 +182,7 @@ static void open_folder_in_use_is_refused_until_it_is_closed(void **state)
 	struct error error = {0};
 	assert_false(sweep_output_open("in_use", &second, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
-	assert_non_null(strstr(error.message, "--output in_use: another sweep is writing there"));
+	assert_non_null(strstr(error.message, "--output: in_use: process "));
 	sweep_output_close(first);
 	sweep_output_close(open_output("in_use"));
 }
@@ -196,17 +198,24 @@ static void open_folder_that_cannot_be_is_refused(void **state)
 	assert_non_null(strstr(error.message, "--output a_file: Not a directory"));
 }
 
+// A limit on the size of files fails where a full disk does.
 static void write_without_space_is_told_and_leaves_the_file_before(void **state)
 {
 	struct sweep *sweep = deepspeed_alexnet(), *read = NULL;
 	struct sweep_output *output = open_output("full");
 	struct error error = {0};
-	unlink("full/sweep.json.part");
+	struct rlimit before, small;
 	assert_true(sweep_output_write(output, sweep, &error));
-	assert_int_equal(symlink("/dev/full", "full/sweep.json.part"), 0);
 	sweep->results[0].outcome = SWEEP_FAILED;
-	assert_false(sweep_output_write(output, sweep, &error));
-	assert_non_null(strstr(error.message, "write full/sweep.json: No space left on device"));
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	small = before;
+	small.rlim_cur = 100;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	bool written = sweep_output_write(output, sweep, &error);
+	setrlimit(RLIMIT_FSIZE, &before);
+	assert_false(written);
+	assert_non_null(strstr(error.message, "full/sweep.json: write: File too large"));
 	assert_true(sweep_file_read("full/sweep.json", &read, &error));
 	assert_int_equal(read->results[0].outcome, SWEEP_DONE);
 	sweep_destroy(read);
