@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Penstock needs, from Debian's packages but for two Python modules of the tests: to build and run ("build"), and to test ("test").
+# Installs what Penstock needs, from Debian's packages but for three Python modules of the tests: to build and run ("build"), and to test ("test").
 # Does nothing, quickly, when all is there. Used by quickstart.sh and tests/run.sh.
 set -eu
 
@@ -29,8 +29,19 @@ install_grpc_clients() {
 		"grpcio-reflection==$version" || echo "integration.discovery will be skipped: gRPC's clients could not be installed" >&2
 }
 
+# The reader of Hjson that DeepSpeed has; ours is held against it.
+install_hjson() {
+	root=$(dirname "$0")/..
+	[ ! -d "$root/build/python/hjson" ] || return 0
+	/usr/bin/python3 -m pip install -q --root-user-action=ignore --no-deps --target "$root/build/python" hjson==3.1.0 ||
+		echo "unit.config.hjson_against_python will be skipped: Python's hjson could not be installed" >&2
+}
+
 finish() {
-	[ "${1:-build}" != test ] || install_grpc_clients
+	[ "${1:-build}" != test ] || {
+		install_grpc_clients
+		install_hjson
+	}
 	exit 0
 }
 

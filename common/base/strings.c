@@ -60,17 +60,16 @@ bool strings_parse_number(const char *text, double *ret_value, struct error *err
 	return true;
 }
 
-// The bytes of the character that `text` begins with, well-formed UTF-8 (Unicode 15.0, table 3-7) and not a control
-// character; 0: there is none. Reads no further than the first byte that does not belong.
-static size_t printable_length(const unsigned char *text)
+size_t strings_utf8_length(const char *characters)
 {
+	const unsigned char *text = (const unsigned char *)characters;
 	unsigned char lead = text[0], lowest = 0x80, highest = 0xbf;
 	if (lead < 0x80)
-		return lead >= ' ' && lead != 0x7f;
+		return 1;
 	if (lead < 0xc2 || lead > 0xf4)
 		return 0;
 	size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-	if (lead == 0xc2 || lead == 0xe0) // C1 controls; overlong
+	if (lead == 0xe0) // overlong
 		lowest = 0xa0;
 	else if (lead == 0xed) // surrogates
 		highest = 0x9f;
@@ -86,10 +85,18 @@ static size_t printable_length(const unsigned char *text)
 	return length;
 }
 
+// 0 also for a control character, of which U+0080 to U+009F begin with 0xc2.
+static size_t printable_length(const char *characters)
+{
+	const unsigned char *text = (const unsigned char *)characters;
+	bool is_control = text[0] < ' ' || text[0] == 0x7f || (text[0] == 0xc2 && text[1] < 0xa0);
+	return is_control ? 0 : strings_utf8_length(characters);
+}
+
 void strings_make_printable(char *text)
 {
 	for (size_t length; *text != '\0'; text += length) {
-		length = printable_length((const unsigned char *)text);
+		length = printable_length(text);
 		if (length == 0) {
 			*text = '?';
 			length = 1;

@@ -16,6 +16,9 @@ bool strings_parse_number(const char *text, double *ret_value, struct error *err
 // 1536 -> "1.5 KiB"; returns `into`.
 char *strings_format_bytes(uint64_t bytes, char *into, size_t size);
 
+// The number of bytes of the first character, if it is well-formed UTF-8 (Unicode 15.0, table 3-7); otherwise 0. Reads no
+// further than the first byte that does not belong to it.
+size_t strings_utf8_length(const char *text);
 // Text that a file or a peer wrote, as it may go to a terminal, a log or JSON: what is not well-formed UTF-8, and
 // every control character (the C1 ones too, which terminals obey as well), becomes question marks. The length stays.
 void strings_make_printable(char *text);

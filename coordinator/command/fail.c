@@ -1,5 +1,6 @@
 // How every command ends that does not end well, or has nothing to do.
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/error.h"
 #include "common/base/strings.h"
@@ -7,8 +8,14 @@
 
 int command_fail(const struct error *error)
 {
-	char message[ERROR_MESSAGE_SIZE]; // may quote a file, or a daemon
-	fprintf(stderr, "penstock: %s\n", strings_printable(error->message, message, sizeof(message)));
+	char message[ERROR_MESSAGE_SIZE], *rest = message; // may quote a file, or a daemon
+	snprintf(message, sizeof(message), "%s", error->message);
+	fputs("penstock: ", stderr);
+	while (rest != NULL) { // a list of mistakes has a line for each
+		char *line = strsep(&rest, "\n");
+		strings_make_printable(line);
+		fprintf(stderr, "%s\n", line);
+	}
 	return error_exit_code(error);
 }
 

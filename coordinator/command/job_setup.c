@@ -5,17 +5,24 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "coordinator/config/learning_rate_course.h"
 #include "coordinator/dataset/cifar10.h"
 #include "coordinator/plan/fit.h"
 
 enum { DEFAULT_ACCUMULATION_STEPS = 4 };
 
-static bool read_config(struct job_setup *setup, const struct job_arguments *arguments, struct error *error)
+static bool read_config(const struct job_arguments *arguments, struct deepspeed_config *ret_config, struct error *error)
 {
-	struct deepspeed_config *config = &setup->config;
-	if (!deepspeed_config_read(arguments->deepspeed_config, &arguments->overrides, config, error))
+	struct deepspeed_config config;
+	if (!deepspeed_config_read(arguments->deepspeed_config, &arguments->overrides, &config, error))
 		return false;
-	return deepspeed_config_resolve_batch(config, setup->data_parallel_size, error);
+	if (!learning_rate_check_course(&config.schedule, config.learning_rate, config.beta1, arguments->steps,
+					error)) {
+		error_wrap(error, "%s", arguments->deepspeed_config);
+		return false;
+	}
+	*ret_config = config;
+	return true;
 }
 
 // Devices of the nodes that are used; 0 when there is no word of any: then the pipeline says how many it takes.
@@ -119,7 +126,8 @@ bool job_setup_init(const struct job_arguments *arguments, const struct job_node
 		    struct error *error)
 {
 	struct job_setup setup = {0};
-	if (!count_stages(&setup, arguments, nodes, error) || !read_config(&setup, arguments, error) ||
+	if (!count_stages(&setup, arguments, nodes, error) || !read_config(arguments, &setup.config, error) ||
+	    !deepspeed_config_resolve_batch(&setup.config, setup.data_parallel_size, error) ||
 	    !make_plan(&setup, arguments, error)) {
 		job_setup_fini(&setup);
 		return false;
@@ -131,7 +139,7 @@ bool job_setup_init(const struct job_arguments *arguments, const struct job_node
 bool job_setup_accumulation(const struct job_arguments *arguments, uint32_t *ret_steps, struct error *error)
 {
 	struct deepspeed_config config;
-	if (!deepspeed_config_read(arguments->deepspeed_config, &arguments->overrides, &config, error))
+	if (!read_config(arguments, &config, error))
 		return false;
 	*ret_steps = config.gradient_accumulation_steps > 0 ? config.gradient_accumulation_steps
 							    : DEFAULT_ACCUMULATION_STEPS;

@@ -1,7 +1,6 @@
 // ds_config.json: the file, its top level and the rule of the three batch sizes. See deepspeed_config.h.
 //
-// DeepSpeed reads Hjson, a laxer JSON with comments; here it is JSON, which every DeepSpeed configuration in
-// its documentation is. Defaults are those of DeepSpeed 0.19; docs/deepspeed_config.md lists them and the
+// The file is Hjson, as DeepSpeed reads it. Defaults are those of DeepSpeed 0.19; docs/deepspeed_config.md lists them and the
 // differences.
 #include "coordinator/config/deepspeed_config.h"
 
@@ -9,7 +8,6 @@
 #include <fcntl.h>
 #include <float.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,60 +66,38 @@ static char *read_file(const char *path, size_t *ret_size, struct error *error)
 	return steal_pointer(text);
 }
 
-static json_t *parse_file(const char *path, struct error *error)
+// `*ret_document` is owned. False with `error`, or with `mistakes`.
+static bool parse_file(const char *path, struct mistakes *mistakes, struct hjson **ret_document, struct error *error)
 {
 	size_t size = 0;
 	_cleanup_free_ char *text = read_file(path, &size, error);
 	if (text == NULL)
-		return NULL;
-	if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-		error_set(error, ERROR_USAGE, "%s: begins with a byte-order mark: save it as UTF-8 without one", path);
-		return NULL;
-	}
-	json_error_t at;
-	json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &at);
-	if (root == NULL) {
-		strings_make_printable(at.text); // it quotes the file
-		error_set(error, ERROR_USAGE, "%s:%d:%d: %s", path, at.line, at.column, at.text);
-		return NULL;
-	}
-	if (json_is_object(root))
-		return root;
-	json_decref(root);
-	error_set(error, ERROR_USAGE, "%s: expected an object, { ... }, at the top level", path);
-	return NULL;
+		return false;
+	return hjson_parse(text, size, mistakes, ret_document) || mistakes_report(mistakes, path, error);
 }
 
-static bool read_top_level(struct json_keys *top, struct deepspeed_config *config, struct error *error)
+static void read_top_level(struct json_keys *top, struct deepspeed_config *config)
 {
 	double learning_rate = 1e-3;
-	if (!json_keys_count(top, "train_batch_size", 1, MAXIMUM_BATCH, &config->train_batch_size, error) ||
-	    !json_keys_count(top, "train_micro_batch_size_per_gpu", 1, MAXIMUM_BATCH, &config->micro_batch_size,
-			     error) ||
-	    !json_keys_count(top, "gradient_accumulation_steps", 1, MAXIMUM_BATCH, &config->gradient_accumulation_steps,
-			     error) ||
-	    !json_keys_number(top, "gradient_clipping", 0, FLT_MAX, &config->gradient_clipping, error) ||
-	    !json_keys_count(top, "steps_per_print", 1, MAXIMUM_STEPS, &config->steps_per_print, error) ||
-	    !json_keys_boolean(top, "wall_clock_breakdown", &config->wall_clock_breakdown, error) ||
-	    !deepspeed_optimizer_read(top, config, &learning_rate, error) ||
-	    !deepspeed_scheduler_read(top, learning_rate, config, error) ||
-	    !deepspeed_precision_read(top, config, error) || !deepspeed_pipeline_read(top, config, error))
-		return false;
+	json_keys_count(top, "train_batch_size", 1, MAXIMUM_BATCH, &config->train_batch_size);
+	json_keys_count(top, "train_micro_batch_size_per_gpu", 1, MAXIMUM_BATCH, &config->micro_batch_size);
+	json_keys_count(top, "gradient_accumulation_steps", 1, MAXIMUM_BATCH, &config->gradient_accumulation_steps);
+	json_keys_number(top, "gradient_clipping", 0, FLT_MAX, &config->gradient_clipping);
+	json_keys_count(top, "steps_per_print", 1, MAXIMUM_STEPS, &config->steps_per_print);
+	json_keys_boolean(top, "wall_clock_breakdown", &config->wall_clock_breakdown);
+	deepspeed_optimizer_read(top, config, &learning_rate);
+	deepspeed_scheduler_read(top, learning_rate, config);
+	deepspeed_precision_read(top, config);
+	deepspeed_pipeline_read(top, config);
 	json_keys_list_unknown(top, config->unknown_keys, sizeof(config->unknown_keys));
-	return true;
 }
 
-bool deepspeed_config_read(const char *path, const struct deepspeed_overrides *overrides,
-			   struct deepspeed_config *ret_config, struct error *error)
+// `document` is NULL without a file.
+static void read_values(const struct hjson *document, const json_t *root, struct mistakes *mistakes,
+			struct deepspeed_config *ret_config)
 {
-	struct deepspeed_overrides none;
-	deepspeed_overrides_init(&none);
-	if (overrides == NULL)
-		overrides = &none;
-	json_t *root = path != NULL ? parse_file(path, error) : deepspeed_overrides_base(overrides);
-	if (root == NULL)
-		return path != NULL ? false : error_set(error, ERROR_FAILED, "no memory for the configuration");
-	struct deepspeed_config config = {
+	struct json_keys top;
+	*ret_config = (struct deepspeed_config){
 		.optimizer = {.kind = OPTIMIZER_SGD},
 		.learning_rate = 1e-3f,
 		.schedule = {.kind = LEARNING_RATE_CONSTANT},
@@ -129,12 +105,35 @@ bool deepspeed_config_read(const char *path, const struct deepspeed_overrides *o
 		.steps_per_print = 10,
 		.compute_type = DATA_FLOAT32,
 	};
-	struct json_keys top = {0};
-	bool ok = deepspeed_overrides_apply(overrides, root, error) &&
-		  json_keys_init(&top, path != NULL ? path : "command line", "", root, error) &&
-		  read_top_level(&top, &config, error);
+	json_keys_init(&top, document, root, mistakes);
+	read_top_level(&top, ret_config);
 	json_keys_fini(&top);
+}
+
+bool deepspeed_config_read(const char *path, const struct deepspeed_overrides *overrides,
+			   struct deepspeed_config *ret_config, struct error *error)
+{
+	struct deepspeed_overrides none;
+	struct deepspeed_config config;
+	struct hjson *document = NULL;
+	struct mistakes mistakes = {0};
+	deepspeed_overrides_init(&none);
+	if (overrides == NULL)
+		overrides = &none;
+	bool ok = path == NULL || parse_file(path, &mistakes, &document, error);
+	json_t *root = NULL;
+	if (ok)
+		root = path != NULL ? json_incref(hjson_root(document)) : deepspeed_overrides_base(overrides);
+	if (ok && root == NULL)
+		ok = error_set(error, ERROR_FAILED, "no memory for the configuration");
+	ok = ok && deepspeed_overrides_apply(overrides, root, error);
+	if (ok) {
+		read_values(document, root, &mistakes, &config);
+		ok = mistakes_report(&mistakes, path != NULL ? path : "command line", error);
+	}
 	json_decref(root);
+	hjson_destroy(document);
+	mistakes_fini(&mistakes);
 	if (ok)
 		*ret_config = config;
 	return ok;

@@ -52,8 +52,8 @@ struct deepspeed_overrides {
 };
 
 void deepspeed_overrides_init(struct deepspeed_overrides *ret_overrides); // nothing is given
-// Malformed JSON is reported with file, line and column; a wrong type with the key's whole name. `overrides` may be
-// NULL. Without a file (`path` NULL) the optimizers are PyTorch's by name and default, nothing is clipped, and a step is
+// All mistakes are reported at once, with file, line and column, and the key's whole name: those of syntax, or those of values.
+// `overrides` may be NULL. Without a file (`path` NULL) the optimizers are PyTorch's by name and default, nothing is clipped, and a step is
 // 4 micro-batches of 32 unless `overrides` says something of it.
 bool deepspeed_config_read(const char *path, const struct deepspeed_overrides *overrides,
 			   struct deepspeed_config *ret_config, struct error *error);

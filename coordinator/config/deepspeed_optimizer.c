@@ -9,21 +9,19 @@ enum { TYPE_SIZE = 40 };
 static const double largest = FLT_MAX;         // a setting is a float in the end
 static const double below_one = 1.0 - 0x1p-24; // the largest float below 1
 
-static bool read_sgd(struct json_keys *params, struct deepspeed_config *config, double *learning_rate,
-		     struct error *error)
+static void read_sgd(struct json_keys *params, struct deepspeed_config *config, double *learning_rate)
 {
 	double momentum = 0, dampening = 0, weight_decay = 0;
 	bool nesterov = false;
-	if (!json_keys_number(params, "lr", 0, largest, learning_rate, error) ||
-	    !json_keys_number(params, "momentum", 0, largest, &momentum, error) ||
-	    !json_keys_number(params, "dampening", -largest, largest, &dampening, error) ||
-	    !json_keys_number(params, "weight_decay", 0, largest, &weight_decay, error) ||
-	    !json_keys_boolean(params, "nesterov", &nesterov, error))
-		return false;
-	if (nesterov && (momentum == 0 || dampening != 0))
-		return error_set(error, ERROR_USAGE,
-				 "%s: %snesterov needs a momentum over 0 and a dampening of 0; they are %g and %g",
-				 params->path, params->prefix, momentum, dampening);
+	json_keys_number(params, "lr", 0, largest, learning_rate);
+	bool ok = json_keys_number(params, "momentum", 0, largest, &momentum);
+	ok = json_keys_number(params, "dampening", -largest, largest, &dampening) && ok;
+	json_keys_number(params, "weight_decay", 0, largest, &weight_decay);
+	json_keys_boolean(params, "nesterov", &nesterov);
+	if (ok && nesterov && (momentum == 0 || dampening != 0))
+		json_keys_mistake(params, "nesterov",
+				  "%snesterov needs a momentum over 0 and a dampening of 0; they are %g and %g",
+				  params->prefix, momentum, dampening);
 	config->optimizer = (struct optimizer){
 		.kind = OPTIMIZER_SGD,
 		.weight_decay = (float)weight_decay,
@@ -32,26 +30,23 @@ static bool read_sgd(struct json_keys *params, struct deepspeed_config *config, 
 	};
 	config->beta1 = (float)momentum;
 	config->beta2 = 0;
-	return true;
 }
 
-static bool read_adam(struct json_keys *params, enum optimizer_kind kind, struct deepspeed_config *config,
-		      double *learning_rate, struct error *error)
+static void read_adam(struct json_keys *params, enum optimizer_kind kind, struct deepspeed_config *config,
+		      double *learning_rate)
 {
 	double betas[2] = {0.9, 0.999}, epsilon = 1e-8, weight_decay = 0;
 	bool torch_adam = false, decoupled = true;
-	if (!json_keys_boolean(params, "torch_adam", &torch_adam, error) ||
-	    !json_keys_boolean(params, "adam_w_mode", &decoupled, error))
-		return false;
+	json_keys_boolean(params, "torch_adam", &torch_adam);
+	json_keys_boolean(params, "adam_w_mode", &decoupled);
 	// DeepSpeed's "Adam" is AdamW unless adam_w_mode is false; its "AdamW" is AdamW in any case.
 	decoupled = decoupled || kind == OPTIMIZER_ADAMW;
 	if (torch_adam && decoupled)
 		weight_decay = 0.01; // torch.optim.AdamW has this default, DeepSpeed's own has 0
-	if (!json_keys_number(params, "lr", 0, largest, learning_rate, error) ||
-	    !json_keys_pair(params, "betas", 0, below_one, betas, error) ||
-	    !json_keys_number(params, "eps", 0, largest, &epsilon, error) ||
-	    !json_keys_number(params, "weight_decay", 0, largest, &weight_decay, error))
-		return false;
+	json_keys_number(params, "lr", 0, largest, learning_rate);
+	json_keys_pair(params, "betas", 0, below_one, betas);
+	json_keys_number(params, "eps", 0, largest, &epsilon);
+	json_keys_number(params, "weight_decay", 0, largest, &weight_decay);
 	json_keys_ignore_where(params, "bias_correction", true);
 	json_keys_ignore_where(params, "amsgrad", false);
 	config->optimizer = (struct optimizer){
@@ -61,63 +56,47 @@ static bool read_adam(struct json_keys *params, enum optimizer_kind kind, struct
 	};
 	config->beta1 = (float)betas[0];
 	config->beta2 = (float)betas[1];
-	return true;
 }
 
-static bool read_params(struct json_keys *params, enum optimizer_kind kind, struct deepspeed_config *config,
-			double *learning_rate, struct error *error)
+static void read_params(struct json_keys *params, enum optimizer_kind kind, struct deepspeed_config *config,
+			double *learning_rate)
 {
 	if (json_keys_has(params, "max_grad_norm"))
-		return error_set(
-			error, ERROR_USAGE,
-			"%s: %smax_grad_norm is not an optimizer's setting: write gradient_clipping at the top "
-			"level",
-			params->path, params->prefix);
-	bool ok = kind == OPTIMIZER_SGD ? read_sgd(params, config, learning_rate, error)
-					: read_adam(params, kind, config, learning_rate, error);
-	if (ok)
-		config->learning_rate = (float)*learning_rate;
-	return ok;
+		json_keys_mistake(params, "max_grad_norm",
+				  "%smax_grad_norm is not an optimizer's setting: write gradient_clipping at the top "
+				  "level",
+				  params->prefix);
+	json_keys_ignore(params, "max_grad_norm");
+	if (kind == OPTIMIZER_SGD)
+		read_sgd(params, config, learning_rate);
+	else
+		read_adam(params, kind, config, learning_rate);
+	config->learning_rate = (float)*learning_rate;
 }
 
-static bool read_section(struct json_keys *section, struct deepspeed_config *config, double *learning_rate,
-			 struct error *error)
+static bool read_type(struct json_keys *section, enum optimizer_kind *ret_kind)
 {
 	char type[TYPE_SIZE] = "";
-	const json_t *object = NULL;
-	enum optimizer_kind kind;
-	if (!json_keys_string(section, "type", type, sizeof(type), error) ||
-	    !json_keys_object(section, "params", &object, error))
+	if (!json_keys_string(section, "type", type, sizeof(type)))
 		return false;
 	if (type[0] == '\0')
-		return error_set(error, ERROR_USAGE, "%s: optimizer.type is missing: write SGD, Adam or AdamW",
-				 section->path);
-	if (!optimizer_parse(type, &kind))
-		return error_set(error, ERROR_USAGE,
-				 "%s: optimizer.type \"%s\" is unknown; there are SGD, Adam and AdamW", section->path,
+		return json_keys_mistake(section, "type", "optimizer.type is missing: write SGD, Adam or AdamW");
+	return optimizer_parse(type, ret_kind) ||
+	       json_keys_mistake(section, "type", "optimizer.type \"%s\" is unknown; there are SGD, Adam and AdamW",
 				 type);
-	struct json_keys params;
-	bool ok = json_keys_init(&params, section->path, "optimizer.params.", object, error) &&
-		  read_params(&params, kind, config, learning_rate, error);
-	if (ok) {
-		json_keys_list_unknown(section, config->unknown_keys, sizeof(config->unknown_keys));
+}
+
+void deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *config, double *learning_rate)
+{
+	struct json_keys section, params;
+	enum optimizer_kind kind;
+	bool is_known = json_keys_open(&section, top, "optimizer") && read_type(&section, &kind);
+	json_keys_open(&params, &section, "params");
+	if (is_known) {
+		read_params(&params, kind, config, learning_rate);
+		json_keys_list_unknown(&section, config->unknown_keys, sizeof(config->unknown_keys));
 		json_keys_list_unknown(&params, config->unknown_keys, sizeof(config->unknown_keys));
 	}
 	json_keys_fini(&params);
-	return ok;
-}
-
-bool deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *config, double *learning_rate,
-			      struct error *error)
-{
-	const json_t *object = NULL;
-	if (!json_keys_object(top, "optimizer", &object, error))
-		return false;
-	if (object == NULL)
-		return true;
-	struct json_keys section;
-	bool ok = json_keys_init(&section, top->path, "optimizer.", object, error) &&
-		  read_section(&section, config, learning_rate, error);
 	json_keys_fini(&section);
-	return ok;
 }

@@ -8,16 +8,15 @@
 #include "coordinator/config/json_keys.h"
 
 // Each reads its section from the file's top level, where it may be absent, into `config`, and appends unknown
-// members to config->unknown_keys. `*learning_rate` is the optimizer's, before it is rounded to a float.
-bool deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *config, double *learning_rate,
-			      struct error *error);
+// members to config->unknown_keys. Mistakes go where top->mistakes says. `*learning_rate` is the optimizer's, before it is
+// rounded to a float.
+void deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *config, double *learning_rate);
 // After the optimizer: some defaults depend on it.
-bool deepspeed_scheduler_read(struct json_keys *top, double learning_rate, struct deepspeed_config *config,
-			      struct error *error);
+void deepspeed_scheduler_read(struct json_keys *top, double learning_rate, struct deepspeed_config *config);
 // fp16, bf16, communication_data_type, penstock.tf32.
-bool deepspeed_precision_read(struct json_keys *top, struct deepspeed_config *config, struct error *error);
+void deepspeed_precision_read(struct json_keys *top, struct deepspeed_config *config);
 // pipeline.activation_checkpoint_interval.
-bool deepspeed_pipeline_read(struct json_keys *top, struct deepspeed_config *config, struct error *error);
+void deepspeed_pipeline_read(struct json_keys *top, struct deepspeed_config *config);
 
 // Puts what is given into the place of the file's keys, before anything is read from them.
 bool deepspeed_overrides_apply(const struct deepspeed_overrides *overrides, json_t *root, struct error *error);

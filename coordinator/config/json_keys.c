@@ -2,17 +2,17 @@
 #include "coordinator/config/json_keys.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/strings.h"
+#include "coordinator/config/deepspeed_defaults.h"
 
-bool json_keys_init(struct json_keys *keys, const char *path, const char *prefix, const json_t *object,
-		    struct error *error)
+void json_keys_init(struct json_keys *keys, const struct hjson *document, const json_t *root, struct mistakes *mistakes)
 {
-	*keys = (struct json_keys){.path = path, .object = object, .asked = json_object()};
-	snprintf(keys->prefix, sizeof(keys->prefix), "%s", prefix);
-	return keys->asked != NULL || error_set(error, ERROR_FAILED, "%s: no memory", path);
+	*keys = (struct json_keys){.document = document, .mistakes = mistakes, .object = root, .asked = json_object()};
+	mistakes->no_memory |= keys->asked == NULL;
 }
 
 void json_keys_fini(struct json_keys *keys)
@@ -69,14 +69,35 @@ static const char *type_name(const json_t *value)
 	}
 }
 
-static bool refuse(const struct json_keys *keys, const char *name, const json_t *value, struct error *error,
-		   const char *expected)
+static struct mistakes_place place_of(const struct json_keys *keys, const char *name)
+{
+	return keys->document != NULL ? hjson_place(keys->document, keys->object, name) : (struct mistakes_place){0};
+}
+
+bool json_keys_mistake(const struct json_keys *keys, const char *name, const char *format, ...)
+{
+	char text[MISTAKES_TEXT_SIZE];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	struct mistakes_place place = place_of(keys, name);
+	if (json_object_get(keys->object, name) == NULL)
+		mistakes_add(keys->mistakes, keys->section, "%s", text);
+	else if (place.line == 0) // the file's value was replaced, or there is no file
+		mistakes_add_option(keys->mistakes, "%s", text);
+	else
+		mistakes_add(keys->mistakes, place, "%s", text);
+	return false;
+}
+
+static bool refuse(const struct json_keys *keys, const char *name, const json_t *value, const char *expected)
 {
 	if (json_is_string(value) && strcmp(json_string_value(value), "auto") == 0)
-		return error_set(error, ERROR_USAGE,
-				 "%s: %s%s is \"auto\", which a trainer such as Hugging Face's fills in; here nobody "
-				 "does: write %s",
-				 keys->path, keys->prefix, name, expected);
+		return json_keys_mistake(keys, name,
+					 "%s%s is \"auto\", which a trainer such as Hugging Face's replaces; penstock "
+					 "does not: write %s",
+					 keys->prefix, name, expected);
 	char got[48];
 	if (json_is_integer(value))
 		snprintf(got, sizeof(got), "%lld", (long long)json_integer_value(value));
@@ -84,8 +105,21 @@ static bool refuse(const struct json_keys *keys, const char *name, const json_t 
 		snprintf(got, sizeof(got), "%.9g", json_real_value(value));
 	else
 		snprintf(got, sizeof(got), "%s", type_name(value));
-	return error_set(error, ERROR_USAGE, "%s: %s%s is %s; expected %s", keys->path, keys->prefix, name, got,
-			 expected);
+	return json_keys_mistake(keys, name, "%s%s is %s; expected %s", keys->prefix, name, got, expected);
+}
+
+bool json_keys_open(struct json_keys *keys, struct json_keys *parent, const char *name)
+{
+	const json_t *object = take(parent, name);
+	struct json_keys section = {.document = parent->document, .mistakes = parent->mistakes, .asked = json_object()};
+	section.mistakes->no_memory |= section.asked == NULL;
+	section.section = object != NULL ? place_of(parent, name) : parent->section;
+	snprintf(section.prefix, sizeof(section.prefix), "%s%s.", parent->prefix, name);
+	if (object != NULL && !json_is_object(object))
+		refuse(parent, name, object, "an object in braces");
+	section.object = json_is_object(object) ? object : NULL;
+	*keys = section;
+	return section.object != NULL;
 }
 
 static void describe_range(double minimum, double maximum, char *into, size_t size)
@@ -96,8 +130,7 @@ static void describe_range(double minimum, double maximum, char *into, size_t si
 		snprintf(into, size, "a number from %.9g to %.9g", minimum, maximum);
 }
 
-bool json_keys_number(struct json_keys *keys, const char *name, double minimum, double maximum, double *value,
-		      struct error *error)
+bool json_keys_number(struct json_keys *keys, const char *name, double minimum, double maximum, double *value)
 {
 	const json_t *member = take(keys, name);
 	if (member == NULL)
@@ -106,14 +139,13 @@ bool json_keys_number(struct json_keys *keys, const char *name, double minimum, 
 	if (!json_is_number(member) || number < minimum || number > maximum) {
 		char expected[96];
 		describe_range(minimum, maximum, expected, sizeof(expected));
-		return refuse(keys, name, member, error, expected);
+		return refuse(keys, name, member, expected);
 	}
 	*value = number;
 	return true;
 }
 
-bool json_keys_count(struct json_keys *keys, const char *name, uint32_t minimum, uint32_t maximum, uint32_t *value,
-		     struct error *error)
+bool json_keys_count(struct json_keys *keys, const char *name, uint32_t minimum, uint32_t maximum, uint32_t *value)
 {
 	const json_t *member = take(keys, name);
 	if (member == NULL)
@@ -123,45 +155,35 @@ bool json_keys_count(struct json_keys *keys, const char *name, uint32_t minimum,
 	if (!json_is_number(member) || number != floor(number) || number < minimum || number > maximum) {
 		char expected[96];
 		snprintf(expected, sizeof(expected), "a whole number from %u to %u", minimum, maximum);
-		return refuse(keys, name, member, error, expected);
+		return refuse(keys, name, member, expected);
 	}
 	*value = (uint32_t)number;
 	return true;
 }
 
-bool json_keys_boolean(struct json_keys *keys, const char *name, bool *value, struct error *error)
+bool json_keys_boolean(struct json_keys *keys, const char *name, bool *value)
 {
 	const json_t *member = take(keys, name);
 	if (member == NULL)
 		return true;
 	if (!json_is_boolean(member))
-		return refuse(keys, name, member, error, "true or false");
+		return refuse(keys, name, member, "true or false");
 	*value = json_is_true(member);
 	return true;
 }
 
-bool json_keys_string(struct json_keys *keys, const char *name, char *value, size_t size, struct error *error)
+bool json_keys_string(struct json_keys *keys, const char *name, char *value, size_t size)
 {
 	const json_t *member = take(keys, name);
 	if (member == NULL)
 		return true;
 	if (!json_is_string(member))
-		return refuse(keys, name, member, error, "a string");
+		return refuse(keys, name, member, "a string");
 	strings_printable(json_string_value(member), value, size);
 	return true;
 }
 
-bool json_keys_object(struct json_keys *keys, const char *name, const json_t **value, struct error *error)
-{
-	const json_t *member = take(keys, name);
-	if (member != NULL && !json_is_object(member))
-		return refuse(keys, name, member, error, "an object in braces");
-	*value = member;
-	return true;
-}
-
-bool json_keys_pair(struct json_keys *keys, const char *name, double minimum, double maximum, double value[2],
-		    struct error *error)
+bool json_keys_pair(struct json_keys *keys, const char *name, double minimum, double maximum, double value[2])
 {
 	const json_t *member = take(keys, name);
 	if (member == NULL)
@@ -176,7 +198,7 @@ bool json_keys_pair(struct json_keys *keys, const char *name, double minimum, do
 	if (!ok) {
 		char expected[96];
 		snprintf(expected, sizeof(expected), "a list of two numbers from %.9g to %.9g", minimum, maximum);
-		return refuse(keys, name, member, error, expected);
+		return refuse(keys, name, member, expected);
 	}
 	value[0] = pair[0];
 	value[1] = pair[1];
@@ -192,9 +214,9 @@ void json_keys_list_unknown(const struct json_keys *keys, char *list, size_t siz
 	json_object_foreach((json_t *)keys->object, name, value)
 	{
 		const json_t *enabled = json_object_get(value, "enabled");
-		if (json_object_get(keys->asked, name) != NULL || json_is_null(value) || json_is_false(enabled))
-			continue;
 		char shown[SHOWN_SIZE], item[JSON_KEYS_PREFIX_SIZE + SHOWN_SIZE + 16];
+		if (json_object_get(keys->asked, name) != NULL || deepspeed_default_is(keys->prefix, name, value))
+			continue;
 		strings_printable(name, shown, sizeof(shown));
 		size_t length = strlen(list);
 		snprintf(item, sizeof(item), "%s%s%s%s", length > 0 ? ", " : "", keys->prefix, shown,

@@ -9,6 +9,19 @@
 
 #include <math.h>
 
+const char *learning_rate_name(enum learning_rate_kind kind)
+{
+	static const char *const names[LEARNING_RATE_KINDS] = {
+		[LEARNING_RATE_CONSTANT] = "",
+		[LEARNING_RATE_WARMUP] = "WarmupLR",
+		[LEARNING_RATE_WARMUP_DECAY] = "WarmupDecayLR",
+		[LEARNING_RATE_WARMUP_COSINE] = "WarmupCosineLR",
+		[LEARNING_RATE_RANGE_TEST] = "LRRangeTest",
+		[LEARNING_RATE_ONE_CYCLE] = "OneCycle",
+	};
+	return names[kind];
+}
+
 // Rises from 0 to 1 over the warm-up; `iteration` is last_batch_iteration and not negative.
 static double warmup_fraction(const struct learning_rate_schedule *schedule, double iteration, double warmup_steps)
 {
@@ -17,13 +30,18 @@ static double warmup_fraction(const struct learning_rate_schedule *schedule, dou
 	return 1.0 / log(warmup_steps) * log(iteration + 1.0);
 }
 
+// Two at least, as there: log(1) is 0, and it is divided by.
+static double warmup_steps_of(const struct learning_rate_schedule *schedule)
+{
+	return schedule->warmup_num_steps < 2 ? 2 : schedule->warmup_num_steps;
+}
+
 static double warmup_learning_rate(const struct learning_rate_schedule *schedule, uint64_t step)
 {
 	if (step == 0)
 		return schedule->warmup_min_lr;
 	double iteration = (double)(step - 1);
-	// Two at least, as there: log(1) is 0, and it is divided by.
-	double warmup_steps = schedule->warmup_num_steps < 2 ? 2 : schedule->warmup_num_steps;
+	double warmup_steps = warmup_steps_of(schedule);
 	double gamma = 1.0;
 	if (iteration < warmup_steps) {
 		gamma = warmup_fraction(schedule, iteration, warmup_steps);
@@ -34,6 +52,30 @@ static double warmup_learning_rate(const struct learning_rate_schedule *schedule
 	return schedule->warmup_min_lr + (schedule->warmup_max_lr - schedule->warmup_min_lr) * gamma;
 }
 
+// What the peak is multiplied by.
+static double warmup_cosine_ratio(const struct learning_rate_schedule *schedule, uint64_t step)
+{
+	if (step == 0)
+		return 0.0; // whatever warmup_min_ratio says: DeepSpeed's constructor sets it
+	double iteration = (double)(step - 1);
+	double warmup_steps = warmup_steps_of(schedule);
+	if (iteration < warmup_steps)
+		return schedule->warmup_min_ratio +
+		       warmup_fraction(schedule, iteration, warmup_steps) * (1.0 - schedule->warmup_min_ratio);
+	double progress =
+		fmin(1.0, (iteration - warmup_steps + 1.0) / fmax(1.0, schedule->total_num_steps - warmup_steps));
+	double ratio = (1.0 + cos(M_PI * progress)) / 2.0;
+	return fmax(0.0, schedule->cos_min_ratio + (1.0 - schedule->cos_min_ratio) * ratio);
+}
+
+static double range_test_learning_rate(const struct learning_rate_schedule *schedule, uint64_t step)
+{
+	double interval = (double)step / (schedule->range_test_step_size == 0 ? 1 : schedule->range_test_step_size);
+	if (schedule->range_test_staircase)
+		interval = floor(interval);
+	return schedule->range_test_min_lr * (1.0 + schedule->range_test_step_rate * interval);
+}
+
 struct cycle {
 	double first, second, total; // steps up, down, both
 };
@@ -42,7 +84,7 @@ static struct cycle cycle_of(const struct learning_rate_schedule *schedule)
 {
 	struct cycle cycle;
 	cycle.first = schedule->cycle_first_step_size == 0 ? 1 : schedule->cycle_first_step_size;
-	cycle.second = schedule->cycle_second_step_size == 0 ? cycle.first : schedule->cycle_second_step_size;
+	cycle.second = schedule->cycle_second_step_size;
 	cycle.total = cycle.first + cycle.second;
 	return cycle;
 }
@@ -103,6 +145,14 @@ struct learning_rate_value learning_rate_at(const struct learning_rate_schedule 
 	case LEARNING_RATE_WARMUP:
 	case LEARNING_RATE_WARMUP_DECAY:
 		value.learning_rate = warmup_learning_rate(schedule, step);
+		break;
+	case LEARNING_RATE_WARMUP_COSINE:
+		value.learning_rate = schedule->warmup_max_lr * warmup_cosine_ratio(schedule, step);
+		break;
+	case LEARNING_RATE_RANGE_TEST:
+		value.learning_rate = range_test_learning_rate(schedule, step);
+		break;
+	case LEARNING_RATE_KINDS:
 		break;
 	case LEARNING_RATE_ONE_CYCLE:
 		value = one_cycle(schedule, step, base_momentum);

@@ -64,11 +64,11 @@ class Refusals(harness.TestCase):
             return path
 
         train = ["train", "--dataset", self.dataset, "--local", 1, "--deepspeed-config"]
-        self.refuse(2, r"config\.json:2:5: string or '}' expected near 'oops'", *train, config('{"train_batch_size": 8,\n oops}'))
-        self.refuse(2, "config.json: train_batch_size is a string; expected a whole number from 1", *train, config('{"train_batch_size": "eight"}'))
+        self.refuse(2, r'config\.json: line 2, column 6: expected a colon \(:\) after the key "oops"', *train, config('{"train_batch_size": 8,\n oops}'))
+        self.refuse(2, "config.json: line 1, column 2: train_batch_size is a string; expected a whole number from 1", *train, config('{"train_batch_size": "eight"}'))
         self.refuse(2, "train_batch_size 100 is not train_micro_batch_size_per_gpu 32 x gradient_accumulation_steps 4 x", *train, config(json.dumps(
             {"train_batch_size": 100, "train_micro_batch_size_per_gpu": 32, "gradient_accumulation_steps": 4})))
-        self.refuse(2, 'config.json: optimizer.type "Lion" is unknown; there are SGD, Adam and AdamW', *train, config('{"train_batch_size": 8, "optimizer": {"type": "Lion"}}'))
+        self.refuse(2, 'config.json: line 1, column 39: optimizer.type "Lion" is unknown; there are SGD, Adam and AdamW', *train, config('{"train_batch_size": 8, "optimizer": {"type": "Lion"}}'))
         self.refuse(2, "nowhere.json: No such file", *train, self.path("nowhere.json"))
         warned = self.penstock("plan", "--deepspeed-config",
                                config('{"train_batch_size": 8, "zero_optimization": {"stage": 3}}'))

@@ -124,6 +124,30 @@ static void read_warmup_takes_all_parameters(void **state)
 	assert_int_equal(s.warmup_num_steps, 5);
 }
 
+static void read_warmup_cosine_and_range_test_take_all_parameters(void **state)
+{
+	struct learning_rate_schedule s =
+		read_text("{" WITH_ADAM SCHEDULER("WarmupCosineLR", "\"total_num_steps\": 90") "}").schedule;
+	assert_int_equal(s.kind, LEARNING_RATE_WARMUP_COSINE);
+	assert_true(s.warmup_max_lr == 0.02 && s.warmup_min_ratio == 0 && s.cos_min_ratio == 0.0001);
+	assert_true(s.total_num_steps == 90 && s.warmup_num_steps == 1000 && !s.warmup_linear);
+	s = read_text("{" WITH_ADAM SCHEDULER("WarmupCosineLR",
+					      "\"total_num_steps\": 90, \"warmup_min_ratio\": 0.5, \"cos_min_ratio\":"
+					      " 0.25, \"warmup_num_steps\": 9, \"warmup_type\": \"linear\"") "}")
+		    .schedule;
+	assert_true(s.warmup_min_ratio == 0.5 && s.cos_min_ratio == 0.25 && s.warmup_num_steps == 9 && s.warmup_linear);
+	s = read_text("{" WITH_ADAM SCHEDULER("LRRangeTest", "") "}").schedule;
+	assert_int_equal(s.kind, LEARNING_RATE_RANGE_TEST);
+	assert_true(s.range_test_min_lr == 1e-3 && s.range_test_step_rate == 1 && !s.range_test_staircase);
+	assert_int_equal(s.range_test_step_size, 2000);
+	s = read_text("{" SCHEDULER("lrrangetest",
+				    "\"lr_range_test_min_lr\": 0.1, \"lr_range_test_step_rate\": 5,"
+				    "\"lr_range_test_step_size\": 7, \"lr_range_test_staircase\": true") "}")
+		    .schedule;
+	assert_true(s.range_test_min_lr == 0.1 && s.range_test_step_rate == 5 && s.range_test_staircase);
+	assert_int_equal(s.range_test_step_size, 7);
+}
+
 static void read_one_cycle_takes_all_parameters(void **state)
 {
 	struct deepspeed_config config =
@@ -132,7 +156,7 @@ static void read_one_cycle_takes_all_parameters(void **state)
 	assert_int_equal(s->kind, LEARNING_RATE_ONE_CYCLE);
 	assert_true(s->cycle_min_lr == 0.001 && s->cycle_max_lr == 1 && s->decay_lr_rate == 0);
 	assert_int_equal(s->cycle_first_step_size, 2000);
-	assert_int_equal(s->cycle_second_step_size, 0);
+	assert_int_equal(s->cycle_second_step_size, 2000); // as the first
 	assert_int_equal(s->decay_step_size, 0);
 	assert_true(s->cycle_momentum && s->cycle_min_mom == 0.8 && s->cycle_max_mom == 0.9 && s->decay_mom_rate == 0);
 	assert_true(config.beta2 == 0.99f); // as DeepSpeed sets it
@@ -344,8 +368,12 @@ static void read_wrong_value_is_refused_with_its_name(void **state)
 		{ADAM("SGD", "\"momentum\": -0.1"), "optimizer.params.momentum is -0.1"},
 		{"{\"scheduler\": {}}", "scheduler.type is missing"},
 		{"{\"scheduler\": 1}", "scheduler is 1; expected an object"},
-		{"{" SCHEDULER("WarmupCosineLR", "") "}",
-		 "scheduler.type \"WarmupCosineLR\" is unknown; there are WarmupLR"},
+		{"{" SCHEDULER("CosineLR", "") "}", "scheduler.type \"CosineLR\" is unknown; there are WarmupLR"},
+		{"{" SCHEDULER("WarmupCosineLR", "") "}", "WarmupCosineLR needs scheduler.params.total_num_steps"},
+		{"{" SCHEDULER("WarmupCosineLR", "\"total_num_steps\": 9, \"cos_min_ratio\": -1") "}",
+		 "scheduler.params.cos_min_ratio is -1; expected a number of at least 0"},
+		{"{" SCHEDULER("LRRangeTest", "\"lr_range_test_step_size\": 0") "}",
+		 "scheduler.params.lr_range_test_step_size is 0; expected a whole number from 1"},
 		{"{" SCHEDULER("WarmupDecayLR", "") "}", "WarmupDecayLR needs scheduler.params.total_num_steps"},
 		{"{" SCHEDULER("WarmupDecayLR", "\"total_num_steps\": null") "}",
 		 "needs scheduler.params.total_num_steps"},
@@ -364,21 +392,113 @@ static void read_wrong_value_is_refused_with_its_name(void **state)
 		assert_refused(bad[i].text, bad[i].expected);
 }
 
-static void read_malformed_json_is_refused_with_line_and_column(void **state)
+static void read_wrong_syntax_is_refused_with_line_and_column(void **state)
 {
-	assert_refused("", ":1:0: ");
 	assert_refused("{\n  \"train_batch_size\": 32,\n  \"steps_per_print\": ten\n}",
-		       ":3:24: invalid token near 'ten'");
-	assert_refused("{\"a\": 1,}", ":1:9: ");
-	assert_refused("{\n\"a\": 1\n\"b\": 2}", ":3:3: ");
-	assert_refused("{\"train_batch_size\": 32\n", ":2:0: ");
-	assert_refused("{\n \"steps_per_print\": 1,\n \"steps_per_print\": 2}", ":3:18: duplicate object key");
-	assert_refused("{\"a\": NaN}", ":1:");
-	assert_refused("{\"a\": 1e999}", ":1:");
-	assert_refused("{\"a\": 1} // comment", ":1:");
-	assert_refused("{\"a\": \"\x1b[2J\"}", ":1:");
-	assert_refused("{\"a\": \"\xff\"}", ":1:");
-	assert_refused("\xef\xbb\xbf{}", "byte-order mark");
+		       ": line 3, column 3: steps_per_print is a string; expected a whole number from 1 to 1000000000");
+	assert_refused("{\"train_batch_size\": 32\n", ": line 1, column 1: the object that begins here has no closing");
+	assert_refused("{\n \"steps_per_print\": 1,\n \"steps_per_print\": 2}",
+		       ": line 3, column 2: duplicate key \"steps_per_print\"; the first is at line 2, column 2");
+	assert_refused("{\"a\": 1e999}", ": line 1, column 7: ");
+	assert_refused("{\"a\": \"\x1b[2J\"}", ": line 1, column 8: ");
+	assert_refused("{\"a\": \"\xff\"}", ": line 1, column 8: ");
+}
+
+// Each file of tests/unit/config/cases/ was refused, or warned of, once.
+static struct deepspeed_config read_case(const char *name)
+{
+	struct deepspeed_config config;
+	struct error error = {0};
+	char path[512];
+	snprintf(path, sizeof(path), "%s/tests/unit/config/cases/%s", PENSTOCK_SOURCE_DIR, name);
+	if (!deepspeed_config_read(path, NULL, &config, &error))
+		fail_msg("%s", error.message);
+	return config;
+}
+
+static void read_hjson_is_read_as_deepspeed_reads_it(void **state)
+{
+	struct deepspeed_config config = read_case("ds_config_hjson.json");
+	assert_int_equal(config.train_batch_size, 32);
+	assert_int_equal(config.micro_batch_size, 8);
+	assert_int_equal(config.steps_per_print, 5);
+	assert_int_equal(config.optimizer.kind, OPTIMIZER_ADAMW);
+	assert_true(config.learning_rate == 0.001f && config.optimizer.epsilon == 1e-8f);
+	assert_string_equal(config.unknown_keys, "");
+	assert_int_equal(read_text("").steps_per_print, 10); // as an empty object
+	assert_int_equal(read_text("train_batch_size: 8").train_batch_size, 8);
+}
+
+static void read_keys_that_ask_for_nothing_are_not_named(void **state)
+{
+	static const struct {
+		const char *text, *unknown;
+	} cases[] = {
+		{"{\"zero_optimization\": {\"stage\": 0, \"overlap_comm\": true}}", ""},
+		{"{\"zero_optimization\": {\"overlap_comm\": true}}", ""}, // the stage is 0
+		{"{\"zero_optimization\": {\"stage\": 1}}", "zero_optimization"},
+		{"{\"zero_optimization\": true}", "zero_optimization"},
+		{"{\"zero_optimization\": false}", ""},
+		{"{\"prescale_gradients\": true, \"gradient_predivide_factor\": 1.0}", "prescale_gradients"},
+		{"{\"gradient_predivide_factor\": 2}", "gradient_predivide_factor"},
+		{"{\"data_types\": {\"grad_accum_dtype\": \"fp32\"}}", ""},
+		{"{\"data_types\": {\"grad_accum_dtype\": \"bf16\"}}", "data_types"},
+		{"{\"activation_checkpointing\": {\"number_checkpoints\": null, \"profile\": false}}", ""},
+		{"{\"activation_checkpointing\": {\"cpu_checkpointing\": true}}", "activation_checkpointing"},
+		{"{\"flops_profiler\": {\"profile_step\": 3}}", ""}, // off unless enabled
+		{"{\"flops_profiler\": {\"enabled\": true}}", "flops_profiler.enabled"},
+		{"{\"of_others\": {\"a\": false, \"b\": {\"c\": null}}}", ""},
+		{"{\"of_others\": {\"a\": false, \"b\": {\"c\": 0}}}", "of_others"},
+		{"{\"of_others\": false}", "of_others"},
+		{"{\"checkpoint\": {\"tag_validation\": \"Warn\", \"load_universal\": false}}", ""},
+		{"{\"compile\": {\"deepcompile\": false, \"double_buffer\": true}}", ""},
+		{"{\"pipeline\": {\"stages\": \"auto\", \"partition\": \"best\", \"pipe_partitioned\": true}}", ""},
+		{"{\"pipeline\": {\"stages\": 2, \"grad_partitioned\": false}}",
+		 "pipeline.stages, pipeline.grad_partitioned"},
+		{"{\"gradient_allreduce_op\": \"sum\", \"dump_state\": true}", "gradient_allreduce_op, dump_state"},
+		{ADAM("Adam", "\"fused\": true, \"maximize\": false"), ""},
+		{ADAM("Adam", "\"maximize\": true"), "optimizer.params.maximize"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct deepspeed_config config = read_text(cases[i].text);
+		if (strcmp(config.unknown_keys, cases[i].unknown) != 0)
+			fail_msg("%s: %s", cases[i].text, config.unknown_keys);
+	}
+	assert_string_equal(read_case("ds_config_harmless.json").unknown_keys, "");
+}
+
+static void read_all_mistakes_are_told_at_once(void **state)
+{
+	char path[512];
+	struct deepspeed_config config;
+	struct error error = {0};
+	write_test_file(
+		"{\n"
+		"  train_batch_size: 0,\n"
+		"  steps_per_print: 10, steps_per_print: 10,\n"
+		"  optimizer: { type: \"Adma\", params: [] },\n"
+		"  scheduler: { type: \"WarmupDecayLR\", params: { warmup_num_steps: 0, warmup_type: \"x\" } },\n"
+		"  fp16: { enabled: 1 },\n"
+		"}\n");
+	assert_false(deepspeed_config_read(test_path, NULL, &config, &error));
+	static const char *const expected[] = {
+		": 8 mistakes\n",
+		"\n  line 2, column 3: train_batch_size is 0; expected a whole number from 1 to 16777216\n",
+		"\n  line 3, column 24: duplicate key \"steps_per_print\"; the first is at line 3, column 3\n",
+		"\n  line 4, column 16: optimizer.type \"Adma\" is unknown; ",
+		"\n  line 4, column 30: optimizer.params is a list; expected an object in braces\n",
+		"\n  line 5, column 39: WarmupDecayLR needs scheduler.params.total_num_steps\n",
+		"\n  line 5, column 49: scheduler.params.warmup_num_steps is 0; expected",
+		"\n  line 5, column 70: scheduler.params.warmup_type is \"x\"; expected",
+		"\n  line 6, column 11: fp16.enabled is 1; expected true or false",
+	};
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+		if (strstr(error.message, expected[i]) == NULL)
+			fail_msg("no \"%s\" in: %s", expected[i], error.message);
+	snprintf(path, sizeof(path), "%s/tests/unit/config/cases/ds_config_duplicate.json", PENSTOCK_SOURCE_DIR);
+	assert_false(deepspeed_config_read(path, NULL, &config, &error));
+	assert_non_null(strstr(error.message, "ds_config_duplicate.json: line 1, column 64: duplicate key "
+					      "\"train_batch_size\"; the first is at line 1, column 3"));
 }
 
 static void read_what_is_no_file_is_refused(void **state)
@@ -486,6 +606,7 @@ int main(void)
 		cmocka_unit_test(read_adam_takes_deepspeeds_settings),
 		cmocka_unit_test(read_adam_modes_choose_the_weight_decay),
 		cmocka_unit_test(read_warmup_takes_all_parameters),
+		cmocka_unit_test(read_warmup_cosine_and_range_test_take_all_parameters),
 		cmocka_unit_test(read_one_cycle_takes_all_parameters),
 		cmocka_unit_test(read_fp16_takes_deepspeeds_settings),
 		cmocka_unit_test(read_other_precisions_are_taken),
@@ -493,7 +614,10 @@ int main(void)
 		cmocka_unit_test(read_unknown_keys_are_collected),
 		cmocka_unit_test(read_many_unknown_keys_are_counted),
 		cmocka_unit_test(read_wrong_value_is_refused_with_its_name),
-		cmocka_unit_test(read_malformed_json_is_refused_with_line_and_column),
+		cmocka_unit_test(read_wrong_syntax_is_refused_with_line_and_column),
+		cmocka_unit_test(read_hjson_is_read_as_deepspeed_reads_it),
+		cmocka_unit_test(read_keys_that_ask_for_nothing_are_not_named),
+		cmocka_unit_test(read_all_mistakes_are_told_at_once),
 		cmocka_unit_test(read_what_is_no_file_is_refused),
 		cmocka_unit_test(read_damaged_file_is_read_or_refused),
 		cmocka_unit_test(resolve_batch_follows_deepspeeds_rule),
