@@ -1,43 +1,91 @@
-// Reading safetensors files. See safetensors.h; the writer is in safetensors_writer.c.
+// Opening and reading safetensors files. See safetensors.h; the writer is in safetensors_writer.c.
 //
-// A file may come from anywhere, so nothing in it is believed: each size is checked against the file's own
-// before it is used, and the tensors must fill the data part without overlap and without a gap, as the format
-// demands. The file is mapped, not read, so that a checkpoint larger than memory can be sent on tensor by
-// tensor.
+// The tensors are read as they are wanted, so a file larger than memory can be sent on piece by piece. They are not mapped: a file that
+// another process shortens would end this one with SIGBUS, where a read can tell.
 #include "coordinator/checkpoint/safetensors.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/strings.h"
+#include "common/model/data_type.h"
+#include "coordinator/checkpoint/internal.h"
 
-enum {
-	LENGTH_BYTES = 8,
-	// The format allows 100 MB. A header is some hundred bytes a tensor, and parsing one takes many times
-	// its size.
-	MAXIMUM_HEADER_BYTES = 16 << 20,
-	MAXIMUM_TENSORS = 65536,
-	NAME_SIZE = sizeof(((struct safetensors_entry *)0)->name),
-	MAXIMUM_RANK = sizeof(((struct safetensors_entry *)0)->dimensions) / sizeof(uint64_t),
-	PRINTABLE_SIZE = 100,
+enum { ELEMENTS_AT_ONCE = 8192 }; // that are widened
+
+struct open_file {
+	char *path;
+	int descriptor;
+	uint64_t size_bytes, data_offset_bytes;
+	struct timespec modified;
 };
 
 struct safetensors {
-	uint8_t *mapping; // the whole file
-	size_t mapping_bytes;
-	const uint8_t *data; // in the mapping, or `copy`
-	float *copy;         // of the data part where the header's length leaves it unaligned; NULL otherwise
-	uint64_t data_bytes;
-	struct safetensors_entry *entries; // by offset
+	struct open_file *files;
+	uint32_t file_count;
+	struct safetensors_entry *entries; // of the files one after the other, by offset
 	uint32_t count;
 };
+
+// ---- One file
+
+static bool open_regular(const char *path, struct open_file *ret_file, struct error *error)
+{
+	struct stat status;
+	// Not to wait for the other end, should this be a pipe.
+	int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (descriptor < 0)
+		return error_set(error, ERROR_USAGE, "%s", strerror(errno));
+	bool ok = fstat(descriptor, &status) == 0 || error_set(error, ERROR_FAILED, "%s", strerror(errno));
+	if (ok && S_ISDIR(status.st_mode))
+		ok = error_set(
+			error, ERROR_USAGE,
+			"is a folder: name a file in it, such as model.safetensors or model.safetensors.index.json");
+	else if (ok && !S_ISREG(status.st_mode))
+		ok = error_set(error, ERROR_USAGE, "is not a regular file");
+	else if (ok && status.st_size == 0)
+		ok = error_set(error, ERROR_USAGE, "is empty");
+	char *copy = ok ? strdup(path) : NULL;
+	if (ok && copy == NULL)
+		ok = error_set(error, ERROR_FAILED, "out of memory");
+	if (!ok) {
+		close(descriptor);
+		return false;
+	}
+	*ret_file = (struct open_file){.path = copy,
+				       .descriptor = descriptor,
+				       .size_bytes = (uint64_t)status.st_size,
+				       .modified = status.st_mtim};
+	return true;
+}
+
+// What is there when it was not changed since it was opened.
+static bool read_at(const struct open_file *file, uint64_t offset, void *into, uint64_t bytes, struct error *error)
+{
+	uint8_t *to = into;
+	struct stat status;
+	for (uint64_t done = 0; done < bytes;) {
+		ssize_t got = pread(file->descriptor, to + done, bytes - done, (off_t)(offset + done));
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_set(error, ERROR_FAILED, "read: %s", strerror(errno));
+		if (got == 0)
+			return error_set(error, ERROR_FAILED, "was cut short while it was being read");
+		done += (uint64_t)got;
+	}
+	if (fstat(file->descriptor, &status) != 0)
+		return error_set(error, ERROR_FAILED, "%s", strerror(errno));
+	return ((uint64_t)status.st_size == file->size_bytes && status.st_mtim.tv_sec == file->modified.tv_sec &&
+		status.st_mtim.tv_nsec == file->modified.tv_nsec) ||
+	       error_set(error, ERROR_FAILED, "was changed by another program while it was being read");
+}
 
 static uint64_t load_little_endian_64(const uint8_t *bytes)
 {
@@ -47,235 +95,160 @@ static uint64_t load_little_endian_64(const uint8_t *bytes)
 	return value;
 }
 
-// A whole number that is not negative.
-static bool get_unsigned(const json_t *value, uint64_t *ret_value)
+static bool check_length(uint64_t length, uint64_t size_bytes, struct error *error)
 {
-	if (!json_is_integer(value) || json_integer_value(value) < 0)
+	if (length > size_bytes - SAFETENSORS_LENGTH_BYTES)
+		return error_set(error, ERROR_USAGE,
+				 "names a header of %" PRIu64 " bytes and has %" PRIu64
+				 ": it is cut short, or not a safetensors file",
+				 length, size_bytes - SAFETENSORS_LENGTH_BYTES);
+	return length <= SAFETENSORS_MAXIMUM_HEADER_BYTES ||
+	       error_set(error, ERROR_USAGE, "names a header of %" PRIu64 " bytes; the longest that is read is %d",
+			 length, SAFETENSORS_MAXIMUM_HEADER_BYTES);
+}
+
+static bool read_start(const struct open_file *file, uint8_t start[SAFETENSORS_LENGTH_BYTES], struct error *error)
+{
+	uint64_t size = file->size_bytes < SAFETENSORS_LENGTH_BYTES ? file->size_bytes : SAFETENSORS_LENGTH_BYTES;
+	memset(start, 0, SAFETENSORS_LENGTH_BYTES);
+	if (!read_at(file, 0, start, size, error) || !foreign_check(file->path, start, size, error))
 		return false;
-	*ret_value = (uint64_t)json_integer_value(value);
+	return size == SAFETENSORS_LENGTH_BYTES ||
+	       error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes: too short for a safetensors file", size);
+}
+
+static bool add_entries(struct safetensors *set, uint32_t file, const struct safetensors_entry *entries, uint32_t count,
+			struct error *error)
+{
+	struct safetensors_entry *grown = realloc(set->entries, ((size_t)set->count + count + 1) * sizeof(*grown));
+	if (grown == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	set->entries = grown;
+	memcpy(grown + set->count, entries, count * sizeof(*entries));
+	for (uint32_t i = 0; i < count; i++)
+		grown[set->count + i].file = file;
+	set->count += count;
 	return true;
 }
 
-static bool parse_dtype(const json_t *tensor, struct error *error)
+static bool read_header(struct safetensors *set, uint32_t number, struct error *error)
 {
-	const char *dtype = json_string_value(json_object_get(tensor, "dtype"));
-	char shown[PRINTABLE_SIZE];
-	if (dtype == NULL)
-		return error_set(error, ERROR_USAGE, "has no dtype");
-	if (strcmp(dtype, "F32") != 0)
-		return error_set(error, ERROR_USAGE, "dtype is %s; only F32 is read: convert the file to float32",
-				 strings_printable(dtype, shown, sizeof(shown)));
-	return true;
+	uint8_t start[SAFETENSORS_LENGTH_BYTES];
+	struct open_file *file = &set->files[number];
+	if (!read_start(file, start, error))
+		return false;
+	uint64_t length = load_little_endian_64(start);
+	if (!check_length(length, file->size_bytes, error))
+		return false;
+	_cleanup_free_ char *text = malloc(length + 1);
+	_cleanup_free_ struct safetensors_entry *entries = NULL;
+	uint32_t count = 0;
+	if (text == NULL)
+		return error_set(error, ERROR_FAILED, "no memory for a header of %" PRIu64 " bytes", length);
+	file->data_offset_bytes = SAFETENSORS_LENGTH_BYTES + length;
+	return read_at(file, SAFETENSORS_LENGTH_BYTES, text, length, error) &&
+	       header_parse(text, length, file->size_bytes - file->data_offset_bytes, &entries, &count, error) &&
+	       add_entries(set, number, entries, count, error);
 }
 
-static bool parse_shape(const json_t *tensor, struct safetensors_entry *entry, uint64_t *ret_bytes, struct error *error)
+// ---- A set of files
+
+// JSON is told by its first character: as the length of a header it would be longer than any file.
+static bool is_index(const struct open_file *file)
 {
-	const json_t *shape = json_object_get(tensor, "shape");
-	if (!json_is_array(shape))
-		return error_set(error, ERROR_USAGE, "has no shape");
-	if (json_array_size(shape) > MAXIMUM_RANK)
-		return error_set(error, ERROR_USAGE, "has %zu dimensions; the most that is read is %d",
-				 json_array_size(shape), (int)MAXIMUM_RANK);
-	entry->rank = (uint32_t)json_array_size(shape);
-	uint64_t bytes = sizeof(float);
-	for (uint32_t i = 0; i < entry->rank; i++) {
-		if (!get_unsigned(json_array_get(shape, i), &entry->dimensions[i]))
-			return error_set(error, ERROR_USAGE, "dimension %u is not a whole number from 0", i);
-		if (__builtin_mul_overflow(bytes, entry->dimensions[i], &bytes))
-			return error_set(error, ERROR_USAGE, "the product of its dimensions overflows");
+	uint8_t start[SAFETENSORS_LENGTH_BYTES];
+	struct error ignored;
+	if (file->size_bytes < sizeof(start) || !read_at(file, 0, start, sizeof(start), &ignored))
+		return false;
+	return (start[0] == '{' || start[0] == '\n' || start[0] == ' ') &&
+	       load_little_endian_64(start) > file->size_bytes;
+}
+
+static bool read_index(const struct open_file *file, struct index *ret_index, struct error *error)
+{
+	if (file->size_bytes > SAFETENSORS_MAXIMUM_HEADER_BYTES)
+		return error_set(error, ERROR_USAGE, "is an index of %" PRIu64 " bytes; the longest that is read is %d",
+				 file->size_bytes, SAFETENSORS_MAXIMUM_HEADER_BYTES);
+	_cleanup_free_ char *text = malloc(file->size_bytes + 1);
+	if (text == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	return read_at(file, 0, text, file->size_bytes, error) && index_parse(text, file->size_bytes, ret_index, error);
+}
+
+static bool open_member(struct safetensors *set, const char *index_path, const char *name, struct error *error)
+{
+	const char *slash = strrchr(index_path, '/');
+	_cleanup_free_ char *path = NULL;
+	if (asprintf(&path, "%.*s%s", slash != NULL ? (int)(slash + 1 - index_path) : 0, index_path, name) < 0) {
+		path = NULL;
+		return error_set(error, ERROR_FAILED, "out of memory");
 	}
-	*ret_bytes = bytes;
+	if (!open_regular(path, &set->files[set->file_count], error) || !read_header(set, set->file_count++, error))
+		return error_wrap(error, "its file %s", name);
 	return true;
 }
 
-static bool parse_offsets(const json_t *tensor, uint64_t data_bytes, uint64_t shape_bytes,
-			  struct safetensors_entry *entry, struct error *error)
+// The index says in which file each tensor is: one that is in two files counts where the index has it.
+static bool keep_indexed(struct safetensors *set, const struct index *index, struct error *error)
 {
-	const json_t *offsets = json_object_get(tensor, "data_offsets");
-	uint64_t begin, end;
-	if (json_array_size(offsets) != 2 || !get_unsigned(json_array_get(offsets, 0), &begin) ||
-	    !get_unsigned(json_array_get(offsets, 1), &end))
-		return error_set(error, ERROR_USAGE, "data_offsets are not two whole numbers from 0");
-	if (begin > end || end > data_bytes)
-		return error_set(error, ERROR_USAGE,
-				 "data_offsets [%" PRIu64 ", %" PRIu64 "] lie outside the file's %" PRIu64
-				 " bytes of data: it is damaged or cut short",
-				 begin, end, data_bytes);
-	if (end - begin != shape_bytes)
-		return error_set(error, ERROR_USAGE, "data_offsets span %" PRIu64 " bytes, its shape takes %" PRIu64,
-				 end - begin, shape_bytes);
-	entry->offset_bytes = begin;
-	entry->size_bytes = end - begin;
-	return true;
-}
-
-static bool parse_tensor(const char *name, const json_t *tensor, uint64_t data_bytes, struct safetensors_entry *entry,
-			 struct error *error)
-{
-	uint64_t shape_bytes = 0;
-	if (*name == '\0' || strlen(name) >= NAME_SIZE)
-		return error_set(error, ERROR_USAGE, "the name is empty or longer than %d bytes", (int)NAME_SIZE - 1);
-	if (strcmp(strings_printable(name, entry->name, NAME_SIZE), name) != 0)
-		return error_set(error, ERROR_USAGE, "the name holds a control character");
-	if (!json_is_object(tensor))
-		return error_set(error, ERROR_USAGE, "is not a JSON object");
-	return parse_dtype(tensor, error) && parse_shape(tensor, entry, &shape_bytes, error) &&
-	       parse_offsets(tensor, data_bytes, shape_bytes, entry, error);
-}
-
-static bool check_metadata(json_t *metadata, struct error *error)
-{
-	const char *key;
-	json_t *value;
-	if (!json_is_object(metadata))
-		return error_set(error, ERROR_USAGE, "__metadata__ is not a JSON object");
-	json_object_foreach(metadata, key, value) if (!json_is_string(value)) return error_set(
-		error, ERROR_USAGE, "__metadata__ holds something that is not a string");
-	return true;
-}
-
-static int compare_offsets(const void *a, const void *b)
-{
-	const struct safetensors_entry *left = a, *right = b;
-	if (left->offset_bytes != right->offset_bytes)
-		return left->offset_bytes < right->offset_bytes ? -1 : 1;
-	if (left->size_bytes != right->size_bytes)
-		return left->size_bytes < right->size_bytes ? -1 : 1;
-	return strcmp(left->name, right->name);
-}
-
-// Sorted, the tensors must follow each other exactly, from the first byte to the last.
-static bool check_coverage(struct safetensors *file, struct error *error)
-{
-	qsort(file->entries, file->count, sizeof(*file->entries), compare_offsets);
-	uint64_t end = 0;
-	for (uint32_t i = 0; i < file->count; i++) {
-		const struct safetensors_entry *entry = &file->entries[i];
-		if (entry->offset_bytes < end)
-			return error_set(error, ERROR_USAGE, "tensors %s and %s overlap", file->entries[i - 1].name,
-					 entry->name);
-		if (entry->offset_bytes > end)
-			return error_set(error, ERROR_USAGE, "%" PRIu64 " bytes before tensor %s belong to no tensor",
-					 entry->offset_bytes - end, entry->name);
-		end += entry->size_bytes;
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < set->count; i++) {
+		const struct index_tensor *tensor = index_find(index, set->entries[i].name);
+		if (tensor != NULL && tensor->file == set->entries[i].file)
+			set->entries[kept++] = set->entries[i];
 	}
-	if (end != file->data_bytes)
-		return error_set(error, ERROR_USAGE, "%" PRIu64 " bytes after the last tensor belong to no tensor",
-				 file->data_bytes - end);
+	set->count = kept;
+	for (uint32_t i = 0; kept < index->tensor_count && i < index->tensor_count; i++) {
+		char shown[SAFETENSORS_PRINTABLE_SIZE];
+		const struct index_tensor *tensor = &index->tensors[i];
+		if (safetensors_find(set, tensor->name) == NULL)
+			return error_set(error, ERROR_USAGE, "tensor %s is not in %s, where the index has it",
+					 strings_printable(tensor->name, shown, sizeof(shown)),
+					 index->files[tensor->file]);
+	}
 	return true;
 }
 
-static bool parse_tensors(struct safetensors *file, json_t *header, struct error *error)
+static bool open_indexed(struct safetensors *set, const char *path, struct error *error)
 {
-	const char *name;
-	json_t *value;
-	char shown[PRINTABLE_SIZE];
-	if (!json_is_object(header))
-		return error_set(error, ERROR_USAGE, "the header is not a JSON object");
-	if (json_object_size(header) > MAXIMUM_TENSORS)
-		return error_set(error, ERROR_USAGE, "holds %zu tensors; the most that is read is %d",
-				 json_object_size(header), MAXIMUM_TENSORS);
-	file->entries = calloc(json_object_size(header) + 1, sizeof(*file->entries));
-	if (file->entries == NULL)
-		return error_set(error, ERROR_FAILED, "no memory for the list of tensors");
-	json_object_foreach(header, name, value)
-	{
-		if (strcmp(name, "__metadata__") == 0) {
-			if (!check_metadata(value, error))
-				return false;
-			continue;
-		}
-		if (!parse_tensor(name, value, file->data_bytes, &file->entries[file->count], error)) {
-			error_wrap(error, "tensor %s", strings_printable(name, shown, sizeof(shown)));
-			return false;
-		}
-		file->count++;
-	}
-	return check_coverage(file, error);
-}
-
-static bool parse_header(struct safetensors *file, struct error *error)
-{
-	if (file->mapping_bytes < LENGTH_BYTES)
-		return error_set(error, ERROR_USAGE, "is %zu bytes: too short for a safetensors file",
-				 file->mapping_bytes);
-	uint64_t length = load_little_endian_64(file->mapping);
-	if (length > file->mapping_bytes - LENGTH_BYTES)
-		return error_set(error, ERROR_USAGE,
-				 "names a header of %" PRIu64
-				 " bytes and has %zu: it is cut short, or no safetensors file",
-				 length, file->mapping_bytes - LENGTH_BYTES);
-	if (length > MAXIMUM_HEADER_BYTES)
-		return error_set(error, ERROR_USAGE,
-				 "names a header of %" PRIu64 " bytes; the longest that is read is %d", length,
-				 MAXIMUM_HEADER_BYTES);
-	file->data = file->mapping + LENGTH_BYTES + length;
-	file->data_bytes = file->mapping_bytes - LENGTH_BYTES - length;
-
-	json_error_t at;
-	json_t *header =
-		json_loadb((const char *)file->mapping + LENGTH_BYTES, (size_t)length, JSON_REJECT_DUPLICATES, &at);
-	char shown[PRINTABLE_SIZE];
-	if (header == NULL)
-		return error_set(error, ERROR_USAGE, "the header is not valid JSON: byte %d: %s", at.position,
-				 strings_printable(at.text, shown, sizeof(shown)));
-	bool ok = parse_tensors(file, header, error);
-	json_decref(header);
+	struct index index;
+	if (!read_index(&set->files[0], &index, error))
+		return false;
+	close(set->files[0].descriptor);
+	free(steal_pointer(set->files[0].path));
+	set->file_count = 0;
+	struct open_file *files = realloc(set->files, index.file_count * sizeof(*files));
+	bool ok = files != NULL || error_set(error, ERROR_FAILED, "out of memory");
+	if (ok)
+		set->files = files;
+	for (uint32_t i = 0; ok && i < index.file_count; i++)
+		ok = open_member(set, path, index.files[i], error);
+	ok = ok && keep_indexed(set, &index, error);
+	index_fini(&index);
 	return ok;
 }
 
-// Writers pad the header so that the data is aligned; the format does not demand it of them.
-static bool align_data(struct safetensors *file, struct error *error)
+static bool open_all(struct safetensors *set, const char *path, struct error *error)
 {
-	if ((uintptr_t)file->data % _Alignof(float) == 0 || file->data_bytes == 0)
-		return true;
-	file->copy = malloc(file->data_bytes);
-	if (file->copy == NULL)
-		return error_set(error, ERROR_FAILED, "no memory for %" PRIu64 " bytes of unaligned data",
-				 file->data_bytes);
-	memcpy(file->copy, file->data, file->data_bytes);
-	file->data = (const uint8_t *)file->copy;
-	return true;
-}
-
-static bool map_file(struct safetensors *file, const char *path, struct error *error)
-{
-	// Not to wait for the other end, should this be a pipe.
-	int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (descriptor < 0)
-		return error_set(error, ERROR_USAGE, "%s", strerror(errno));
-	struct stat status;
-	bool ok = false;
-	if (fstat(descriptor, &status) < 0) {
-		error_set(error, ERROR_FAILED, "%s", strerror(errno));
-	} else if (!S_ISREG(status.st_mode)) {
-		error_set(error, ERROR_USAGE, "is not a regular file");
-	} else if (status.st_size == 0) {
-		error_set(error, ERROR_USAGE, "is empty");
-	} else {
-		void *mapping = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-		ok = mapping != MAP_FAILED;
-		if (ok) {
-			file->mapping = mapping;
-			file->mapping_bytes = (size_t)status.st_size;
-		} else {
-			error_set(error, ERROR_FAILED, "cannot be mapped: %s", strerror(errno));
-		}
-	}
-	close(descriptor);
-	return ok;
+	set->files = calloc(1, sizeof(*set->files));
+	if (set->files == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	if (!open_regular(path, &set->files[0], error))
+		return false;
+	set->file_count = 1;
+	return is_index(&set->files[0]) ? open_indexed(set, path, error) : read_header(set, 0, error);
 }
 
 bool safetensors_open(const char *path, struct safetensors **ret_file, struct error *error)
 {
-	struct safetensors *file = calloc(1, sizeof(*file));
-	if (file == NULL)
-		return error_set(error, ERROR_FAILED, "%s: no memory", path);
-	if (!map_file(file, path, error) || !parse_header(file, error) || !align_data(file, error)) {
-		safetensors_close(file);
+	struct safetensors *set = calloc(1, sizeof(*set));
+	if (set == NULL)
+		return error_set(error, ERROR_FAILED, "%s: out of memory", path);
+	if (!open_all(set, path, error)) {
+		safetensors_close(set);
 		return error_wrap(error, "%s", path);
 	}
-	*ret_file = file;
+	*ret_file = set;
 	return true;
 }
 
@@ -283,12 +256,16 @@ void safetensors_close(struct safetensors *file)
 {
 	if (file == NULL)
 		return;
-	if (file->mapping != NULL)
-		munmap(file->mapping, file->mapping_bytes);
-	free(file->copy);
+	for (uint32_t i = 0; i < file->file_count; i++) {
+		close(file->files[i].descriptor);
+		free(file->files[i].path);
+	}
+	free(file->files);
 	free(file->entries);
 	free(file);
 }
+
+// ---- The tensors
 
 uint32_t safetensors_count(const struct safetensors *file)
 {
@@ -308,7 +285,41 @@ const struct safetensors_entry *safetensors_find(const struct safetensors *file,
 	return NULL;
 }
 
-const float *safetensors_data(const struct safetensors *file, const struct safetensors_entry *entry)
+bool safetensors_check_type(const struct safetensors_entry *entry, struct error *error)
 {
-	return (const float *)(const void *)(file->data + entry->offset_bytes);
+	return entry->type != SAFETENSORS_OTHER ||
+	       error_set(error, ERROR_USAGE,
+			 "%s has type %s in the file; F32, F16 and BF16 are read: convert it to float32", entry->name,
+			 entry->type_name);
+}
+
+static bool read_widened(const struct open_file *file, enum data_type type, uint64_t offset, uint64_t count,
+			 float *ret_values, struct error *error)
+{
+	uint16_t narrow[ELEMENTS_AT_ONCE];
+	for (uint64_t done = 0; done < count;) {
+		uint64_t some = count - done < ELEMENTS_AT_ONCE ? count - done : ELEMENTS_AT_ONCE;
+		if (!read_at(file, offset + done * sizeof(narrow[0]), narrow, some * sizeof(narrow[0]), error))
+			return false;
+		data_type_widen(type, some, narrow, ret_values + done);
+		done += some;
+	}
+	return true;
+}
+
+bool safetensors_read(const struct safetensors *file, const struct safetensors_entry *entry, uint64_t first,
+		      uint64_t count, float *ret_values, struct error *error)
+{
+	const struct open_file *from = &file->files[entry->file];
+	uint64_t start = from->data_offset_bytes + entry->offset_bytes;
+	enum data_type type = entry->type == SAFETENSORS_F16 ? DATA_FLOAT16 : DATA_BFLOAT16;
+	if (first > entry->count || count > entry->count - first)
+		return error_set(error, ERROR_FAILED, "%s: tensor %s has no elements %" PRIu64 "+%" PRIu64, from->path,
+				 entry->name, first, count);
+	bool ok = safetensors_check_type(entry, error);
+	if (ok && entry->type == SAFETENSORS_F32)
+		ok = read_at(from, start + first * sizeof(float), ret_values, count * sizeof(float), error);
+	else if (ok)
+		ok = read_widened(from, type, start + first * sizeof(uint16_t), count, ret_values, error);
+	return ok || error_wrap(error, "%s", from->path);
 }

@@ -141,6 +141,9 @@ static const struct option_row rows[] = {
 	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = PROVE, .help = "initial parameters, safetensors"},
 	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = TRAIN | PLAN,
 	 .instead = "a sweep measures, and keeps no parameters"},
+	{"skip-mismatched", NULL, OPTION_SWITCH, PLACE(skip_mismatched), .only = TRAIN | PLAN | PROVE,
+	 .instead = "a sweep measures, and keeps no parameters",
+	 .help = "what --load does not have with the model's shape is drawn from the seed"},
 	{"save", "FILE", OPTION_TEXT, PLACE(save), .only = TRAIN | PLAN, .instead = "it is penstock train's",
 	 .help = "initial and final parameters, safetensors under torchvision's names"},
 

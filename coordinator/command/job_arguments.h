@@ -30,7 +30,7 @@ struct job_arguments {
 	uint32_t connections;
 	uint64_t steps, seed, chunk_bytes, reduce_bucket_bytes;
 	double dropout; // < 0: the model's
-	bool no_shuffle, fit;
+	bool no_shuffle, fit, skip_mismatched;
 	struct tls_arguments tls;
 	uint64_t memory_limit_bytes; // 0: none
 	struct deepspeed_overrides overrides;

@@ -1,6 +1,10 @@
 // See job_inputs.h.
 #include "coordinator/command/job_inputs.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/log.h"
 #include "coordinator/run/job.h"
 
 static bool read_data(const struct job_arguments *arguments, const struct job_setup *setup, struct job_inputs *inputs,
@@ -14,14 +18,52 @@ static bool read_data(const struct job_arguments *arguments, const struct job_se
 			      arguments->seed, &inputs->sampler, error);
 }
 
+// The first parameter that does not fit speaks for all.
+static bool refuse_mismatched(const struct error *first, uint32_t mismatched, uint32_t count, struct error *error)
+{
+	char more[40] = "";
+	if (mismatched > 1)
+		snprintf(more, sizeof(more), " (and %u more of %u do not fit)", mismatched - 1, count);
+	return error_set(error, ERROR_USAGE, "%s%s; with --skip-mismatched, what does not fit is drawn from the seed",
+			 first->message, more);
+}
+
+// Fills `skips`, which is [parameters].
+static bool check_parameters(const struct job_arguments *arguments, const struct model *model,
+			     const struct safetensors *file, bool *skips, struct error *error)
+{
+	uint32_t count = model_parameter_count(model), mismatched = 0;
+	struct error first;
+	for (uint32_t i = 0; i < count; i++) {
+		struct parameter parameter;
+		struct error mismatch;
+		model_parameter(model, i, &parameter);
+		skips[i] = !job_check_load(&parameter, file, &mismatch);
+		if (!skips[i])
+			continue;
+		if (mismatched++ == 0)
+			first = mismatch;
+		if (arguments->skip_mismatched)
+			log_warning("--load %s: %s: it is drawn from the seed", arguments->load, mismatch.message);
+	}
+	if (mismatched == count)
+		return error_set(error, ERROR_USAGE, "no parameter of %s fits: %s", model->name, first.message);
+	return mismatched == 0 || arguments->skip_mismatched || refuse_mismatched(&first, mismatched, count, error);
+}
+
 static bool read_parameters(const struct job_arguments *arguments, const struct job_setup *setup,
 			    struct job_inputs *inputs, struct error *error)
 {
+	const struct model *model = &setup->plan->model;
 	if (arguments->load == NULL)
 		return true;
 	if (!safetensors_open(arguments->load, &inputs->load, error))
 		return error_wrap(error, "--load");
-	return job_check_load(setup->plan, inputs->load, error) || error_wrap(error, "--load %s", arguments->load);
+	inputs->load_skips = calloc(model_parameter_count(model), sizeof(*inputs->load_skips));
+	if (inputs->load_skips == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	return check_parameters(arguments, model, inputs->load, inputs->load_skips, error) ||
+	       error_wrap(error, "--load %s", arguments->load);
 }
 
 bool job_inputs_read(const struct job_arguments *arguments, const struct job_setup *setup,
@@ -39,6 +81,7 @@ bool job_inputs_read(const struct job_arguments *arguments, const struct job_set
 void job_inputs_fini(struct job_inputs *inputs)
 {
 	safetensors_close(inputs->load);
+	free(inputs->load_skips);
 	sampler_destroy(inputs->sampler);
 	cifar10_fini(&inputs->dataset);
 	*inputs = (struct job_inputs){0};

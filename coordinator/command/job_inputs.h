@@ -14,6 +14,7 @@ struct job_inputs {
 	struct cifar10 dataset;
 	struct sampler *sampler;
 	struct safetensors *load; // NULL: no --load
+	bool *load_skips;         // [parameters] those that --skip-mismatched draws from the seed; NULL: no --load
 };
 
 // Finds everything that can be wrong in the files before a daemon is asked. Arguments and setup are borrowed for the call.

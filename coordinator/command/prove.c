@@ -155,6 +155,7 @@ static bool train(struct prove *prove, const struct plan *plan, const char *what
 				      .sampler = prove->inputs.sampler,
 				      .steps = arguments->steps,
 				      .load = prove->inputs.load,
+				      .load_skips = prove->inputs.load_skips,
 				      .connections = arguments->connections,
 				      .chunk_bytes = arguments->chunk_bytes};
 	fprintf(stderr, prove->is_terminal ? "%s" : "%s\n", what);

@@ -89,6 +89,7 @@ static bool run(struct train *train, struct error *error)
 				      .sampler = train->inputs.sampler,
 				      .steps = arguments->steps,
 				      .load = train->inputs.load,
+				      .load_skips = train->inputs.load_skips,
 				      .save = arguments->save,
 				      .connections = arguments->connections,
 				      .chunk_bytes = arguments->chunk_bytes,

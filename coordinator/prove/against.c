@@ -43,7 +43,10 @@ static bool has_shape(const struct parameter *parameter, const struct safetensor
 		dimensions[i] = parameter->dimensions[i];
 		same = same && dimensions[i] == entry->dimensions[i];
 	}
-	if (!same)
+	if (same && entry->type == SAFETENSORS_OTHER) {
+		snprintf(into, size, "%s is of type %s", parameter->name, entry->type_name);
+		same = false;
+	} else if (!same)
 		snprintf(into, size, "%s is %s, the model has %s", parameter->name,
 			 shape_text(entry->rank, entry->dimensions, theirs, sizeof(theirs)),
 			 shape_text(parameter->rank, dimensions, ours, sizeof(ours)));
@@ -82,7 +85,7 @@ bool against_check(const struct model *model, const struct safetensors *file, ch
 		return true;
 	return error_set(error, ERROR_USAGE, "%s%s%s%s%s%s", missing[0] != '\0' ? "not in the file: " : "", missing,
 			 missing[0] != '\0' && shapes[0] != '\0' ? "; " : "",
-			 shapes[0] != '\0' ? "of another shape: " : "", shapes,
+			 shapes[0] != '\0' ? "of another shape or type: " : "", shapes,
 			 ret_extra[0] != '\0' ? "; the file has tensors that the model lacks" : "");
 }
 
@@ -122,6 +125,19 @@ static struct against_parameter compare_values(const float *ours, const float *t
 	return result;
 }
 
+static bool compare_parameter(const struct safetensors *file, const struct parameter *parameter, const float *ours,
+			      struct against_parameter *ret_result, struct error *error)
+{
+	const struct safetensors_entry *entry = safetensors_find(file, parameter->name);
+	float *theirs = malloc(parameter->count * sizeof(*theirs));
+	bool ok = theirs != NULL || error_set(error, ERROR_FAILED, "out of memory");
+	ok = ok && safetensors_read(file, entry, 0, parameter->count, theirs, error);
+	if (ok)
+		*ret_result = compare_values(ours, theirs, parameter->count);
+	free(theirs);
+	return ok;
+}
+
 bool against_compare(const struct capture *capture, const struct safetensors *file,
 		     const struct against_tolerance *tolerance, struct against *ret_against, struct error *error)
 {
@@ -132,9 +148,11 @@ bool against_compare(const struct capture *capture, const struct safetensors *fi
 	for (uint32_t i = 0; i < against.count; i++) {
 		struct parameter parameter;
 		model_parameter(&capture->model, i, &parameter);
-		const struct safetensors_entry *entry = safetensors_find(file, parameter.name);
 		struct against_parameter *result = &against.parameters[i];
-		*result = compare_values(capture->values[i], safetensors_data(file, entry), parameter.count);
+		if (!compare_parameter(file, &parameter, capture->values[i], result, error)) {
+			against_fini(&against);
+			return false;
+		}
 		result->agrees = result->relative <= tolerance->relative || result->largest_ulp <= tolerance->ulp;
 		against.agree += result->agrees;
 		against.elements += parameter.count;

@@ -59,6 +59,7 @@ struct job_options {
 	struct sampler *sampler;
 	uint64_t steps;
 	const struct safetensors *load; // NULL: the initial values are drawn from the seed
+	const bool *load_skips;         // [parameters] those that are drawn all the same; NULL: none
 	const char *save;               // NULL: nothing is saved
 	const struct job_sink *sink;    // NULL: none
 	bool reduce_in_group;           // see StagePlan; every device of the job can
@@ -71,5 +72,5 @@ struct job_options {
 bool job_run(const struct job_options *options, struct error *error);
 // Any thread: the running job ends soon, with ERROR_CANCELLED.
 void job_interrupt(void);
-// Every parameter of the model is in the file with the model's shape; said before any daemon is asked.
-bool job_check_load(const struct plan *plan, const struct safetensors *file, struct error *error);
+// Whether the parameter is in the file, with the model's shape and a type that can be read. Asked before any daemon is.
+bool job_check_load(const struct parameter *parameter, const struct safetensors *file, struct error *error);

@@ -40,18 +40,13 @@ static bool refuse_shape(const struct parameter *parameter, const struct safeten
 			 theirs, ours);
 }
 
-bool job_check_load(const struct plan *plan, const struct safetensors *file, struct error *error)
+bool job_check_load(const struct parameter *parameter, const struct safetensors *file, struct error *error)
 {
-	for (uint32_t i = 0; i < model_parameter_count(&plan->model); i++) {
-		struct parameter parameter;
-		model_parameter(&plan->model, i, &parameter);
-		const struct safetensors_entry *entry = safetensors_find(file, parameter.name);
-		if (entry == NULL)
-			return error_set(error, ERROR_USAGE, "%s is not in the file", parameter.name);
-		if (!same_shape(&parameter, entry))
-			return refuse_shape(&parameter, entry, error);
-	}
-	return true;
+	const struct safetensors_entry *entry = safetensors_find(file, parameter->name);
+	if (entry == NULL)
+		return error_set(error, ERROR_USAGE, "%s is not in the file", parameter->name);
+	return same_shape(parameter, entry) ? safetensors_check_type(entry, error)
+					    : refuse_shape(parameter, entry, error);
 }
 
 // ---- Load
@@ -73,17 +68,19 @@ static bool load_one(struct job *job, struct stage_session *session, uint32_t in
 	model_parameter(&job->plan->model, index, &parameter);
 	const struct safetensors *file = job->options.load;
 	const struct safetensors_entry *entry = safetensors_find(file, parameter.name); // job_check_load saw it
-	const uint8_t *values = (const uint8_t *)safetensors_data(file, entry);
-	for (uint64_t offset = 0; offset < entry->size_bytes; offset += PROTOCOL_PARAMETER_CHUNK_BYTES) {
-		uint64_t size = entry->size_bytes - offset;
-		if (size > PROTOCOL_PARAMETER_CHUNK_BYTES)
-			size = PROTOCOL_PARAMETER_CHUNK_BYTES;
+	const uint64_t most = PROTOCOL_PARAMETER_CHUNK_BYTES / sizeof(float);
+	for (uint64_t first = 0; first < parameter.count; first += most) {
+		uint64_t count = parameter.count - first < most ? parameter.count - first : most;
 		struct buffer *chunk = take_chunk(job, pool, error);
 		if (chunk == NULL)
 			return false;
-		memcpy(chunk->data, values + offset, size);
-		stage_session_load(session, parameter.name, parameter.dimensions, parameter.rank, offset, chunk, size);
+		bool ok = safetensors_read(file, entry, first, count, (float *)(void *)chunk->data, error);
+		if (ok)
+			stage_session_load(session, parameter.name, parameter.dimensions, parameter.rank,
+					   first * sizeof(float), chunk, count * sizeof(float));
 		buffer_unref(chunk);
+		if (!ok)
+			return error_wrap(error, "--load");
 	}
 	return true;
 }
@@ -93,7 +90,11 @@ static bool load_next(struct job *job, uint32_t rank, uint32_t *next, struct buf
 		      struct error *error)
 {
 	const struct plan_stage *stage = &job->plan->stages[plan_rank_stage(job->plan, rank)];
-	*ret_done = *next == model_first_parameter(&job->plan->model, stage->end_layer);
+	const bool *skips = job->options.load_skips;
+	uint32_t end = model_first_parameter(&job->plan->model, stage->end_layer);
+	while (skips != NULL && *next < end && skips[*next])
+		(*next)++; // the daemon has drawn it
+	*ret_done = *next == end;
 	return *ret_done || load_one(job, job->sessions[rank], (*next)++, pool, error);
 }
 

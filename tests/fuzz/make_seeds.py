@@ -103,6 +103,10 @@ def seeds():
     yield "safetensors", "scalar", safetensors({"s": tensor([], 0, 4), "empty": tensor([0, 4], 4, 4)}, bytes(4))
     yield "safetensors", "unaligned", safetensors(json.dumps({"a": tensor([1], 0, 4)}).encode() + b" ", bytes(4))
     yield "safetensors", "unaligned_empty", safetensors({"a": tensor([0], 0, 0)})
+    yield "safetensors", "types", safetensors({"a": tensor([2], 0, 4, "F16"), "b": tensor([1], 4, 6, "BF16"), "n": tensor([], 6, 14, "I64"),
+                                               "q": tensor([3], 14, 16, "F4"), "x": tensor([3], 16, 17, "NEW")}, bytes(range(17)))
+    yield "safetensors", "index", b'{"metadata": {"total_size": 8}, "weight_map": {"a": "model-1.safetensors", "b": "../b"}}'
+    yield "safetensors", "torch", b"PK\3\4" + bytes(20)
     yield "safetensors", "gap", safetensors({"a": tensor([1], 4, 8)}, bytes(8))
     yield "safetensors", "huge", safetensors({"a": tensor([1 << 62, 4, 0], 0, 0)})
     yield "safetensors", "long_header", struct.pack("<Q", 1 << 63) + b"{}"

@@ -10,6 +10,14 @@ import unittest.mock
 import harness
 
 
+def read_tensors(path):
+    """{name: bytes} of a safetensors file."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header, data = json.loads(file.read(length)), file.read()
+    return {name: data[slice(*tensor["data_offsets"])] for name, tensor in header.items() if name != "__metadata__"}
+
+
 class Train(harness.TestCase):
     def test_losses_do_not_depend_on_pipeline_size_or_schedule(self):
         daemons = self.start_daemons(4)
@@ -52,6 +60,20 @@ class Train(harness.TestCase):
         self.train("--local", 2, "--steps", 1, "--load", saved, "--lr", 0, "--save", again, "--json", file)
         with open(saved, "rb") as one, open(again, "rb") as other:
             self.assertEqual(one.read(), other.read())
+        self.load_with_another_number_of_classes(saved)
+
+    def load_with_another_number_of_classes(self, saved):
+        drawn, loaded = self.path("drawn.safetensors"), self.path("b.safetensors")
+        run = self.train("--local", 1, "--classes", 12, "--load", saved, code=2)
+        self.assertIn(f"--load {saved}: classifier.6.weight has shape (10, 4096) in the file, (12, 4096) in the model (and 1 more of 16 do "
+                      "not fit); with --skip-mismatched, what does not fit is drawn from the seed", run.error)
+        self.train("--local", 1, "--classes", 12, "--steps", 1, "--lr", 0, "--save", drawn)
+        run = self.train("--local", 2, "--classes", 12, "--steps", 1, "--lr", 0, "--save", loaded, "--load", saved, "--skip-mismatched")
+        for name in "classifier.6.weight", "classifier.6.bias":
+            self.assertRegex(run.error, rf"--load .*: {name} has shape .*: it is drawn from the seed")
+        of_saved, of_drawn, of_loaded = (read_tensors(path) for path in (saved, drawn, loaded))
+        for name, data in of_loaded.items():
+            self.assertEqual(data, (of_drawn if name.startswith("classifier.6.") else of_saved)[name], name)
 
     def test_results_for_people_and_programs(self):
         path = self.path("results.json")
