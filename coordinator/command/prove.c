@@ -169,21 +169,23 @@ static bool train(struct prove *prove, const struct plan *plan, const char *what
 
 // ---- After them
 
-static bool judge(struct prove *prove, struct verdict *verdict, bool *ret_holds, struct error *error)
+static bool judge(struct prove *prove, const struct proof *proof, const struct capture *reference,
+		  const struct capture *pipeline, bool *ret_holds, struct error *error)
 {
 	struct comparison comparison;
 	struct against against = {0};
 	struct against_tolerance tolerance = {.relative = prove->arguments.against_relative,
 					      .ulp = prove->arguments.against_ulp};
-	compare_captures(verdict->reference, verdict->pipeline, &comparison);
-	verdict->comparison = &comparison;
-	if (prove->against != NULL) {
-		if (!against_compare(verdict->pipeline, prove->against, &tolerance, &against, error))
-			return false;
-		verdict->against = &against;
-	}
-	verdict_print(verdict, prove->text);
-	bool ok = prove->json == NULL || verdict_write(verdict, prove->json, error);
+	compare_captures(reference, pipeline, &comparison);
+	if (prove->against != NULL && !against_compare(pipeline, prove->against, &tolerance, &against, error))
+		return false;
+	struct verdict verdict = {.proof = proof,
+				  .reference = reference,
+				  .pipeline = pipeline,
+				  .comparison = &comparison,
+				  .against = prove->against != NULL ? &against : NULL};
+	verdict_print(&verdict, prove->text);
+	bool ok = prove->json == NULL || verdict_write(&verdict, prove->json, error);
 	*ret_holds = comparison_is_equal(&comparison) && against.agree == against.count;
 	against_fini(&against);
 	return ok;
@@ -205,11 +207,8 @@ static bool run(struct prove *prove, bool *ret_holds, struct error *error)
 		  capture_create(model, proof.steps, &reference, error) &&
 		  capture_create(model, proof.steps, &pipeline, error) &&
 		  train(prove, proof.reference, "training without a pipeline", reference, error) &&
-		  train(prove, proof.pipeline, "training in the pipeline", pipeline, error);
-	if (ok) {
-		struct verdict verdict = {.proof = &proof, .reference = reference, .pipeline = pipeline};
-		ok = judge(prove, &verdict, ret_holds, error);
-	}
+		  train(prove, proof.pipeline, "training in the pipeline", pipeline, error) &&
+		  judge(prove, &proof, reference, pipeline, ret_holds, error);
 	capture_destroy(reference);
 	capture_destroy(pipeline);
 	return ok;

@@ -107,7 +107,7 @@ static struct against_parameter compare_values(const float *ours, const float *t
 	struct against_parameter result = {.ours = ours[0], .theirs = theirs[0]};
 	double square_difference = 0, square_theirs = 0, largest = 0;
 	for (uint64_t i = 0; i < count; i++) {
-		bool same = memcmp(&ours[i], &theirs[i], sizeof(float)) == 0; // two NANs may be
+		bool same = compare_same_bits(ours[i], theirs[i]);
 		uint64_t ulp = same ? 0 : compare_ulp_float(ours[i], theirs[i]);
 		double difference = same ? 0 : fabs((double)ours[i] - (double)theirs[i]);
 		square_difference += difference * difference;

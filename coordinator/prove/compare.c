@@ -18,6 +18,11 @@ static uint64_t double_bits(double value)
 	return bits;
 }
 
+bool compare_same_bits(float a, float b)
+{
+	return float_bits(a) == float_bits(b);
+}
+
 // ---- Units in the last place: the bits of numbers of one sign count up with their size
 
 static uint64_t distance(bool one_sign, uint64_t a, uint64_t b)

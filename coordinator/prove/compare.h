@@ -49,6 +49,7 @@ static inline bool comparison_is_equal(const struct comparison *comparison)
 	return comparison->first.kind == DIFFERENCE_NONE;
 }
 
+bool compare_same_bits(float a, float b); // so may two NANs have, and the two zeros have not
 // Numbers between two of them, one of them counted: 0 for equal ones and for the two zeros. UINT64_MAX where one is not a number.
 uint64_t compare_ulp_float(float a, float b);
 uint64_t compare_ulp_double(double a, double b);

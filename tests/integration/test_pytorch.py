@@ -3,6 +3,7 @@ Python that has torch; tests/golden holds PyTorch's values for where there is no
 
 import json
 import os
+import re
 import subprocess
 import unittest
 
@@ -10,6 +11,8 @@ import harness
 
 # The interpreter that ctest runs may not be the one that has torch.
 PYTHON = os.environ.get("PENSTOCK_PYTHON", "python3")
+LISTING = os.path.join(harness.SOURCE, "docs", "prove.md")
+HAS_TORCHVISION = subprocess.run([PYTHON, "-c", "import torchvision"], capture_output=True).returncode == 0
 HAS_TORCH = subprocess.run([PYTHON, "-c", "import torch, safetensors, numpy"], capture_output=True).returncode == 0
 
 TORCH_SIDE = r"""
@@ -90,6 +93,23 @@ class PyTorch(harness.TestCase):
             if errors[of_value][0] < 1e-4:
                 return
         self.fail(f"{of_value} is {errors[of_value][0]:.1e} from PyTorch's")
+
+    # The program and the command of docs/prove.md, as they stand there.
+    @unittest.skipUnless(HAS_TORCHVISION, f"{PYTHON} has no torchvision")
+    def test_proof_against_the_listing(self):
+        with open(LISTING) as file:
+            text = file.read()
+        program = re.search(r"```python\n(.*?)```", text, re.S)[1]
+        command = re.search(r"\$ (penstock prove [^$]*? --against pytorch.safetensors .*?)\n\.\.\.", text, re.S)[1]
+        run = subprocess.run([PYTHON, "-c", program, self.dataset], cwd=self.folder, capture_output=True, text=True, timeout=300)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        words = command.replace("\\\n", "").replace("/tmp/dataset", self.dataset).split()[1:]
+        run = self.penstock(*(self.path_of(word) for word in words), seconds=240)
+        self.assertIn("EQUAL: ", run.out)
+        self.assertIn("AGREES: 16 of 16", run.out)
+
+    def path_of(self, word):
+        return os.path.join(self.folder, word) if word.endswith(".safetensors") else word
 
     def test_alexnet_sgd(self):
         self.check("alexnet", "SGD", {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4})

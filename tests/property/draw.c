@@ -154,7 +154,7 @@ static void draw_pipeline(struct stream *s, struct draw *draw, uint32_t daemons)
 		options->in_flight = between(s, 1, options->micro_batches);
 	if (chance(s, 50))
 		options->checkpoint_interval = between(s, 1, draw->model.layer_count);
-	options->reduce_bucket_bytes = PROTOCOL_MINIMUM_BUCKET_BYTES * ONE_OF(s, 1, 2, 16, 1024);
+	options->reduce_bucket_bytes = (uint64_t)PROTOCOL_MINIMUM_BUCKET_BYTES * ONE_OF(s, 1, 2, 16, 1024);
 	// Often neighbours share a daemon, and hand tensors over there.
 	for (uint32_t r = 0; r < DRAW_MAXIMUM_RANKS; r++)
 		draw->daemon_of[r] = r > 0 && chance(s, 15) ? draw->daemon_of[r - 1] : r % daemons;
