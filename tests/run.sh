@@ -1,50 +1,47 @@
 #!/bin/sh
-# Installs what the tests need, builds, and runs every test that needs no GPU: first the unit and integration tests
-# under the sanitizers, then everything on the release build. The last lines are ctest's.
+# Installs what the tests need, builds, and runs the tests that need no GPU. It ends with the ten slowest and ctest's closing lines.
 #
-#   tests/run.sh            all of it, about an hour on 2 cores
-#   tests/run.sh --fast     the release build only
+#   tests/run.sh            the release build's tests, without the slow ones: at most 15 minutes on 2 cores
+#   tests/run.sh --all      the slow ones too, and the builds with sanitizers: at most 40 minutes
+#
+# docs/internals/tests.md says which test runs where. Exit code: 0 when every test passed, else another.
 set -eu
 cd "$(dirname "$0")/.."
 
-fast=no
-case "${1:-}" in
---fast) fast=yes ;;
-"") ;;
+all=no
+case "$#:${1:-}" in
+0:) ;;
+1:--all) all=yes ;;
 *)
-	echo "usage: tests/run.sh [--fast]" >&2
+	echo "usage: tests/run.sh [--all]" >&2
 	exit 2
 	;;
 esac
 
 sh deploy/install_dependencies.sh test
 
-# Builds a preset and runs its tests; the rest of the arguments goes to ctest. Every preset runs, so that one run
-# shows all that is wrong.
-failed=
-check() {
-	preset=$1
-	shift
-	echo "== $preset"
-	cmake --preset "$preset" -DPENSTOCK_TESTS=ON >/dev/null
-	cmake --build --preset "$preset"
-	ctest --preset "$preset" --no-tests=error "$@" || failed="$failed $preset"
+build() {
+	echo "== building $1"
+	cmake --preset "$1" -DPENSTOCK_TESTS=ON >/dev/null
+	cmake --build --preset "$1"
 }
 
-if [ "$fast" = no ]; then
-	export ASAN_OPTIONS=detect_leaks=1
-	export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp print_suppressions=0"
-	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp halt_on_error=1"
-	# Two at once: most of these wait for one another, and their time limits are six times as long here.
-	check asan -L 'unit|integration' -LE slow -j 2
-	check tsan -L 'unit|integration' -LE slow -j 2
-fi
-check release -LE 'bench|fuzz' -j 2
-# What measures has the machine to itself.
-ctest --preset release --no-tests=error -L bench || failed="$failed bench"
-# The fuzz targets, 20 s each, in a build of their own (clang).
-ctest --preset release --no-tests=error -L fuzz -j 2 || failed="$failed fuzz"
-if [ -n "$failed" ]; then
-	echo "tests/run.sh: failed:$failed" >&2
-	exit 1
+# The tests of all builds are run by one ctest, so that its closing lines are about all of them. One more at once than there are
+# processors, because many wait for a process of their own now and then.
+run() {
+	folder=$1
+	shift
+	echo "== testing $folder"
+	/usr/bin/python3 tests/ctest.py --test-dir "build/$folder" --output-on-failure --no-tests=error -j $(($(nproc) + 1)) "$@"
+}
+
+build release
+if [ $all = no ]; then
+	run release -LE slow
+else
+	build asan
+	build tsan
+	mkdir -p build/all
+	echo "subdirs(../release ../asan ../tsan)" >build/all/CTestTestfile.cmake
+	run all
 fi

@@ -17,12 +17,8 @@ target_link_libraries(device_on_stand_in PUBLIC base model cuda_stand_in
 # device_harness_on_stand_in, the harness linked with device_on_stand_in.
 function(penstock_device_test_on_stand_in file)
   set(target test.device_on_stand_in.${file})
-  add_executable(${target} ${PROJECT_SOURCE_DIR}/tests/unit/device/test_${file}.c)
-  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
-  target_compile_definitions(${target} PRIVATE PENSTOCK_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  penstock_test_program(${target} unit.device_on_stand_in.${file} ${PROJECT_SOURCE_DIR}/tests/unit/device/test_${file}.c)
   target_link_libraries(${target} PRIVATE device_harness_on_stand_in PkgConfig::CMOCKA)
   set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
-  add_test(NAME unit.device_on_stand_in.${file} COMMAND ${target})
-  set_tests_properties(unit.device_on_stand_in.${file} PROPERTIES LABELS unit TIMEOUT 300
-                       ENVIRONMENT PENSTOCK_TEST_DEVICE=cuda)
+  penstock_add_test(unit.device_on_stand_in.${file} SECONDS 600 LABELS unit ENVIRONMENT PENSTOCK_TEST_DEVICE=cuda COMMAND ${target})
 endfunction()

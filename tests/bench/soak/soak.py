@@ -36,6 +36,7 @@ options = parser.parse_args()
 os.environ.update(PENSTOCK=options.penstock, PENSTOCKD=options.penstockd)
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "integration"))
 import certificates  # noqa: E402 (it needs the programs' paths)
+import descriptors  # noqa: E402
 import harness  # noqa: E402
 import http2  # noqa: E402
 import messages  # noqa: E402
@@ -118,7 +119,7 @@ class Soak:
     def check_daemons(self):
         for daemon in self.daemons:
             if daemon.process.poll() is not None:
-                raise Wrong(f"the {self.names[daemon]} daemon ended with {daemon.process.returncode}:\n{daemon.log[-4000:]}")
+                raise Wrong(f"the {self.names[daemon]} daemon ended with {daemon.process.returncode}")
 
     # ---- Jobs
 
@@ -391,12 +392,17 @@ class Soak:
                         for q in range(4)]
             print(f"{self.names[daemon]}: least memory by quarter, MiB: " + ", ".join(f"{value / 2**20:.1f}" for value in quarters))
 
+    def print_descriptors(self, daemon):
+        for line in descriptors.describe(daemon.process.pid):
+            print(f"    {self.names[daemon]}, descriptor {line}", flush=True)
+
     def run(self, csv):
         problems = []
         self.warm_up()
         before = {daemon: self.quiet_sample(daemon) for daemon in self.daemons}
         for daemon in self.daemons:
             print(f"{self.names[daemon]} at the start: {before[daemon]}", flush=True)
+            self.print_descriptors(daemon)
         csv.write("seconds,daemon,resident_bytes,descriptors,threads,pool_threads,sessions\n")
         workers = [threading.Thread(target=self.work, args=(number, problems)) for number in range(options.workers)]
         workers.append(threading.Thread(target=self.watch, args=(csv, problems)))
@@ -411,6 +417,7 @@ class Soak:
         self.print_floors()
         for daemon in self.daemons:
             print(f"{self.names[daemon]} at the end: {sample(daemon)}")
+            self.print_descriptors(daemon)
         if any(grown.values()):
             raise Wrong("; ".join(f"{self.names[daemon]}: {words}" for daemon, words in grown.items() if words))
 
@@ -426,6 +433,8 @@ def main():
             with csv:
                 soak.run(csv)
         except (Wrong, AssertionError, OSError) as problem:
+            for daemon in soak.daemons:
+                print(f"{soak.names[daemon]}, the end of its log:\n{daemon.log[-4000:]}")
             print(f"wrong: {problem}")
             sys.exit(1)
         finally:
