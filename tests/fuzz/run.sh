@@ -27,7 +27,7 @@ done
 seconds=$1
 shift
 
-compiler=clang-14
+compiler=clang
 if ! echo 'int LLVMFuzzerTestOneInput(const char *data, unsigned long size) { return 0; }' |
 	$compiler -fsanitize=fuzzer,address,undefined -fopenmp -xc -o /dev/null - 2>/dev/null; then
 	echo "$compiler with libFuzzer and OpenMP is not installed: deploy/install_dependencies.sh test" >&2

@@ -23,6 +23,10 @@ SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 # A sanitizer makes everything slower; every time limit grows with it.
 PATIENCE = float(os.environ.get("PENSTOCK_TEST_PATIENCE", "1"))
 
+# A shell's background and nohup ignore these, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 # Threads of gRPC's, which it begins and ends as it likes.
 GRPC_POOLS = "default-executo", "resolver-execut", "grpc_global_tim", "event_engine", "timer_manager"
 
@@ -147,8 +151,9 @@ class TestCase(unittest.TestCase):
     def setUp(self):
         self.daemons = []
         self.runs = []
+        self.addCleanup(self.end_processes)  # whatever becomes of setUp and tearDown: ctest waits for all that hold its pipe
 
-    def tearDown(self):
+    def end_processes(self):
         for run in self.runs:
             if run.process.poll() is None:
                 run.process.kill()

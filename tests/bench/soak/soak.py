@@ -41,10 +41,6 @@ import harness  # noqa: E402
 import http2  # noqa: E402
 import messages  # noqa: E402
 
-grpc, pb = messages.grpc, messages.pb
-# In a shell's background SIGINT is ignored, and would be by every job until it listens to it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 MAXIMUM_STEPS = 6
 SAMPLED_STEPS = 100000  # of a job that will not get that far
 # Of what a daemon had after its warm-up. The C library and gRPC keep some of what they once used, and how much depends on what met.
@@ -97,10 +93,6 @@ class Soak:
         self.renewals = {name: [authority.issue(name + "-a"), authority.issue(name + "-b")] for name in ("first", "second")}
         os.environ.update(self.certificates["client"].environment)
         self.reload_lock = threading.Lock()
-
-    def channel(self, daemon):
-        ca, key, cert = self.certificates["client"].read()
-        return grpc.secure_channel(daemon.address, grpc.ssl_channel_credentials(ca, key, cert), [("grpc.use_local_subchannel_pool", 1)])
 
     def start_daemon(self, name):
         daemon = harness.Daemon(self.folder, "--max-sessions", "64", "--memory-limit", "8GiB", *self.certificates[name].options)
@@ -236,38 +228,20 @@ class Soak:
             with contextlib.suppress(OSError), self.connect(mix, daemon.metrics_port) as raw:
                 raw.sendall(mix.randbytes(mix.randint(1, 2048)))
 
-    def calls(self, mix):
-        """Sessions and exchanges that no coordinator would open. Refusals are what is wanted: the daemon's end would be seen elsewhere."""
-        def stream(channel, method, requests):
-            call = channel.stream_stream(f"/penstock.v1.StageServer/{method}", request_serializer=bytes)(iter(requests), timeout=5)
-            with contextlib.suppress(grpc.RpcError):
-                for _ in call:
-                    break
-            call.cancel()
+    def run_client(self, action, mix):
+        """clients.py, whose connections end with its process. Refusals are what is wanted: a daemon's end would be seen elsewhere."""
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients.py")
+        mine = self.certificates["client"]
+        client = subprocess.run([sys.executable, "-W", "ignore", script, action, str(mix.getrandbits(32)), mix.choice(self.daemons).address,
+                                 mine.ca, mine.key, mine.cert], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+        if client.returncode != 0:
+            raise Wrong(f"clients.py {action} ended with {client.returncode}: {client.stdout}")
 
-        layers = [pb.Layer(kind=mix.randint(0, 9), in_channels=mix.getrandbits(31), out_channels=mix.getrandbits(31)) for _ in range(3)]
-        plans = [pb.StagePlan(), pb.StagePlan(pipeline_size=2, micro_batches=mix.getrandbits(31), model=pb.Model(layers=layers))]
-        opens = [pb.SessionRequest(open=pb.Open(protocol_version=version, job="soak", plan=plan)) for version in (0, 3) for plan in plans]
-        token = pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=mix.randbytes(16), connection=mix.randint(0, 99)))
-        with self.channel(mix.choice(self.daemons)) as channel:
-            for _ in range(mix.randint(5, 40)):
-                kind = mix.choice(["Session", "Exchange", "NoSuchMethod"])
-                good = token if kind == "Exchange" else mix.choice(opens)
-                stream(channel, kind, [mix.choice([good.SerializeToString(), mix.randbytes(mix.randint(0, 300))])])
+    def calls(self, mix):
+        self.run_client("calls", mix)
 
     def silent_sessions(self, mix):
-        over = threading.Event()
-
-        def silence():
-            over.wait()
-            yield b""
-
-        with self.channel(mix.choice(self.daemons)) as channel:
-            begun = [channel.stream_stream("/penstock.v1.StageServer/Session")(silence()) for _ in range(mix.randint(1, 8))]
-            time.sleep(mix.random())
-            for call in begun:
-                call.cancel()
-            over.set()
+        self.run_client("silent_sessions", mix)
 
     def looks(self, mix):
         addresses = [daemon.address for daemon in self.daemons]
@@ -300,7 +274,7 @@ class Soak:
     def actions(self):
         weights = {self.good_job: 6, self.killed_job: 3, self.interrupted_job: 2, self.job_with_a_neighbour_that_dies: 2,
                    self.noise: 2, self.flood: 1, self.scrape: 2, self.looks: 2, self.reload: 1}
-        if grpc is not None:
+        if messages.grpc is not None:
             weights.update({self.calls: 2, self.silent_sessions: 1})
         return weights
 
@@ -402,7 +376,6 @@ class Soak:
         before = {daemon: self.quiet_sample(daemon) for daemon in self.daemons}
         for daemon in self.daemons:
             print(f"{self.names[daemon]} at the start: {before[daemon]}", flush=True)
-            self.print_descriptors(daemon)
         csv.write("seconds,daemon,resident_bytes,descriptors,threads,pool_threads,sessions\n")
         workers = [threading.Thread(target=self.work, args=(number, problems)) for number in range(options.workers)]
         workers.append(threading.Thread(target=self.watch, args=(csv, problems)))
