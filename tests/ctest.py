@@ -14,19 +14,16 @@ def main():
     for line in process.stdout:
         if result := RESULT.search(line):
             seconds[result[1]] = float(result[2])
-        if CLOSING.match(line):  # again where a test printed such a line
+        if CLOSING.match(line):  # the last such line is ctest's own
             print(*closing, sep="", end="")
-            closing = []
-            closing.append(line)
+            closing = [line]
         elif closing:
             closing.append(line)
         else:
             print(line, end="", flush=True)
     slowest = sorted(seconds, key=seconds.get, reverse=True)[:10]
-    print(f"The {len(slowest)} slowest:")
-    for name in slowest:
-        print(f"{seconds[name]:8.1f} s  {name}")
-    print("", *closing, sep="\n" if not closing else "", flush=True)
+    print("The slowest:", *(f"{seconds[name]:8.1f} s  {name}" for name in slowest), "", sep="\n")
+    print(*closing, sep="", end="", flush=True)
     sys.exit(process.wait())
 
 
