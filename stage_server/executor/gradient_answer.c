@@ -18,12 +18,12 @@ bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const
 	bool sound = isfinite(answer->scale) && answer->scale >= 0 && (scaling || !answer->skip);
 	if (scaling)
 		sound = sound && isfinite(answer->next_loss_scale) && answer->next_loss_scale > 0 &&
-			isfinite(answer->learning_rate);
+			isfinite(answer->learning_rate) && answer->learning_rate >= 0;
 	if (!sound)
 		return error_set(error, ERROR_PROTOCOL,
 				 "step %" PRIu64
 				 ": a gradient scale of %g%s, next loss scale %g, learning rate %g came; they must be "
-				 "finite, scales not negative, and %s",
+				 "finite and not negative, and %s",
 				 step, (double)answer->scale, answer->skip ? " that skips the step" : "",
 				 (double)answer->next_loss_scale, (double)answer->learning_rate,
 				 scaling ? "the next loss scale above 0" : "without loss scaling no step is skipped");

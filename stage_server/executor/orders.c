@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/model/optimizer_check.h"
 #include "common/rpc/protocol.h"
 #include "stage_server/executor/internal.h"
 
@@ -128,6 +129,9 @@ bool executor_run_step(struct executor *executor, const struct step_order *order
 	if (full)
 		return error_set(error, ERROR_PROTOCOL, "step %" PRIu64 " was ordered while %d wait", order->step,
 				 PROTOCOL_MAXIMUM_QUEUED_STEPS);
+	if (!optimizer_check_step(executor->plan->optimizer.kind, order->learning_rate, order->beta1, order->beta2,
+				  error))
+		return error_wrap(error, "step %" PRIu64, order->step);
 	return push_order(executor, &(struct order){.kind = ORDER_STEP, .step = *order}, error);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/model/optimizer_check.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 
@@ -169,13 +170,11 @@ static bool read_optimizer(const Penstock__V1__StagePlan *message, struct stage_
 		return error_set(error, ERROR_PROTOCOL, "the plan has no optimizer");
 	if (!optimizer_parse(optimizer->name, &plan->optimizer.kind))
 		return error_set(error, ERROR_USAGE, "there is no optimizer \"%.40s\"", optimizer->name);
-	if (!isfinite(optimizer->weight_decay) || !isfinite(optimizer->dampening) || !isfinite(optimizer->epsilon))
-		return error_set(error, ERROR_USAGE, "the optimizer's numbers are not finite");
 	plan->optimizer.weight_decay = optimizer->weight_decay;
 	plan->optimizer.dampening = optimizer->dampening;
 	plan->optimizer.nesterov = optimizer->nesterov;
 	plan->optimizer.epsilon = optimizer->epsilon;
-	return true;
+	return optimizer_check(&plan->optimizer, error) || error_wrap(error, "optimizer %s", optimizer->name);
 }
 
 static bool read_normalisation(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
@@ -185,7 +184,8 @@ static bool read_normalisation(const Penstock__V1__StagePlan *message, struct st
 	for (int c = 0; c < 3; c++) {
 		plan->mean[c] = message->mean[c];
 		plan->standard_deviation[c] = message->standard_deviation[c];
-		if (!isfinite(plan->mean[c]) || !(plan->standard_deviation[c] > 0))
+		if (!isfinite(plan->mean[c]) || !isfinite(plan->standard_deviation[c]) ||
+		    !(plan->standard_deviation[c] > 0))
 			return error_set(error, ERROR_USAGE,
 					 "channel %d: mean %g, standard deviation %g cannot normalise", c,
 					 (double)plan->mean[c], (double)plan->standard_deviation[c]);

@@ -163,6 +163,8 @@ class Hostile(harness.TestCase):
         image = bytes(2 * 3 * 8 * 8)
         cases = [
             (pb.SessionRequest(run_step=pb.RunStep(step=1)), "step 1 was ordered, expected 0"),
+            (pb.SessionRequest(run_step=pb.RunStep(learning_rate=float("nan"))), "step 0: the learning rate is nan; it must be finite"),
+            (pb.SessionRequest(run_step=pb.RunStep(learning_rate=0.1, beta1=float("inf"))), "step 0: the momentum is inf"),
             (pb.SessionRequest(batch=pb.Batch(kind=1, step=0, micro_batch=1), payload=image), "micro-batch 1"),
             (pb.SessionRequest(batch=pb.Batch(kind=1), payload=image[1:]), "383 bytes came"),
             (pb.SessionRequest(batch=pb.Batch(kind=2), payload=b"\x00\x0b"), "step 0, micro-batch 0: label 11 of sample 1"),

@@ -206,6 +206,27 @@ static void infinite_decay(Penstock__V1__StagePlan *m)
 {
 	m->optimizer->weight_decay = INFINITY;
 }
+static void negative_decay(Penstock__V1__StagePlan *m)
+{
+	m->optimizer->weight_decay = -1;
+}
+static void no_epsilon(Penstock__V1__StagePlan *m)
+{
+	m->optimizer->epsilon = NAN;
+}
+static void no_dampening(Penstock__V1__StagePlan *m)
+{
+	m->optimizer->dampening = NAN;
+}
+static void no_loss_scale(Penstock__V1__StagePlan *m)
+{
+	m->loss_scaling = true;
+	m->initial_loss_scale = NAN;
+}
+static void infinite_deviation(Penstock__V1__StagePlan *m)
+{
+	m->standard_deviation[2] = INFINITY;
+}
 static void no_deviation(Penstock__V1__StagePlan *m)
 {
 	m->standard_deviation[1] = 0;
@@ -272,7 +293,12 @@ static void stage_plan_read_damaged_field_is_named(void **state)
 		{other_micro_batch, "micro-batch"},
 		{split_backward, "splits"},
 		{no_optimizer, "no optimizer"},
-		{infinite_decay, "finite"},
+		{infinite_decay, "weight_decay is inf"},
+		{negative_decay, "weight_decay is -1"},
+		{no_epsilon, "epsilon is nan"},
+		{no_dampening, "dampening is nan"},
+		{no_loss_scale, "initial_loss_scale is nan"},
+		{infinite_deviation, "channel 2"},
 		{no_deviation, "channel 1"},
 		{two_means, "three channels"},
 		{no_receive_depth, "receive_depth_from_previous"},
