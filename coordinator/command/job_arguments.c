@@ -147,11 +147,12 @@ static const struct option_row rows[] = {
 	{"save", "FILE", OPTION_TEXT, PLACE(save), .only = TRAIN | PLAN, .instead = "it is penstock train's",
 	 .help = "initial and final parameters, safetensors under torchvision's names"},
 
-	{"deepspeed-config", "FILE", OPTION_TEXT, PLACE(deepspeed_config), .also = {"deepspeed_config"},
+	{"deepspeed-config", "FILE", OPTION_TEXT, PLACE(deepspeed_config),
+	 .also = {"deepspeed_config", "deepscale_config"},
 	 .heading = "Training (an option stands for the file's key, and wins over it):", .help = "ds_config.json"},
-	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_STEPS, .only = TRAIN | PLAN | SWEEP, .preset = "50",
-	 .help = "optimizer steps"},
-	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_PROOF_STEPS, .only = PROVE, .preset = "5",
+	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_STEPS, .letter = 's', .only = TRAIN | PLAN | SWEEP,
+	 .preset = "50", .help = "optimizer steps"},
+	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_PROOF_STEPS, .letter = 's', .only = PROVE, .preset = "5",
 	 .help = "optimizer steps of both trainings"},
 	{"train-batch-size", "N", OPTION_COUNT, PLACE(overrides.train_batch_size), 1, MAXIMUM_BATCH,
 	 .only = TRAIN | PLAN | PROVE, .instead = "it follows from the cell and from --gradient-accumulation-steps"},
@@ -183,7 +184,8 @@ static const struct option_row rows[] = {
 	{"local", "N", OPTION_COUNT, PLACE(local), 1, LOCAL_MAXIMUM_DAEMONS, .only = TRAIN | PLAN | PROVE,
 	 .help = "N daemons on this machine, started and stopped for the job"},
 	{"pipeline-size", "N", OPTION_COUNT, PLACE(pipeline_size), 0, SCHEDULE_MAXIMUM_STAGES, .letter = 'p',
-	 .only = TRAIN | PLAN | PROVE, .instead = "say --pipeline-sizes",
+	 .also = {"pipeline-parallel-size", "pipeline_parallel_size"}, .only = TRAIN | PLAN | PROVE,
+	 .instead = "say --pipeline-sizes",
 	 .help = "stages (default: as many as there are devices); devices / N are the replicas. 0: no pipeline, every "
 		 "device holds the whole model"},
 	{"partition-method", "NAME", OPTION_TEXT, PLACE(partition_method),
@@ -209,6 +211,14 @@ static const struct option_row rows[] = {
 		 "GPUs; auto takes nccl where all devices have it"},
 	{"reduce-bucket-size", "SIZE", OPTION_BYTES, PLACE(reduce_bucket_bytes), PROTOCOL_MINIMUM_BUCKET_BYTES,
 	 PROTOCOL_MAXIMUM_BUCKET_BYTES, .preset = "25MiB", .help = "gradients that are summed at once around the ring"},
+
+	// The other options of DeepSpeed's own scripts
+	{"deepspeed", NULL, OPTION_SWITCH, PLACE(deepspeed), .also = {"deepscale"},
+	 .heading = "Options of DeepSpeed's scripts, which change nothing here:",
+	 .help = "switches DeepSpeed on in a script; --deepspeed-config names the file"},
+	{"local-rank", "N", OPTION_LONG, PLACE(local_rank), (uint64_t)-1, INT32_MAX, .also = {"local_rank"},
+	 .help = "which process of its node a launcher has started; penstock is started once"},
+	{"backend", "NAME", OPTION_TEXT, PLACE(backend), .help = "PyTorch's library for messages; see --reduce"},
 
 	TLS_ARGUMENTS_ROWS(struct job_arguments, tls.),
 };

@@ -31,6 +31,10 @@ struct job_arguments {
 	uint64_t steps, seed, chunk_bytes, reduce_bucket_bytes;
 	double dropout; // < 0: the model's
 	bool no_shuffle, fit, skip_mismatched;
+	// Of DeepSpeed's scripts: taken, and not obeyed.
+	bool deepspeed;
+	int64_t local_rank;
+	const char *backend;
 	struct tls_arguments tls;
 	uint64_t memory_limit_bytes; // 0: none
 	struct deepspeed_overrides overrides;

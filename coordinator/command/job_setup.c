@@ -1,6 +1,7 @@
 // See job_setup.h.
 #include "coordinator/command/job_setup.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -150,6 +151,16 @@ void job_setup_warn(const struct job_setup *setup, const struct job_arguments *a
 {
 	if (setup->config.unknown_keys[0] != '\0')
 		log_warning("%s: not honoured here: %s", arguments->deepspeed_config, setup->config.unknown_keys);
+	if (arguments->local_rank > 0)
+		log_warning("--local-rank %" PRId64
+			    " is ignored: a launcher has started several processes; penstock is started once, for all "
+			    "devices",
+			    arguments->local_rank);
+	if (arguments->backend != NULL)
+		log_info(
+			"--backend %.40s is ignored: stages exchange tensors over gRPC; --reduce says how replicas sum "
+			"their gradients",
+			arguments->backend);
 }
 
 bool job_setup_check_fit(const struct job_setup *setup, const struct job_arguments *arguments, struct error *error)

@@ -115,6 +115,16 @@ static bool close_all(struct train *train, struct error *error)
 	return ok;
 }
 
+// A file of parameters does not say how far a training was.
+static void tell_schedule(const struct job_arguments *arguments, const struct deepspeed_config *config)
+{
+	if (arguments->load != NULL && config->schedule.kind != LEARNING_RATE_CONSTANT)
+		log_info("--load %s: scheduler %s begins at step 0, because the file has parameters and no step; to go "
+			 "on "
+			 "from a later step, change scheduler.params",
+			 arguments->load, learning_rate_name(config->schedule.kind));
+}
+
 int command_train(int argc, char **argv)
 {
 	struct train train = {0};
@@ -132,6 +142,7 @@ int command_train(int argc, char **argv)
 	}
 	command_catch_signals();
 	job_setup_warn(&train.setup, &train.arguments);
+	tell_schedule(&train.arguments, &train.setup.config);
 	// Everything that can be wrong in files is found before a daemon is asked.
 	bool ok = job_setup_check_fit(&train.setup, &train.arguments, &error) &&
 		  job_inputs_read(&train.arguments, &train.setup, &train.inputs, &error) &&

@@ -6,12 +6,12 @@
 
 #include "common/base/log.h"
 #include "coordinator/report/internal.h"
+#include "coordinator/report/json_text.h"
 #include "coordinator/report/plan_json.h"
 
 static void write_line(struct report *report, json_t *object)
 {
-	// 17 digits give every double back to the bit.
-	char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+	char *text = object != NULL ? json_text(object) : NULL;
 	errno = ENOMEM;
 	bool written = text != NULL && fprintf(report->json, "%s\n", text) >= 0 && fflush(report->json) == 0;
 	if (!written && report->json_errno == 0) { // said now: the job goes on, and its end may be hours away

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "coordinator/plan/fit.h"
+#include "coordinator/report/json_text.h"
 
 json_t *plan_json_stage(const struct plan *plan, uint32_t s)
 {
@@ -50,7 +51,7 @@ bool plan_json_write(FILE *file, const struct plan *plan, uint32_t nodes, struct
 	json_t *object = plan_json_object(plan, stages);
 	if (object != NULL)
 		json_object_set_new(object, "nodes", json_integer(nodes));
-	char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+	char *text = object != NULL ? json_text(object) : NULL;
 	errno = ENOMEM;
 	bool ok = (text != NULL && fprintf(file, "%s\n", text) >= 0) ||
 		  error_set(error, ERROR_FAILED, "--json: %s", strerror(errno));

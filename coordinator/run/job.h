@@ -22,9 +22,9 @@ struct job_rank_step {
 
 struct job_step {
 	uint64_t step;
-	double loss;      // mean over the step's samples
-	uint32_t correct; // samples whose largest score is their label
-	double learning_rate;
+	double loss;          // mean over the step's samples
+	uint32_t correct;     // samples whose largest score is their label
+	double learning_rate; // the shortest decimal of the float that the optimizers get
 	double gradient_norm; // over all stages and samples, before clipping; 0 when the plan asks for no norms
 	// [parameters] the sum of squares of each parameter's gradient, of the scaled loss with float16; NULL: as above
 	const double *gradient_squares;

@@ -92,7 +92,8 @@ static bool order_step(struct steps *steps, struct error *error)
 	// OneCycle moves, may be a step ahead then.
 	struct learning_rate_value rate = rate_at(steps, step - steps->skipped);
 	flight->reports = flight->norms = 0;
-	flight->result = (struct job_step){.step = step, .learning_rate = rate.learning_rate, .ranks = flight->ranks};
+	flight->result = (struct job_step){
+		.step = step, .learning_rate = learning_rate_shown(rate.learning_rate), .ranks = flight->ranks};
 	Penstock__V1__RunStep order = PENSTOCK__V1__RUN_STEP__INIT;
 	order.step = step;
 	order.learning_rate = (float)rate.learning_rate;
@@ -162,7 +163,7 @@ static void scale_loss(struct steps *steps, struct job_step *result, bool overfl
 		       Penstock__V1__GradientScale *message)
 {
 	uint64_t applied = steps->scaler.steps - steps->scaler.skipped;
-	result->learning_rate = rate_at(steps, applied).learning_rate;
+	result->learning_rate = learning_rate_shown(rate_at(steps, applied).learning_rate);
 	result->loss_scale = steps->scaler.scale;
 	loss_scaler_update(&steps->scaler, overflow);
 	result->next_loss_scale = steps->scaler.scale;

@@ -12,19 +12,32 @@ enum { MAXIMUM_WORDS = 24 };
 
 static char hostfile_path[] = "/tmp/penstock-test-job-setup-XXXXXX";
 
-static int write_hostfile(void **state)
+static char config_path[] = "/tmp/penstock-test-job-setup-XXXXXX";
+
+static bool write_file(char *path, const char *text)
 {
-	static const char text[] = "a slots=2\nb:1 slots=1\nc slots=3\nd slots=2\n";
-	int descriptor = mkstemp(hostfile_path);
+	int descriptor = mkstemp(path);
 	bool ok = descriptor >= 0 && write(descriptor, text, strlen(text)) == (ssize_t)strlen(text);
 	if (descriptor >= 0)
 		close(descriptor);
-	return ok ? 0 : -1;
+	return ok;
 }
 
-static int remove_hostfile(void **state)
+static int write_files(void **state)
 {
-	return unlink(hostfile_path);
+	return write_file(hostfile_path, "a slots=2\nb:1 slots=1\nc slots=3\nd slots=2\n") &&
+			       write_file(config_path,
+					  "train_batch_size: 128, optimizer: {type: 'Adam'}, scheduler: {type: "
+					  "'OneCycle'\n"
+					  "params: {cycle_min_lr: 0.1, cycle_max_lr: 1, cycle_first_step_size: 5,"
+					  " cycle_max_mom: 1}}")
+		       ? 0
+		       : -1;
+}
+
+static int remove_files(void **state)
+{
+	return unlink(hostfile_path) + unlink(config_path);
 }
 
 struct given {
@@ -36,7 +49,7 @@ struct given {
 	char text[512];
 };
 
-// `text` is the command line; HOSTFILE stands for the file above.
+// `text` is the command line; HOSTFILE and CONFIG stand for the files above.
 static void give(struct given *given, const char *text)
 {
 	char *words[MAXIMUM_WORDS + 1] = {"plan"}, *rest = NULL;
@@ -45,7 +58,9 @@ static void give(struct given *given, const char *text)
 	snprintf(given->text, sizeof(given->text), "%s", text);
 	for (char *word = strtok_r(given->text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
 		assert_true(count < MAXIMUM_WORDS);
-		words[count++] = strcmp(word, "HOSTFILE") == 0 ? hostfile_path : word;
+		words[count++] = strcmp(word, "HOSTFILE") == 0 ? hostfile_path
+				 : strcmp(word, "CONFIG") == 0 ? config_path
+							       : word;
 	}
 	given->ok = job_arguments_parse(JOB_COMMAND_PLAN, count, words, NULL, NULL, &given->arguments, &given->error) ==
 			    OPTIONS_RUN &&
@@ -241,6 +256,50 @@ static void start_nodes_that_are_only_planned_for_are_refused(void **state)
 	end(&given);
 }
 
+static void init_takes_the_options_of_deepspeeds_scripts(void **state)
+{
+	struct given given;
+	assert_grid("--deepspeed --deepspeed_config CONFIG -s 10 -p 2 --local_rank=0 --backend nccl", 2, 1, 128);
+	assert_grid("--deepspeed --deepspeed_config CONFIG --steps=10 --pipeline-parallel-size 2 --local_rank -1", 2, 1,
+		    128);
+	give(&given, "--backend=gloo --local-rank 3 --deepspeed -p 1");
+	assert_true(given.ok && given.arguments.deepspeed && given.arguments.local_rank == 3);
+	assert_string_equal(given.arguments.backend, "gloo");
+	end(&given);
+	give(&given, "--deepspeed CONFIG"); // it is a switch
+	assert_false(given.ok);
+	assert_non_null(strstr(given.error.message, "unexpected argument"));
+	end(&given);
+}
+
+static void init_refuses_a_schedule_that_leaves_its_range_within_the_steps(void **state)
+{
+	struct given given;
+	give(&given, "--deepspeed-config CONFIG --steps 11 -p 1");
+	assert_false(given.ok);
+	assert_int_equal(given.error.code, ERROR_USAGE);
+	assert_non_null(strstr(given.error.message, config_path));
+	assert_non_null(strstr(given.error.message, "OneCycle: at step 11 of 11 the first beta of the optimizer is 1"));
+	end(&given);
+	assert_grid("--deepspeed-config CONFIG --steps 10 -p 1", 1, 1, 128);
+}
+
+static void parse_refuses_numbers_that_are_not_finite(void **state)
+{
+	static const char *const options[] = {"--lr", "--momentum", "--weight-decay", "--dropout"};
+	static const char *const values[] = {"nan", "-nan", "inf", "-inf", "1e999", "-1"};
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		for (size_t k = 0; k < sizeof(values) / sizeof(values[0]); k++) {
+			char text[64];
+			struct given given;
+			snprintf(text, sizeof(text), "-p 1 %s %s", options[i], values[k]);
+			give(&given, text);
+			if (given.ok || strstr(given.error.message, "is not a number from 0") == NULL)
+				fail_msg("%s: %s", text, given.ok ? "taken" : given.error.message);
+			end(&given);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +313,9 @@ int main(void)
 		cmocka_unit_test(read_nodes_and_local_exclude_each_other),
 		cmocka_unit_test(place_ranks_go_through_the_slots_in_order),
 		cmocka_unit_test(start_nodes_that_are_only_planned_for_are_refused),
+		cmocka_unit_test(init_takes_the_options_of_deepspeeds_scripts),
+		cmocka_unit_test(init_refuses_a_schedule_that_leaves_its_range_within_the_steps),
+		cmocka_unit_test(parse_refuses_numbers_that_are_not_finite),
 	};
-	return cmocka_run_group_tests(tests, write_hostfile, remove_hostfile);
+	return cmocka_run_group_tests(tests, write_files, remove_files);
 }
