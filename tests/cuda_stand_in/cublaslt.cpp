@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "tests/cuda_stand_in/elements.hpp"
@@ -127,13 +128,23 @@ void offer(const algorithm &algorithm, const preference &preference, int room, c
 
 // ---- computing
 
-std::vector<float> read_matrix(const layout &layout, const void *from, bool turned)
+// Column by column, or, turned, row by row: then a block of columns at once, whose elements of a row lie side by side in `into`.
+std::unique_ptr<float[]> read_matrix(const layout &layout, const void *from, bool turned)
 {
-	std::vector<float> into(layout.rows * layout.columns);
-	for (uint64_t column = 0; column < layout.columns; column++)
-		for (uint64_t row = 0; row < layout.rows; row++)
-			into[turned ? row * layout.columns + column : column * layout.rows + row] =
-				elements::load(type_of(layout.type), from, column * layout.leading + row);
+	uint64_t block = turned ? 16 : 1;
+	std::unique_ptr<float[]> into(new float[layout.rows * layout.columns]);
+	elements::type type = type_of(layout.type);
+	for (uint64_t first = 0; first < layout.columns; first += block) {
+		uint64_t end = std::min(first + block, layout.columns);
+		if (!turned)
+			for (uint64_t row = 0; row < layout.rows; row++)
+				into[first * layout.rows + row] = elements::load(type, from, first * layout.leading + row);
+		else
+			for (uint64_t row = 0; row < layout.rows; row++)
+				for (uint64_t column = first; column < end; column++)
+					into[row * layout.columns + column] =
+						elements::load(type, from, column * layout.leading + row);
+	}
 	return into;
 }
 
@@ -149,7 +160,7 @@ struct product {
 void multiply(const product &p)
 {
 	bool turn_a = p.op.transpose[0] == CUBLAS_OP_T, turn_b = p.op.transpose[1] == CUBLAS_OP_T;
-	std::vector<float> a = read_matrix(p.a_layout, p.a, turn_a), b = read_matrix(p.b_layout, p.b, turn_b);
+	std::unique_ptr<float[]> a = read_matrix(p.a_layout, p.a, turn_a), b = read_matrix(p.b_layout, p.b, turn_b);
 	uint64_t m = p.d_layout.rows, n = p.d_layout.columns, k = turn_a ? p.a_layout.rows : p.a_layout.columns;
 	std::vector<float> sums(m);
 	for (uint64_t column = 0; column < n; column++) {
