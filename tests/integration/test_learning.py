@@ -1,4 +1,4 @@
-"""AlexNet at pipeline size 2 learns the synthetic set: over 90 % of the training samples within three minutes."""
+"""AlexNet at pipeline size 2 learns the synthetic set: over 90 % of the training samples within 280 steps."""
 
 import harness
 
@@ -6,7 +6,7 @@ import harness
 class Learning(harness.TestCase):
     images = 2000
 
-    def test_alexnet_passes_90_percent_within_3_minutes(self):
+    def test_alexnet_passes_90_percent_within_280_steps(self):
         path = self.path("steps.json")
         self.penstock("train", "--dataset", self.dataset, "--local", 2, "-p", 2, "--image-size", 63, "--optimizer", "Adam",
                       "--lr", 2e-4, "--micro-batch-size", 8, "--gradient-accumulation-steps", 4, "--steps", 280, "--json", path,
@@ -19,7 +19,6 @@ class Learning(harness.TestCase):
             accuracy = sum(s["accuracy"] for s in last) / 20
             if accuracy > 0.9:
                 print(f"{accuracy:.3f} of the samples of 20 steps were right after {i + 1} steps, {seconds:.0f} s")
-                self.assertLess(seconds, 180 * harness.PATIENCE)
                 return
         self.fail(f"{accuracy:.3f} of the samples of the last 20 steps were right, after {seconds:.0f} s")
 
