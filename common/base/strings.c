@@ -60,6 +60,19 @@ bool strings_parse_number(const char *text, double *ret_value, struct error *err
 	return true;
 }
 
+double strings_shortest_decimal(float value)
+{
+	char text[32];
+	double decimal = (double)value;
+	for (int digits = 1; digits <= 9; digits++) { // 9 give every float back
+		snprintf(text, sizeof(text), "%.*g", digits, (double)value);
+		decimal = strtod(text, NULL);
+		if ((float)decimal == value)
+			break;
+	}
+	return decimal;
+}
+
 size_t strings_utf8_length(const char *characters)
 {
 	const unsigned char *text = (const unsigned char *)characters;

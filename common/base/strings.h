@@ -13,6 +13,8 @@ bool strings_parse_bytes(const char *text, uint64_t *ret_bytes, struct error *er
 // A whole decimal number within [minimum, maximum]; the message names both.
 bool strings_parse_integer(const char *text, int64_t minimum, int64_t maximum, int64_t *ret_value, struct error *error);
 bool strings_parse_number(const char *text, double *ret_value, struct error *error);
+// The shortest decimal that reads as this float: 0.485, where the float itself is 0.48500000.
+double strings_shortest_decimal(float value);
 // 1536 -> "1.5 KiB"; returns `into`.
 char *strings_format_bytes(uint64_t bytes, char *into, size_t size);
 

@@ -49,10 +49,12 @@ static bool place_entries(struct safetensors_writer *writer, struct error *error
 			return error_set(error, ERROR_FAILED, "tensor %u has no valid name", i);
 		if (entry->rank > sizeof(entry->dimensions) / sizeof(entry->dimensions[0]))
 			return error_set(error, ERROR_FAILED, "tensor %s has %u dimensions", entry->name, entry->rank);
-		uint64_t bytes = sizeof(float);
+		uint64_t count = 1, bytes = 0;
+		bool is_too_large = false;
 		for (uint32_t d = 0; d < entry->rank; d++)
-			if (__builtin_mul_overflow(bytes, entry->dimensions[d], &bytes))
-				return error_set(error, ERROR_FAILED, "tensor %s is too large", entry->name);
+			is_too_large |= __builtin_mul_overflow(count, entry->dimensions[d], &count);
+		if (is_too_large || __builtin_mul_overflow(count, sizeof(float), &bytes))
+			return error_set(error, ERROR_FAILED, "tensor %s is too large", entry->name);
 		entry->offset_bytes = writer->data_bytes;
 		entry->size_bytes = bytes;
 		if (__builtin_add_overflow(writer->data_bytes, bytes, &writer->data_bytes) ||

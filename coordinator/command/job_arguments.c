@@ -1,8 +1,11 @@
 // The table of the options of train, plan, sweep and prove. See job_arguments.h.
 #include "coordinator/command/job_arguments.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "common/model/model.h"
 #include "common/rpc/protocol.h"
 #include "common/schedule/schedule.h"
@@ -69,6 +72,50 @@ static bool take_nodes_or_list(void *into, const char *value, struct error *erro
 	return true;
 }
 
+// "R,G,B" to float32, each of which `is_valid`.
+static bool take_channels(const char *value, float into[3], bool (*is_valid)(float number), const char *expected,
+			  struct error *error)
+{
+	char text[100], *rest = text;
+	float channels[3];
+	int count = 0;
+	snprintf(text, sizeof(text), "%s", value);
+	for (const char *part = strsep(&rest, ","); part != NULL; part = strsep(&rest, ",")) {
+		double number;
+		if (count == 3 || !strings_parse_number(part, &number, NULL) || !is_valid((float)number))
+			return error_set(error, ERROR_USAGE, "\"%.40s\": expected %s", value, expected);
+		channels[count++] = (float)number;
+	}
+	if (count != 3)
+		return error_set(error, ERROR_USAGE, "\"%.40s\": expected %s", value, expected);
+	memcpy(into, channels, sizeof(channels));
+	return true;
+}
+
+static bool is_finite(float number)
+{
+	return isfinite(number);
+}
+
+static bool is_divisor(float number)
+{
+	return isfinite(number) && number > 0.0f && isfinite(1.0f / number);
+}
+
+static bool take_mean(void *into, const char *value, struct error *error)
+{
+	struct job_arguments *arguments = into;
+	arguments->mean_is_given = true;
+	return take_channels(value, arguments->mean, is_finite, "three finite numbers R,G,B", error);
+}
+
+static bool take_standard_deviation(void *into, const char *value, struct error *error)
+{
+	struct job_arguments *arguments = into;
+	arguments->deviation_is_given = true;
+	return take_channels(value, arguments->standard_deviation, is_divisor, "three numbers R,G,B above 0", error);
+}
+
 // ---- The table
 
 enum {
@@ -132,8 +179,14 @@ static const struct option_row rows[] = {
 	 .help = "of the model"},
 	{"dropout", "P", OPTION_NUMBER, PLACE(dropout), .lowest = 0.0, .highest = 1.0,
 	 .help = "probability in place of the model's own"},
-	{"dataset", "DIR", OPTION_TEXT, PLACE(dataset),
-	 .help = "CIFAR-10's binary files; see penstock dataset synthesize"},
+	{"dataset", "PATH", OPTION_TEXT, PLACE(dataset),
+	 .help = "CIFAR-10: a folder with its binary or its Python version, or the archive; see penstock dataset "
+		 "synthesize"},
+	{"mean", "R,G,B", OPTION_OWN, .take = take_mean,
+	 .help = "subtracted from the images' channels, of values from 0 to 1 (default: ImageNet's, "
+		 "0.485,0.456,0.406)"},
+	{"std", "R,G,B", OPTION_OWN, .take = take_standard_deviation,
+	 .help = "then they are divided by this (default: ImageNet's, 0.229,0.224,0.225)"},
 	{"no-shuffle", NULL, OPTION_SWITCH, PLACE(no_shuffle),
 	 .help = "samples in the files' order, not in a new order each epoch"},
 	{"seed", "N", OPTION_LONG, PLACE(seed), 0, INT64_MAX, .preset = "1",
@@ -251,7 +304,13 @@ enum options_result job_arguments_parse(enum job_command command, int argc, char
 					   .introduction = introduction,
 					   .conclusion = conclusion,
 					   .version = COMMAND_VERSION};
-	struct job_arguments arguments = {.dropout = -1.0, .pipeline_size = -1};
+	struct job_arguments arguments = {
+		.dropout = -1.0,
+		.pipeline_size = -1,
+		// ImageNet's, as torchvision's own networks are trained with
+		.mean = {0.485f, 0.456f, 0.406f},
+		.standard_deviation = {0.229f, 0.224f, 0.225f},
+	};
 	deepspeed_overrides_init(&arguments.overrides);
 	enum options_result result = options_parse(&table, argc, argv, &arguments, NULL, error);
 	if (result != OPTIONS_RUN)

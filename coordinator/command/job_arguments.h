@@ -29,7 +29,9 @@ struct job_arguments {
 	uint32_t in_flight;    // micro-batches in a stage, at most; 0: the schedule's
 	uint32_t connections;
 	uint64_t steps, seed, chunk_bytes, reduce_bucket_bytes;
-	double dropout; // < 0: the model's
+	double dropout;                       // < 0: the model's
+	float mean[3], standard_deviation[3]; // of the images' channels, of values from 0 to 1
+	bool mean_is_given, deviation_is_given;
 	bool no_shuffle, fit, skip_mismatched;
 	// Of DeepSpeed's scripts: taken, and not obeyed.
 	bool deepspeed;

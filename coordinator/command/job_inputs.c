@@ -1,10 +1,12 @@
 // See job_inputs.h.
 #include "coordinator/command/job_inputs.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "common/base/strings.h"
 #include "coordinator/run/job.h"
 
 static bool read_data(const struct job_arguments *arguments, const struct job_setup *setup, struct job_inputs *inputs,
@@ -12,7 +14,7 @@ static bool read_data(const struct job_arguments *arguments, const struct job_se
 {
 	if (arguments->dataset == NULL)
 		return error_set(error, ERROR_USAGE,
-				 "--dataset DIR is missing; penstock dataset synthesize DIR makes a small set");
+				 "--dataset PATH is missing; penstock dataset synthesize DIR makes a small set");
 	return cifar10_read(arguments->dataset, false, &inputs->dataset, error) &&
 	       sampler_create(inputs->dataset.count, setup->config.train_batch_size, !arguments->no_shuffle,
 			      arguments->seed, &inputs->sampler, error);
@@ -66,6 +68,19 @@ static bool read_parameters(const struct job_arguments *arguments, const struct 
 	       error_wrap(error, "--load %s", arguments->load);
 }
 
+// What becomes of the images before the first layer, which PyTorch's user does in a transform.
+static void say_images(const struct plan *plan, const struct cifar10 *dataset)
+{
+	const float *mean = plan->options.mean, *deviation = plan->options.standard_deviation;
+	fprintf(stderr,
+		"%" PRIu64 " images of %u x %u, resized to %u x %u; normalised by mean %.9g,%.9g,%.9g and std "
+		"%.9g,%.9g,%.9g\n",
+		dataset->count, plan->options.raw_image_size, plan->options.raw_image_size, plan->model.image_size,
+		plan->model.image_size, strings_shortest_decimal(mean[0]), strings_shortest_decimal(mean[1]),
+		strings_shortest_decimal(mean[2]), strings_shortest_decimal(deviation[0]),
+		strings_shortest_decimal(deviation[1]), strings_shortest_decimal(deviation[2]));
+}
+
 bool job_inputs_read(const struct job_arguments *arguments, const struct job_setup *setup,
 		     struct job_inputs *ret_inputs, struct error *error)
 {
@@ -74,6 +89,7 @@ bool job_inputs_read(const struct job_arguments *arguments, const struct job_set
 		job_inputs_fini(&inputs);
 		return false;
 	}
+	say_images(setup->plan, &inputs.dataset);
 	*ret_inputs = inputs;
 	return true;
 }

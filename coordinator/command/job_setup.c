@@ -116,10 +116,9 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 		.checkpoint_interval = config->checkpoint_interval,
 		.seed = arguments->seed,
 		.raw_image_size = CIFAR10_IMAGE_SIZE,
-		// ImageNet's, as torchvision's own networks are trained with
-		.mean = {0.485f, 0.456f, 0.406f},
-		.standard_deviation = {0.229f, 0.224f, 0.225f},
 	};
+	memcpy(options.mean, arguments->mean, sizeof(options.mean));
+	memcpy(options.standard_deviation, arguments->standard_deviation, sizeof(options.standard_deviation));
 	return (arguments->fit ? fit_plan : plan_create)(&model, &options, &setup->plan, error);
 }
 

@@ -19,7 +19,7 @@
 enum { NETWORK_THREADS = 2, DESCRIBE_DEADLINE_MS = 5000, FREE_TIMEOUT_MS = 15000, MACHINE_SIZE = 160 };
 
 static const char introduction[] =
-	"Usage: penstock prove --dataset DIR (-H HOSTFILE | --local N) [OPTION]...\n"
+	"Usage: penstock prove --dataset PATH (-H HOSTFILE | --local N) [OPTION]...\n"
 	"Trains twice, with the same options: on one device without a pipeline, and in the pipeline that is asked\n"
 	"for. Then compares every loss, every gradient norm and every final parameter bit for bit. With replicas,\n"
 	"as many replicas are trained without a pipeline.\n"

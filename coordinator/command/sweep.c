@@ -95,7 +95,7 @@ static bool make_sweep(struct command *command, struct error *error)
 	json_t *setting;
 	if (arguments->job.dataset == NULL)
 		return error_set(error, ERROR_USAGE,
-				 "--dataset DIR is missing; penstock dataset synthesize DIR makes a small set");
+				 "--dataset PATH is missing; penstock dataset synthesize DIR makes a small set");
 	if (!cifar10_read(arguments->job.dataset, false, &command->dataset, error) ||
 	    !sweep_setting(arguments, &command->nodes, &setting, error) ||
 	    !sweep_create(&arguments->grid, setting, &command->sweep, error))

@@ -4,7 +4,7 @@
 #include "coordinator/command/job_setup.h"
 
 static const char introduction[] =
-	"Usage: penstock sweep --dataset DIR --output DIR (-H HOSTFILE | --local [N]) [OPTION]...\n"
+	"Usage: penstock sweep --dataset PATH --output DIR (-H HOSTFILE | --local [N]) [OPTION]...\n"
 	"Trains a little in every combination of nodes, pipeline size and micro-batch size, one after another,\n"
 	"and writes what came of it as a table, as data and as a picture. The nodes decide the replicas: devices /\n"
 	"stages.\n"

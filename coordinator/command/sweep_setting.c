@@ -33,6 +33,11 @@ static void add_nodes(json_t *setting, const struct sweep_arguments *arguments, 
 	json_object_set_new(setting, "in_flight", json_integer(arguments->job.in_flight));
 }
 
+static json_t *channels(const float values[3])
+{
+	return json_pack("[f, f, f]", (double)values[0], (double)values[1], (double)values[2]);
+}
+
 bool sweep_setting(const struct sweep_arguments *arguments, const struct job_nodes *nodes, json_t **ret_setting,
 		   struct error *error)
 {
@@ -60,6 +65,10 @@ bool sweep_setting(const struct sweep_arguments *arguments, const struct job_nod
 		"reduce", job->reduce);
 	if (setting == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
+	if (job->mean_is_given) // not otherwise, so that sweeps of earlier versions can be gone on with
+		json_object_set_new(setting, "mean", channels(job->mean));
+	if (job->deviation_is_given)
+		json_object_set_new(setting, "standard_deviation", channels(job->standard_deviation));
 	if (job->dropout < 0.0)
 		json_object_set_new(setting, "dropout", json_string("the model's"));
 	add_nodes(setting, arguments, nodes);

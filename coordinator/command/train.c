@@ -15,7 +15,7 @@
 enum { NETWORK_THREADS = 2 };
 
 static const char introduction[] =
-	"Usage: penstock train --dataset DIR (-H HOSTFILE | --local N) [OPTION]...\n"
+	"Usage: penstock train --dataset PATH (-H HOSTFILE | --local N) [OPTION]...\n"
 	"Trains a model whose layers are cut into stages over several daemons, in one or more replicas.\n"
 	"\n";
 

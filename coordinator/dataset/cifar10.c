@@ -1,5 +1,5 @@
-// CIFAR-10's binary files, read whole. See cifar10.h. The pixels stay the bytes of the file: the first stage
-// resizes and normalises them.
+// Where CIFAR-10's files are, and reading them whole. See cifar10.h. The pixels stay the bytes of the files: the first stage resizes and
+// normalises them.
 #include "coordinator/dataset/cifar10.h"
 
 #include <errno.h>
@@ -12,74 +12,65 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TRAINING_FILES = 5 };
+#include "common/base/strings.h"
+#include "coordinator/dataset/cifar10_formats.h"
 
-static const char subfolder[] = "cifar-10-batches-bin"; // as the published archive unpacks
-static const uint64_t maximum_file_bytes = UINT64_C(1) << 31;
+static const uint64_t maximum_file_bytes[] = {
+	[CIFAR10_BINARY] = UINT64_C(1) << 31,
+	[CIFAR10_PICKLE] = UINT64_C(1) << 28,
+};
 
-static void file_name(bool test, int number, char *into, size_t size)
-{
-	if (test)
-		snprintf(into, size, "test_batch.bin");
-	else
-		snprintf(into, size, "data_batch_%d.bin", number);
-}
+// Below the folder that the user names, in this order.
+static const struct {
+	const char *subfolder;
+	enum cifar10_format format;
+} places[] = {
+	{"", CIFAR10_BINARY},
+	{"cifar-10-batches-bin/", CIFAR10_BINARY}, // as the published archive unpacks
+	{"", CIFAR10_PICKLE},
+	{"cifar-10-batches-py/", CIFAR10_PICKLE},
+};
+static const char *const archives[] = {"cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"};
+enum { PLACES = sizeof(places) / sizeof(places[0]), ARCHIVES = sizeof(archives) / sizeof(archives[0]) };
+
+// ---- Where they are
 
 // Also a link that leads nowhere: opening it says so, where leaving it out would train on less. errno says why not.
-static bool exists(const char *folder, const char *name)
+static bool exists(const char *folder, const char *subfolder, const char *name)
 {
 	char path[PATH_MAX];
 	struct stat status;
-	int length = snprintf(path, sizeof(path), "%s/%s", folder, name);
+	int length = snprintf(path, sizeof(path), "%s/%s%s", folder, subfolder, name);
 	errno = ENAMETOOLONG;
 	return length > 0 && (size_t)length < sizeof(path) && lstat(path, &status) == 0;
 }
 
-// The folder that holds the files: `folder` itself, or the one the archive makes inside it.
-static bool find_folder(const char *folder, const char *first_name, char *into, size_t size, struct error *error)
+// The place that has the first file. PLACES: none; `*ret_archive` then is one of the published archives, or NULL.
+static bool find_place(const char *folder, bool test, int *ret_place, const char **ret_archive, struct error *error)
 {
-	struct stat status;
-	if (stat(folder, &status) < 0)
-		return error_set(error, ERROR_USAGE, "dataset folder %s: %s", folder, strerror(errno));
-	if (!S_ISDIR(status.st_mode))
-		return error_set(error, ERROR_USAGE, "dataset folder %s: is not a folder", folder);
-	if (strlen(folder) + sizeof(subfolder) + 1 > size)
-		return error_set(error, ERROR_USAGE, "dataset folder: the path is too long");
-	strcpy(into, folder);
-	if (exists(into, first_name))
-		return true;
-	if (errno != ENOENT) // such as a folder that may not be searched
-		return error_set(error, ERROR_USAGE, "dataset folder %s: %s: %s", folder, first_name, strerror(errno));
-	snprintf(into, size, "%s/%s", folder, subfolder);
-	if (exists(into, first_name))
-		return true;
-	if (exists(folder, "data_batch_1") || exists(folder, "cifar-10-batches-py"))
-		return error_set(error, ERROR_USAGE,
-				 "dataset folder %s: holds CIFAR-10's version for Python; the binary version is wanted "
-				 "(cifar-10-binary.tar.gz: data_batch_1.bin ... test_batch.bin)",
-				 folder);
-	return error_set(error, ERROR_USAGE, "dataset folder %s: there is no %s in it, nor in %s", folder, first_name,
-			 subfolder);
+	char name[CIFAR10_NAME_SIZE];
+	*ret_archive = NULL;
+	for (*ret_place = 0; *ret_place < PLACES; (*ret_place)++) {
+		cifar10_file_name(places[*ret_place].format, test, 1, name);
+		if (exists(folder, places[*ret_place].subfolder, name))
+			return true;
+		if (errno != ENOENT && errno != ENOTDIR) // such as a folder that may not be searched
+			return error_set(error, ERROR_USAGE, "dataset folder %s: %s%s: %s", folder,
+					 places[*ret_place].subfolder, name, strerror(errno));
+	}
+	for (int i = 0; i < ARCHIVES; i++)
+		if (exists(folder, "", archives[i])) {
+			*ret_archive = archives[i];
+			return true;
+		}
+	return error_set(
+		error, ERROR_USAGE,
+		"dataset folder %s: there is no %s.bin in it, nor in cifar-10-batches-bin; no %s in it, nor in "
+		"cifar-10-batches-py; and no %s",
+		folder, cifar10_file_name(CIFAR10_PICKLE, test, 1, name), name, archives[1]);
 }
 
-static bool check_size(const struct stat *status, struct error *error)
-{
-	uint64_t bytes = (uint64_t)status->st_size;
-	if (!S_ISREG(status->st_mode))
-		return error_set(error, ERROR_USAGE, "is not a regular file");
-	if (bytes == 0)
-		return error_set(error, ERROR_USAGE, "is empty");
-	if (bytes > maximum_file_bytes)
-		return error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes; the most that is read is %" PRIu64, bytes,
-				 maximum_file_bytes);
-	if (bytes % CIFAR10_RECORD_BYTES != 0)
-		return error_set(error, ERROR_USAGE,
-				 "is cut short: %" PRIu64 " bytes are %" PRIu64
-				 " whole records of %d bytes and %" PRIu64 " bytes of another",
-				 bytes, bytes / CIFAR10_RECORD_BYTES, CIFAR10_RECORD_BYTES,
-				 bytes % CIFAR10_RECORD_BYTES);
-	return true;
-}
+// ---- One file
 
 static bool read_whole(int descriptor, uint8_t *into, uint64_t bytes, struct error *error)
 {
@@ -97,69 +88,92 @@ static bool read_whole(int descriptor, uint8_t *into, uint64_t bytes, struct err
 	return true;
 }
 
-static bool check_labels(const uint8_t *records, uint64_t count, struct error *error)
+static bool check_file(const struct stat *status, enum cifar10_format format, struct error *error)
 {
-	for (uint64_t i = 0; i < count; i++) {
-		unsigned label = records[i * CIFAR10_RECORD_BYTES];
-		if (label >= CIFAR10_CLASSES)
-			return error_set(error, ERROR_USAGE,
-					 "record %" PRIu64 " (from 0) has label %u; labels are 0 to %d: this is not "
-					 "CIFAR-10's binary format, or damaged",
-					 i, label, CIFAR10_CLASSES - 1);
-	}
-	return true;
+	uint64_t bytes = (uint64_t)status->st_size;
+	if (!S_ISREG(status->st_mode))
+		return error_set(error, ERROR_USAGE, "is not a regular file");
+	if (bytes == 0)
+		return error_set(error, ERROR_USAGE, "is empty");
+	if (bytes > maximum_file_bytes[format])
+		return error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes; the most that is read is %" PRIu64, bytes,
+				 maximum_file_bytes[format]);
+	return format != CIFAR10_BINARY || cifar10_check_size(bytes, error); // before it is read
 }
 
-// Appends the open file's records to `set`.
-static bool append_file(int descriptor, struct cifar10 *set, struct error *error)
+// Appends the open file's images to `set`.
+static bool append_file(int descriptor, enum cifar10_format format, struct cifar10 *set, struct error *error)
 {
 	struct stat status;
 	if (fstat(descriptor, &status) < 0)
 		return error_set(error, ERROR_FAILED, "%s", strerror(errno));
-	if (!check_size(&status, error))
+	if (!check_file(&status, format, error))
 		return false;
-	uint64_t before = set->count * CIFAR10_RECORD_BYTES, bytes = (uint64_t)status.st_size;
-	uint8_t *grown = realloc(set->records, before + bytes);
-	if (grown == NULL)
-		return error_set(error, ERROR_FAILED, "no memory for its %" PRIu64 " bytes", bytes);
-	set->records = grown;
-	if (!read_whole(descriptor, grown + before, bytes, error) ||
-	    !check_labels(grown + before, bytes / CIFAR10_RECORD_BYTES, error))
-		return false;
-	set->count += bytes / CIFAR10_RECORD_BYTES;
-	return true;
+	uint64_t size = (uint64_t)status.st_size;
+	_cleanup_free_ uint8_t *bytes = malloc(size);
+	if (bytes == NULL)
+		return error_set(error, ERROR_FAILED, "no memory for its %" PRIu64 " bytes", size);
+	return read_whole(descriptor, bytes, size, error) && cifar10_append(set, format, bytes, size, error);
 }
 
-static bool read_file(const char *folder, const char *name, struct cifar10 *set, struct error *error)
+static bool read_file(const char *folder, const char *subfolder, const char *name, enum cifar10_format format,
+		      struct cifar10 *set, struct error *error)
 {
-	char path[PATH_MAX + 32];
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	char path[PATH_MAX + 64];
+	snprintf(path, sizeof(path), "%s/%s%s", folder, subfolder, name);
 	int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // not to wait, should this be a pipe
 	if (descriptor < 0)
 		return error_set(error, ERROR_USAGE, "%s: %s", path, strerror(errno));
-	bool ok = append_file(descriptor, set, error);
+	bool ok = append_file(descriptor, format, set, error);
 	close(descriptor);
 	return ok || error_wrap(error, "%s", path);
 }
 
-bool cifar10_read(const char *folder, bool test, struct cifar10 *ret_set, struct error *error)
+// ---- All of them
+
+static bool read_files(const char *folder, int place, bool test, struct cifar10 *ret_set, struct error *error)
 {
-	char name[32], found[PATH_MAX];
-	file_name(test, 1, name, sizeof(name));
-	if (!find_folder(folder, name, found, sizeof(found), error))
-		return false;
 	struct cifar10 set = {0};
-	for (int number = 1; number <= (test ? 1 : TRAINING_FILES); number++) {
-		file_name(test, number, name, sizeof(name));
-		if (number > 1 && !exists(found, name))
+	char name[CIFAR10_NAME_SIZE];
+	const char *subfolder = places[place].subfolder;
+	for (int number = 1; number <= (test ? 1 : CIFAR10_TRAINING_FILES); number++) {
+		cifar10_file_name(places[place].format, test, number, name);
+		if (number > 1 && !exists(folder, subfolder, name))
 			continue;
-		if (!read_file(found, name, &set, error)) {
+		if (!read_file(folder, subfolder, name, places[place].format, &set, error)) {
 			cifar10_fini(&set);
 			return false;
 		}
 	}
 	*ret_set = set;
 	return true;
+}
+
+static bool read_folder(const char *folder, bool test, struct cifar10 *ret_set, struct error *error)
+{
+	char path[PATH_MAX];
+	const char *archive;
+	int place;
+	if (!find_place(folder, test, &place, &archive, error))
+		return false;
+	if (archive == NULL)
+		return read_files(folder, place, test, ret_set, error);
+	snprintf(path, sizeof(path), "%s/%s", folder, archive);
+	return cifar10_read_archive(path, test, ret_set, error);
+}
+
+bool cifar10_read(const char *path, bool test, struct cifar10 *ret_set, struct error *error)
+{
+	struct stat status;
+	if (strlen(path) >= PATH_MAX - 64)
+		return error_set(error, ERROR_USAGE, "dataset folder: the path is too long");
+	if (stat(path, &status) < 0)
+		return error_set(error, ERROR_USAGE, "dataset folder %s: %s", path, strerror(errno));
+	if (S_ISREG(status.st_mode))
+		return cifar10_read_archive(path, test, ret_set, error) || error_wrap(error, "dataset");
+	return S_ISDIR(status.st_mode)
+		       ? read_folder(path, test, ret_set, error)
+		       : error_set(error, ERROR_USAGE, "dataset folder %s: is neither a folder nor an archive", path);
 }
 
 void cifar10_fini(struct cifar10 *set)

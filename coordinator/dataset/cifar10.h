@@ -1,4 +1,4 @@
-// CIFAR-10's published binary format: records of 1 label byte and 3072 image bytes (3 x 32 x 32, planes R, G, B).
+// CIFAR-10 as published, in memory: records of 1 label byte and 3072 image bytes (3 x 32 x 32, planes R, G, B), as in the binary version.
 #pragma once
 
 #include <stdbool.h>
@@ -18,10 +18,13 @@ struct cifar10 {
 	uint64_t count;
 };
 
-// Reads data_batch_1.bin ... data_batch_5.bin of `folder` (those there are; at least the first), or test_batch.bin.
-// `folder` may also be the parent of cifar-10-batches-bin. Errors name the file and what is wrong: missing, cut short
-// (with sizes), a label over 9 (with its record).
-bool cifar10_read(const char *folder, bool test, struct cifar10 *ret_set, struct error *error);
+// Reads the files data_batch_1 to data_batch_5 (those that exist; at least the first), or test_batch. `path` may be
+// - a folder with the binary version (data_batch_1.bin) or the version for Python (data_batch_1, pickles),
+// - the folder above cifar-10-batches-bin or cifar-10-batches-py, such as torchvision's download folder,
+// - cifar-10-binary.tar.gz or cifar-10-python.tar.gz, or a folder with one of them and nothing of the above.
+// Images have the same order in all of them. Errors name the file and what is wrong: missing, cut short (with sizes), a label over 9
+// (with its record), a pickle that holds something else (with the byte).
+bool cifar10_read(const char *path, bool test, struct cifar10 *ret_set, struct error *error);
 void cifar10_fini(struct cifar10 *set);
 static inline uint8_t cifar10_label(const struct cifar10 *set, uint64_t index)
 {

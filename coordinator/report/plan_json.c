@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "coordinator/plan/fit.h"
 #include "coordinator/report/json_text.h"
 
@@ -24,6 +25,12 @@ json_t *plan_json_stage(const struct plan *plan, uint32_t s)
 			 limit == 0 || stage->memory_bytes <= limit);
 }
 
+static json_t *channels(const float values[3])
+{
+	return json_pack("[f, f, f]", strings_shortest_decimal(values[0]), strings_shortest_decimal(values[1]),
+			 strings_shortest_decimal(values[2]));
+}
+
 json_t *plan_json_object(const struct plan *plan, json_t *stages)
 {
 	const struct plan_options *options = &plan->options;
@@ -38,6 +45,8 @@ json_t *plan_json_object(const struct plan *plan, json_t *stages)
 		(int)options->checkpoint_interval, "in_flight", (int)options->in_flight, "memory_limit_bytes",
 		(json_int_t)options->memory_limit_bytes, "fits", plan_fits(plan), "ideal_bubble", plan->ideal_bubble,
 		"bubble", plan->bubble, "balance", plan->balance, "cost", plan->cost, "stages", stages);
+	json_object_set_new(object, "mean", channels(options->mean));
+	json_object_set_new(object, "standard_deviation", channels(options->standard_deviation));
 	if (object != NULL && options->memory_limit_bytes > 0 && plan_fits(plan))
 		json_object_set_new(object, "how", json_string(fit_describe(plan, text, sizeof(text))));
 	return object;

@@ -110,6 +110,13 @@ def seeds():
     yield "safetensors", "gap", safetensors({"a": tensor([1], 4, 8)}, bytes(8))
     yield "safetensors", "huge", safetensors({"a": tensor([1 << 62, 4, 0], 0, 0)})
     yield "safetensors", "long_header", struct.pack("<Q", 1 << 63) + b"{}"
+    pixels = bytes(range(12))
+    array = b"cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85U\x01b\x87Rq\x09(K\x01K\x04K\x03\x86"
+    element = b"cnumpy\ndtype\nq\x0aU\x02u1K\x00K\x01\x87Rq\x0b(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+    yield "pickle", "python2", (b"\x80\x02}q\x01(U\x06labelsq\x04]q\x05(K\x06K\x09eU\x04data" + array + element + b"T\x0c\x00\x00\x00" + pixels +
+                                b"tbU\x05namesr\x0c\x00\x00\x00]U\x05a.pngah\x04M\x10\x27u.")
+    yield "pickle", "python3", (b"\x80\x02}(c_codecs\nencode\nq\x01X\x04\x00\x00\x00dataX\x06\x00\x00\x00latin1q\x02\x86R" + array + element +
+                                b"h\x01X\x0c\x00\x00\x00" + pixels + b"h\x02\x86Rtbu.")
     record = bytes([3]) + bytes(i % 256 for i in range(3072))
     for name, data in {"training": b"\x00" + record, "two": b"\x00" + record * 2, "test": b"\x01" + record,
                        "short": b"\x00" + record[:-1], "label": b"\x00" + bytes([10]) + record[1:]}.items():

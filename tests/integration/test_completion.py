@@ -84,7 +84,7 @@ class Completion(harness.TestCase):
                 pass
         self.assertEqual(self.complete("penstock", "train", "--load", "file"), {"file-a", "file-b"})
         self.assertEqual(self.complete("penstock", "nodes", "-H", "file-b"), {"file-b"})
-        self.assertEqual(self.complete("penstock", "train", "--dataset", "f"), {"folder-a"})
+        self.assertEqual(self.complete("penstock", "train", "--dataset", "f"), {"file-a", "file-b", "folder-a"})
         self.assertEqual(self.complete("penstock", "dataset", "synthesize", "f"), {"folder-a"})
         self.assertEqual(self.complete("penstockd", "--config", "file-a"), {"file-a"})
 

@@ -1,13 +1,26 @@
 """Training end to end: over TCP and over --local, whatever the pipeline size, the schedule or the link, the losses are the
 same to the bit; parameters are saved and loaded; results are written."""
 
+import io
 import json
 import os
+import struct
 import subprocess
+import tarfile
 import tempfile
 import unittest.mock
 
 import harness
+
+
+def pickle_of(records):
+    """A file of the binary version as a pickle with the opcodes of the published version for Python."""
+    images = [records[at + 1:at + 3073] for at in range(0, len(records), 3073)]
+    labels = b"".join(b"K" + records[at:at + 1] for at in range(0, len(records), 3073))
+    pixels = b"".join(images)
+    return (b"\x80\x02}q\x01(U\x06labelsq\x04]q\x05(" + labels + b"eU\x04dataq\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08"
+            b"K\x00\x85U\x01b\x87Rq\x09(K\x01M" + struct.pack("<H", len(images)) + b"M\x00\x0c\x86cnumpy\ndtype\nq\x0aU\x02u1K\x00K\x01\x87Rq\x0b(K\x03"
+            b"U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T" + struct.pack("<i", len(pixels)) + pixels + b"tbu.")
 
 
 def read_tensors(path):
@@ -38,6 +51,24 @@ class Train(harness.TestCase):
         self.assertEqual(self.losses("--local", 2, "--threads", 1, "--steps", 3, "--connections", 3, "--chunk-size", "4KiB"), reference)
         self.assertEqual(self.losses("--local", 3, "--threads", 1, "--steps", 3, "--split", "3,8"), reference)
         self.assertEqual(self.losses("--local", 3, "--threads", 1, "--steps", 3, "--partition-method", "type:linear"), reference)
+
+    def test_archive_of_the_version_for_python_trains_the_same(self):
+        path, archive = self.path("steps.json"), self.path("cifar-10-python.tar.gz")
+        with tarfile.open(archive, "w:gz") as file:
+            for number in 4, 1, 5, 2, 3:  # the published one is not in order, either
+                with open(os.path.join(self.dataset, f"data_batch_{number}.bin"), "rb") as batch:
+                    data = pickle_of(batch.read())
+                member = tarfile.TarInfo(f"cifar-10-batches-py/data_batch_{number}")
+                member.size = len(data)
+                file.addfile(member, io.BytesIO(data))
+        expected = self.losses("--local", 1, "--threads", 1, "--steps", 1, "--mean", "0.5,0.25,0.125")
+        run = self.penstock("train", "--dataset", archive, *self.small, "--local", 1, "--threads", 1, "--steps", 1, "--json", path,
+                            "--mean", "0.5,0.25,0.125")
+        lines = harness.read_json_lines(path)
+        self.assertEqual([line["loss"] for line in lines if line["type"] == "step"], expected)
+        self.assertNotEqual(self.losses("--local", 1, "--threads", 1, "--steps", 1), expected)  # ImageNet's mean
+        self.assertRegex(run.error, r"^300 images of 32 x 32, resized to 63 x 63; normalised by mean 0.5,0.25,0.125 and std 0.229,0.224,0.225\n")
+        self.assertEqual((lines[0]["mean"], lines[0]["standard_deviation"]), ([0.5, 0.25, 0.125], [0.229, 0.224, 0.225]))
 
     def test_clipping_norm_is_over_all_stages(self):
         config = self.path("clip.json")

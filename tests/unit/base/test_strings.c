@@ -1,4 +1,5 @@
 // Numbers and amounts of memory, as people write them.
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -139,9 +140,19 @@ static void printable_copy_is_cut(void **state)
 	assert_string_equal(strings_printable("four\xc3\xa9", text, sizeof(text)), "four?"); // cut in a character
 }
 
+static void shortest_decimal_reads_as_the_float(void **state)
+{
+	assert_true(strings_shortest_decimal(0.485f) == 0.485);
+	assert_true(strings_shortest_decimal(0.01f) == 0.01);
+	assert_true(strings_shortest_decimal(-3.0f) == -3.0);
+	assert_true((float)strings_shortest_decimal(1.0f / 3.0f) == 1.0f / 3.0f);
+	assert_true(isinf(strings_shortest_decimal(INFINITY)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(shortest_decimal_reads_as_the_float),
 		cmocka_unit_test(parse_bytes_units_are_taken),
 		cmocka_unit_test(parse_bytes_anything_else_is_refused),
 		cmocka_unit_test(parse_integer_limits_hold),

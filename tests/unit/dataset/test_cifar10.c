@@ -1,4 +1,4 @@
-// Reading CIFAR-10's binary files, good ones and bad ones.
+// Reading CIFAR-10 in every form in which it is published, good files and bad ones.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "coordinator/dataset/cifar10.h"
+#include "tests/unit/dataset/pickles.h"
 
 static char folder[64], inner[96];
 
@@ -24,20 +25,19 @@ static int make_folder(void **state)
 	return 0;
 }
 
+static int run_command(const char *format, ...)
+{
+	char command[400];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(command, sizeof(command), format, arguments);
+	va_end(arguments);
+	return system(command);
+}
+
 static int remove_folder(void **state)
 {
-	static const char *const names[] = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_5.bin",
-					    "test_batch.bin", "data_batch_1"};
-	char path[160];
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-		if (unlink(path) < 0)
-			rmdir(path);
-		snprintf(path, sizeof(path), "%s/%s", inner, names[i]);
-		unlink(path);
-	}
-	rmdir(inner);
-	return rmdir(folder);
+	return run_command("rm -rf %s", folder);
 }
 
 // `records` records of labels first_label, first_label + 1, ... and pixels that tell record and place, then
@@ -115,21 +115,123 @@ static void read_missing_files_are_named(void **state)
 {
 	struct cifar10 set;
 	struct error error = {0};
-	assert_false(cifar10_read("/nonexistent/cifar", false, &set, &error));
-	assert_non_null(strstr(error.message, "/nonexistent/cifar: No such file"));
+	assert_false(cifar10_read("/proc/cifar", false, &set, &error));
+	assert_non_null(strstr(error.message, "/proc/cifar: No such file"));
 	assert_int_equal(error.code, ERROR_USAGE);
 	assert_false(cifar10_read("/dev/null", false, &set, &error));
-	assert_non_null(strstr(error.message, "/dev/null: is not a folder"));
+	assert_non_null(strstr(error.message, "/dev/null: is neither a folder nor an archive"));
 	assert_refused(false, "there is no data_batch_1.bin");
 	write_batch(folder, "data_batch_2.bin", 1, 0, 0);
 	assert_refused(false, "there is no data_batch_1.bin");
 	assert_refused(true, "there is no test_batch.bin");
 }
 
-static void read_python_version_is_told_apart(void **state)
+static void write_pickle(const char *name, unsigned images, unsigned first_label)
+{
+	static struct pickle_text text;
+	char path[160];
+	(first_label % 2 == 0 ? pickle_of_python2 : pickle_of_python3)(&text, images, first_label);
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	FILE *file = fopen(path, "wb");
+	assert_non_null(file);
+	assert_int_equal(fwrite(text.bytes, 1, text.size, file), text.size);
+	assert_int_equal(fclose(file), 0);
+}
+
+// The path, below the folder, has three training images of labels 2, 3 and 7, and one test image of label 5.
+static void assert_three_and_one(const char *below)
+{
+	char path[200];
+	struct cifar10 set;
+	struct error error = {0};
+	const uint8_t labels[3] = {2, 3, 7}, pixels[3] = {1, 8, 1};
+	snprintf(path, sizeof(path), "%s/%s", folder, below);
+	if (!cifar10_read(path, false, &set, &error))
+		fail_msg("%s", error.message);
+	assert_int_equal(set.count, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(cifar10_label(&set, i), labels[i]);
+		assert_int_equal(cifar10_image(&set, i)[1], pixels[i]);
+		assert_int_equal(cifar10_image(&set, i)[3071], (pixels[i] + 3070) % 251);
+	}
+	cifar10_fini(&set);
+	if (!cifar10_read(path, true, &set, &error))
+		fail_msg("%s", error.message);
+	assert_int_equal(set.count, 1);
+	assert_int_equal(cifar10_label(&set, 0), 5);
+	cifar10_fini(&set);
+}
+
+static void write_python_version(void)
+{
+	assert_int_equal(run_command("mkdir %s/cifar-10-batches-py", folder), 0);
+	write_pickle("cifar-10-batches-py/data_batch_1", 2, 2);
+	write_pickle("cifar-10-batches-py/data_batch_4", 1, 7);
+	write_pickle("cifar-10-batches-py/test_batch", 1, 5);
+}
+
+static void read_version_for_python_is_the_same_records(void **state)
+{
+	write_python_version();
+	assert_three_and_one("");
+	assert_three_and_one("cifar-10-batches-py");
+}
+
+// In another order than that of their numbers, beside other files, as it is published.
+static void read_archive_is_the_same_records(void **state)
+{
+	write_python_version();
+	write_batch(folder, "data_batch_1.bin", 2, 2, 0);
+	write_batch(folder, "data_batch_3.bin", 1, 7, 0);
+	write_batch(folder, "test_batch.bin", 1, 5, 0);
+	assert_int_equal(
+		run_command("cd %s && mkdir of-python of-binary && echo x >cifar-10-batches-py/readme.html && "
+			    "tar czf of-python/cifar-10-python.tar.gz cifar-10-batches-py/data_batch_4 "
+			    "cifar-10-batches-py/readme.html "
+			    "cifar-10-batches-py/test_batch cifar-10-batches-py/data_batch_1 && "
+			    "tar cf of-binary/cifar-10-binary.tar.gz test_batch.bin data_batch_3.bin data_batch_1.bin",
+			    folder),
+		0);
+	assert_three_and_one("of-python");
+	assert_three_and_one("of-python/cifar-10-python.tar.gz");
+	assert_three_and_one("of-binary"); // not packed; the name does not matter
+}
+
+static void assert_archive_refused(const char *files, const char *expected)
+{
+	assert_int_equal(
+		run_command("cd %s && rm -rf a && mkdir a && tar czf a/cifar-10-python.tar.gz %s", folder, files), 0);
+	strcat(folder, "/a");
+	assert_refused(false, expected);
+	folder[strlen(folder) - 2] = '\0';
+}
+
+static void read_bad_archive_is_refused(void **state)
+{
+	write_python_version();
+	write_batch(folder, "data_batch_1", 2, 0, 0);
+	assert_archive_refused("cifar-10-batches-py/test_batch", "holds neither data_batch_1 nor data_batch_1.bin");
+	assert_archive_refused("data_batch_1", "cifar-10-python.tar.gz: data_batch_1: is not a pickle of protocol 2");
+	assert_archive_refused("cifar-10-batches-py/data_batch_1 data_batch_1", "data_batch_1: is in it twice");
+	assert_archive_refused("cifar-10-batches-py/data_batch_4", "holds neither");
+	strcat(folder, "/a");
+	assert_int_equal(run_command("cd %s && truncate -s -20 cifar-10-python.tar.gz", folder), 0);
+	assert_refused(false, "is damaged: ");
+	assert_int_equal(run_command("echo no archive at all >%s/cifar-10-python.tar.gz", folder), 0);
+	assert_refused(false, "cifar-10-python.tar.gz: is damaged");
+	folder[strlen(folder) - 2] = '\0';
+}
+
+static void read_bad_pickle_is_refused_by_its_name(void **state)
 {
 	write_batch(folder, "data_batch_1", 1, 0, 0);
-	assert_refused(false, "the binary version is wanted");
+	assert_refused(false, "data_batch_1: is not a pickle of protocol 2");
+	write_pickle("data_batch_1", 3, 8);
+	assert_refused(false, "data_batch_1: label 2 (from 0) is not a number from 0 to 9");
+	assert_int_equal(run_command("printf '\\200\\002}.' >%s/data_batch_1", folder), 0);
+	assert_refused(false, "its dictionary has no \"data\" that is an array");
+	assert_int_equal(run_command("printf '\\200\\002N.' >%s/data_batch_1", folder), 0);
+	assert_refused(false, "holds no dictionary");
 }
 
 static void read_cut_file_is_refused_with_sizes(void **state)
@@ -187,7 +289,10 @@ int main(void)
 		CASE(read_test_reads_only_the_test_batch),
 		CASE(read_parent_folder_finds_the_archives_folder),
 		CASE(read_missing_files_are_named),
-		CASE(read_python_version_is_told_apart),
+		CASE(read_version_for_python_is_the_same_records),
+		CASE(read_archive_is_the_same_records),
+		CASE(read_bad_archive_is_refused),
+		CASE(read_bad_pickle_is_refused_by_its_name),
 		CASE(read_cut_file_is_refused_with_sizes),
 		CASE(read_label_over_9_is_refused_with_its_record),
 		CASE(read_folder_in_place_of_a_file_is_refused),
