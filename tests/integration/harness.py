@@ -218,7 +218,13 @@ class TestCase(unittest.TestCase):
             with contextlib.suppress(FileNotFoundError), open(path) as file:
                 return file.read().count('"type":"step"') >= count
 
-        wait_until(has_steps, 60, f"{count} steps in {path}")
+        def are_over():
+            return self.runs and all(run.process.poll() is not None for run in self.runs)
+
+        wait_until(lambda: has_steps() or are_over(), 180, f"{count} steps in {path}")
+        if not has_steps():
+            run = self.runs[-1].finish()
+            self.fail(f"the job ended with {run.code} before {count} steps were in {path}: {run.error}")
 
 
 @contextlib.contextmanager
