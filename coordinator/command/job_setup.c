@@ -26,7 +26,7 @@ static bool read_config(const struct job_arguments *arguments, struct deepspeed_
 	return true;
 }
 
-// Devices of the nodes that are used; 0 when there is no word of any: then the pipeline says how many it takes.
+// The number of devices of the nodes that are used; 0 if neither nodes nor a hostfile are given: then the pipeline size decides.
 static bool count_devices(const struct job_arguments *arguments, const struct job_nodes *nodes, uint32_t *ret_devices,
 			  struct error *error)
 {
@@ -76,7 +76,7 @@ static bool count_stages(struct job_setup *setup, const struct job_arguments *ar
 	return true;
 }
 
-// What computes in fewer bits is a GPU.
+// Types of fewer bits than float32 need a GPU.
 static enum plan_device device_of(const struct job_arguments *arguments, const struct deepspeed_config *config)
 {
 	bool is_cuda = arguments->plan_device != NULL ? strcmp(arguments->plan_device, "cuda") == 0

@@ -25,5 +25,5 @@ bool job_setup_check_fit(const struct job_setup *setup, const struct job_argumen
 void job_setup_fini(struct job_setup *setup);
 // Micro-batches per step and replica of every cell: the option's, the file's, or 4.
 bool job_setup_accumulation(const struct job_arguments *arguments, uint32_t *ret_steps, struct error *error);
-// Says what of the files is not honoured here.
+// Logs which keys of the file and which options have no effect here.
 void job_setup_warn(const struct job_setup *setup, const struct job_arguments *arguments);

@@ -21,7 +21,7 @@ enum {
 	MAXIMUM_STEPS = 1000000000,
 };
 
-// Reads at most one byte more than is allowed, to tell a file that is too large.
+// Reads at most one byte more than the limit, to recognise a file that is too large.
 static bool read_descriptor(int descriptor, char *into, size_t *ret_size, struct error *error)
 {
 	struct stat status;
@@ -52,7 +52,7 @@ static char *read_file(const char *path, size_t *ret_size, struct error *error)
 		error_set(error, ERROR_FAILED, "%s: no memory", path);
 		return NULL;
 	}
-	int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // not to wait, should this be a pipe
+	int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // does not wait if the path is a pipe
 	if (descriptor < 0) {
 		error_set(error, ERROR_USAGE, "%s: %s", path, strerror(errno));
 		return NULL;

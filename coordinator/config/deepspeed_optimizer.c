@@ -89,7 +89,7 @@ static bool read_type(struct json_keys *section, enum optimizer_kind *ret_kind)
 void deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *config, double *learning_rate)
 {
 	struct json_keys section, params;
-	enum optimizer_kind kind;
+	enum optimizer_kind kind = OPTIMIZER_SGD;
 	bool is_known = json_keys_open(&section, top, "optimizer") && read_type(&section, &kind);
 	json_keys_open(&params, &section, "params");
 	if (is_known) {

@@ -1,5 +1,5 @@
-// What is computed in, and how float16's gradients are scaled: "fp16", "bf16", "communication_data_type" of ds_config.json, and
-// our own "penstock.tf32". See docs/deepspeed_config.md.
+// The number types of a training, and the scaling of float16's gradients: "fp16", "bf16" and "communication_data_type" of
+// ds_config.json, and our own "penstock.tf32". See docs/deepspeed_config.md.
 #include <math.h>
 #include <stdio.h>
 
@@ -44,7 +44,7 @@ static void read_loss_scaling(struct json_keys *fp16, struct loss_scaling *scali
 static void read_fp16(struct json_keys *fp16, struct deepspeed_config *config, bool *enabled)
 {
 	json_keys_boolean(fp16, "enabled", enabled);
-	if (!*enabled) // it asks for nothing
+	if (!*enabled) // then the rest of the section means nothing
 		return;
 	read_loss_scaling(fp16, &config->loss_scaling);
 	json_keys_list_unknown(fp16, config->unknown_keys, sizeof(config->unknown_keys));

@@ -79,8 +79,8 @@ static void read_one_cycle(struct json_keys *params, struct deepspeed_config *co
 	json_keys_number(params, "cycle_min_mom", 0, 1, &schedule->cycle_min_mom);
 	json_keys_number(params, "cycle_max_mom", 0, 1, &schedule->cycle_max_mom);
 	json_keys_number(params, "decay_mom_rate", 0, largest, &schedule->decay_mom_rate);
-	// DeepSpeed cycles the betas of an optimizer that has them, and sets the second to 0.99 as it does;
-	// SGD's momentum it leaves alone.
+	// DeepSpeed cycles the first beta of an optimizer that has betas, and sets the second to 0.99. It does not change
+	// SGD's momentum.
 	if (config->optimizer.kind == OPTIMIZER_SGD)
 		schedule->cycle_momentum = false;
 	if (schedule->cycle_momentum)

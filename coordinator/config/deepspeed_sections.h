@@ -1,5 +1,4 @@
-// The sections of ds_config.json with parameters of their own, and what may be put over the file. Private to this
-// folder.
+// The sections of ds_config.json, and the options that replace its keys. Private to this folder.
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +17,7 @@ void deepspeed_precision_read(struct json_keys *top, struct deepspeed_config *co
 // pipeline.activation_checkpoint_interval.
 void deepspeed_pipeline_read(struct json_keys *top, struct deepspeed_config *config);
 
-// Puts what is given into the place of the file's keys, before anything is read from them.
+// Writes the given options into `root`, the parsed file, in the place of their keys, before any key is read.
 bool deepspeed_overrides_apply(const struct deepspeed_overrides *overrides, json_t *root, struct error *error);
-// What stands in the place of a file where there is none; returns owned, NULL when memory is out.
+// The keys that stand for a file if there is none. Returns owned; NULL when memory is out.
 json_t *deepspeed_overrides_base(const struct deepspeed_overrides *overrides);

@@ -97,7 +97,7 @@ static bool add_member(struct parser *parser, json_t *object, char *key, size_t 
 static bool parse_member(struct parser *parser, json_t *object)
 {
 	struct hjson_scanner *scanner = &parser->scanner;
-	json_t *value;
+	json_t *value = NULL;
 	size_t offset = scanner->at; // hjson_scan_next was called
 	char *key = hjson_scan_key(scanner);
 	if (key == NULL)
@@ -155,7 +155,7 @@ static bool parse_items(struct parser *parser, json_t *list, size_t begin)
 {
 	struct hjson_scanner *scanner = &parser->scanner;
 	for (bool comma_may_follow = false;; comma_may_follow = true) {
-		json_t *value;
+		json_t *value = NULL;
 		char next = hjson_scan_next(scanner);
 		if (next == ',' && comma_may_follow) {
 			scanner->at++;

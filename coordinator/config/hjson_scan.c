@@ -189,19 +189,11 @@ static size_t skip_indent(const char *text, size_t at, size_t most)
 	return at;
 }
 
-static size_t column_of(const char *text, size_t offset)
-{
-	size_t column = 0;
-	for (; offset > 0 && text[offset - 1] != '\n'; offset--)
-		column += (text[offset - 1] & 0xc0) != 0x80;
-	return column;
-}
-
 // As each line is indented at most as far as the opening quotes are, that much is left out.
 static json_t *scan_multiline(struct hjson_scanner *scanner)
 {
 	const char *text = scanner->text;
-	size_t begin = scanner->at, indent = column_of(text, begin), written = 0;
+	size_t begin = scanner->at, indent = hjson_scanner_place(scanner, begin).column - 1, written = 0;
 	size_t at = skip_indent(text, begin + 3, SIZE_MAX);
 	const char *end = strstr(text + at, "'''");
 	if (end == NULL) {
@@ -248,10 +240,9 @@ static size_t blank_length(const char *text)
 // Moves the ends of text[*begin] to text[*end - 1] over blanks.
 static void strip(const char *text, size_t *begin, size_t *end)
 {
-	size_t last = *begin;
 	while (*begin < *end && blank_length(text + *begin) > 0)
 		*begin += blank_length(text + *begin);
-	last = *begin;
+	size_t last = *begin;
 	for (size_t at = *begin; at < *end;) {
 		size_t blank = blank_length(text + at);
 		at += blank > 0 ? blank : 1;

@@ -1,6 +1,6 @@
-// Typed reading of the members of an object in a file that people write. A wrong value is noted as a mistake, with its place, the member's whole
-// name and what was expected; reading goes on, so that one run reports all mistakes. Members that nobody asked for can be listed.
-// Private to this folder.
+// Reads the members of an object, each with its type. A wrong value is added to the mistakes, with its place, the member's whole name and the
+// values that are allowed. Reading continues, so that one run reports all mistakes. Members that were not read can be listed. Private to
+// this folder.
 #pragma once
 
 #include <jansson.h>
@@ -18,7 +18,7 @@ struct json_keys {
 	struct mistakes_place section;      // of the object's own key
 	char prefix[JSON_KEYS_PREFIX_SIZE]; // "optimizer.params."; "" for the whole file
 	const json_t *object;               // borrowed
-	json_t *asked;                      // the names that were asked for; owned
+	json_t *asked;                      // the names that were read; owned
 };
 
 // The whole file.
@@ -42,10 +42,10 @@ bool json_keys_mistake(const struct json_keys *keys, const char *name, const cha
 	__attribute__((format(printf, 3, 4)));
 
 bool json_keys_has(const struct json_keys *keys, const char *name); // absent and null are false
-void json_keys_ignore(struct json_keys *keys, const char *name);    // as if it had been asked for
-// Where it is the boolean `value`: then it asks for nothing else.
+void json_keys_ignore(struct json_keys *keys, const char *name);    // as if it had been read
+// If the member is the boolean `value`.
 void json_keys_ignore_where(struct json_keys *keys, const char *name, bool value);
 
-// Appends "prefix.name, prefix.name" of the members that nobody asked for; "and N more" where they do not fit. A member that
+// Appends "prefix.name, prefix.name" of the members that were not read, and "and N more" where they do not fit. A member that
 // asks for nothing (deepspeed_defaults.h) is left out. An object is named whole, or as "name.enabled" where that is true.
 void json_keys_list_unknown(const struct json_keys *keys, char *list, size_t size);

@@ -45,7 +45,7 @@ static double warmup_fraction(const struct learning_rate_schedule *schedule, dou
 	return 1.0 / log(warmup_steps) * log(iteration + 1.0);
 }
 
-// Two at least, as there: log(1) is 0, and it is divided by.
+// At least 2, as in DeepSpeed, which divides by its logarithm.
 static double warmup_steps_of(const struct learning_rate_schedule *schedule)
 {
 	return schedule->warmup_num_steps < 2 ? 2 : schedule->warmup_num_steps;
@@ -128,7 +128,7 @@ static struct learning_rate_value one_cycle(const struct learning_rate_schedule 
 	struct cycle cycle = cycle_of(schedule);
 	if (step == 0) {
 		// DeepSpeed's constructor sets the lowest momentum beside the lowest rate, although the cycle
-		// itself starts from the highest: kept, so that a run here is the run there.
+		// itself starts from the highest. We do the same, so that both give the same training.
 		if (schedule->cycle_momentum)
 			value.momentum = schedule->cycle_min_mom;
 		return value;

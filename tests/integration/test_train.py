@@ -88,7 +88,11 @@ class Train(harness.TestCase):
     def test_saved_parameters_train_on_as_if_never_saved(self):
         saved, again, file = self.path("a.safetensors"), self.path("b.safetensors"), self.path("s.json")
         self.train("--local", 3, "--steps", 2, "--save", saved)
-        self.train("--local", 2, "--steps", 1, "--load", saved, "--lr", 0, "--save", again, "--json", file)
+        config = self.path("warmup.json")
+        with open(config, "w") as out:
+            out.write("scheduler: {type: 'WarmupLR'} // Hjson")
+        run = self.train("--local", 2, "--steps", 1, "--load", saved, "--lr", 0, "--save", again, "--json", file, "--deepspeed_config", config)
+        self.assertIn(f"--load {saved}: scheduler WarmupLR begins at step 0", run.error)
         with open(saved, "rb") as one, open(again, "rb") as other:
             self.assertEqual(one.read(), other.read())
         self.load_with_another_number_of_classes(saved)
@@ -116,6 +120,7 @@ class Train(harness.TestCase):
         lines = harness.read_json_lines(path)
         self.assertEqual([line["type"] for line in lines], ["plan"] + ["step"] * 10 + ["summary"])
         self.assertEqual([stage["pipeline_stage"] for stage in lines[0]["stages"]], [0, 1])
+        self.assertEqual({step["learning_rate"] for step in lines[1:-1]}, {0.01})  # as --lr has it; the float is 0.009999999776
         self.assertEqual(lines[-1]["steps"], 10)
         self.assertTrue(lines[-1]["done"])
         self.assertGreater(lines[-1]["samples_per_second"], 0)
