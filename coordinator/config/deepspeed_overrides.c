@@ -155,6 +155,10 @@ static bool apply_pipeline(json_t *root, const struct deepspeed_overrides *overr
 
 bool deepspeed_overrides_apply(const struct deepspeed_overrides *overrides, json_t *root, struct error *error)
 {
+	// JSON has no infinity, so no reader of a key would see it.
+	if (isinf(overrides->learning_rate) || isinf(overrides->momentum) || isinf(overrides->weight_decay))
+		return error_set(error, ERROR_USAGE, "--lr %g, --momentum %g, --weight-decay %g: each must be finite",
+				 overrides->learning_rate, overrides->momentum, overrides->weight_decay);
 	if (!apply_batch(root, overrides))
 		return refuse_memory(error);
 	return apply_optimizer(root, overrides, error) && apply_types(root, overrides, error) &&
