@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/base/descriptors.h"
+#include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
 
@@ -42,14 +43,18 @@ static int run(int argc, char **argv)
 		puts(COMMAND_VERSION);
 		return 0;
 	}
+	struct strings_guess guess = {.word = name};
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		strings_guess_try(&guess, commands[i].name);
 		if (strcmp(commands[i].name, name) != 0)
 			continue;
 		descriptors_allow_all(); // one or more for each daemon
 		return commands[i].run(argc - 1, argv + 1);
 	}
 	struct error error;
-	error_set(&error, ERROR_USAGE, "there is no command \"%.40s\"; see penstock --help", name);
+	char hint[STRINGS_GUESS_SIZE];
+	error_set(&error, ERROR_USAGE, "there is no command \"%.40s\"%s; see penstock --help", name,
+		  strings_guess_write(&guess, "", hint, sizeof(hint)));
 	return command_fail(&error);
 }
 

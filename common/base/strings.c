@@ -1,6 +1,7 @@
 // Small helpers over C strings. See strings.h.
 #include "common/base/strings.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -122,6 +123,75 @@ char *strings_printable(const char *text, char *into, size_t size)
 	snprintf(into, size, "%s", text);
 	strings_make_printable(into);
 	return into;
+}
+
+// ---- The closest name
+
+enum { GUESS_MAXIMUM = 48 }; // bytes of a word or name
+
+static unsigned char folded(char byte)
+{
+	return byte == '_' ? '-' : (unsigned char)tolower((unsigned char)byte);
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+// Letters to insert, leave out, replace or swap with their neighbour, to make one of the other: optimal string alignment distance
+// (L. Boytsov, "Indexing methods for approximate dictionary searching", 2011, section 2.1).
+static size_t edit_distance(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+	size_t rows[3][GUESS_MAXIMUM + 1];
+	size_t *before = rows[0], *last = rows[1], *row = rows[2];
+	for (size_t k = 0; k <= b_length; k++)
+		last[k] = k;
+	for (size_t i = 1; i <= a_length; i++) {
+		row[0] = i;
+		for (size_t k = 1; k <= b_length; k++) {
+			unsigned char one = folded(a[i - 1]), other = folded(b[k - 1]);
+			row[k] = smaller(smaller(last[k], row[k - 1]) + 1, last[k - 1] + (one != other));
+			if (i > 1 && k > 1 && one == folded(b[k - 2]) && other == folded(a[i - 2]))
+				row[k] = smaller(row[k], before[k - 2] + 1);
+		}
+		size_t *oldest = before;
+		before = last;
+		last = row;
+		row = oldest;
+	}
+	return last[b_length];
+}
+
+void strings_guess_try(struct strings_guess *guess, const char *name)
+{
+	size_t word_length = strlen(guess->word), name_length = strlen(name);
+	if (word_length == 0 || word_length > GUESS_MAXIMUM || name_length > GUESS_MAXIMUM)
+		return;
+	size_t distance = edit_distance(guess->word, word_length, name, name_length);
+	size_t shorter = smaller(word_length, name_length), close = shorter <= 3 ? 1 : 1 + shorter / 4;
+	if (shorter <= 3 && folded(guess->word[0]) != folded(name[0])) // "gpu" is no misspelling of cpu
+		return;
+	bool begins = word_length > 3 && strncasecmp(guess->word, name, word_length) == 0; // as "train_batch" does
+	if ((distance <= close || begins) && distance < name_length &&
+	    (guess->name == NULL || distance < guess->distance)) {
+		guess->name = name;
+		guess->distance = distance;
+	}
+}
+
+const char *strings_guess_write(const struct strings_guess *guess, const char *prefix, char *into, size_t size)
+{
+	snprintf(into, size, guess->name != NULL ? " (did you mean %s%s?)" : "", prefix, guess->name);
+	return into;
+}
+
+const char *strings_guess_of(const char *word, const char *const *names, char *into, size_t size)
+{
+	struct strings_guess guess = {.word = word};
+	for (; *names != NULL; names++)
+		strings_guess_try(&guess, *names);
+	return strings_guess_write(&guess, "", into, size);
 }
 
 char *strings_format_bytes(uint64_t bytes, char *into, size_t size)

@@ -8,6 +8,8 @@
 
 #include "common/base/error.h"
 
+enum { STRINGS_GUESS_SIZE = 80 }; // of what strings_guess_write writes
+
 // "16GiB", "512MiB", "1024", "1.5GB" to bytes; refuses anything else, naming what is accepted.
 bool strings_parse_bytes(const char *text, uint64_t *ret_bytes, struct error *error);
 // A whole decimal number within [minimum, maximum]; the message names both.
@@ -26,6 +28,19 @@ size_t strings_utf8_length(const char *text);
 void strings_make_printable(char *text);
 // The same of a copy that is cut to `size`; returns `into`.
 char *strings_printable(const char *text, char *into, size_t size);
+
+// "Did you mean": the name that is closest to a misspelled word. Begin with the word alone, try each name, then write.
+struct strings_guess {
+	const char *word;
+	const char *name; // the closest so far; NULL: none is close
+	size_t distance;
+};
+// Upper and lower case are equal here, and so are - and _. Of equally close names the first one tried counts.
+void strings_guess_try(struct strings_guess *guess, const char *name);
+// " (did you mean PREFIXname?)", or "" when no name is close; returns `into`.
+const char *strings_guess_write(const struct strings_guess *guess, const char *prefix, char *into, size_t size);
+// Both, over `names`, which end with NULL.
+const char *strings_guess_of(const char *word, const char *const *names, char *into, size_t size);
 
 // A local that frees itself: `_cleanup_free_ char *text = ...;`
 static inline void strings_free_pointer(void *pointer)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "common/model/architecture.h"
 #include "common/model/model.h"
 
@@ -96,15 +97,29 @@ static uint32_t smallest_image_size(const struct architecture *architecture)
 	return size;
 }
 
+const char *model_find(const char *name, struct error *error)
+{
+	struct strings_guess guess = {.word = name};
+	char hint[STRINGS_GUESS_SIZE];
+	for (size_t i = 0; i < sizeof(architectures) / sizeof(architectures[0]); i++) {
+		if (strcasecmp(name, architectures[i].name) == 0)
+			return architectures[i].name;
+		strings_guess_try(&guess, architectures[i].name);
+	}
+	error_set(error, ERROR_USAGE, "there is no model \"%.40s\"%s; there are %s", name,
+		  strings_guess_write(&guess, "", hint, sizeof(hint)), model_names());
+	return NULL;
+}
+
 bool model_create(const char *name, uint32_t image_size, uint32_t classes, float dropout, struct model *ret_model,
 		  struct error *error)
 {
-	const struct architecture *architecture = NULL;
-	for (size_t i = 0; i < sizeof(architectures) / sizeof(architectures[0]); i++)
-		if (strcmp(name, architectures[i].name) == 0)
-			architecture = &architectures[i];
-	if (architecture == NULL)
-		return error_set(error, ERROR_USAGE, "there is no model \"%.40s\"; there are %s", name, model_names());
+	const struct architecture *architecture = architectures;
+	name = model_find(name, error);
+	if (name == NULL)
+		return false;
+	while (architecture->name != name)
+		architecture++;
 	if (classes < 1 || classes > MODEL_MAXIMUM_CLASSES)
 		return error_set(error, ERROR_USAGE, "%u classes: a model has from 1 to %d", classes,
 				 MODEL_MAXIMUM_CLASSES);

@@ -75,13 +75,15 @@ struct parameter {
 	uint64_t count;         // elements
 };
 
-// Builds "alexnet", "vgg11", "vgg13", "vgg16" or "vgg19" with shapes inferred. `dropout` < 0 keeps the model's
+// Builds "alexnet", "vgg11", "vgg13", "vgg16" or "vgg19", in any case, with shapes inferred. `dropout` < 0 keeps the model's
 // own probability. ERROR_USAGE names the models there are, or the smallest image size that the model accepts.
 bool model_create(const char *name, uint32_t image_size, uint32_t classes, float dropout, struct model *ret_model,
 		  struct error *error);
 // Checks every layer (a peer may have written it) and fills the shapes. ERROR_USAGE names the layer.
 bool model_infer_shapes(struct model *model, struct error *error);
-const char *model_names(void);                     // "alexnet, vgg11, ..." for messages
+const char *model_names(void); // "alexnet, vgg11, ..." for messages
+// The model's own spelling of a name in upper or lower case; NULL with ERROR_USAGE: no such model.
+const char *model_find(const char *name, struct error *error);
 const char *layer_kind_name(enum layer_kind kind); // PyTorch's class names: "Conv2d", "ReLU", ...
 
 uint32_t model_parameter_count(const struct model *model);

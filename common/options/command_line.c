@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "common/options/table.h"
 
 // Each row has a code of its own, for its name and its other names: of those that share one getopt takes "--max" for the first.
@@ -54,20 +55,46 @@ static void fill_tables(const struct option_table *table, struct getopt_tables *
 	}
 }
 
-static bool refuse(const struct option_table *table, int code, char **argv, struct error *error)
+// Of a word that begins several options' names these, as "--a or --b"; else "". Of one that begins none the name that is closest.
+static const char *find_names(const struct getopt_tables *tables, const char *word, char *into, size_t size)
+{
+	char name[128], last[128] = "";
+	struct strings_guess guess = {.word = name};
+	uint32_t found = 0;
+	size_t used = 0;
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
+	into[0] = '\0';
+	for (uint32_t i = 0; i < tables->count; i++) {
+		const char *option = tables->options[i].name;
+		strings_guess_try(&guess, option);
+		if (strncmp(option, name, strlen(name)) != 0)
+			continue;
+		if (found++ > 0 && used < size)
+			used += (size_t)snprintf(into + used, size - used, "%s--%s", used > 0 ? ", " : " (is it ",
+						 last);
+		snprintf(last, sizeof(last), "%s", option);
+	}
+	if (found > 1 && used < size)
+		snprintf(into + used, size - used, " or --%s?)", last);
+	return found > 1 ? into : strings_guess_write(&guess, "--", into, size);
+}
+
+static bool refuse(const struct option_table *table, const struct getopt_tables *tables, int code, char **argv,
+		   struct error *error)
 {
 	const char letter[] = {'-', (char)optopt, '\0'};
+	char names[400] = "";
 	const char *option = argv[optind - 1];
-	const char *why = code == ':'   ? "needs a value"
-			  : optopt != 0 ? "takes no value"
-					: "is unknown, or short for several";
+	const char *why = code == ':' ? "needs a value" : optopt != 0 ? "takes no value" : "is unknown";
+	if (code == '?' && optopt == 0 && strncmp(option, "--", 2) == 0)
+		find_names(tables, option + 2, names, sizeof(names));
 	// A letter, or a byte that is none, which is negative: of "-xy" getopt may still be at the word, and then the last word is the one
 	// before.
 	if (code == '?' && optopt != 0 && optopt < CODE_HELP) {
 		option = letter;
 		why = "is unknown";
 	}
-	return error_set(error, ERROR_USAGE, "option %.80s %s; see %s --help", option, why, table->program);
+	return error_set(error, ERROR_USAGE, "option %.80s %s%s; see %s --help", option, why, names, table->program);
 }
 
 static void print_version(const struct option_table *table)
@@ -118,7 +145,7 @@ enum options_result options_split(const struct option_table *table, int argc, ch
 			return OPTIONS_DONE;
 		}
 		if (code == '?' || code == ':') {
-			refuse(table, code, argv, error);
+			refuse(table, &tables, code, argv, error);
 			return OPTIONS_WRONG;
 		}
 		const struct option_row *row =

@@ -34,9 +34,9 @@ char *option_variable(const struct option_row *row, char *into, size_t size)
 
 static bool parse_choice(const char *const *choices, const char *value, int *ret_index, struct error *error)
 {
-	char known[128] = "";
+	char known[128] = "", hint[STRINGS_GUESS_SIZE];
 	for (int i = 0; choices[i] != NULL; i++) {
-		if (strcmp(choices[i], value) == 0) {
+		if (strcasecmp(choices[i], value) == 0) {
 			*ret_index = i;
 			return true;
 		}
@@ -46,7 +46,8 @@ static bool parse_choice(const char *const *choices, const char *value, int *ret
 						  : ", ",
 			 choices[i]);
 	}
-	return error_set(error, ERROR_USAGE, "\"%.40s\" is not %s", value, known);
+	return error_set(error, ERROR_USAGE, "\"%.40s\" is not %s%s", value, known,
+			 strings_guess_of(value, choices, hint, sizeof(hint)));
 }
 
 static bool parse_bytes(const struct option_row *row, const char *value, uint64_t *ret_bytes, struct error *error)

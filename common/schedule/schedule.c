@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "common/schedule/generator.h"
 
 enum {
@@ -77,15 +78,29 @@ void generator_add_backward(struct stage_schedule *list, uint32_t stage, uint32_
 		add(list, INSTRUCTION_SEND_GRADIENT, micro_batch);
 }
 
+const char *schedule_find(const char *name, struct error *error)
+{
+	struct strings_guess guess = {.word = name};
+	char hint[STRINGS_GUESS_SIZE];
+	for (size_t i = 0; i < sizeof(generators) / sizeof(generators[0]); i++) {
+		if (strcasecmp(name, generators[i].name) == 0)
+			return generators[i].name;
+		strings_guess_try(&guess, generators[i].name);
+	}
+	error_set(error, ERROR_USAGE, "there is no schedule \"%.40s\"%s; there are %s", name,
+		  strings_guess_write(&guess, "", hint, sizeof(hint)), schedule_names());
+	return NULL;
+}
+
 bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, uint32_t in_flight,
 		     struct schedule **ret_schedule, struct error *error)
 {
-	size_t row = 0, rows = sizeof(generators) / sizeof(generators[0]);
-	while (row < rows && strcmp(name, generators[row].name) != 0)
+	size_t row = 0;
+	name = schedule_find(name, error);
+	if (name == NULL)
+		return false;
+	while (generators[row].name != name)
 		row++;
-	if (row == rows)
-		return error_set(error, ERROR_USAGE, "there is no schedule \"%.40s\"; there are %s", name,
-				 schedule_names());
 	if (stages < 1 || stages > SCHEDULE_MAXIMUM_STAGES)
 		return error_set(error, ERROR_USAGE, "%u stages: a schedule has from 1 to %d", stages,
 				 SCHEDULE_MAXIMUM_STAGES);

@@ -45,13 +45,15 @@ struct schedule {
 	struct stage_schedule stage[SCHEDULE_MAXIMUM_STAGES];
 };
 
-// `name` is "gpipe" or "1f1b". Backwards run in the order 0 .. m-1 in every schedule, so that gradients are summed in
+// `name` is "gpipe" or "1f1b", in any case. Backwards run in the order 0 .. m-1 in every schedule, so that gradients are summed in
 // the same order whatever the schedule. `in_flight`: micro-batches that may be alive in a stage at once, 0: as many as the
 // schedule wants; ERROR_USAGE where it cannot do with so few. The result has passed schedule_check. Returns owned.
 bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, uint32_t in_flight,
 		     struct schedule **ret_schedule, struct error *error);
 void schedule_destroy(struct schedule *schedule); // takes NULL
 const char *schedule_names(void);
+// The schedule's own spelling of a name in upper or lower case; NULL with ERROR_USAGE: no such schedule.
+const char *schedule_find(const char *name, struct error *error);
 const char *instruction_name(enum instruction_kind kind); // "forward", "send_activation", ...
 
 // Tensors that the stage may have unread from each neighbour.

@@ -29,6 +29,20 @@ enum {
 
 // ---- Options that are more than a value at a place
 
+static bool take_model(void *into, const char *value, struct error *error)
+{
+	struct job_arguments *arguments = into;
+	arguments->model = model_find(value, error);
+	return arguments->model != NULL;
+}
+
+static bool take_schedule(void *into, const char *value, struct error *error)
+{
+	struct job_arguments *arguments = into;
+	arguments->schedule = schedule_find(value, error);
+	return arguments->schedule != NULL;
+}
+
 static bool take_optimizer(void *into, const char *value, struct error *error)
 {
 	struct job_arguments *arguments = into;
@@ -171,7 +185,7 @@ static const struct option_row rows[] = {
 	 .help = "micro-batches per step and replica (default: that of ds_config.json, or 4); the train batch grows "
 		 "with the replicas"},
 
-	{"model", "NAME", OPTION_TEXT, PLACE(model), .heading = "Model and data:", .preset = "alexnet",
+	{"model", "NAME", OPTION_OWN, .take = take_model, .heading = "Model and data:", .preset = "alexnet",
 	 .help = "alexnet, vgg11, vgg13, vgg16 or vgg19"},
 	{"image-size", "N", OPTION_COUNT, PLACE(image_size), 1, MODEL_MAXIMUM_IMAGE_SIZE, .preset = "64",
 	 .help = "images are resized to N x N"},
@@ -245,7 +259,7 @@ static const struct option_row rows[] = {
 	 .help = "flops (default; within --memory-limit where that can be), memory, uniform, parameters or type:REGEX"},
 	{"split", "A,B,...", OPTION_TEXT, PLACE(split),
 	 .help = "the first layer of each stage but the first, in place of a method"},
-	{"schedule", "NAME", OPTION_TEXT, PLACE(schedule), .preset = "1f1b", .help = "1f1b or gpipe"},
+	{"schedule", "NAME", OPTION_OWN, .take = take_schedule, .preset = "1f1b", .help = "1f1b or gpipe"},
 	{"in-flight", "N", OPTION_COUNT, PLACE(in_flight), 1, SCHEDULE_MAXIMUM_MICRO_BATCHES,
 	 .help = "at most N micro-batches alive in a stage, with 1f1b (default: as many as it takes)"},
 	{"threads", "N", OPTION_COUNT, PLACE(threads), 1, MAXIMUM_THREADS,

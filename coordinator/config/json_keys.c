@@ -205,6 +205,18 @@ bool json_keys_pair(struct json_keys *keys, const char *name, double minimum, do
 	return true;
 }
 
+// The closest of the keys that the section's reader asked for.
+static const char *guess_key(const struct json_keys *keys, const char *name, char *into, size_t size)
+{
+	struct strings_guess guess = {.word = name};
+	const char *known;
+	json_t *value;
+	json_object_foreach(keys->asked, known, value) if (json_object_get(keys->object, known) ==
+							   NULL) // a key that is there, too, was not misspelled
+		strings_guess_try(&guess, known);
+	return strings_guess_write(&guess, "", into, size);
+}
+
 void json_keys_list_unknown(const struct json_keys *keys, char *list, size_t size)
 {
 	enum { MORE_SIZE = 32, SHOWN_SIZE = 64 };
@@ -214,13 +226,14 @@ void json_keys_list_unknown(const struct json_keys *keys, char *list, size_t siz
 	json_object_foreach((json_t *)keys->object, name, value)
 	{
 		const json_t *enabled = json_object_get(value, "enabled");
-		char shown[SHOWN_SIZE], item[JSON_KEYS_PREFIX_SIZE + SHOWN_SIZE + 16];
+		char shown[SHOWN_SIZE], hint[STRINGS_GUESS_SIZE];
+		char item[JSON_KEYS_PREFIX_SIZE + SHOWN_SIZE + STRINGS_GUESS_SIZE + 16];
 		if (json_object_get(keys->asked, name) != NULL || deepspeed_default_is(keys->prefix, name, value))
 			continue;
 		strings_printable(name, shown, sizeof(shown));
 		size_t length = strlen(list);
-		snprintf(item, sizeof(item), "%s%s%s%s", length > 0 ? ", " : "", keys->prefix, shown,
-			 json_is_true(enabled) ? ".enabled" : "");
+		snprintf(item, sizeof(item), "%s%s%s%s%s", length > 0 ? ", " : "", keys->prefix, shown,
+			 json_is_true(enabled) ? ".enabled" : "", guess_key(keys, name, hint, sizeof(hint)));
 		if (more > 0 || length + strlen(item) + MORE_SIZE > size)
 			more++;
 		else

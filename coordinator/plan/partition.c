@@ -243,6 +243,16 @@ static bool check_stages(const struct model *model, uint32_t stages, struct erro
 			 model->name, model->layer_count);
 }
 
+static bool refuse_method(const char *method, struct error *error)
+{
+	static const char *const names[] = {"flops", "memory", "uniform", "parameters", "type:REGEX", NULL};
+	char hint[STRINGS_GUESS_SIZE];
+	return error_set(error, ERROR_USAGE,
+			 "there is no partition method \"%.80s\"%s; there are: flops, memory, uniform, parameters, "
+			 "type:REGEX",
+			 method, strings_guess_of(method, names, hint, sizeof(hint)));
+}
+
 bool partition_by_method(const struct model *model, const char *method, uint32_t stages,
 			 const struct partition_memory *memory, uint32_t *ret_bounds, struct error *error)
 {
@@ -265,10 +275,7 @@ bool partition_by_method(const struct model *model, const char *method, uint32_t
 		if (!weigh_type(model, method + 5, weights, error))
 			return false;
 	} else {
-		return error_set(error, ERROR_USAGE,
-				 "there is no partition method \"%.80s\"; there are: flops, memory, uniform, "
-				 "parameters, type:REGEX",
-				 method);
+		return refuse_method(method, error);
 	}
 	if (layers == stages) // DeepSpeed's shortcut
 		cut_uniform(layers, stages, ret_bounds);

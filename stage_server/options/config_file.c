@@ -75,8 +75,14 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 	}
 	const struct option_row *row = option_find(&daemon_option_table, key);
 	if (row == NULL || (row->traits & (OPTION_NOT_IN_FILE | OPTION_COMMAND_LINE_ONLY)) != 0) {
-		snprintf(text, sizeof(text), "unknown key \"%.40s\"; penstockd --help lists all, without their --",
-			 key);
+		struct strings_guess guess = {.word = key};
+		char hint[STRINGS_GUESS_SIZE];
+		for (const struct option_row *other = daemon_option_table.rows;
+		     other < daemon_option_table.rows + daemon_option_table.count; other++)
+			if ((other->traits & (OPTION_NOT_IN_FILE | OPTION_COMMAND_LINE_ONLY)) == 0)
+				strings_guess_try(&guess, other->name);
+		snprintf(text, sizeof(text), "unknown key \"%.40s\"%s; penstockd --help lists all, without their --",
+			 key, strings_guess_write(&guess, "", hint, sizeof(hint)));
 		strings_make_printable(text);
 		refuse(file, text);
 		return 0;

@@ -19,6 +19,7 @@ class Refusals(harness.TestCase):
     def test_command_line(self):
         data = ["--dataset", self.dataset, "--local", 1]
         self.refuse(2, r'there is no command "fly"; see penstock --help', "fly")
+        self.refuse(2, r'there is no command "trian" \(did you mean train\?\)', "trian")
         self.refuse(2, "option --fly is unknown.*penstock train --help", "train", "--fly")
         self.refuse(2, "option -x is unknown", "plan", "--no-shuffle", "-xp", 1)
         self.refuse(2, "option --no-shuffle=yes takes no value", "plan", "--no-shuffle=yes")
@@ -30,6 +31,7 @@ class Refusals(harness.TestCase):
         self.refuse(2, "vgg11 takes images of 32 x 32.*not 31 x 31", "train", "--model", "vgg11", "--image-size", 31, *data)
         self.refuse(2, '--optimizer: there is no "Lion"; there are SGD, Adam and AdamW', "train", "--optimizer", "Lion", *data)
         self.refuse(2, 'no schedule "zigzag"; there are gpipe, 1f1b', "train", "--schedule", "zigzag", *data)
+        self.refuse(2, r'no partition method "flosp" \(did you mean flops\?\)', "plan", "--partition-method", "flosp")
         self.refuse(2, 'no partition method "best"; there are: flops, memory, uniform, parameters, type:REGEX', "train", "--partition-method", "best", *data)
         self.refuse(2, "--split 3,2: needs .* each larger than the one before", "train", "--split", "3,2", "-p", 3, "--dataset", self.dataset, "--local", 3)
         self.refuse(2, "pipeline size 23: alexnet has 22 layers", "plan", "-p", 23)
@@ -163,7 +165,7 @@ class Refusals(harness.TestCase):
     def test_daemon_options(self):
         daemon = self.start_daemons(1)[0]
         for code, words, arguments in (
-                (2, "option --fly is unknown, or short for several; see penstockd --help", ["--fly"]),
+                (2, "option --fly is unknown; see penstockd --help", ["--fly"]),
                 (2, 'there is no device "abacus"', ["--device", "abacus"]),
                 (2, "there is no ", ["--device", "cuda:9999"]),  # such a GPU, no GPU at all, or no device of that kind in the build
                 (2, '--memory-limit: "banana" is not an amount of memory', ["--memory-limit", "banana"]),
@@ -183,7 +185,7 @@ class Refusals(harness.TestCase):
                 ('--listen: "unix-abstract:p" is not', ["--listen", "unix-abstract:p"]),
                 ('--metrics-listen: "127.0.0.1:-1" is not HOST:PORT', ["--metrics-listen", "127.0.0.1:-1", "--listen", "127.0.0.1:0"]),
                 ("--tls-client-auth has no meaning without --tls-cert-file", ["--tls-client-auth", "none"]),
-                ("option --max is unknown, or short for several", ["--max", "3"]),
+                ("option --max is unknown (is it --max-sessions, ", ["--max", "3"]),
                 ("option --insecure=no takes no value", ["--insecure=no"]),
                 (f"--config {pipe}: is a pipe", ["--config", pipe]),
                 (f"--tls-ca-file {pipe}: is a pipe", [f"--tls-{name}-file={pipe}" for name in ("cert", "key", "ca")])):

@@ -149,6 +149,36 @@ static void shortest_decimal_reads_as_the_float(void **state)
 	assert_true(isinf(strings_shortest_decimal(INFINITY)));
 }
 
+static void guess_of_a_misspelled_name_is_the_closest_one(void **state)
+{
+	static const char *const names[] = {"train", "plan",  "top", "--micro-batch-size",
+					    "vgg11", "vgg16", "cpu", NULL};
+	static const struct {
+		const char *word, *expected; // NULL: none is close
+	} cases[] = {
+		{"trian", "train"}, // neighbours swapped
+		{"rain", "train"},
+		{"trainn", "train"},
+		{"TRIAN", "train"},
+		{"tp", "top"},
+		{"vgg-16", "vgg16"},
+		{"vgg12", "vgg11"}, // of equals the first
+		{"--micro_batchsize", "--micro-batch-size"},
+		{"gpu", NULL},                     // of short words the first letter counts
+		{"--micro", "--micro-batch-size"}, // a beginning
+		{"fly", NULL},
+		{"", NULL},
+		{"p", NULL},
+		{"a word of which no name is as long as it is, by far", NULL},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char hint[STRINGS_GUESS_SIZE], expected[STRINGS_GUESS_SIZE] = "";
+		if (cases[i].expected != NULL)
+			snprintf(expected, sizeof(expected), " (did you mean %s?)", cases[i].expected);
+		assert_string_equal(strings_guess_of(cases[i].word, names, hint, sizeof(hint)), expected);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +190,7 @@ int main(void)
 		cmocka_unit_test(format_bytes_reads_well),
 		cmocka_unit_test(make_printable_only_control_characters_and_broken_utf8_are_replaced),
 		cmocka_unit_test(printable_copy_is_cut),
+		cmocka_unit_test(guess_of_a_misspelled_name_is_the_closest_one),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

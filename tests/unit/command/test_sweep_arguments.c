@@ -100,7 +100,8 @@ static void parse_of_what_makes_no_sense_is_refused(void **state)
 		{"--output o --load x", "--load has no place in penstock sweep"},
 		{"--output o --json x", "--json has no place in penstock sweep: --output DIR gets a sweep.json"},
 		{"--output o --micro-batch-siz 4", "--micro-batch-size has no place in penstock sweep"},
-		{"--output o --micro-batch 4", "option --micro-batch is unknown, or short for several"},
+		{"--output o --micro-batch 4",
+		 "option --micro-batch is unknown (is it --micro-batches or --micro-batch-size?)"},
 		{"--output o --local 0", "--local: \"0\" is not a whole number from 1"},
 		{"--output o stray", "unexpected argument \"stray\""},
 	};

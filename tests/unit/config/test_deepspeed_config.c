@@ -264,7 +264,8 @@ static void read_unknown_keys_are_collected(void **state)
 		" \"scheduler\": {\"type\": \"WarmupLR\", \"params\": {\"cycle_min_lr\": 1}}}");
 	assert_string_equal(config.unknown_keys,
 			    "optimizer.legacy_fusion, optimizer.params.foo, optimizer.params.amsgrad, "
-			    "scheduler.params.cycle_min_lr, zero_optimization, amp.enabled, train_batch");
+			    "scheduler.params.cycle_min_lr, zero_optimization, amp.enabled, train_batch (did you mean "
+			    "train_batch_size?)");
 }
 
 static void read_many_unknown_keys_are_counted(void **state)

@@ -178,11 +178,20 @@ static void expect_refused(const char *name, uint32_t image_size, uint32_t class
 	assert_memory_equal(&model, &before, sizeof(model));
 }
 
+static void create_takes_a_name_in_any_case(void **state)
+{
+	struct model model;
+	struct error error;
+	assert_true(model_create("AlexNet", 224, 10, -1, &model, &error));
+	assert_string_equal(model.name, "alexnet");
+	assert_string_equal(model_find("VGG16", &error), "vgg16");
+}
+
 static void create_bad_request_is_refused(void **state)
 {
 	expect_refused("resnet50", 224, 10, -1, "alexnet, vgg11, vgg13, vgg16, vgg19");
 	expect_refused("", 224, 10, -1, "there is no model");
-	expect_refused("AlexNet", 224, 10, -1, "there is no model \"AlexNet\"");
+	expect_refused("vgg-16", 224, 10, -1, "there is no model \"vgg-16\" (did you mean vgg16?)");
 	expect_refused("alexnet", 62, 10, -1, "63 x 63 pixels at least");
 	expect_refused("alexnet", 0, 10, -1, "63 x 63 pixels at least");
 	expect_refused("vgg11", 31, 10, -1, "32 x 32 pixels at least");
@@ -204,6 +213,7 @@ int main(void)
 		cmocka_unit_test(create_vgg_has_torchvisions_names_and_shapes),
 		cmocka_unit_test(create_image_sizes_from_the_smallest_on_are_taken),
 		cmocka_unit_test(create_dropout_is_the_models_or_the_given_one),
+		cmocka_unit_test(create_takes_a_name_in_any_case),
 		cmocka_unit_test(create_bad_request_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

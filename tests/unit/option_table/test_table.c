@@ -111,6 +111,7 @@ static void parse_takes_each_kind_of_value(void **state)
 	assert_true(given.rate == 0.5);
 	assert_int_equal(given.color, 2);
 	assert_string_equal(taken(STORE, "--mode slow").mode, "slow");
+	assert_string_equal(taken(STORE, "--mode SLOW").mode, "slow");          // the table's spelling
 	assert_string_equal(taken(FETCH, "-qqqqqqqqqqqqqqqqqqqqfa").file, "a"); // more options than words
 }
 
@@ -149,9 +150,11 @@ static void parse_wrong_says_option_value_and_what_is_allowed(void **state)
 	static const struct {
 		const char *line, *message;
 	} cases[] = {
-		{"--fly", "option --fly is unknown, or short for several; see program fetch --help"},
-		{"--s 3", "option --s is unknown, or short for several; see program fetch --help"},
-		{"--mode fast", "option --mode is unknown, or short for several; see program fetch --help"},
+		{"--fly", "option --fly is unknown; see program fetch --help"},
+		{"--s 3", "option --s is unknown (is it --signed-count or --seed?); see program fetch --help"},
+		{"--naem a", "option --naem is unknown (did you mean --name?); see program fetch --help"},
+		{"--the-fil=a", "option --the-fil=a is unknown (did you mean --the_file?); see program fetch --help"},
+		{"--mode fast", "option --mode is unknown; see program fetch --help"},
 		{"-x", "option -x is unknown; see program fetch --help"},
 		{"-qxf a", "option -x is unknown; see program fetch --help"},
 		{"--quiet=yes", "option --quiet=yes takes no value; see program fetch --help"},
@@ -169,8 +172,8 @@ static void parse_wrong_says_option_value_and_what_is_allowed(void **state)
 		 "GB, such as 16GiB"},
 		{"--rate 2.1", "--rate: \"2.1\" is not a number from 0.5 to 2"},
 		{"--rate nan", "--rate: \"nan\" is not a number from 0.5 to 2"},
-		{"--color-of-the-letters-and-lines Red",
-		 "--color-of-the-letters-and-lines: \"Red\" is not red, green or blue"},
+		{"--color-of-the-letters-and-lines Geen",
+		 "--color-of-the-letters-and-lines: \"Geen\" is not red, green or blue (did you mean green?)"},
 		{"--own 9", "--own: not nine"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
