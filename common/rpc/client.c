@@ -105,10 +105,12 @@ static void call_closed(struct rpc_stream *stream, enum rpc_status status, const
 	call->closed = true;
 	if (status == RPC_DEADLINE_EXCEEDED &&
 	    strcmp(detail, "Deadline Exceeded") == 0) // gRPC's own words say not whose
-		error_set(&call->error, rpc_status_to_error_code(status), "no answer within %g s (%s)",
-			  call->deadline_ms / 1000.0, rpc_status_name(status));
+		error_set(&call->error, rpc_status_to_error_code(status),
+			  "no answer within %g s: is the host up, and penstockd there not stopped? systemctl status "
+			  "penstockd",
+			  call->deadline_ms / 1000.0);
 	else if (status != RPC_OK)
-		error_set(&call->error, rpc_status_to_error_code(status), "%s (%s)", detail, rpc_status_name(status));
+		rpc_status_explain(status, detail, &call->error);
 	else if (call->response == NULL && call->error.code == ERROR_NONE)
 		error_set(&call->error, ERROR_PROTOCOL, "the answer is empty");
 	pthread_cond_signal(&call->changed);

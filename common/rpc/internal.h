@@ -65,8 +65,6 @@ grpc_server_credentials *tls_server_credentials(struct tls_listener *listener);
 
 // `args` has room for one more.
 grpc_channel *tls_create_channel(struct rpc_tls *tls, const char *address, grpc_arg *args, size_t count);
-// What a user can do about a connection that did not come to be, of which gRPC says `detail`; NULL: not known.
-const char *tls_advice(bool over_tls, const char *detail);
 
 struct tls_names {
 	const char *const *names;
@@ -75,6 +73,11 @@ struct tls_names {
 bool tls_secures(grpc_call *call); // false: it came over a connection without TLS
 bool tls_peer_is_one_of(grpc_call *call, const struct tls_names *names);
 void tls_list_names(grpc_call *call, char *into, size_t size); // printable; "" without a certificate
+
+// ---- advice.c: a connection that failed, in words
+
+// Replaces gRPC's `detail` with the cause and what to do about it; false: unknown, and unchanged.
+bool advice_add(bool over_tls, char *detail, size_t size);
 
 // ---- stream.c: one call, either side
 

@@ -39,6 +39,8 @@ enum rpc_status {
 	RPC_UNAVAILABLE = 14,
 };
 const char *rpc_status_name(enum rpc_status status);
+// The error of a call that ended with `status`, which is not OK. Always returns false.
+bool rpc_status_explain(enum rpc_status status, const char *detail, struct error *error);
 enum rpc_status rpc_status_from_error(const struct error *error);
 // ERROR_UNREACHABLE for UNAVAILABLE and DEADLINE_EXCEEDED, ERROR_USAGE for INVALID_ARGUMENT, and so on.
 enum error_code rpc_status_to_error_code(enum rpc_status status);

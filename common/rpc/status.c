@@ -30,6 +30,15 @@ const char *rpc_status_name(enum rpc_status status)
 	return "UNKNOWN";
 }
 
+bool rpc_status_explain(enum rpc_status status, const char *detail, struct error *error)
+{
+	const char *text = detail[0] != '\0' ? detail : "the call ended";
+	enum error_code code = rpc_status_to_error_code(status);
+	return status == RPC_UNAVAILABLE // says no more than the text
+		       ? error_set(error, code, "%s", text)
+		       : error_set(error, code, "%s (%s)", text, rpc_status_name(status));
+}
+
 enum rpc_status rpc_status_from_error(const struct error *error)
 {
 	switch (error->code) {

@@ -142,17 +142,6 @@ static enum rpc_status known_status(grpc_status_code code)
 	}
 }
 
-// The advice first: the rest may be cut.
-static void add_advice(const struct rpc_stream *stream, char *detail, size_t size)
-{
-	char said[512];
-	const char *advice = tls_advice(stream->over_tls, detail);
-	if (advice == NULL)
-		return;
-	snprintf(said, sizeof(said), "%s", detail);
-	snprintf(detail, size, "%s (gRPC: %s)", advice, said);
-}
-
 static void report_closed(struct rpc_stream *stream)
 {
 	if (stream->events != NULL) {
@@ -168,8 +157,9 @@ static void report_closed(struct rpc_stream *stream)
 			size_t length = GRPC_SLICE_LENGTH(stream->status_detail);
 			length = length < sizeof(detail) - 1 ? length : sizeof(detail) - 1;
 			memcpy(detail, GRPC_SLICE_START_PTR(stream->status_detail), length);
-			if (status == RPC_UNAVAILABLE)
-				add_advice(stream, detail, sizeof(detail));
+			if ((status == RPC_UNAVAILABLE || status == RPC_UNIMPLEMENTED) &&
+			    advice_add(stream->over_tls, detail, sizeof(detail)))
+				status = RPC_UNAVAILABLE; // also of a server that is no daemon
 		}
 		stream->events->closed(stream, status, detail, stream->user);
 	}

@@ -119,44 +119,6 @@ grpc_channel *tls_create_channel(struct rpc_tls *tls, const char *address, grpc_
 	return channel;
 }
 
-static const char no_tls_there[] =
-	"it does not speak TLS: give it --tls-cert-file, or leave the --tls options out on this side";
-static const char refused_there[] = "it closed the connection, as it does when it refuses a certificate: this side's "
-				    "may be missing (--tls-cert-file), "
-				    "expired, or signed by an authority that the other side's --tls-ca-file does not "
-				    "have; or it has as many connections "
-				    "as its --max-connections allows";
-static const char tls_there[] =
-	"it closed the connection, as a daemon does that speaks TLS: then give --tls-ca-file, --tls-cert-file and "
-	"--tls-key-file; or it has as many connections as its --max-connections allows";
-
-// What gRPC says of a handshake that failed, and what a user can do about it. A server that refuses a client's certificate
-// says so only after the client is done with its part (TLS 1.3), so the client sees a connection that closes.
-static const struct {
-	bool over_tls;
-	const char *said, *advice;
-} advices[] = {
-	{true, "wrong version number", no_tls_there},
-	{true, "packet length too long", no_tls_there},
-	{true, "certificate verify failed", "its certificate has expired, or no authority in --tls-ca-file signed it"},
-	{true, "is not in peer certificate",
-	 "its certificate is not for the host that was dialled: issue one that names it, or say --tls-server-name"},
-	{true, "Socket closed", refused_there},
-	{true, "onnection reset", refused_there},
-	{false, "Socket closed", tls_there},
-	{false, "onnection reset", tls_there},
-};
-
-const char *tls_advice(bool over_tls, const char *detail)
-{
-	if (strstr(detail, "failed to connect") == NULL) // a connection that stood and broke is another matter
-		return NULL;
-	for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++)
-		if (advices[i].over_tls == over_tls && strstr(detail, advices[i].said) != NULL)
-			return advices[i].advice;
-	return NULL;
-}
-
 // ---- Servers
 
 // gRPC calls it before each handshake, one listener's one after the other.

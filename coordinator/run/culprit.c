@@ -32,6 +32,9 @@ void culprit_accuse(struct culprit *culprit, const struct stage_event *event)
 {
 	const Penstock__V1__SessionResponse *response = event->response;
 	if (response == NULL) {
+		culprit->ended++;
+		if (event->error.code == ERROR_UNREACHABLE && !culprit->has_spoken[event->rank])
+			unreachable_add(&culprit->unreachable, culprit->addresses[event->rank], event->error.message);
 		// A daemon that was lost without a word explains its neighbours' broken links; the end of a call whose
 		// rank said why explains nothing more.
 		if (BLAME_STREAM > culprit->blame && !culprit->has_spoken[event->rank]) {
@@ -67,7 +70,9 @@ void culprit_explain(const struct culprit *culprit, enum job_phase phase, uint64
 			ret_error, "%s",
 			rank_name(culprit->plan, culprit->peer, culprit->addresses[culprit->peer], peer, sizeof(peer)));
 	bool lost = culprit->blame == BLAME_STREAM && culprit->error.code == ERROR_UNREACHABLE;
-	if (lost && phase == JOB_RUNNING)
+	if (lost && phase == JOB_OPENING && culprit->unreachable.count > 1)
+		unreachable_explain(&culprit->unreachable, ret_error);
+	else if (lost && phase == JOB_RUNNING)
 		error_wrap(ret_error, "%s was lost at step %" PRIu64, who, step);
 	else if (lost)
 		error_wrap(ret_error,

@@ -4,6 +4,7 @@
 
 #include "coordinator/plan/plan.h"
 #include "coordinator/run/stage_events.h"
+#include "coordinator/run/unreachable.h"
 
 // How well an event explains the job's end; the largest wins, the first among equals, except that of two lost peers
 // the one that is silent wins over one that itself complains of another.
@@ -23,6 +24,8 @@ struct culprit { // zero at first, but for the plan and the addresses
 	uint64_t step; // at which the rank was; of LOST_PEER and FAILED
 	uint32_t peer; // of LOST_PEER: the rank that is gone; the number of ranks when there is no such rank
 	bool has_spoken[PLAN_MAXIMUM_RANKS];
+	uint32_t ended;                 // ranks whose calls ended
+	struct unreachable unreachable; // nodes whose calls ended without a word
 };
 
 enum job_phase {

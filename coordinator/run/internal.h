@@ -37,6 +37,7 @@ struct job {
 		drained; // owned: the Failed of a daemon that stopped after a step, which the other ranks are still to report
 	uint64_t drained_ns;    // when it came
 	struct culprit culprit; // so far
+	uint32_t opened;        // ranks that have taken their stages
 	uint64_t accused_ns;    // when the first sign of trouble came; 0: there was none
 
 	// Saving.

@@ -12,8 +12,10 @@
 #include "coordinator/plan/rank_name.h"
 
 enum {
-	WAIT_MS = 200,     // for an event, before looking at silence and interrupts
-	BLAME_MS = 1000,   // how long others may still name the cause
+	WAIT_MS = 200,   // for an event, before looking at silence and interrupts
+	BLAME_MS = 1000, // how long others may still name the cause
+	REACH_MS =
+		6000, // how long the other nodes have to answer when one could not be reached: longer than a connection may take
 	DRAINED_MS = 5000, // how long others may still report the last step of a daemon that stops
 	CLOSE_MS = 10000,
 };
@@ -90,11 +92,22 @@ static void accuse(struct job *job, struct stage_event *event)
 	stage_event_free(event);
 }
 
-// It listens a little longer than the first sign of trouble: the rank where it began may still say so.
+// How long to listen after the first sign of trouble: the rank where it began may still say so, and a job that opens names all nodes
+// that it cannot reach.
+static uint64_t patience_ms(const struct job *job)
+{
+	const struct culprit *culprit = &job->culprit;
+	if (culprit->blame == BLAME_FAILED || atomic_load(&interrupted))
+		return 0;
+	if (job->phase != JOB_OPENING || culprit->error.code != ERROR_UNREACHABLE)
+		return BLAME_MS;
+	return job->opened + culprit->ended >= job->ranks ? 0 : REACH_MS;
+}
+
 static bool is_judged(const struct job *job)
 {
 	return job->accused_ns != 0 && job->drained == NULL &&
-	       (job->culprit.blame == BLAME_FAILED || clock_now_ns() - job->accused_ns >= BLAME_MS * UINT64_C(1000000));
+	       (clock_now_ns() - job->accused_ns) / 1000000 >= patience_ms(job);
 }
 
 struct stage_event *job_next_event(struct job *job, struct error *error)
@@ -113,6 +126,7 @@ struct stage_event *job_next_event(struct job *job, struct error *error)
 			continue;
 		// Reports count after it, too: the neighbours of a daemon that stops may be heard before what it said last.
 		bool is_answer = event->response != NULL && failure_of(event) == NULL;
+		job->opened += is_answer && event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED;
 		if (is_answer && (job->accused_ns == 0 || job->phase == JOB_RUNNING))
 			return event;
 		if (is_answer || !await_drained(job, event))

@@ -59,12 +59,11 @@ static void on_closed(struct rpc_stream *stream, enum rpc_status status, const c
 {
 	struct stage_session *session = user;
 	struct stage_event event = {.rank = session->options.rank};
-	enum error_code code = rpc_status_to_error_code(status);
+	rpc_status_explain(status, detail, &event.error);
 	// A call that ends without being asked to is a daemon that was lost, whatever the transport calls it.
+	enum error_code code = event.error.code;
 	if (code == ERROR_NONE || code == ERROR_CANCELLED || code == ERROR_FAILED)
-		code = ERROR_UNREACHABLE;
-	error_set(&event.error, code, "%s (%s)", detail[0] != '\0' ? detail : "the call ended",
-		  rpc_status_name(status));
+		event.error.code = ERROR_UNREACHABLE;
 	stage_events_push(session->options.events, &event);
 	pthread_mutex_lock(&session->lock);
 	session->over = true;

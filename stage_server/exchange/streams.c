@@ -65,8 +65,8 @@ void link_handle_closed(struct link *base, uint32_t connection, enum rpc_status 
 	if (status == RPC_OK) {
 		stream_link_lose(link, NULL);
 	} else {
-		error_set(&error, status == RPC_FAILED_PRECONDITION ? ERROR_VERSION : ERROR_UNREACHABLE, "%s (%s)",
-			  detail, rpc_status_name(status));
+		rpc_status_explain(status, detail, &error);
+		error.code = status == RPC_FAILED_PRECONDITION ? ERROR_VERSION : ERROR_UNREACHABLE;
 		stream_link_lose(link, &error);
 	}
 	stream_over(link);

@@ -138,11 +138,17 @@ class Refusals(harness.TestCase):
 
     def test_daemon_that_is_not_there_is_named(self):
         daemon = self.start_daemons(1)[0]
-        gone = self.start_daemons(1)[0]
+        gone, other = self.start_daemons(2)
         gone.stop()
+        other.stop()
         run = self.train("-H", self.hostfile([daemon, gone]), code=4)
         self.assertIn(gone.address, run.error)
-        self.assertIn("cannot be reached", run.error)
+        self.assertRegex(run.error, "cannot be reached: connection refused.*: is penstockd running there\\? systemctl status penstockd")
+        daemon.wait_until_free(5)
+        run = self.train("-H", self.hostfile([gone, daemon, other]), code=4)  # both are named, and the one that is there is let go
+        self.assertRegex(run.error, "2 nodes cannot be reached: ")
+        for words in f"{gone.address} (connection refused", f"{other.address} (connection refused", "): is penstockd running there?":
+            self.assertIn(words, run.error)
         daemon.wait_until_free(5)
         self.assertIn(gone.address, self.penstock("nodes", "-H", self.hostfile([daemon, gone]), code=4).error)
 

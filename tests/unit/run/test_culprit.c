@@ -1,6 +1,7 @@
 // Whatever order the signs of trouble come in, the job's error names where it began.
 #include "tests/unit/cmocka_all.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "coordinator/run/culprit.h"
@@ -110,6 +111,40 @@ static void accuse_daemon_that_is_not_there_cannot_be_reached(void **state)
 			    "stage 2 on node-c:3 was lost before the first step: Connection refused");
 }
 
+static void accuse_all_daemons_that_are_not_there_are_named(void **state)
+{
+	struct culprit culprit = grid();
+	stream_over(&culprit, 4, ERROR_UNREACHABLE, "connection refused: is it running?");
+	stream_over(&culprit, 1, ERROR_UNREACHABLE, "the host name is not known: does DNS have it?");
+	stream_over(&culprit, 2, ERROR_UNREACHABLE, "connection refused: is it running?");
+	assert_int_equal(culprit.ended, 3);
+	struct error error = explain(&culprit, JOB_OPENING);
+	assert_string_equal(error.message,
+			    "3 nodes cannot be reached: node-e:5 (connection refused), node-b:2 (the host name is not "
+			    "known), node-c:3 (connection refused): is it running?; does DNS have it?");
+	assert_int_equal(error.code, ERROR_UNREACHABLE);
+	assert_string_equal(
+		explain(&culprit, JOB_PREPARING).message, // which is another matter
+		"stage 1 of replica 1 on node-e:5 was lost before the first step: connection refused: is it "
+		"running?");
+}
+
+static void unreachable_many_are_counted_and_slots_of_one_node_are_one(void **state)
+{
+	static char names[UNREACHABLE_NAMED + 3][16];
+	struct unreachable nodes = {0};
+	struct error error;
+	for (uint32_t i = 0; i < UNREACHABLE_NAMED + 3; i++) {
+		snprintf(names[i], sizeof(names[i]), "n%u:7070", i);
+		unreachable_add(&nodes, names[i], "connection refused: is it running?");
+		if (i < UNREACHABLE_NAMED)
+			unreachable_add(&nodes, names[i], "connection refused: is it running?");
+	}
+	unreachable_explain(&nodes, &error);
+	assert_non_null(strstr(error.message, "11 nodes cannot be reached: n0:7070 (connection refused), n1:7070"));
+	assert_non_null(strstr(error.message, "n7:7070 (connection refused) and 3 more: is it running?"));
+}
+
 static void accuse_daemon_that_talks_nonsense_is_not_called_lost(void **state)
 {
 	struct culprit culprit = line();
@@ -211,6 +246,8 @@ int main(void)
 		cmocka_unit_test(accuse_stage_that_says_what_failed_outweighs_all_others),
 		cmocka_unit_test(accuse_lost_peer_alone_names_both_ends),
 		cmocka_unit_test(accuse_daemon_that_is_not_there_cannot_be_reached),
+		cmocka_unit_test(accuse_all_daemons_that_are_not_there_are_named),
+		cmocka_unit_test(unreachable_many_are_counted_and_slots_of_one_node_are_one),
 		cmocka_unit_test(accuse_daemon_that_talks_nonsense_is_not_called_lost),
 		cmocka_unit_test(accuse_code_and_peer_that_there_are_not_are_survived),
 		cmocka_unit_test(accuse_replica_killed_in_a_ring_is_named),
