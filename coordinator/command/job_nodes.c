@@ -5,6 +5,12 @@
 
 #include "common/base/log.h"
 
+void job_nodes_warn(const char *path, const struct hostfile *hostfile)
+{
+	if (hostfile->ignored[0] != '\0')
+		log_warning("%s: ignored: %s; only slots=N is used", path, hostfile->ignored);
+}
+
 bool job_nodes_read(const struct job_arguments *arguments, struct job_nodes *ret_nodes, struct error *error)
 {
 	struct job_nodes nodes = {.name = "--nodes",
@@ -25,6 +31,7 @@ bool job_nodes_read(const struct job_arguments *arguments, struct job_nodes *ret
 		nodes.name = arguments->hostfile;
 		if (!hostfile_read(arguments->hostfile, &nodes.hostfile, error))
 			return false;
+		job_nodes_warn(arguments->hostfile, &nodes.hostfile);
 	}
 	*ret_nodes = nodes;
 	return true;

@@ -30,7 +30,8 @@ struct job_place {
 
 // Reads the hostfile, if one is named, and starts nothing. What the arguments point to is borrowed as long as the nodes live.
 bool job_nodes_read(const struct job_arguments *arguments, struct job_nodes *ret_nodes, struct error *error);
-uint32_t job_nodes_count(const struct job_nodes *nodes); // 0: none are named
+void job_nodes_warn(const char *path, const struct hostfile *hostfile); // of words that are ignored
+uint32_t job_nodes_count(const struct job_nodes *nodes);                // 0: none are named
 // Of the first `count` nodes together; `count` is at most job_nodes_count, where nodes are named.
 uint32_t job_nodes_devices(const struct job_nodes *nodes, uint32_t count);
 // ERROR_USAGE where an option does not go with these nodes. job_nodes_start checks it, too: this is to know it before.

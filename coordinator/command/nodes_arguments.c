@@ -2,6 +2,7 @@
 #include "coordinator/command/nodes_arguments.h"
 
 #include "coordinator/command/command.h"
+#include "coordinator/command/job_nodes.h"
 
 #define PLACE(field) offsetof(struct nodes_arguments, field)
 
@@ -38,8 +39,12 @@ static bool read_hosts(const char *program, char **words, uint32_t count, struct
 				 words[0], program);
 	if (arguments->hostfile == NULL && count == 0)
 		return error_set(error, ERROR_USAGE, "-H HOSTFILE is missing, or hosts; see %s --help", program);
-	return arguments->hostfile != NULL ? hostfile_read(arguments->hostfile, &arguments->hosts, error)
-					   : hostfile_from_words(words, count, &arguments->hosts, error);
+	if (arguments->hostfile == NULL)
+		return hostfile_from_words(words, count, &arguments->hosts, error);
+	if (!hostfile_read(arguments->hostfile, &arguments->hosts, error))
+		return false;
+	job_nodes_warn(arguments->hostfile, &arguments->hosts);
+	return true;
 }
 
 enum options_result nodes_arguments_parse(enum nodes_command command, int argc, char **argv, const char *introduction,

@@ -12,7 +12,13 @@
 #include "common/base/address.h"
 #include "common/base/strings.h"
 
-enum { MAXIMUM_SLOTS = 64, MAXIMUM_LINE_BYTES = 1024, MAXIMUM_LINES = 100000 };
+enum { MAXIMUM_SLOTS = 64, MAXIMUM_LINE_BYTES = 1024, MAXIMUM_LINES = 100000, MORE_SIZE = 24 };
+
+// What was ignored so far.
+struct ignored {
+	char text[HOSTFILE_IGNORED_SIZE];
+	unsigned more; // words that it has no room for
+};
 
 struct place { // where we are in the file, for messages
 	const char *path;
@@ -35,12 +41,17 @@ static bool parse_address(const char *word, struct place place, char *ret_addres
 	return true;
 }
 
+static bool is_slots(const char *word)
+{
+	return strncmp(word, "slots=", 6) == 0;
+}
+
 static bool parse_slots(const char *word, struct place place, uint32_t *ret_slots, struct error *error)
 {
-	if (strncmp(word, "slots=", 6) != 0)
-		return error_set(error, ERROR_USAGE, "%s:%u: \"%.80s\" is unknown: a line is \"host slots=N\"",
-				 place.path, place.line, word);
 	int64_t slots;
+	if (*ret_slots > 0)
+		return error_set(error, ERROR_USAGE, "%s:%u: \"%.40s\": the line has its slots already", place.path,
+				 place.line, word);
 	if (!isdigit((unsigned char)word[6]) || !strings_parse_integer(word + 6, 1, MAXIMUM_SLOTS, &slots, NULL))
 		return error_set(
 			error, ERROR_USAGE,
@@ -70,30 +81,57 @@ static char *next_word(char *line, char **rest)
 	return word;
 }
 
+static void note_ignored(const char *word, struct place place, struct ignored *ignored)
+{
+	char item[80];
+	size_t used = strlen(ignored->text);
+	snprintf(item, sizeof(item), "%s\"%.40s\" in line %u", used > 0 ? ", " : "", word, place.line);
+	if (ignored->more > 0 || used + strlen(item) + MORE_SIZE > HOSTFILE_IGNORED_SIZE)
+		ignored->more++;
+	else
+		strcpy(ignored->text + used, item);
+}
+
+static bool refuse_without_slots(const char *address, const char *other, struct place place, struct error *error)
+{
+	static const char *const names[] = {"slots", NULL};
+	char hint[STRINGS_GUESS_SIZE] = "", name[64] = "";
+	if (other != NULL) {
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(other, "="), other);
+		if (strcmp(name, "max_slots") != 0)
+			strings_guess_of(name, names, hint, sizeof(hint));
+		return error_set(error, ERROR_USAGE,
+				 "%s:%u: \"%.80s\" has no slots=N, and \"%.80s\" is unknown%s: write \"%.80s slots=1\"",
+				 place.path, place.line, address, other, hint, address);
+	}
+	return error_set(error, ERROR_USAGE,
+			 "%s:%u: \"%.80s\" has no slots: write how many devices may be used, as in \"%.80s slots=1\"",
+			 place.path, place.line, address, address);
+}
+
 // Sets ret_host->slots to 0 for a line without a host.
-static bool parse_line(char *line, struct place place, struct host *ret_host, struct error *error)
+static bool parse_line(char *line, struct place place, struct host *ret_host, struct ignored *ignored,
+		       struct error *error)
 {
 	cut_comment(line);
 	char *rest = NULL;
 	char *address = next_word(line, &rest);
+	const char *other = NULL;
 	ret_host->slots = 0;
 	if (address == NULL)
 		return true;
 	if (!parse_address(address, place, ret_host->address, sizeof(ret_host->address), error))
 		return false;
-	char *slots = next_word(NULL, &rest);
-	if (slots == NULL)
-		return error_set(error, ERROR_USAGE,
-				 "%s:%u: \"%.80s\" has no slots: write how many devices may be used, as in "
-				 "\"%.80s slots=1\"",
-				 place.path, place.line, address, address);
-	if (!parse_slots(slots, place, &ret_host->slots, error))
-		return false;
-	char *surplus = next_word(NULL, &rest);
-	if (surplus != NULL)
-		return error_set(error, ERROR_USAGE, "%s:%u: \"%.80s\" is unknown: a line is \"host slots=N\"",
-				 place.path, place.line, surplus);
-	return true;
+	for (char *word = next_word(NULL, &rest); word != NULL; word = next_word(NULL, &rest)) {
+		if (is_slots(word) && !parse_slots(word, place, &ret_host->slots, error))
+			return false;
+		if (is_slots(word))
+			continue;
+		note_ignored(word, place, ignored);
+		if (other == NULL)
+			other = word;
+	}
+	return ret_host->slots > 0 || refuse_without_slots(address, other, place, error);
 }
 
 static bool add_host(struct hostfile *hosts, unsigned *lines, const struct host *host, struct place place,
@@ -119,6 +157,7 @@ static bool read_lines(FILE *file, const char *path, struct hostfile *hosts, uns
 {
 	char line[MAXIMUM_LINE_BYTES];
 	struct place place = {.path = path, .line = 0};
+	struct ignored ignored = {.more = 0};
 	while (fgets(line, sizeof(line), file) != NULL) {
 		place.line++;
 		if (place.line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
@@ -131,7 +170,7 @@ static bool read_lines(FILE *file, const char *path, struct hostfile *hosts, uns
 		if (place.line > MAXIMUM_LINES)
 			return error_set(error, ERROR_USAGE, "%s: more than %d lines", path, MAXIMUM_LINES);
 		struct host host = {0};
-		if (!parse_line(line, place, &host, error))
+		if (!parse_line(line, place, &host, &ignored, error))
 			return false;
 		if (host.slots > 0 && !add_host(hosts, lines, &host, place, error))
 			return false;
@@ -141,6 +180,9 @@ static bool read_lines(FILE *file, const char *path, struct hostfile *hosts, uns
 	if (hosts->count == 0)
 		return error_set(error, ERROR_USAGE, "%s: names no host: write one line \"host slots=N\" for each",
 				 path);
+	memcpy(hosts->ignored, ignored.text, sizeof(hosts->ignored));
+	if (ignored.more > 0)
+		snprintf(hosts->ignored + strlen(ignored.text), MORE_SIZE, " and %u more", ignored.more);
 	return true;
 }
 

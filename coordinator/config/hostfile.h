@@ -6,7 +6,7 @@
 
 #include "common/base/error.h"
 
-enum { HOSTFILE_MAXIMUM_HOSTS = 1024, HOSTFILE_DEFAULT_PORT = 7070 };
+enum { HOSTFILE_MAXIMUM_HOSTS = 1024, HOSTFILE_DEFAULT_PORT = 7070, HOSTFILE_IGNORED_SIZE = 320 };
 
 struct host {
 	char address[256]; // as rpc_client_create takes it, with its port
@@ -16,9 +16,11 @@ struct host {
 struct hostfile {
 	struct host *hosts;
 	uint32_t count;
+	// Words that have no meaning here, with their lines: "\"max_slots=8\" in line 1, ... and 3 more"; "": there are none. For a warning.
+	char ignored[HOSTFILE_IGNORED_SIZE];
 };
 
-// Errors name file and line: slots=0, a host twice, no "slots=", an unknown key, an empty file.
+// Errors name file and line: slots=0, a host twice, no "slots=", an empty file.
 bool hostfile_read(const char *path, struct hostfile *ret_hostfile, struct error *error);
 // Hosts named one by one, as in a line, with a slot each. Errors name the word by its number.
 bool hostfile_from_words(char *const *words, uint32_t count, struct hostfile *ret_hostfile, struct error *error);

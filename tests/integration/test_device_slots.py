@@ -48,7 +48,7 @@ class DeviceSlots(harness.TestCase):
         hostfile = self.hostfile(self.start_daemons(1))
         for precision, name in ("bf16", "bfloat16"), ("fp16", "float16"):
             run = self.train("-H", hostfile, "--steps", 1, "--precision", precision, code=2)
-            self.assertIn(f"the CPU device computes in float32, not in {name}", run.error)
+            self.assertIn(f"the device cpu computes in float32, not in {name}: use --precision fp32, or a daemon with a GPU", run.error)
         self.train("-H", hostfile, "--steps", 1, "--precision", "tf32")
 
     def test_a_killed_coordinator_frees_all_slots(self):

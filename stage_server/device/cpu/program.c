@@ -250,7 +250,8 @@ static bool check_spec(const struct program_spec *spec, struct error *error)
 	if (!program_spec_check(spec, has_layer, error))
 		return false;
 	return spec->compute_type == DATA_FLOAT32 ||
-	       error_set(error, ERROR_USAGE, "the CPU device computes in float32, not in %s",
+	       error_set(error, ERROR_USAGE,
+			 "the device cpu computes in float32, not in %s: use --precision fp32, or a daemon with a GPU",
 			 data_type_name(spec->compute_type));
 }
 

@@ -34,7 +34,8 @@ static bool check_spec(const struct device *device, const struct program_spec *s
 	if (!program_spec_check(spec, has_layer, error))
 		return false;
 	return spec->compute_type != DATA_BFLOAT16 || device->capability >= 80 ||
-	       error_set(error, ERROR_USAGE, "GPU %d (%s) does not compute in bfloat16; float16 and float32 it does",
+	       error_set(error, ERROR_USAGE,
+			 "GPU %d (%s) does not compute in bfloat16: use --precision fp16 or --precision fp32",
 			 device->gpu, device->description);
 }
 

@@ -84,9 +84,12 @@ static void read_bad_line_is_refused_with_its_number(void **state)
 		{"a slots=1x\n", ":1: slots=1x"},
 		{"a slots=\n", ":1: slots="},
 		{"a slots=99999999999999999999\n", "a whole number from 1 to 64"},
-		{"a slots = 4\n", ":1: \"slots\" is unknown"},
-		{"a gpus=4\n", ":1: \"gpus=4\" is unknown"},
-		{"a slots=4 max_slots=8\n", ":1: \"max_slots=8\" is unknown"},
+		{"a slots = 4\n", ":1: \"a\" has no slots=N, and \"slots\" is unknown"},
+		{"a gpus=4\n", ":1: \"a\" has no slots=N, and \"gpus=4\" is unknown: write \"a slots=1\""},
+		{"a slot=4\n", "\"slot=4\" is unknown (did you mean slots?)"},
+		{"a max_slots=8\n", ":1: \"a\" has no slots=N, and \"max_slots=8\" is unknown: write"},
+		{"a slots=4 slots=8\n", ":1: \"slots=8\": the line has its slots already"},
+		{"a slots=4 max_slots=8\na slots=1\n", ":2: a:7070 is there twice"},
 		{"a slots=1\n\na slots=2\n", ":3: a:7070 is there twice, first in line 1"},
 		{"a slots=1\nA:7070 slots=2\n", ":2: A:7070 is there twice"},
 		{"unix:/a slots=1\nunix:/a slots=1\n", ":2: unix:/a is there twice"},
@@ -113,6 +116,28 @@ static void read_bad_line_is_refused_with_its_number(void **state)
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_refused(bad[i].text, bad[i].expected);
+}
+
+static void read_other_words_are_ignored_and_named(void **state)
+{
+	struct hostfile hosts;
+	struct error error;
+	char text[4096] = "";
+	write_test_file("a slots=4 max_slots=8\n# max_slots=9\nb \x1b[2J slots=2\nc slots=1 # max_slots=3\n");
+	assert_true(hostfile_read(test_path, &hosts, &error));
+	assert_int_equal(hostfile_slots(&hosts), 7);
+	assert_string_equal(hosts.ignored, "\"max_slots=8\" in line 1, \"?[2J\" in line 3");
+	hostfile_fini(&hosts);
+	for (int i = 0; i < 60; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "n%d slots=1 max_slots=8\n", i);
+	write_test_file(text);
+	assert_true(hostfile_read(test_path, &hosts, &error));
+	assert_non_null(strstr(hosts.ignored, "in line 11 and 49 more"));
+	hostfile_fini(&hosts);
+	write_test_file("a slots=1\n");
+	assert_true(hostfile_read(test_path, &hosts, &error));
+	assert_string_equal(hosts.ignored, "");
+	hostfile_fini(&hosts);
 }
 
 static void read_long_or_binary_line_is_refused(void **state)
@@ -194,6 +219,7 @@ int main(void)
 		cmocka_unit_test(read_good_lines_gives_addresses_and_slots),
 		cmocka_unit_test(slot_goes_through_hosts_in_order),
 		cmocka_unit_test(read_bad_line_is_refused_with_its_number),
+		cmocka_unit_test(read_other_words_are_ignored_and_named),
 		cmocka_unit_test(read_long_or_binary_line_is_refused),
 		cmocka_unit_test(read_most_hosts_and_one_more),
 		cmocka_unit_test(read_missing_file_is_refused),
