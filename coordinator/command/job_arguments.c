@@ -139,6 +139,9 @@ enum {
 	PROVE = 1 << JOB_COMMAND_PROVE,
 };
 
+// Of options that say how a job runs.
+#define OF_RUNS .only = TRAIN | SWEEP | PROVE, .instead = "it trains nothing"
+
 static const char *const plan_devices[] = {"cpu", "cuda", NULL};
 static const char *const reductions[] = {"auto", "ring", "nccl", NULL};
 
@@ -193,32 +196,32 @@ static const struct option_row rows[] = {
 	 .help = "of the model"},
 	{"dropout", "P", OPTION_NUMBER, PLACE(dropout), .lowest = 0.0, .highest = 1.0,
 	 .help = "probability in place of the model's own"},
-	{"dataset", "PATH", OPTION_TEXT, PLACE(dataset),
+	{"dataset", "PATH", OPTION_TEXT, PLACE(dataset), OF_RUNS,
 	 .help = "CIFAR-10: a folder with its binary or its Python version, or the archive; see penstock dataset "
 		 "synthesize"},
-	{"mean", "R,G,B", OPTION_OWN, .take = take_mean,
+	{"mean", "R,G,B", OPTION_OWN, .take = take_mean, OF_RUNS,
 	 .help = "subtracted from the images' channels, of values from 0 to 1 (default: ImageNet's, "
 		 "0.485,0.456,0.406)"},
-	{"std", "R,G,B", OPTION_OWN, .take = take_standard_deviation,
+	{"std", "R,G,B", OPTION_OWN, .take = take_standard_deviation, OF_RUNS,
 	 .help = "then they are divided by this (default: ImageNet's, 0.229,0.224,0.225)"},
-	{"no-shuffle", NULL, OPTION_SWITCH, PLACE(no_shuffle),
+	{"no-shuffle", NULL, OPTION_SWITCH, PLACE(no_shuffle), OF_RUNS,
 	 .help = "samples in the files' order, not in a new order each epoch"},
-	{"seed", "N", OPTION_LONG, PLACE(seed), 0, INT64_MAX, .preset = "1",
+	{"seed", "N", OPTION_LONG, PLACE(seed), 0, INT64_MAX, .preset = "1", OF_RUNS,
 	 .help = "of initial values, shuffling and dropout"},
 	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = PROVE, .help = "initial parameters, safetensors"},
-	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = TRAIN | PLAN,
-	 .instead = "a sweep measures, and keeps no parameters"},
-	{"skip-mismatched", NULL, OPTION_SWITCH, PLACE(skip_mismatched), .only = TRAIN | PLAN | PROVE,
-	 .instead = "a sweep measures, and keeps no parameters",
+	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = TRAIN,
+	 .instead = "it is penstock train's and penstock prove's"},
+	{"skip-mismatched", NULL, OPTION_SWITCH, PLACE(skip_mismatched), .only = TRAIN | PROVE,
+	 .instead = "it is penstock train's and penstock prove's",
 	 .help = "what --load does not have with the model's shape is drawn from the seed"},
-	{"save", "FILE", OPTION_TEXT, PLACE(save), .only = TRAIN | PLAN, .instead = "it is penstock train's",
+	{"save", "FILE", OPTION_TEXT, PLACE(save), .only = TRAIN, .instead = "it is penstock train's",
 	 .help = "initial and final parameters, safetensors under torchvision's names"},
 
 	{"deepspeed-config", "FILE", OPTION_TEXT, PLACE(deepspeed_config),
 	 .also = {"deepspeed_config", "deepscale_config"},
 	 .heading = "Training (an option stands for the file's key, and wins over it):", .help = "ds_config.json"},
-	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_STEPS, .letter = 's', .only = TRAIN | PLAN | SWEEP,
-	 .preset = "50", .help = "optimizer steps"},
+	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_STEPS, .letter = 's', .only = TRAIN | SWEEP,
+	 .instead = "it trains nothing", .preset = "50", .help = "optimizer steps"},
 	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_PROOF_STEPS, .letter = 's', .only = PROVE, .preset = "5",
 	 .help = "optimizer steps of both trainings"},
 	{"train-batch-size", "N", OPTION_COUNT, PLACE(overrides.train_batch_size), 1, MAXIMUM_BATCH,
@@ -229,10 +232,13 @@ static const struct option_row rows[] = {
 	 MAXIMUM_BATCH, .only = TRAIN | PLAN | PROVE,
 	 .help = "any two give the third (default: micro-batches of 32, 4 of them)"},
 	{"optimizer", "NAME", OPTION_OWN, .take = take_optimizer, .help = "SGD, Adam or AdamW (default SGD)"},
-	{"lr", "X", OPTION_NUMBER, PLACE(overrides.learning_rate), .lowest = 0.0, .highest = MAXIMUM_RATE},
-	{"momentum", "X", OPTION_NUMBER, PLACE(overrides.momentum), .lowest = 0.0, .highest = MAXIMUM_RATE},
+	{"lr", "X", OPTION_NUMBER, PLACE(overrides.learning_rate), .lowest = 0.0, .highest = MAXIMUM_RATE, OF_RUNS},
+	{"momentum", "X", OPTION_NUMBER, PLACE(overrides.momentum), .lowest = 0.0, .highest = MAXIMUM_RATE,
+	 .only = TRAIN | SWEEP | PROVE},
+	{"momentum", "X", OPTION_NUMBER, PLACE(overrides.momentum), .lowest = 0.0, .highest = MAXIMUM_RATE,
+	 .only = PLAN, .help = "of SGD"},
 	{"weight-decay", "X", OPTION_NUMBER, PLACE(overrides.weight_decay), .lowest = 0.0, .highest = MAXIMUM_RATE,
-	 .help = "of the optimizer"},
+	 OF_RUNS, .help = "of the optimizer"},
 	{"precision", "NAME", OPTION_TEXT, PLACE(overrides.precision),
 	 .help = "fp32 (default), tf32, bf16 or fp16; parameters are fp32 in any case"},
 	{"communication-data-type", "NAME", OPTION_TEXT, PLACE(overrides.communication_type),
@@ -262,18 +268,18 @@ static const struct option_row rows[] = {
 	{"schedule", "NAME", OPTION_OWN, .take = take_schedule, .preset = "1f1b", .help = "1f1b or gpipe"},
 	{"in-flight", "N", OPTION_COUNT, PLACE(in_flight), 1, SCHEDULE_MAXIMUM_MICRO_BATCHES,
 	 .help = "at most N micro-batches alive in a stage, with 1f1b (default: as many as it takes)"},
-	{"threads", "N", OPTION_COUNT, PLACE(threads), 1, MAXIMUM_THREADS,
+	{"threads", "N", OPTION_COUNT, PLACE(threads), 1, MAXIMUM_THREADS, OF_RUNS,
 	 .help = "threads of each daemon that --local starts (default: the cores in equal shares)"},
 	{"memory-limit", "SIZE", OPTION_OWN, .take = take_memory_limit,
 	 .help = "of each device, to plan with; daemons that --local starts get it, others were started with theirs"},
 	{"fit", NULL, OPTION_SWITCH, PLACE(fit), .help = "search for the fastest plan that keeps to --memory-limit"},
 	{"plan-device", "NAME", OPTION_NAME, PLACE(plan_device), .choices = plan_devices,
 	 .help = "whose memory is planned: cpu or cuda (default: cpu, and cuda with tf32, bf16, fp16)"},
-	{"connections", "N", OPTION_COUNT, PLACE(connections), 1, PROTOCOL_MAXIMUM_CONNECTIONS, .preset = "2",
+	{"connections", "N", OPTION_COUNT, PLACE(connections), 1, PROTOCOL_MAXIMUM_CONNECTIONS, .preset = "2", OF_RUNS,
 	 .help = "connections per boundary between stages"},
 	{"chunk-size", "SIZE", OPTION_BYTES, PLACE(chunk_bytes), PROTOCOL_MINIMUM_CHUNK_BYTES,
-	 PROTOCOL_MAXIMUM_CHUNK_BYTES, .preset = "2MiB", .help = "largest piece in which tensors are sent"},
-	{"reduce", "NAME", OPTION_NAME, PLACE(reduce), .choices = reductions, .preset = "auto",
+	 PROTOCOL_MAXIMUM_CHUNK_BYTES, .preset = "2MiB", OF_RUNS, .help = "largest piece in which tensors are sent"},
+	{"reduce", "NAME", OPTION_NAME, PLACE(reduce), .choices = reductions, .preset = "auto", OF_RUNS,
 	 .help = "how replicas sum their gradients: auto, ring, over the stages' own connections, or nccl, between "
 		 "GPUs; auto takes nccl where all devices have it"},
 	{"reduce-bucket-size", "SIZE", OPTION_BYTES, PLACE(reduce_bucket_bytes), PROTOCOL_MINIMUM_BUCKET_BYTES,
@@ -287,7 +293,7 @@ static const struct option_row rows[] = {
 	 .help = "which process of its node a launcher has started; penstock is started once"},
 	{"backend", "NAME", OPTION_TEXT, PLACE(backend), .help = "PyTorch's library for messages; see --reduce"},
 
-	TLS_ARGUMENTS_ROWS(struct job_arguments, tls.),
+	TLS_ARGUMENTS_ROWS(struct job_arguments, tls., OF_RUNS),
 };
 
 _Static_assert(sizeof(rows) / sizeof(rows[0]) <= OPTION_TABLE_MAXIMUM, "every row has its place");

@@ -93,7 +93,7 @@ class Manual(harness.TestCase):
                 for name in without[1].split(" , ") if without else []:
                     del job["-" + name.replace("\\-", "-")]
                 manual = job | manual
-            if words[0] != "dataset":  # the others speak with daemons
+            if words[0] not in ("dataset", "plan"):  # the others speak with daemons
                 manual = options(section(page, "TLS OPTIONS")) | manual
             helped = command_help.options(command_help.text(harness.PENSTOCK, *words))
             self.assert_same(f"penstock.1, {words}", helped, manual)

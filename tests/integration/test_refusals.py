@@ -21,8 +21,11 @@ class Refusals(harness.TestCase):
         self.refuse(2, r'there is no command "fly"; see penstock --help', "fly")
         self.refuse(2, r'there is no command "trian" \(did you mean train\?\)', "trian")
         self.refuse(2, "option --fly is unknown.*penstock train --help", "train", "--fly")
-        self.refuse(2, "option -x is unknown", "plan", "--no-shuffle", "-xp", 1)
-        self.refuse(2, "option --no-shuffle=yes takes no value", "plan", "--no-shuffle=yes")
+        self.refuse(2, "option -x is unknown", "plan", "--fit", "-xp", 1)
+        self.refuse(2, "option --fit=yes takes no value", "plan", "--fit=yes")
+        for option in (["--dataset", "d"], ["--no-shuffle"], ["--seed", 1], ["--load", "f"], ["--save", "f"], ["--steps", 1], ["--lr", 1], ["--weight-decay", 1],
+                       ["--threads", 1], ["--connections", 1], ["--chunk-size", "1MiB"], ["--reduce", "ring"], ["--tls-ca-file", "f"]):
+            self.refuse(2, f"{option[0]} has no place in penstock plan: ", "plan", *option)
         self.refuse(2, 'unexpected argument "fast"', "plan", "fast")
         for command in (["nodes"], ["dataset", "synthesize", self.path("new")]):
             self.refuse(2, f"option --fly is unknown.*penstock {command[0]} --help", *command, "--fly")
@@ -90,12 +93,16 @@ class Refusals(harness.TestCase):
         for text, words in (("", "hostfile: names no host"), ("node slots=0\n", "hostfile:1: slots=0: .* from 1 to 64"),
                             ("a slots=1\na slots=1\n", "hostfile:2: a:7070 is there twice, first in line 1"),
                             ("a:99999 slots=1\n", 'hostfile:1: "a:99999" is not HOST.* the port is not a whole number from 1 to 65535'),
-                            ("a slot=1\n", 'hostfile:1: "slot=1" is unknown: a line is "host slots=N"')):
+                            ("a slot=1\n", r'hostfile:1: "a" has no slots=N, and "slot=1" is unknown \(did you mean slots\?\)')):
             path = self.path("hostfile")
             with open(path, "w") as file:
                 file.write(text)
             self.refuse(2, words, "nodes", "-H", path)
         path = self.path("hostfile")
+        with open(path, "w") as file:
+            file.write("a slots=2 max_slots=4\nb slots=1\n")
+        warned = self.penstock("plan", "-H", path, "-p", 3)
+        self.assertIn('hostfile: ignored: "max_slots=4" in line 1; only slots=N is used', warned.error)
         with open(path, "w") as file:
             file.write("a slots=2\nb slots=1\n")
         self.refuse(2, "--nodes 3: .*hostfile has only 2 nodes", "plan", "-H", path, "--nodes", 3)
