@@ -105,6 +105,49 @@ static void write_efficiencies(const struct sweep *sweep, FILE *out)
 
 // ---- Where the time goes
 
+enum { SHARES = 7, TENTHS = 1000 }; // computing, copying, four waits, other
+
+// Whole tenths of a percent that add up to 100 %, by the largest remainder: each is rounded down, and those that lost most get what is
+// missing. The shares add up to 1.
+static void round_shares(const double share[SHARES], uint32_t ret_tenths[SHARES])
+{
+	double rest[SHARES];
+	uint32_t sum = 0;
+	for (int i = 0; i < SHARES; i++) {
+		double tenths = TENTHS * share[i];
+		ret_tenths[i] = (uint32_t)tenths;
+		rest[i] = tenths - ret_tenths[i];
+		sum += ret_tenths[i];
+	}
+	for (; sum < TENTHS; sum++) {
+		int most = 0;
+		for (int i = 1; i < SHARES; i++)
+			if (rest[i] > rest[most])
+				most = i;
+		ret_tenths[most]++;
+		rest[most] -= 1.0;
+	}
+}
+
+// Where a device computes while its stage waits, the shares add up to more than 1; they are shown in proportion, as top's bar does.
+static void write_shares(const struct sweep_figures *f, FILE *out)
+{
+	double share[SHARES] = {f->compute_share,   f->copy_share,          f->wait_previous_share,
+				f->wait_next_share, f->wait_replicas_share, f->wait_coordinator_share};
+	double sum = 0.0;
+	uint32_t tenths[SHARES];
+	for (int i = 0; i < SHARES; i++)
+		sum += share[i] = share[i] > 0.0 ? share[i] : 0.0;
+	share[SHARES - 1] = sum < 1.0 ? 1.0 - sum : 0.0;
+	for (int i = 0; sum > 1.0 && i < SHARES; i++)
+		share[i] /= sum;
+	round_shares(share, tenths);
+	for (int i = 0; i < SHARES; i++)
+		fprintf(out, " %u.%u |", tenths[i] / 10, tenths[i] % 10);
+	uint32_t bubble = TENTHS - tenths[0] - tenths[1];
+	fprintf(out, " %u.%u |", bubble / 10, bubble % 10);
+}
+
 static void write_times(const struct sweep *sweep, FILE *out)
 {
 	bool any = false;
@@ -116,22 +159,22 @@ static void write_times(const struct sweep *sweep, FILE *out)
 			continue;
 		if (!any)
 			fputs("\n## Where the time goes\n\n"
-			      "Shares of a step in %, means over the devices; the bubble is all but computing and "
-			      "copying; "
-			      "the memory is that of the device that reserves most.\n\n"
+			      "Shares of a step in %, means over the devices. They add up to 100: other is what no "
+			      "part accounts "
+			      "for, and where a device computes while its stage waits, all are shown in proportion. "
+			      "The bubble "
+			      "is all but computing and copying. The memory is that of the device that reserves "
+			      "most.\n\n"
 			      "| nodes | p | µb | ms/step | min | max | computing | copying | waiting: previous | next "
-			      "| "
-			      "replicas | coordinator | bubble | memory |\n"
-			      "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+			      "| replicas | coordinator | other | bubble | memory |\n"
+			      "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
 			      out);
 		any = true;
-		fprintf(out,
-			"| %u | %u | %u | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %s |\n",
-			result->cell.nodes, result->cell.pipeline_size, result->cell.micro_batch_size,
-			1e3 * f->step_seconds_median, 1e3 * f->step_seconds_minimum, 1e3 * f->step_seconds_maximum,
-			100.0 * f->compute_share, 100.0 * f->copy_share, 100.0 * f->wait_previous_share,
-			100.0 * f->wait_next_share, 100.0 * f->wait_replicas_share, 100.0 * f->wait_coordinator_share,
-			100.0 * f->bubble, strings_format_bytes(f->memory_bytes, memory, sizeof(memory)));
+		fprintf(out, "| %u | %u | %u | %.1f | %.1f | %.1f |", result->cell.nodes, result->cell.pipeline_size,
+			result->cell.micro_batch_size, 1e3 * f->step_seconds_median, 1e3 * f->step_seconds_minimum,
+			1e3 * f->step_seconds_maximum);
+		write_shares(f, out);
+		fprintf(out, " %s |\n", strings_format_bytes(f->memory_bytes, memory, sizeof(memory)));
 	}
 }
 
