@@ -14,15 +14,16 @@ static const char usage[] =
 	"Usage: penstock COMMAND [OPTION]...\n"
 	"\n"
 	"  train                     trains a model over stage daemons\n"
-	"  prove                     trains on one device and in a pipeline, and compares them bit for bit\n"
+	"  prove                     trains with and without a pipeline; compares bits\n"
 	"  plan                      prints how a model would be cut, and trains nothing\n"
-	"  sweep                     trains a little in each of many settings, and makes a table and a picture of it\n"
+	"  sweep                     trains a little in many settings, one after another\n"
 	"  nodes                     shows what the daemons of a hostfile are and do\n"
 	"  top                       shows live what running jobs do\n"
 	"  dataset synthesize DIR    draws a small data set in CIFAR-10's format\n"
 	"\n"
-	"penstock COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 out of memory (the\n"
-	"plan does not fit), 4 a node could not be reached or was lost.\n";
+	"penstock COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage,\n"
+	"3 out of memory (the plan does not fit), 4 a node could not be reached or was\n"
+	"lost.\n";
 
 static const struct {
 	const char *name;

@@ -4,7 +4,7 @@
 
 #include "common/options/table.h"
 
-enum { COLUMN = 28, WIDTH = 112 };
+enum { COLUMN = 28, WIDTH = 80 };
 
 // "  -H, --hostfile FILE", or behind another "..., --save FILE"; returns `used` and what was added.
 static size_t add_name(char *into, size_t size, size_t used, const struct option_row *row)

@@ -23,11 +23,10 @@ static const struct option_table table = {
 	.program = "penstock dataset",
 	.rows = rows,
 	.count = sizeof(rows) / sizeof(rows[0]),
-	.introduction =
-		"Usage: penstock dataset synthesize DIR [--images N] [--seed N]\n"
-		"Draws a small learnable set of 10 classes in CIFAR-10's binary file format: data_batch_1.bin to\n"
-		"data_batch_5.bin and test_batch.bin.\n"
-		"\n",
+	.introduction = "Usage: penstock dataset synthesize DIR [--images N] [--seed N]\n"
+			"Draws a small learnable set of 10 classes in CIFAR-10's binary file format:\n"
+			"data_batch_1.bin to data_batch_5.bin and test_batch.bin.\n"
+			"\n",
 	.version = COMMAND_VERSION,
 };
 

@@ -16,12 +16,14 @@ enum { DEADLINE_MS = 5000, NETWORK_THREADS = 1 };
 
 static const char introduction[] = "Usage: penstock nodes -H HOSTFILE\n"
 				   "       penstock nodes HOST[:PORT]...\n"
-				   "Asks each daemon what it is and what it does; all at once, for 5 seconds at most.\n"
+				   "Shows what each daemon is and does. All daemons are asked at once, and have 5\n"
+				   "seconds to answer.\n"
+				   "\n"
 				   "\n";
-static const char conclusion[] =
-	"\n"
-	"Exit code 4 when a daemon cannot be reached or is stopping, 2 when one has fewer devices than the file\n"
-	"gives it slots, 1 when one speaks another protocol version.\n";
+static const char conclusion[] = "\n"
+				 "Exit codes: 4 a daemon cannot be reached or is stopping, 2 a daemon has fewer\n"
+				 "devices than the hostfile has slots for it, 1 a daemon has another protocol\n"
+				 "version.\n";
 
 // ---- JSON
 

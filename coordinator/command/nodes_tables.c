@@ -4,8 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/strings.h"
+#include "coordinator/report/terminal.h"
 #include "coordinator/view/table.h"
 
 enum { BYTES_SIZE = 32, LIST_SIZE = 200 };
@@ -23,35 +25,10 @@ static void format_uptime(uint64_t seconds, char *into, size_t size)
 		snprintf(into, size, "%" PRIu64 " s", seconds);
 }
 
-// Slots that name the same device share its memory: the first of them speaks for it.
-static bool is_first(const Penstock__V1__DescribeResponse *node, size_t index)
-{
-	for (size_t i = 0; i < index; i++)
-		if (strcmp(node->devices[i]->name, node->devices[index]->name) == 0)
-			return false;
-	return true;
-}
-
 static void add_to_list(const char *text, char *list, size_t size)
 {
 	size_t used = strlen(list);
 	snprintf(list + used, size - used, "%s%s", used > 0 ? ", " : "", text);
-}
-
-static void add_devices(struct table *table, const Penstock__V1__DescribeResponse *node)
-{
-	char used[BYTES_SIZE], limit[BYTES_SIZE], names[LIST_SIZE] = "";
-	uint64_t used_bytes = 0, limit_bytes = 0;
-	for (size_t i = 0; i < node->n_devices && strlen(names) + 1 < sizeof(names); i++) {
-		add_to_list(node->devices[i]->name, names, sizeof(names));
-		if (is_first(node, i)) {
-			used_bytes += node->devices[i]->memory_used_bytes;
-			limit_bytes += node->devices[i]->memory_limit_bytes;
-		}
-	}
-	table_cell(table, "%s", names);
-	table_cell(table, "%s of %s", strings_format_bytes(used_bytes, used, sizeof(used)),
-		   strings_format_bytes(limit_bytes, limit, sizeof(limit)));
 }
 
 // Each job's name once: it may have several stages here.
@@ -77,7 +54,7 @@ static void add_node(struct table *table, const struct poll_node *asked)
 		table_cell(table, "-");
 		table_cell(table, "-");
 		table_cell(table, asked->has_health ? poll_health_name(asked) : "no answer");
-		for (int i = 0; i < 5; i++)
+		for (int i = 0; i < 3; i++)
 			table_cell(table, "-");
 		return;
 	}
@@ -86,7 +63,6 @@ static void add_node(struct table *table, const struct poll_node *asked)
 	table_cell(table, "%u", node->protocol_version);
 	table_cell(table, "%s", poll_health_name(asked));
 	table_cell(table, "%s", uptime);
-	add_devices(table, node);
 	table_cell(table, "%zu of %u", node->n_running, node->maximum_sessions);
 	add_jobs(table, node);
 }
@@ -94,8 +70,8 @@ static void add_node(struct table *table, const struct poll_node *asked)
 static struct table *make_nodes(const struct poll *poll)
 {
 	static const struct table_column columns[] = {{"NODE", false},   {"VERSION", false}, {"PROTOCOL", true},
-						      {"HEALTH", false}, {"UP", true},       {"DEVICES", false},
-						      {"MEMORY", true},  {"SESSIONS", true}, {"JOBS", false}};
+						      {"HEALTH", false}, {"UP", true},       {"SESSIONS", true},
+						      {"JOBS", false}};
 	struct table *table = table_create(columns, sizeof(columns) / sizeof(columns[0]));
 	for (uint32_t i = 0; table != NULL && i < poll_count(poll); i++)
 		add_node(table, poll_node(poll, i));
@@ -175,7 +151,7 @@ static bool has_stages(const struct poll *poll)
 // Takes the table.
 static bool print_table(struct table *table)
 {
-	bool ok = table != NULL && table_write(table, stdout);
+	bool ok = table != NULL && table_write(table, terminal_columns(STDOUT_FILENO), stdout);
 	table_destroy(table);
 	return ok;
 }

@@ -9,15 +9,16 @@
 #include "coordinator/plan/fit.h"
 #include "coordinator/report/plan_json.h"
 
-static const char introduction[] =
-	"Usage: penstock plan [-p N] [--nodes N] [OPTION]...\n"
-	"       penstock plan --pipeline-sizes A,B,... --micro-batches A,B,... --nodes A,B,... [OPTION]...\n"
-	"Prints how the model would be cut and what each stage would need, and trains nothing. The second form\n"
-	"does so for every cell of an experiment, with 4 micro-batches a step unless ds_config.json or\n"
-	"--gradient-accumulation-steps says otherwise.\n"
-	"\n";
+static const char introduction[] = "Usage: penstock plan [-p N] [--nodes N] [OPTION]...\n"
+				   "       penstock plan --pipeline-sizes A,B,... --micro-batches A,B,...\n"
+				   "                     --nodes A,B,... [OPTION]...\n"
+				   "Prints how the model would be cut and what each stage would need. It trains\n"
+				   "nothing. The second form does so for every cell of an experiment, with 4\n"
+				   "micro-batches a step unless ds_config.json or --gradient-accumulation-steps\n"
+				   "says otherwise.\n"
+				   "\n";
 static const char conclusion[] = "\n"
-				 "Exit code 3 when a stage does not fit --memory-limit.\n";
+				 "Exit code 3: a stage does not fit --memory-limit.\n";
 
 static bool plan_one(const struct job_arguments *arguments, FILE *json, struct error *error)
 {

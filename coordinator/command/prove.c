@@ -15,19 +15,19 @@
 #include "coordinator/daemons/describe.h"
 #include "coordinator/prove/reference.h"
 #include "coordinator/prove/verdict.h"
+#include "coordinator/report/terminal.h"
 
 enum { NETWORK_THREADS = 2, DESCRIBE_DEADLINE_MS = 5000, FREE_TIMEOUT_MS = 15000, MACHINE_SIZE = 160 };
 
-static const char introduction[] =
-	"Usage: penstock prove --dataset PATH (-H HOSTFILE | --local N) [OPTION]...\n"
-	"Trains twice, with the same options: on one device without a pipeline, and in the pipeline that is asked\n"
-	"for. Then compares every loss, every gradient norm and every final parameter bit for bit. With replicas,\n"
-	"as many replicas are trained without a pipeline.\n"
-	"\n";
+static const char introduction[] = "Usage: penstock prove --dataset PATH (-H HOSTFILE | --local N) [OPTION]...\n"
+				   "Trains twice with the same options: on one device without a pipeline, and in the\n"
+				   "pipeline that the options ask for. Then compares every loss, every gradient norm\n"
+				   "and every final parameter bit for bit. With replicas, the training without a\n"
+				   "pipeline has as many replicas.\n"
+				   "\n";
 static const char conclusion[] = "\n"
-				 "Exit codes: 0 equal, 1 different or failed, 2 wrong usage, 3 out of memory, 4 a node "
-				 "was lost. --against FILE\n"
-				 "disagreeing is 1, too.\n";
+				 "Exit codes: 0 equal, 1 different (also from --against FILE) or failed, 2 wrong\n"
+				 "usage, 3 out of memory, 4 a node was lost.\n";
 
 struct prove {
 	struct job_arguments arguments;
@@ -132,9 +132,10 @@ static void show_progress(void *user, const struct capture *capture)
 	const struct progress *progress = user;
 	if (!progress->prove->is_terminal)
 		return;
-	fprintf(stderr, "\r\033[K%s: step %llu of %llu", progress->what, (unsigned long long)capture->steps_done,
-		(unsigned long long)capture->step_count);
-	fflush(stderr);
+	char line[160];
+	snprintf(line, sizeof(line), "%s: step %llu of %llu", progress->what, (unsigned long long)capture->steps_done,
+		 (unsigned long long)capture->step_count);
+	progress_show(line);
 }
 
 static bool train(struct prove *prove, const struct plan *plan, const char *what, struct capture *capture,
@@ -158,11 +159,14 @@ static bool train(struct prove *prove, const struct plan *plan, const char *what
 				      .load_skips = prove->inputs.load_skips,
 				      .connections = arguments->connections,
 				      .chunk_bytes = arguments->chunk_bytes};
-	fprintf(stderr, prove->is_terminal ? "%s" : "%s\n", what);
+	if (prove->is_terminal)
+		progress_show(what);
+	else
+		fprintf(stderr, "%s\n", what);
 	bool done = job_reduction_choose(arguments, plan, &prove->place, &options.reduce_in_group, error) &&
 		    capture_run(capture, &options, &progress, error);
 	if (prove->is_terminal)
-		fputs("\r\033[K", stderr);
+		progress_clear();
 	describe_until_free(prove->place.addresses, plan_rank_count(plan), prove->place.tls, name, FREE_TIMEOUT_MS);
 	return done || error_wrap(error, "%s", what);
 }
@@ -234,7 +238,7 @@ static bool close_all(struct prove *prove, struct error *error)
 
 int command_prove(int argc, char **argv)
 {
-	struct prove prove = {.text = stdout, .is_terminal = isatty(STDERR_FILENO) == 1};
+	struct prove prove = {.text = stdout, .is_terminal = terminal_obeys(STDERR_FILENO)};
 	struct error error, close_error;
 	bool holds = false;
 	int code;

@@ -10,6 +10,7 @@
 #include "coordinator/command/command.h"
 #include "coordinator/command/sweep_cell.h"
 #include "coordinator/command/sweep_setting.h"
+#include "coordinator/report/terminal.h"
 #include "coordinator/sweep/file.h"
 #include "coordinator/sweep/output.h"
 #include "coordinator/sweep/resume.h"
@@ -60,11 +61,12 @@ static void on_progress(void *user, uint64_t step, double samples_per_second)
 	if (!command->is_terminal || (now - command->shown_ns) / 1000000 < TERMINAL_INTERVAL_MS)
 		return;
 	command->shown_ns = now;
-	fprintf(stderr, "\r\033[K%s: step %llu of %llu", command->line, (unsigned long long)step,
-		(unsigned long long)command->arguments.job.steps);
+	char line[sizeof(command->line) + 120], rate[48] = "";
 	if (samples_per_second > 0.0)
-		fprintf(stderr, ", %.1f samples/s", samples_per_second);
-	fflush(stderr);
+		snprintf(rate, sizeof(rate), ", %.1f samples/s", samples_per_second);
+	snprintf(line, sizeof(line), "%s: step %llu of %llu%s", command->line, (unsigned long long)step,
+		 (unsigned long long)command->arguments.job.steps, rate);
+	progress_show(line);
 }
 
 static struct sweep_cell_options cell_options(struct command *command)
@@ -157,7 +159,7 @@ static void print_result(const struct command *command, const struct sweep_resul
 	const struct sweep_figures *figures = &result->figures;
 	double efficiency = sweep_efficiency(command->sweep, result);
 	if (command->is_terminal)
-		fputs("\r\033[K", stderr);
+		progress_clear();
 	if (result->outcome == SWEEP_DONE) {
 		printf("%s: %.1f samples/s", command->line, figures->samples_per_second);
 		if (efficiency > 0.0) // and not unknown
@@ -184,12 +186,15 @@ static bool run_cell(struct command *command, struct sweep_result *result, struc
 	struct sweep_cell_options options = cell_options(command);
 	struct sweep_result fresh = {.cell = result->cell};
 	struct error cell_error;
-	fprintf(stderr, command->is_terminal ? "%s" : "%s\n", command->line);
+	if (command->is_terminal)
+		progress_show(command->line);
+	else
+		fprintf(stderr, "%s\n", command->line);
 	fflush(stderr);
 	sweep_cell_run(&options, &fresh, &cell_error);
 	if (command_is_interrupted() && fresh.outcome == SWEEP_FAILED) { // what came to an end before is a result
 		if (command->is_terminal)
-			fputs("\r\033[K", stderr);
+			progress_clear();
 		return error_set(error, ERROR_CANCELLED,
 				 "interrupted in %s, which is not recorded; the same command goes on from here",
 				 command->line);
@@ -274,7 +279,7 @@ static int exit_code(const struct command *command)
 
 int command_sweep(int argc, char **argv)
 {
-	struct command command = {.is_terminal = isatty(STDERR_FILENO) == 1};
+	struct command command = {.is_terminal = terminal_obeys(STDERR_FILENO)};
 	struct error error;
 	int code;
 	if (!command_goes_on(sweep_arguments_parse(argc, argv, &command.arguments, &error), &error, &code))

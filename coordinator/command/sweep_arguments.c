@@ -3,14 +3,14 @@
 
 #include "coordinator/command/job_setup.h"
 
-static const char introduction[] =
-	"Usage: penstock sweep --dataset PATH --output DIR (-H HOSTFILE | --local [N]) [OPTION]...\n"
-	"Trains a little in every combination of nodes, pipeline size and micro-batch size, one after another,\n"
-	"and writes what came of it as a table, as data and as a picture. The nodes decide the replicas: devices /\n"
-	"stages.\n"
-	"\n";
+static const char introduction[] = "Usage: penstock sweep --dataset PATH --output DIR\n"
+				   "                      (-H HOSTFILE | --local [N]) [OPTION]...\n"
+				   "Trains a little in every combination of nodes, pipeline size and micro-batch\n"
+				   "size, one after another. Writes the results as a table, as data and as pictures.\n"
+				   "The number of replicas is devices / stages.\n"
+				   "\n";
 static const char conclusion[] = "\n"
-				 "Exit codes: 0 every cell is done or out of memory, 1 one failed otherwise, 2 wrong "
+				 "Exit codes: 0 every cell is done or out of memory, 1 a cell failed, 2 wrong\n"
 				 "usage, 4 a node was lost.\n";
 
 static bool check(struct sweep_arguments *arguments, struct error *error)

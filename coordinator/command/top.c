@@ -12,22 +12,23 @@
 #include "coordinator/command/command.h"
 #include "coordinator/command/nodes_arguments.h"
 #include "coordinator/daemons/poll.h"
+#include "coordinator/report/terminal.h"
 #include "coordinator/view/page.h"
 #include "coordinator/view/screen.h"
 #include "coordinator/view/text.h"
 
 // Of a round. What a node answers late is of no use to a live view.
-enum { DEADLINE_MS = 2000, NETWORK_THREADS = 1, KEY_MS = 50, BESIDE_THE_BAR = 56, PLAIN_BAR = 30, COMPLAINTS = 5 };
+enum { DEADLINE_MS = 2000, NETWORK_THREADS = 1, KEY_MS = 50, COMPLAINTS = 5 };
 
-static const char introduction[] =
-	"Usage: penstock top -H HOSTFILE [OPTION]...\n"
-	"       penstock top HOST[:PORT]... [OPTION]...\n"
-	"Shows live what the stages of running jobs do. q ends it, arrows and page keys scroll.\n"
-	"\n";
-static const char conclusion[] =
-	"\n"
-	"Where output is no terminal, or TERM is unset or dumb, pages are printed one after another. Each is of what\n"
-	"happened in the interval before it. Exit code 4 when no daemon can be reached.\n";
+static const char introduction[] = "Usage: penstock top -H HOSTFILE [OPTION]...\n"
+				   "       penstock top HOST[:PORT]... [OPTION]...\n"
+				   "Shows live what the stages of running jobs do. q quits; arrows and page keys\n"
+				   "scroll.\n"
+				   "\n";
+static const char conclusion[] = "\n"
+				 "If the output is not a terminal, or TERM is unset or dumb, pages are printed one\n"
+				 "after another, each for the interval before it. Exit code 4: no daemon can be\n"
+				 "reached.\n";
 
 struct top {
 	const struct nodes_arguments *arguments;
@@ -82,22 +83,15 @@ static char *write_complaints(const struct top *top)
 	return NULL;
 }
 
-static uint32_t bar_width(const struct top *top)
-{
-	if (!top->has_screen)
-		return PLAIN_BAR;
-	uint32_t columns = screen_columns();
-	uint32_t width = columns > BESIDE_THE_BAR ? columns - BESIDE_THE_BAR : 0;
-	return width < PAGE_MINIMUM_BAR ? PAGE_MINIMUM_BAR : width > PAGE_MAXIMUM_BAR ? PAGE_MAXIMUM_BAR : width;
-}
-
 static bool make_page(const struct top *top, struct page *ret_page)
 {
 	char heading[160];
 	_cleanup_free_ char *complaints = write_complaints(top);
 	write_heading(top, heading, sizeof(heading));
-	struct page_options options = {
-		.job = top->arguments->job, .heading = heading, .complaints = complaints, .bar_width = bar_width(top)};
+	struct page_options options = {.job = top->arguments->job,
+				       .heading = heading,
+				       .complaints = complaints,
+				       .columns = top->has_screen ? screen_columns() : 0};
 	return complaints != NULL && page_init(top->rates, &options, ret_page);
 }
 
@@ -173,8 +167,7 @@ static bool watch(struct top *top, struct error *error)
 		return error->code == ERROR_NONE;
 	if (count_answers(top) == 0)
 		return complain_of_all(top, error);
-	bool wants_screen =
-		top->arguments->iterations == 0 && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && screen_is_wanted();
+	bool wants_screen = top->arguments->iterations == 0 && terminal_obeys(STDOUT_FILENO) && isatty(STDIN_FILENO);
 	if (wants_screen && !screen_start(error))
 		return false;
 	top->has_screen = wants_screen;

@@ -14,10 +14,10 @@
 
 enum { NETWORK_THREADS = 2 };
 
-static const char introduction[] =
-	"Usage: penstock train --dataset PATH (-H HOSTFILE | --local N) [OPTION]...\n"
-	"Trains a model whose layers are cut into stages over several daemons, in one or more replicas.\n"
-	"\n";
+static const char introduction[] = "Usage: penstock train --dataset PATH (-H HOSTFILE | --local N) [OPTION]...\n"
+				   "Trains a model whose layers are cut into stages over several daemons, in one or\n"
+				   "more replicas.\n"
+				   "\n";
 
 struct train {
 	struct job_arguments arguments;

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/base/strings.h"
 #include "coordinator/report/internal.h"
+#include "coordinator/report/terminal.h"
 #include "coordinator/run/loss_scaler.h"
 #include "coordinator/plan/rank_name.h"
 
@@ -36,7 +37,7 @@ void lines_progress(struct report *report, const struct job_step *step)
 		 report->totals.steps_done, report->options.steps, step->loss, 100.0 * step_accuracy(report, step),
 		 rate, seconds / 60, seconds % 60, skipped);
 	if (report->is_terminal)
-		fprintf(stderr, "\r\033[K%s", line);
+		progress_show(line);
 	else
 		fprintf(stderr, "%s\n", line);
 	fflush(stderr);
@@ -45,7 +46,7 @@ void lines_progress(struct report *report, const struct job_step *step)
 void lines_warn_stuck(struct report *report, const struct job_step *step)
 {
 	if (report->is_terminal)
-		fputs("\r\033[K", stderr);
+		progress_clear();
 	log_warning("step %" PRIu64
 		    " was skipped: a gradient overflowed, and the loss scale, %.10g, cannot fall; after %d such "
 		    "steps in a row the job ends",
@@ -81,7 +82,7 @@ void lines_print(struct report *report, const struct job_step *step)
 {
 	double seconds = report->window_seconds / (double)report->window_steps;
 	if (report->is_terminal)
-		fputs("\r\033[K", stderr);
+		progress_clear();
 	printf("steps: %" PRIu64 " loss: %.4f iter time (s): %.3f samples/sec: %.3f\n", report->totals.steps_done,
 	       step->loss, seconds, report->options.train_batch_size / seconds);
 	for (uint32_t r = 0; r < report->ranks && report->options.wall_clock_breakdown; r++)
@@ -91,37 +92,63 @@ void lines_print(struct report *report, const struct job_step *step)
 	report->window_steps = 0;
 }
 
-// The columns of replicas are there where there are several.
-static void print_header(const struct report *report)
+// Two tables, so that each fits 80 columns. The columns of replicas are there where there are several.
+static void print_place(const struct report *report, uint32_t rank)
 {
-	bool replicas = has_replicas(report);
-	printf("\nms per step\n%5s%s  %-5s %12s %9s %9s %9s %7s %9s %9s%s %9s %10s %10s %7s\n", "stage",
-	       replicas ? " replica" : "", "layer", "parameters", "forward", "backward", "optimizer", "copy",
-	       "wait prev", "wait next", replicas ? " wait repl" : "", "wait coor", "sent", "received", "bubble");
+	printf("%5u", plan_rank_stage(report->options.plan, rank));
+	if (has_replicas(report))
+		printf(" %7u", plan_rank_replica(report->options.plan, rank));
 }
 
-static void print_row(const struct report *report, uint32_t rank, bool busiest)
+static double ms_per_step(const struct report *report, uint32_t rank, enum phase phase)
 {
-	const struct plan *plan = report->options.plan;
-	uint32_t s = plan_rank_stage(plan, rank);
-	const struct plan_stage *stage = &plan->stages[s];
+	return report->totals.rank[rank].seconds[phase] * 1e3 / (double)report->totals.measured_steps;
+}
+
+static void print_work(const struct report *report, uint32_t rank, bool busiest)
+{
+	const struct plan_stage *stage = &report->options.plan->stages[plan_rank_stage(report->options.plan, rank)];
+	char layers[32];
+	snprintf(layers, sizeof(layers), "%u-%u", stage->first_layer, stage->end_layer - 1);
+	print_place(report, rank);
+	printf(" %7s %11" PRIu64 " %8.1f %8.1f %9.1f %7.1f %6.1f%%%s\n", layers, stage->parameters,
+	       ms_per_step(report, rank, PHASE_FORWARD), ms_per_step(report, rank, PHASE_BACKWARD),
+	       ms_per_step(report, rank, PHASE_OPTIMIZER), ms_per_step(report, rank, PHASE_COPY),
+	       100.0 * totals_bubble(&report->totals, rank), busiest ? " <" : "");
+}
+
+static void print_work_table(const struct report *report, uint32_t busiest)
+{
+	printf("\nwork in ms per step\n%5s%s %7s %11s %8s %8s %9s %7s %7s\n", "stage",
+	       has_replicas(report) ? " replica" : "", "layers", "parameters", "forward", "backward", "optimizer",
+	       "copy", "bubble");
+	for (uint32_t r = 0; r < report->ranks; r++)
+		print_work(report, r, report->ranks > 1 && r == busiest);
+}
+
+static void print_waits(const struct report *report, uint32_t rank)
+{
 	const struct rank_totals *totals = &report->totals.rank[rank];
-	double per_step = 1e3 / (double)report->totals.measured_steps;
-	char sent[32], received[32], replica[16] = "", wait_replicas[16] = "";
-	if (has_replicas(report)) {
-		snprintf(replica, sizeof(replica), " %7u", plan_rank_replica(plan, rank));
-		snprintf(wait_replicas, sizeof(wait_replicas), " %9.1f",
-			 totals->seconds[PHASE_WAIT_REPLICAS] * per_step);
-	}
-	printf("%5u%s  %2u-%-2u %12" PRIu64 " %9.1f %9.1f %9.1f %7.1f %9.1f %9.1f%s %9.1f %10s %10s %6.1f%%%s\n", s,
-	       replica, stage->first_layer, stage->end_layer - 1, stage->parameters,
-	       totals->seconds[PHASE_FORWARD] * per_step, totals->seconds[PHASE_BACKWARD] * per_step,
-	       totals->seconds[PHASE_OPTIMIZER] * per_step, totals->seconds[PHASE_COPY] * per_step,
-	       totals->seconds[PHASE_WAIT_PREVIOUS] * per_step, totals->seconds[PHASE_WAIT_NEXT] * per_step,
-	       wait_replicas, totals->seconds[PHASE_WAIT_COORDINATOR] * per_step,
+	char sent[32], received[32];
+	print_place(report, rank);
+	printf(" %9.1f %9.1f", ms_per_step(report, rank, PHASE_WAIT_PREVIOUS),
+	       ms_per_step(report, rank, PHASE_WAIT_NEXT));
+	if (has_replicas(report))
+		printf(" %9.1f", ms_per_step(report, rank, PHASE_WAIT_REPLICAS));
+	printf(" %11.1f %10s %10s\n", ms_per_step(report, rank, PHASE_WAIT_COORDINATOR),
 	       strings_format_bytes(totals->sent_bytes / report->totals.measured_steps, sent, sizeof(sent)),
-	       strings_format_bytes(totals->received_bytes / report->totals.measured_steps, received, sizeof(received)),
-	       100.0 * totals_bubble(&report->totals, rank), busiest ? "  <" : "");
+	       strings_format_bytes(totals->received_bytes / report->totals.measured_steps, received,
+				    sizeof(received)));
+}
+
+static void print_waits_table(const struct report *report)
+{
+	bool replicas = has_replicas(report);
+	printf("\nwaits in ms, and bytes, per step\n%5s%s %9s %9s%s %11s %10s %10s\n", "stage",
+	       replicas ? " replica" : "", "previous", "next", replicas ? "  replicas" : "", "coordinator", "sent",
+	       "received");
+	for (uint32_t r = 0; r < report->ranks; r++)
+		print_waits(report, r);
 }
 
 static uint32_t busiest_rank(const struct report *report)
@@ -139,7 +166,7 @@ static void print_busiest(const struct report *report, uint32_t rank)
 	char who[RANK_NAME_SIZE];
 	for (uint32_t r = 0; r < report->ranks; r++)
 		sum += totals_busy(&report->totals, r);
-	printf("\n%s is the busiest (<): %.1f ms of work per step, %.2f times the mean; the others wait for it\n",
+	printf("\nbusiest (<): %s\n%.1f ms of work per step, %.2f times the mean; the others wait for it\n",
 	       rank_name(report->options.plan, rank, report->options.addresses[rank], who, sizeof(who)),
 	       busy * 1e3 / (double)report->totals.measured_steps, busy * report->ranks / sum);
 }
@@ -149,16 +176,17 @@ void lines_table(const struct report *report)
 	if (report->totals.measured_steps == 0)
 		return;
 	uint32_t busiest = busiest_rank(report);
-	printf("\n%" PRIu64 " steps in %.1f s; %.1f samples/s over %" PRIu64 " steps, without %u for warming up\n",
-	       report->totals.steps_done, report->totals.all_seconds, totals_throughput(&report->totals),
-	       report->totals.measured_steps, report->totals.warm_up_steps);
+	printf("\n%" PRIu64 " steps in %.1f s; %.1f samples/s", report->totals.steps_done, report->totals.all_seconds,
+	       totals_throughput(&report->totals));
+	if (report->totals.warm_up_steps > 0)
+		printf(", measured after %u steps of warm-up", report->totals.warm_up_steps);
+	putchar('\n');
 	printf("loss %.4f at the first step, %.4f at the last\n", report->first_loss, report->last_loss);
 	if (report->last_loss_scale > 0.0)
-		printf("%" PRIu64 " steps skipped because a gradient overflowed; the loss scale came to %.10g\n",
+		printf("%" PRIu64 " steps skipped: a gradient overflowed; the loss scale is now %.10g\n",
 		       report->skipped_steps, report->last_loss_scale);
-	print_header(report);
-	for (uint32_t r = 0; r < report->ranks; r++)
-		print_row(report, r, report->ranks > 1 && r == busiest);
+	print_work_table(report, busiest);
+	print_waits_table(report);
 	if (report->ranks > 1 && totals_busy(&report->totals, busiest) > 0.0)
 		print_busiest(report, busiest);
 	fflush(stdout);

@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "coordinator/report/internal.h"
+#include "coordinator/report/terminal.h"
 
 double step_accuracy(const struct report *report, const struct job_step *step)
 {
@@ -19,7 +20,7 @@ bool report_create(const struct report_options *options, struct report **ret_rep
 		return error_set(error, ERROR_FAILED, "out of memory");
 	report->options = *options;
 	report->ranks = plan_rank_count(options->plan);
-	report->is_terminal = isatty(STDERR_FILENO) == 1;
+	report->is_terminal = terminal_obeys(STDERR_FILENO);
 	bool ok = totals_init(report->ranks, options->train_batch_size,
 			      options->steps > REPORT_WARM_UP_STEPS ? REPORT_WARM_UP_STEPS : 0, &report->totals, error);
 	if (ok && options->json_path != NULL) {
@@ -104,7 +105,7 @@ void report_step(struct report *report, const struct job_step *step)
 void report_finish(struct report *report, const struct error *error)
 {
 	if (report->is_terminal && report->totals.steps_done > 0)
-		fputs("\r\033[K", stderr);
+		progress_clear();
 	if (report->totals.steps_done > 0)
 		lines_table(report);
 	json_summary(report, error);

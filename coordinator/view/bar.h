@@ -4,7 +4,8 @@
 #include "coordinator/view/rates.h"
 
 #define BAR_LEGEND                                                                                                     \
-	"F forward  B backward  O optimizer  C copy   waits for: < previous  > next  = replicas  ^ coordinator"
+	"F forward  B backward  O optimizer  C copy\n"                                                                 \
+	"waits for: < previous  > next  = replicas  ^ coordinator"
 
 // What a letter of a bar stands for; PHASE_COUNT: none.
 enum phase bar_phase(char letter);

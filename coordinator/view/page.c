@@ -8,14 +8,16 @@
 #include "common/base/strings.h"
 #include "coordinator/view/bar.h"
 #include "coordinator/view/table.h"
+#include "coordinator/view/text.h"
 
-enum { NAME_SIZE = 100, RATE_SIZE = 32 };
+enum { NAME_SIZE = 400, RATE_SIZE = 32, MINIMUM_NODE = 8 };
 
 // What fits 80 columns comes first.
 enum column {
-	COLUMN_JOB,
+	COLUMN_JOB, // left out where all stages are of one job, which the line above names
 	COLUMN_STAGE,
-	COLUMN_REPLICA,
+	COLUMN_REPLICA, // as the ring's: left out where there are no replicas
+	COLUMN_NODE,
 	COLUMN_STEP,
 	COLUMN_SAMPLES,
 	COLUMN_BUSY,
@@ -26,19 +28,18 @@ enum column {
 	COLUMN_NEXT_IN,
 	COLUMN_NEXT_OUT,
 	COLUMN_SINCE,
-	COLUMN_NODE,
 	COLUMN_DEVICE,
 	COLUMN_MODEL,
-	// Left out where there are no replicas:
 	COLUMN_RING_IN,
 	COLUMN_RING_OUT,
 	COLUMN_COUNT,
 };
 
-static const struct table_column columns[COLUMN_COUNT] = {
+static const struct table_column all_columns[COLUMN_COUNT] = {
 	[COLUMN_JOB] = {"JOB", false},
 	[COLUMN_STAGE] = {"STAGE", true},
 	[COLUMN_REPLICA] = {"REPLICA", true},
+	[COLUMN_NODE] = {"NODE", false},
 	[COLUMN_STEP] = {"STEP", true},
 	[COLUMN_SAMPLES] = {"SAMPLES/S", true},
 	[COLUMN_BUSY] = {"BUSY", true},
@@ -49,7 +50,6 @@ static const struct table_column columns[COLUMN_COUNT] = {
 	[COLUMN_NEXT_IN] = {"NEXT-IN/S", true},
 	[COLUMN_NEXT_OUT] = {"NEXT-OUT/S", true},
 	[COLUMN_SINCE] = {"LAST STEP", true},
-	[COLUMN_NODE] = {"NODE", false},
 	[COLUMN_DEVICE] = {"DEVICE", false},
 	[COLUMN_MODEL] = {"MODEL", false},
 	[COLUMN_RING_IN] = {"RING-IN/S", true},
@@ -156,76 +156,195 @@ static void add_rate(struct table *table, const struct rates_link *link, double 
 		table_cell(table, "%s", strings_format_bytes((uint64_t)rate, bytes, sizeof(bytes)));
 }
 
-static void add_ring(struct table *table, const struct rates_stage *stage)
+static double busy_share(const struct rates_stage *stage)
 {
-	const struct rates_link *in = &stage->links[RATES_PREVIOUS_REPLICA], *out = &stage->links[RATES_NEXT_REPLICA];
-	add_rate(table, in, in->received);
-	add_rate(table, out, out->sent);
-}
-
-static void add_times(struct table *table, const struct rates_stage *stage, uint32_t bar_width)
-{
-	char bar[PAGE_MAXIMUM_BAR + 1];
 	double busy = 0.0;
-	if (!stage->known) {
-		table_cell(table, "-");
-		table_cell(table, "-");
-		table_cell(table, "%*s", (int)bar_width, "");
-		return;
-	}
 	for (int i = 0; i < PHASE_FIRST_WAIT; i++)
 		busy += stage->share[i];
-	bar_draw(stage->share, bar_width, bar);
-	table_cell(table, "%.1f", stage->samples_per_second);
-	table_cell(table, "%.0f%%", 100.0 * (busy < 1.0 ? busy : 1.0));
+	return busy < 1.0 ? busy : 1.0;
+}
+
+// A column that a layout leaves out gets no cell.
+struct layout {
+	bool has_jobs, has_replicas;
+	uint32_t node_width, bar_width;
+};
+
+static bool is_shown(const struct layout *layout, enum column column)
+{
+	switch (column) {
+	case COLUMN_JOB:
+		return layout->has_jobs;
+	case COLUMN_REPLICA:
+	case COLUMN_RING_IN:
+	case COLUMN_RING_OUT:
+		return layout->has_replicas;
+	default:
+		return true;
+	}
+}
+
+static void add_bar(struct table *table, const struct rates_stage *stage, uint32_t width)
+{
+	char bar[PAGE_MAXIMUM_BAR + 1];
+	if (stage->known)
+		bar_draw(stage->share, width, bar);
+	else
+		snprintf(bar, sizeof(bar), "%*s", (int)width, "");
 	table_cell(table, "%s", bar);
 }
 
-static void add_row(struct table *table, const struct rates_stage *stage, uint32_t bar_width, bool has_ring)
+// A socket's path is told from others by its end, a host by its beginning.
+static void add_node(struct table *table, const char *address, uint32_t width)
 {
-	char used[RATE_SIZE], limit[RATE_SIZE];
-	const struct rates_link *previous = &stage->links[RATES_PREVIOUS], *next = &stage->links[RATES_NEXT];
-	table_cell(table, "%s", stage->job);
-	table_cell(table, "%u", stage->pipeline_stage);
-	table_cell(table, "%u", stage->replica);
-	table_cell(table, "%" PRIu64, stage->step);
-	add_times(table, stage, bar_width);
-	table_cell(table, "%s of %s", strings_format_bytes(stage->memory_bytes, used, sizeof(used)),
-		   strings_format_bytes(stage->limit_bytes, limit, sizeof(limit)));
-	add_rate(table, previous, previous->received);
-	add_rate(table, previous, previous->sent);
-	add_rate(table, next, next->received);
-	add_rate(table, next, next->sent);
-	if (stage->known)
-		table_cell(table, "%.1f s ago", stage->seconds_since_step);
+	char text[NAME_SIZE];
+	uint32_t length = (uint32_t)strlen(address);
+	if (length > width && strncmp(address, "unix:", 5) == 0)
+		snprintf(text, sizeof(text), "\u2026%s", address + (length - width + 1));
 	else
-		table_cell(table, "-");
-	table_cell(table, "%s", stage->address);
-	table_cell(table, "%s", stage->device);
-	table_cell(table, "%s", stage->model);
-	if (has_ring)
-		add_ring(table, stage);
+		text_fit(address, width, text, sizeof(text));
+	table_cell(table, "%s", text);
 }
 
-static bool has_ring(const struct shown *shown)
+static void add_cell(struct table *table, const struct rates_stage *stage, const struct layout *layout,
+		     enum column column)
+{
+	char used[RATE_SIZE], limit[RATE_SIZE], text[RATE_SIZE] = "-"; // before anything is known
+	const struct rates_link *links = stage->links;
+	switch (column) {
+	case COLUMN_JOB:
+		table_cell(table, "%s", stage->job);
+		break;
+	case COLUMN_STAGE:
+		table_cell(table, "%u", stage->pipeline_stage);
+		break;
+	case COLUMN_REPLICA:
+		table_cell(table, "%u", stage->replica);
+		break;
+	case COLUMN_NODE:
+		add_node(table, stage->address, layout->node_width);
+		break;
+	case COLUMN_STEP:
+		table_cell(table, "%" PRIu64, stage->step);
+		break;
+	case COLUMN_SAMPLES:
+		if (stage->known)
+			snprintf(text, sizeof(text), "%.1f", stage->samples_per_second);
+		table_cell(table, "%s", text);
+		break;
+	case COLUMN_BUSY:
+		if (stage->known)
+			snprintf(text, sizeof(text), "%.0f%%", 100.0 * busy_share(stage));
+		table_cell(table, "%s", text);
+		break;
+	case COLUMN_BAR:
+		add_bar(table, stage, layout->bar_width);
+		break;
+	case COLUMN_MEMORY:
+		table_cell(table, "%s of %s", strings_format_bytes(stage->memory_bytes, used, sizeof(used)),
+			   strings_format_bytes(stage->limit_bytes, limit, sizeof(limit)));
+		break;
+	case COLUMN_PREVIOUS_IN:
+		add_rate(table, &links[RATES_PREVIOUS], links[RATES_PREVIOUS].received);
+		break;
+	case COLUMN_PREVIOUS_OUT:
+		add_rate(table, &links[RATES_PREVIOUS], links[RATES_PREVIOUS].sent);
+		break;
+	case COLUMN_NEXT_IN:
+		add_rate(table, &links[RATES_NEXT], links[RATES_NEXT].received);
+		break;
+	case COLUMN_NEXT_OUT:
+		add_rate(table, &links[RATES_NEXT], links[RATES_NEXT].sent);
+		break;
+	case COLUMN_SINCE:
+		if (stage->known)
+			snprintf(text, sizeof(text), "%.1f s ago", stage->seconds_since_step);
+		table_cell(table, "%s", text);
+		break;
+	case COLUMN_DEVICE:
+		table_cell(table, "%s", stage->device);
+		break;
+	case COLUMN_MODEL:
+		table_cell(table, "%s", stage->model);
+		break;
+	case COLUMN_RING_IN:
+		add_rate(table, &links[RATES_PREVIOUS_REPLICA], links[RATES_PREVIOUS_REPLICA].received);
+		break;
+	case COLUMN_RING_OUT:
+		add_rate(table, &links[RATES_NEXT_REPLICA], links[RATES_NEXT_REPLICA].sent);
+		break;
+	case COLUMN_COUNT:
+		break;
+	}
+}
+
+// The columns from `first` to before `end`, with all stages' cells. NULL when memory is out. `list` has room for all columns.
+static struct table *make_table(const struct shown *shown, const struct layout *layout, enum column end,
+				struct table_column list[COLUMN_COUNT])
+{
+	uint32_t count = 0;
+	for (enum column column = 0; column < end; column++)
+		if (is_shown(layout, column))
+			list[count++] = all_columns[column];
+	struct table *table = table_create(list, count);
+	for (uint32_t i = 0; i < shown->count && table != NULL; i++)
+		for (enum column column = 0; column < end; column++)
+			if (is_shown(layout, column))
+				add_cell(table, shown->stages[i], layout, column);
+	return table;
+}
+
+static bool has_replicas(const struct shown *shown)
 {
 	for (uint32_t i = 0; i < shown->count; i++)
-		if (shown->stages[i]->links[RATES_PREVIOUS_REPLICA].exists ||
+		if (shown->stages[i]->replica > 0 || shown->stages[i]->links[RATES_PREVIOUS_REPLICA].exists ||
 		    shown->stages[i]->links[RATES_NEXT_REPLICA].exists)
 			return true;
 	return false;
 }
 
-static bool write_stages(const struct shown *shown, uint32_t bar_width, FILE *out, struct page *page)
+static uint32_t clamp(uint32_t value, uint32_t minimum, uint32_t maximum)
 {
-	bool ring = has_ring(shown);
-	struct table *table = table_create(columns, ring ? COLUMN_COUNT : COLUMN_RING_IN);
+	return value < minimum ? minimum : value > maximum ? maximum : value;
+}
+
+// On a screen the bar gets what the columns before it leave; where that is too little for a bar, nodes' names are cut.
+static bool lay_out(const struct shown *shown, uint32_t columns, struct layout *ret_layout)
+{
+	struct layout layout = {.has_replicas = has_replicas(shown), .node_width = TABLE_CELL_COLUMNS};
+	struct table_column list[COLUMN_COUNT];
+	for (uint32_t i = 1; i < shown->count && !layout.has_jobs; i++)
+		layout.has_jobs = strcmp(shown->stages[i]->job, shown->stages[0]->job) != 0;
+	layout.bar_width = PAGE_PLAIN_BAR;
+	*ret_layout = layout;
+	if (columns == 0)
+		return true;
+	struct table *table = make_table(shown, &layout, COLUMN_BAR, list);
 	if (table == NULL)
 		return false;
-	for (uint32_t i = 0; i < shown->count; i++)
-		add_row(table, shown->stages[i], bar_width, ring);
-	page->bar_column = table_offset(table, COLUMN_BAR);
-	bool ok = table_write(table, out);
+	uint32_t node = COLUMN_NODE - !layout.has_jobs - !layout.has_replicas;
+	uint32_t before = table_offset(table, COLUMN_BAR - !layout.has_jobs - !layout.has_replicas);
+	uint32_t node_width = table_offset(table, node + 1) - table_offset(table, node) - 2;
+	table_destroy(table);
+	uint32_t missing = before + PAGE_MINIMUM_BAR > columns ? before + PAGE_MINIMUM_BAR - columns : 0;
+	layout.node_width = clamp(node_width > missing ? node_width - missing : 0, MINIMUM_NODE, TABLE_CELL_COLUMNS);
+	layout.bar_width = clamp(columns > before ? columns - before : 0, PAGE_MINIMUM_BAR, PAGE_MAXIMUM_BAR);
+	*ret_layout = layout;
+	return true;
+}
+
+static bool write_stages(const struct shown *shown, uint32_t columns, FILE *out, struct page *page)
+{
+	struct layout layout;
+	struct table_column list[COLUMN_COUNT];
+	if (!lay_out(shown, columns, &layout))
+		return false;
+	struct table *table = make_table(shown, &layout, COLUMN_COUNT, list);
+	if (table == NULL)
+		return false;
+	page->bar_column = table_offset(table, COLUMN_BAR - !layout.has_jobs - !layout.has_replicas);
+	page->bar_width = layout.bar_width;
+	bool ok = table_write(table, 0, out);
 	table_destroy(table);
 	return ok;
 }
@@ -255,8 +374,7 @@ static bool write_page(const struct shown *shown, const struct page_options *opt
 	fprintf(out, "\n");
 	page->first_row += 2; // and the table's header
 	page->row_count = shown->count;
-	page->bar_width = options->bar_width;
-	bool ok = write_stages(shown, options->bar_width, out, page);
+	bool ok = write_stages(shown, options->columns, out, page);
 	fprintf(out, "\n" BAR_LEGEND "\n");
 	return ok;
 }

@@ -3,13 +3,13 @@
 
 #include "coordinator/view/rates.h"
 
-enum { PAGE_MINIMUM_BAR = 20, PAGE_MAXIMUM_BAR = 60 };
+enum { PAGE_MINIMUM_BAR = 10, PAGE_PLAIN_BAR = 30, PAGE_MAXIMUM_BAR = 60 };
 
 struct page_options {
 	const char *job;        // of this job alone; NULL: all
 	const char *heading;    // the first line
 	const char *complaints; // lines about nodes that do not answer; "": none
-	uint32_t bar_width;
+	uint32_t columns;       // of the screen, which the columns up to the bar and the bar fill; 0: it has no end
 };
 
 struct page {

@@ -18,12 +18,6 @@ static struct {
 	int failed_reads;
 } screen;
 
-bool screen_is_wanted(void)
-{
-	const char *terminal = getenv("TERM");
-	return terminal != NULL && *terminal != '\0' && strcmp(terminal, "dumb") != 0;
-}
-
 bool screen_start(struct error *error)
 {
 	screen.terminal = newterm(NULL, stdout, stdin);

@@ -4,7 +4,6 @@
 #include "common/base/error.h"
 #include "coordinator/view/page.h"
 
-bool screen_is_wanted(void);            // $TERM names a terminal that can be drawn on
 bool screen_start(struct error *error); // standard input and output are a terminal
 void screen_stop(void);
 void screen_show(const struct page *page); // kept until the next one

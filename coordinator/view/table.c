@@ -7,7 +7,7 @@
 
 #include "coordinator/view/text.h"
 
-enum { GAP = 2, CELL_BYTES = TABLE_CELL_COLUMNS * 4 + 1, FIRST_CAPACITY = 64 };
+enum { GAP = 2, INDENT = 2, CELL_BYTES = TABLE_CELL_COLUMNS * 4 + 1, FIRST_CAPACITY = 64 };
 
 struct table {
 	const struct table_column *columns;
@@ -103,13 +103,35 @@ static void write_cell(const struct table *table, uint32_t column, const char *t
 		fprintf(out, "%*s", GAP, "");
 }
 
-bool table_write(const struct table *table, FILE *out)
+static void write_row(const struct table *table, bool wraps, const char *(*text)(const struct table *, size_t),
+		      size_t first, FILE *out)
+{
+	for (uint32_t i = 0; i < table->column_count; i++) {
+		if (i == 0 && wraps)
+			fprintf(out, "%s\n%*s", text(table, first), INDENT, "");
+		else
+			write_cell(table, i, text(table, first + i), out);
+	}
+}
+
+static const char *header_text(const struct table *table, size_t index)
+{
+	return table->columns[index].name;
+}
+
+static const char *cell_text(const struct table *table, size_t index)
+{
+	return table->cells[index];
+}
+
+bool table_write(const struct table *table, uint32_t columns, FILE *out)
 {
 	if (table->failed || table->column_count == 0)
 		return false;
-	for (uint32_t i = 0; i < table->column_count; i++)
-		write_cell(table, i, table->columns[i].name, out);
-	for (size_t i = 0; i < table->count - table->count % table->column_count; i++)
-		write_cell(table, (uint32_t)(i % table->column_count), table->cells[i], out);
+	uint32_t last = table->column_count - 1;
+	bool wraps = columns > 0 && last > 0 && table_offset(table, last) + table->widths[last] > columns;
+	write_row(table, wraps, header_text, 0, out);
+	for (size_t i = 0; i + last < table->count; i += table->column_count)
+		write_row(table, wraps, cell_text, i, out);
 	return true;
 }

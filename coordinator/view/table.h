@@ -19,5 +19,6 @@ void table_destroy(struct table *table);                                        
 // The next cell, row after row. It is made printable: what a peer wrote may stand in it.
 void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 uint32_t table_offset(const struct table *table, uint32_t column); // where the column begins
-// The header and the whole rows. False when memory was out.
-bool table_write(const struct table *table, FILE *out);
+// The header and the whole rows. Where they are wider than `columns` (0: there is no such limit), the first cell of each has a line of
+// its own, and the others follow below it. False when memory was out.
+bool table_write(const struct table *table, uint32_t columns, FILE *out);

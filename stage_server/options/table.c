@@ -84,8 +84,8 @@ const struct option_table daemon_option_table = {
 	.rows = rows,
 	.count = sizeof(rows) / sizeof(rows[0]),
 	.introduction = "Usage: penstockd [OPTION]...\n"
-			"Holds stages of models for coordinators (penstock train) and exchanges tensors with "
-			"neighbouring daemons.\n"
+			"Holds stages of models for coordinators (penstock train) and exchanges tensors\n"
+			"with neighbouring daemons.\n"
 			"\n",
 	.conclusion = "  --help, --version\n"
 		      "\n"

@@ -18,11 +18,10 @@ class Nodes(harness.TestCase):
         daemons = self.start_daemons(2, "--memory-limit", "2GiB", "--max-sessions", "5")
         idle = self.penstock("nodes", "-H", self.hostfile(daemons)).out
         nodes, devices = self.rows(idle)
-        self.assertEqual(nodes[0], ["NODE", "VERSION", "PROTOCOL", "HEALTH", "UP", "DEVICES", "MEMORY", "SESSIONS", "JOBS"])
+        self.assertEqual(nodes[0], ["NODE", "VERSION", "PROTOCOL", "HEALTH", "UP", "SESSIONS", "JOBS"])
         version = self.penstock("--version").out.split()[1]
         for daemon, row in zip(daemons, nodes[1:]):
-            self.assertEqual([row[i] for i in (0, 1, 3, 5, 6, 7, 8)],
-                             [daemon.address, version, "serving", "cpu", "0 B of 2.0 GiB", "0 of 5", "-"])
+            self.assertEqual([row[i] for i in (0, 1, 3, 5, 6)], [daemon.address, version, "serving", "0 of 5", "-"])
             self.assertRegex(row[4], r"^\d+ s$")
         self.assertEqual(devices[1:], [[daemon.address, "0", "cpu", "1", "0 B", "2.0 GiB"] for daemon in daemons])
 
@@ -31,14 +30,14 @@ class Nodes(harness.TestCase):
         self.wait_for_steps(path)
         nodes, devices, stages = self.rows(self.penstock("nodes", *[daemon.address for daemon in daemons]).out)
         job = f"alexnet-{run.process.pid}"
-        self.assertEqual([row[7:] for row in nodes[1:]], [["1 of 5", job]] * 2)
+        self.assertEqual([row[5:] for row in nodes[1:]], [["1 of 5", job]] * 2)
         self.assertEqual([row[:6] for row in stages[1:]], [[daemon.address, "0", job, "alexnet", str(i), "0"] for i, daemon in enumerate(daemons)])
         run.process.kill()
 
     def test_every_line_of_a_table_begins_its_columns_at_the_same_place(self):
         daemons = self.start_daemons(1)
         lines = self.penstock("nodes", "-H", self.hostfile(daemons)).out.split("\n\n")[0].splitlines()
-        for name, value in ("VERSION", "0."), ("HEALTH", "serving"), ("DEVICES", "cpu"), ("JOBS", "-"):
+        for name, value in ("VERSION", "0."), ("HEALTH", "serving"), ("JOBS", "-"):
             self.assertEqual(lines[1][lines[0].index(name):][:len(value)], value)
 
     def test_more_daemons_than_the_soft_limit_has_descriptors(self):

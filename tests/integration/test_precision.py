@@ -137,7 +137,7 @@ class Precision(harness.TestCase):
             self.assertAlmostEqual(step["learning_rate"], rate)
         self.assertEqual((lines[-1]["loss_scale"], lines[-1]["skipped_steps"]), (32768, 2))
         self.assertIn("skipped: overflow at loss scale 65536, next 32768", run.error)
-        self.assertIn("2 steps skipped because a gradient overflowed; the loss scale came to 32768", run.out)
+        self.assertIn("2 steps skipped: a gradient overflowed; the loss scale is now 32768", run.out)
 
     def test_static_scale_stays(self):
         stages = Stages(lambda stage, step: math.inf if step == 1 else 4.0)

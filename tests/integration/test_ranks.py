@@ -193,9 +193,9 @@ class RanksAsked(harness.TestCase):
         for stage in stages:
             self.assertAlmostEqual(stage["wait_replicas_seconds"], 2 * 0.001 * (stage["replica"] + 1), delta=1e-9)
             self.assertGreater(stage["bubble"], 0.5)  # waiting for replicas is waiting
-        self.assertRegex(self.result.out, r"stage replica  layer .* wait next wait repl wait coor ")
-        self.assertRegex(self.result.out, r"\n    1       2  \d+-21 ")
-        self.assertRegex(self.result.out, r"stage 1 of replica 0 on \S+ is the busiest")
+        self.assertRegex(self.result.out, r"stage replica  layers  parameters .*\n(?s:.*)\nstage replica  previous      next  replicas coordinator ")
+        self.assertRegex(self.result.out, r"\n    1       2 +\d+-21 ")
+        self.assertRegex(self.result.out, r"busiest \(<\): stage 1 of replica 0 on \S+\n")
 
     def test_wall_clock_breakdown_has_a_line_for_each_rank(self):
         config = self.path("config.json")

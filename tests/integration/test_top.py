@@ -1,4 +1,4 @@
-"""`penstock top`: pages of text, and a terminal's screen, read back with a terminal that this project did not write (pyte)."""
+"""`penstock top` and the progress of a job: pages of text, and a terminal's screen, read back with a terminal that this project did not write (pyte)."""
 
 import contextlib
 import fcntl
@@ -32,6 +32,7 @@ class Terminal:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
             os.execv(harness.PENSTOCK, ["penstock", *arguments])
         self.code = None
+        self.raw = b""
 
     def read(self):
         """Draws what has come, for a moment."""
@@ -40,6 +41,7 @@ class Terminal:
                 data = os.read(self.master, 65536)
                 if not data:
                     break
+                self.raw += data
                 self.stream.feed(data)
 
     @property
@@ -80,6 +82,50 @@ class Terminal:
         os.close(self.master)
 
 
+class Progress(harness.TestCase):
+    """The progress of a job, on terminals of every width."""
+
+    def begin(self, *arguments, **options):
+        terminal = Terminal("train", "--dataset", self.dataset, "--image-size", "63", "--micro-batch-size", "4", "--gradient-accumulation-steps", "1",
+                            "--threads", "1", "--local", "2", "--steps", "60", *arguments, **options)
+        self.addCleanup(terminal.close)
+        return terminal
+
+    @unittest.skipUnless(pyte, "needs pyte")
+    def test_it_stays_in_one_line_at_every_width(self):
+        terminal = self.begin(columns=44)
+        terminal.wait_for(r"step \d+/60  loss \d")
+        for columns in 60, 30:
+            terminal.resize(24, columns)
+            step = int(terminal.wait_for(r"step (\d+)/60")[1])
+            harness.wait_until(lambda: int(terminal.wait_for(r"step (\d+)/60")[1]) > step + 1, 30, "another step")
+            shown = [line for line in terminal.lines if line]
+            self.assertEqual(len(shown), 1, shown)  # none has wrapped
+            self.assertLess(len(shown[0]), columns)
+        terminal.wait_for("busiest")
+        self.assertEqual(terminal.finish(), 0)
+
+    @unittest.skipUnless(pyte, "needs pyte")
+    def test_the_tables_at_the_end_fit_80_columns(self):
+        terminal = self.begin("--steps", "5", lines=60, columns=80)
+        terminal.wait_for("busiest")
+        self.assertEqual(terminal.finish(), 0)
+        text = "\n".join(terminal.lines)
+        for header in (r"^stage  layers  parameters  forward backward optimizer    copy  bubble$",
+                       r"^stage  previous      next coordinator       sent   received$"):
+            self.assertRegex(text, f"(?m){header}")
+        self.assertRegex(text, r"(?m)^    1 .*\d%( <)?$")
+
+    @unittest.skipUnless(pyte, "needs pyte")
+    def test_a_terminal_that_obeys_no_escapes_gets_none(self):
+        for name in "dumb", "":
+            terminal = self.begin("--steps", "5", lines=60, columns=100, name=name)
+            terminal.wait_for("busiest")
+            self.assertEqual(terminal.finish(), 0)
+            self.assertNotIn(b"\x1b", terminal.raw)
+            self.assertIn(b"step 5/5", terminal.raw)
+
+
 class Top(harness.TestCase):
     def begin_job(self, count=2, *options):
         """The daemons, and the job's name."""
@@ -96,10 +142,10 @@ class Top(harness.TestCase):
         self.assertEqual(len(pages), 2)
         for page in pages:
             self.assertRegex(page, rf"\n{job}: alexnet, 2 stages, step \d+, [\d.]+ samples/s\n")
-            rows = [line for line in page.splitlines() if line.startswith(f"{job} ")]
+            rows = [line for line in page.splitlines() if re.match(r" +\d ", line)]
             for stage, row in enumerate(rows):
-                match = re.fullmatch(rf"{job} +{stage} +0 +(\d+) +([\d.]+) +(\d+)%  ([FBOC<>=^.]{{30}}) +([\d.]+ MiB) of ([\d.]+ [GT]iB) .*"
-                                     rf" +[\d.]+ s ago  {daemons[stage].address} +cpu +alexnet", row)
+                match = re.fullmatch(rf" +{stage}  {daemons[stage].address} +(\d+) +([\d.]+) +(\d+)%  ([FBOC<>=^.]{{30}}) +([\d.]+ MiB) of"
+                                     r" ([\d.]+ [GT]iB) .* +[\d.]+ s ago  cpu +alexnet", row)
                 self.assertTrue(match, row)
                 self.assertGreater(float(match[2]), 0)
                 self.assertRegex(match[4], "[FB]")
@@ -153,10 +199,10 @@ class Top(harness.TestCase):
         daemons, job = self.begin_job()
         terminal = Terminal("top", "-H", self.hostfile(daemons), "--interval", "0.3", columns=250)
         self.addCleanup(terminal.close)
-        terminal.wait_for(rf"{job} +1 +0 +\d+ .*[BF]{{3,}}")
+        terminal.wait_for(rf" 1  {daemons[1].address} +\d+ .*[BF]{{3,}}")
         self.assertRegex(terminal.lines[0], r"^penstock top  .*q quits")
-        row = next(i for i, line in enumerate(terminal.lines) if line.startswith(f"{job} "))
-        self.assertRegex(terminal.lines[row - 1], r"^JOB +STAGE .* MODEL$")
+        row = next(i for i, line in enumerate(terminal.lines) if line.startswith("    0 "))
+        self.assertRegex(terminal.lines[row - 1], r"^STAGE  NODE .* MODEL$")
         bar = terminal.lines[row - 1].index("TIME")
         letters = {cell.data: cell for cell in (terminal.screen.buffer[y][x] for y in (row, row + 1) for x in range(bar, bar + 60))}
         self.assertTrue(letters["F"].reverse)  # computing stands out from waiting
@@ -165,17 +211,18 @@ class Top(harness.TestCase):
         harness.wait_until(lambda: int(terminal.wait_for(r"step (\d+)")[1]) > step, 30, "the screen moves on")
 
         terminal.resize(24, 80)
-        terminal.wait_for(r"(?m)^JOB +STAGE +REPLICA +STEP +SAMPLES/S +BUSY +TIME")
+        terminal.wait_for(r"(?m)^STAGE +NODE +STEP +SAMPLES/S +BUSY +TIME$")  # of the memory nothing is seen: the bar fills the rest
+        terminal.wait_for(rf"(?m)^ +1  {daemons[1].address} +\d+ +[\d.]+ +\d+%  [FBOC<>=^.]{{25,}}$")
         self.assertNotIn("MODEL", "\n".join(terminal.lines))
         for _ in range(20):
             terminal.type(b"\x1bOC")  # the arrow to the right
         terminal.wait_for(r"(?m)MODEL$")
         terminal.type(b"\x1bOH")  # home
-        terminal.wait_for(r"(?m)^JOB ")
+        terminal.wait_for(r"(?m)^STAGE ")
         terminal.resize(3, 80)
         terminal.wait_for(r"(?s)^penstock top")
         terminal.type(b"\x1bOB" * 4)  # down
-        terminal.wait_for(rf"(?m)\A(?!penstock)(?s:.*){job} +0 ")
+        terminal.wait_for(rf"(?m)\A(?!penstock)(?s:.*) 0  {daemons[0].address} ")
 
         terminal.type(b"q")
         self.assertEqual(terminal.finish(), 0)

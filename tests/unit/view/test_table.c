@@ -12,7 +12,7 @@ static void assert_table(struct table *table, const char *expected)
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
-	assert_true(table_write(table, out));
+	assert_true(table_write(table, 0, out));
 	fclose(out);
 	assert_string_equal(text, expected);
 	free(text);
@@ -35,6 +35,25 @@ static void table_write_aligns_columns(void **state)
 	assert_table(table, "NAME           COUNT  END\n"
 			    "a                  1  x\n"
 			    "much longer  1234567  yy\n");
+}
+
+static void table_write_wraps_rows_that_are_too_wide(void **state)
+{
+	for (uint32_t width = 12; width <= 13; width++) {
+		char *text = NULL;
+		size_t size = 0;
+		FILE *out = open_memstream(&text, &size);
+		struct table *table = table_create(columns, 3);
+		table_cell(table, "a");
+		table_cell(table, "%d", 123);
+		table_cell(table, "x");
+		assert_true(table_write(table, width + 3, out)); // it is 16 wide
+		fclose(out);
+		assert_string_equal(text, width == 12 ? "NAME\n  COUNT  END\na\n    123  x\n"
+						      : "NAME  COUNT  END\na       123  x\n");
+		free(text);
+		table_destroy(table);
+	}
 }
 
 static void table_write_counts_columns_not_bytes(void **state)
@@ -108,6 +127,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(table_write_aligns_columns),
+		cmocka_unit_test(table_write_wraps_rows_that_are_too_wide),
 		cmocka_unit_test(table_write_counts_columns_not_bytes),
 		cmocka_unit_test(table_cell_of_a_peer_cannot_steer_the_terminal),
 		cmocka_unit_test(table_write_leaves_out_a_row_that_is_not_whole),
