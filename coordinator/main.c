@@ -10,20 +10,19 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
 
-static const char usage[] =
-	"Usage: penstock COMMAND [OPTION]...\n"
-	"\n"
-	"  train                     trains a model over stage daemons\n"
-	"  prove                     trains with and without a pipeline; compares bits\n"
-	"  plan                      prints how a model would be cut, and trains nothing\n"
-	"  sweep                     trains a little in many settings, one after another\n"
-	"  nodes                     shows what the daemons of a hostfile are and do\n"
-	"  top                       shows live what running jobs do\n"
-	"  dataset synthesize DIR    draws a small data set in CIFAR-10's format\n"
-	"\n"
-	"penstock COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage,\n"
-	"3 out of memory (the plan does not fit), 4 a node could not be reached or was\n"
-	"lost.\n";
+static const char usage[] = "Usage: penstock COMMAND [OPTION]...\n"
+			    "\n"
+			    "  train                     trains a model over stage daemons\n"
+			    "  prove                     trains with and without a pipeline; compares bits\n"
+			    "  plan                      prints how a model would be cut, and trains nothing\n"
+			    "  sweep                     trains a little in many settings, one after another\n"
+			    "  nodes                     shows what the daemons of a hostfile are and do\n"
+			    "  top                       shows live what running jobs do\n"
+			    "  dataset synthesize DIR    draws a small data set in CIFAR-10's format\n"
+			    "\n"
+			    "penstock COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage,\n"
+			    "3 out of memory (the plan does not fit), 4 a node could not be reached or was\n"
+			    "lost.\n";
 
 static const struct {
 	const char *name;

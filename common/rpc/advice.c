@@ -7,7 +7,7 @@
 enum { PLAIN = 1, TLS = 2, BOTH = PLAIN | TLS };
 
 #define OTHER_PORT "is this penstockd's port? It listens on 7070 by default"
-#define START_IT "is penstockd running there? systemctl status penstockd"
+#define START_IT   "is penstockd running there? systemctl status penstockd"
 
 static const char no_tls_there[] =
 	"it does not speak TLS: give it --tls-cert-file, or leave the --tls options out on this side";
@@ -42,8 +42,7 @@ static const struct {
 	{BOTH, "Network is unreachable", "the network is unreachable", "is this machine's network up?"},
 	{BOTH, "Temporary failure in name resolution", "no name server answers",
 	 "write an address in place of the name, or add the name to /etc/hosts"},
-	{BOTH, "DNS resolution failed", "the host name is not known",
-	 "does /etc/hosts or DNS have it?"},
+	{BOTH, "DNS resolution failed", "the host name is not known", "does /etc/hosts or DNS have it?"},
 	{BOTH, "imed out", "the connection timed out", "is the host up, and does a firewall let the port through?"},
 	{BOTH, "imeout", "the connection timed out", "is the host up, and does a firewall let the port through?"},
 	{PLAIN, "Failed parsing HTTP/2", "another program answers", OTHER_PORT},
