@@ -1,11 +1,11 @@
 // penstock: coordinates training jobs over stage daemons.
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/error.h"
 #include "common/base/descriptors.h"
+#include "common/base/file.h"
 #include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
@@ -63,9 +63,7 @@ int main(int argc, char **argv)
 	signal(SIGXFSZ, SIG_IGN); // a file over the limit (ulimit -f) is an error of that file: EFBIG
 	int code = run(argc, argv);
 	struct error error;
-	errno = 0;
-	if ((fflush(stdout) == 0 && ferror(stdout) == 0) || code != 0)
+	if (file_flush_output(&error) || code != 0)
 		rpc_exit(code);
-	error_set(&error, ERROR_FAILED, "standard output could not be written: %s", strerror(errno != 0 ? errno : EIO));
 	return command_fail(&error);
 }

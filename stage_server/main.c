@@ -1,11 +1,11 @@
 // penstockd: holds stages of models on this node's device.
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/rpc/rpc.h"
 #include "stage_server/service/daemon.h"
@@ -30,10 +30,8 @@ static bool run(struct daemon_options *options, int argc, char **argv, struct er
 static int end_of_print(void)
 {
 	struct error error;
-	errno = 0;
-	if (fflush(stdout) == 0 && ferror(stdout) == 0)
+	if (file_flush_output(&error))
 		return 0;
-	error_set(&error, ERROR_FAILED, "standard output could not be written: %s", strerror(errno != 0 ? errno : EIO));
 	log_error("%s", error.message);
 	return error_exit_code(&error);
 }

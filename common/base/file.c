@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -93,4 +94,19 @@ bool file_read(const char *path, size_t maximum_bytes, char **ret_text, size_t *
 	*ret_text = text;
 	*ret_size = used;
 	return true;
+}
+
+bool file_flush_output(struct error *error)
+{
+	errno = 0;
+	if (fflush(stdout) == 0 && ferror(stdout) == 0)
+		return true;
+	if (errno ==
+	    0) { // An earlier write failed, and stdio does not keep the reason: another write fails for the same one.
+		clearerr(stdout);
+		if (putchar('\n') != EOF)
+			fflush(stdout);
+	}
+	return error_set(error, ERROR_FAILED, "standard output could not be written: %s",
+			 strerror(errno != 0 ? errno : EIO));
 }

@@ -12,3 +12,6 @@
 // The message does not name the path. `*ret_text` has a zero behind `*ret_size` bytes, which may hold others; it is exactly
 // that large. Returns owned.
 bool file_read(const char *path, size_t maximum_bytes, char **ret_text, size_t *ret_size, struct error *error);
+
+// Writes what standard output still holds. The error says why this or an earlier write failed.
+bool file_flush_output(struct error *error);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
@@ -105,8 +106,7 @@ static bool show_page(const struct top *top, bool first, struct error *error)
 	else
 		printf("%s%s", first ? "" : "\n", page.text);
 	page_fini(&page);
-	return top->has_screen || (fflush(stdout) == 0 && ferror(stdout) == 0) ||
-	       error_set(error, ERROR_FAILED, "standard output could not be written: %m");
+	return top->has_screen || file_flush_output(error);
 }
 
 // ---- Rounds
