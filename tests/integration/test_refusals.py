@@ -23,7 +23,7 @@ class Refusals(harness.TestCase):
         self.refuse(2, "option --fly is unknown.*penstock train --help", "train", "--fly")
         self.refuse(2, "option -x is unknown", "plan", "--fit", "-xp", 1)
         self.refuse(2, "option --fit=yes takes no value", "plan", "--fit=yes")
-        for option in (["--dataset", "d"], ["--no-shuffle"], ["--seed", 1], ["--load", "f"], ["--save", "f"], ["--steps", 1], ["--lr", 1], ["--weight-decay", 1],
+        for option in (["--dataset", "d"], ["--no-shuffle"], ["--seed", 1], ["--load", "f"], ["--save", "f"], ["--mean", "0,0,0"], ["--weight-decay", 1],
                        ["--threads", 1], ["--connections", 1], ["--chunk-size", "1MiB"], ["--reduce", "ring"], ["--tls-ca-file", "f"]):
             self.refuse(2, f"{option[0]} has no place in penstock plan: ", "plan", *option)
         self.refuse(2, 'unexpected argument "fast"', "plan", "fast")

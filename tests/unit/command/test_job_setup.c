@@ -286,7 +286,7 @@ static void init_refuses_a_schedule_that_leaves_its_range_within_the_steps(void 
 
 static void parse_refuses_numbers_that_are_not_finite(void **state)
 {
-	static const char *const options[] = {"--lr", "--momentum", "--weight-decay", "--dropout"};
+	static const char *const options[] = {"--lr", "--momentum", "--dropout"};
 	static const char *const values[] = {"nan", "-nan", "inf", "-inf", "1e999", "-1"};
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		for (size_t k = 0; k < sizeof(values) / sizeof(values[0]); k++) {
