@@ -5,7 +5,7 @@
 #include "common/base/address.h"
 #include "common/rpc/internal.h"
 
-enum { CONNECT_TIMEOUT_MS = 5000 }; // of one attempt, to an address that does not answer
+enum { CONNECT_TIMEOUT_MS = 5000 }; // of one attempt, where the caller names no other
 
 struct rpc_client {
 	grpc_channel *channel;
@@ -31,7 +31,8 @@ bool rpc_client_create(const char *address, const struct rpc_client_options *opt
 	args[count++] = runtime_argument(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
 	args[count++] = runtime_argument(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
 	args[count++] = runtime_argument(GRPC_ARG_ENABLE_RETRIES, 0); // a retry would keep a copy of what was sent
-	args[count++] = runtime_argument(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS);
+	uint32_t connect_ms = options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
+	args[count++] = runtime_argument(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, (int)connect_ms);
 	args[count++] = runtime_argument(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
 	args[count++] = runtime_argument(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS);
 	if (options->keepalive_ms > 0) {

@@ -4,7 +4,10 @@
 enum {
 	PROTOCOL_VERSION = 3,              // a daemon refuses a coordinator or a neighbour of another one
 	PROTOCOL_HEARTBEAT_MS = 2000,      // how often each end of a Session speaks
-	PROTOCOL_TIMEOUT_MS = 8000,        // silence after which the other end counts as lost
+	PROTOCOL_PAUSE_MS = 8000,          // a process that is stopped for less than this keeps its jobs
+	// Silence after which the other end counts as lost. It is counted from the last heartbeat, which may have come a whole interval
+	// before a pause began; the last second is for the way of the next one.
+	PROTOCOL_TIMEOUT_MS = PROTOCOL_PAUSE_MS + PROTOCOL_HEARTBEAT_MS + 1000,
 	PROTOCOL_MAXIMUM_QUEUED_STEPS = 4, // RunStep orders that a stage may hold at once
 	PROTOCOL_TOKEN_BYTES = 16,
 	PROTOCOL_GROUP_ID_BYTES = 128,
@@ -13,6 +16,9 @@ enum {
 	PROTOCOL_MINIMUM_CHUNK_BYTES = 4 << 10,
 	PROTOCOL_MAXIMUM_CONNECTIONS = 16, // per boundary
 	PROTOCOL_KEEPALIVE_MS = 10000,
+	// Without an answer to a keepalive, or to data, after which a connection is closed. Longer than the silence that a session takes for a
+	// loss: the coordinator then names the daemon that is silent before that daemon's neighbours report a broken link.
+	PROTOCOL_KEEPALIVE_TIMEOUT_MS = PROTOCOL_TIMEOUT_MS + 5000,
 	PROTOCOL_MAXIMUM_REPLICAS = 256,
 	PROTOCOL_MAXIMUM_STEP_MICRO_BATCHES = 65536, // of all replicas
 	// Of gradients that are summed at once; the default is that of PyTorch's DistributedDataParallel.

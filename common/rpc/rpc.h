@@ -166,8 +166,9 @@ void rpc_stream_accept(struct rpc_stream *stream, const struct rpc_stream_events
 struct rpc_client; // one address over one connection of its own: several clients to one address do not share it
 
 struct rpc_client_options {
-	uint32_t keepalive_ms; // 0: none
-	struct rpc_tls *tls;   // NULL: without TLS; outlives the client. See tls.h
+	uint32_t keepalive_ms;       // 0: none
+	uint32_t connect_timeout_ms; // of one attempt, until the other end speaks HTTP/2; 0: 5 s
+	struct rpc_tls *tls;         // NULL: without TLS; outlives the client. See tls.h
 };
 
 // Does not connect yet. `address` as a server's. Returns owned.

@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
-
-enum { KEEPALIVE_TIMEOUT_MS = 5000 }; // without an answer, after which a connection is lost
+#include "common/rpc/protocol.h"
 
 static struct {
 	grpc_completion_queue *queue;
@@ -182,7 +181,8 @@ grpc_arg runtime_argument(const char *key, int value)
 size_t runtime_keepalive(uint32_t interval_ms, grpc_arg *ret_args)
 {
 	ret_args[0] = runtime_argument(GRPC_ARG_KEEPALIVE_TIME_MS, (int)interval_ms);
-	ret_args[1] = runtime_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
+	// gRPC also gives it to the kernel, as TCP_USER_TIMEOUT: a peer that is stopped reads nothing, and its window fills.
+	ret_args[1] = runtime_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, PROTOCOL_KEEPALIVE_TIMEOUT_MS);
 	return 2;
 }
 

@@ -6,10 +6,11 @@
 
 #include "common/base/log.h"
 #include "common/base/strings.h"
+#include "common/rpc/protocol.h"
 #include "coordinator/daemons/describe.h"
 #include "coordinator/plan/rank_name.h"
 
-enum { DEADLINE_MS = 5000, NAME_SIZE = 64 };
+enum { NAME_SIZE = 64 };
 
 static const char group_name[] = "nccl"; // Device.group
 
@@ -39,7 +40,7 @@ static bool read_devices(const struct job_place *place, uint32_t ranks, struct r
 		if (is_known)
 			continue;
 		Penstock__V1__DescribeResponse *node;
-		if (!describe(place->addresses[first], place->tls, DEADLINE_MS, &node, error))
+		if (!describe(place->addresses[first], place->tls, PROTOCOL_TIMEOUT_MS, &node, error))
 			return error_wrap(error, "%s", place->addresses[first]);
 		for (uint32_t r = first; r < ranks; r++)
 			if (strcmp(place->addresses[r], place->addresses[first]) == 0)

@@ -14,7 +14,7 @@
 #include "coordinator/report/totals.h"
 #include "coordinator/run/job.h"
 
-enum { FREE_TIMEOUT_MS = 15000 }; // more than a daemon takes to notice a coordinator that is gone
+enum { FREE_TIMEOUT_MS = 20000 }; // more than a daemon takes to notice a coordinator that is gone
 
 struct run {
 	const struct sweep_cell_options *options;

@@ -27,24 +27,38 @@ void job_interrupt(void)
 	atomic_store(&interrupted, true);
 }
 
+// The job ends because of this rank, for the reason in `error`, which becomes the job's.
+static bool lose_rank(const struct job *job, uint32_t rank, struct error *error)
+{
+	struct culprit culprit = {.plan = job->plan,
+				  .addresses = job->options.addresses,
+				  .blame = BLAME_STREAM,
+				  .rank = rank,
+				  .error = *error};
+	culprit_explain(&culprit, job->phase, job->step, error);
+	return false;
+}
+
 bool job_check_pulse(struct job *job, struct error *error)
 {
 	if (atomic_load(&interrupted))
 		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
 	uint64_t now_ns = clock_now_ns();
 	lateness_look(&job->lateness, now_ns, rpc_lag_ns());
+	uint64_t longest_ms = 0;
+	uint32_t silent = 0;
 	for (uint32_t r = 0; r < job->ranks; r++) {
 		uint64_t silent_ms =
 			lateness_silence_ms(&job->lateness, stage_session_heard_ns(job->sessions[r]), now_ns);
-		if (silent_ms <= PROTOCOL_TIMEOUT_MS)
+		if (silent_ms <= longest_ms)
 			continue;
-		struct culprit hanging = {
-			.plan = job->plan, .addresses = job->options.addresses, .blame = BLAME_STREAM, .rank = r};
-		error_set(&hanging.error, ERROR_UNREACHABLE, "it has been silent for %" PRIu64 " ms", silent_ms);
-		culprit_explain(&hanging, job->phase, job->step, error);
-		return false;
+		longest_ms = silent_ms;
+		silent = r;
 	}
-	return true;
+	if (longest_ms <= PROTOCOL_TIMEOUT_MS)
+		return true;
+	error_set(error, ERROR_UNREACHABLE, "it has been silent for %" PRIu64 " ms", longest_ms);
+	return lose_rank(job, silent, error);
 }
 
 static const Penstock__V1__Failed *failure_of(const struct stage_event *event)

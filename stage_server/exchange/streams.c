@@ -104,7 +104,8 @@ static bool dial_one(struct stream_link *link, uint32_t index, const char *addre
 {
 	static const struct rpc_stream_events events = {.message = dialled_message, .closed = dialled_closed};
 	struct connection *connection = &link->connection[index];
-	struct rpc_client_options options = {.keepalive_ms = PROTOCOL_KEEPALIVE_MS, .tls = tls};
+	struct rpc_client_options options = {
+		.keepalive_ms = PROTOCOL_KEEPALIVE_MS, .connect_timeout_ms = PROTOCOL_TIMEOUT_MS, .tls = tls};
 	connection->link = link;
 	connection->index = index;
 	if (!rpc_client_create(address, &options, &connection->client, error))

@@ -128,7 +128,7 @@ void session_host_tick(struct session_host *host)
 			   executor_device_ns(session->executor) > SESSION_STALLED_S * UINT64_C(1000000000);
 	}
 	metric_set(host->stalled_gauge, stalled);
-	inbound_tick(host, now_ns);
+	inbound_tick(host, &host->lateness, now_ns);
 	if (!host->holds_freed_memory)
 		return;
 	host->holds_freed_memory = false;

@@ -182,13 +182,13 @@ static void handle_over(struct event *event)
 	free(inbound);
 }
 
-void inbound_tick(struct session_host *host, uint64_t now_ns)
+void inbound_tick(struct session_host *host, const struct lateness *lateness, uint64_t now_ns)
 {
 	struct error error;
 	error_set(&error, ERROR_PROTOCOL, "the exchange was not opened within %d ms", PROTOCOL_TIMEOUT_MS);
 	for (struct inbound *inbound = host->inbound; inbound != NULL; inbound = inbound->next)
-		if (link_of(inbound) == NULL && now_ns > inbound->arrived_ns &&
-		    now_ns - inbound->arrived_ns > PROTOCOL_TIMEOUT_MS * UINT64_C(1000000))
+		if (link_of(inbound) == NULL &&
+		    lateness_silence_ms(lateness, inbound->arrived_ns, now_ns) > PROTOCOL_TIMEOUT_MS)
 			refuse(inbound, RPC_DEADLINE_EXCEEDED, &error);
 }
 

@@ -130,7 +130,7 @@ void session_handle_link_ready(struct session *session, enum neighbour side);
 void session_handle_link_lost(struct session *session, struct session_event *event);
 
 // inbound.c
-void inbound_tick(struct session_host *host, uint64_t now_ns);
+void inbound_tick(struct session_host *host, const struct lateness *lateness, uint64_t now_ns);
 void inbound_drain(struct session_host *host); // ends those that belong to no session
 
 // reply.c: SessionResponses. Any thread.

@@ -187,6 +187,9 @@ static void handle_arrived(struct session *session)
 		limits_hit(host->options.limits, LIMIT_SESSIONS, "%s was refused: %s", rpc_stream_peer(session->stream),
 			   error.message);
 		session_end_with(session, &error);
+	} else {
+		reply_heartbeat(
+			session); // at once: this daemon may have been stopped while the coordinator waited for it
 	}
 }
 

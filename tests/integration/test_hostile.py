@@ -477,7 +477,7 @@ class Hostile(harness.TestCase):
         coordinator, beginner, neighbour = self.opened(), self.session(), self.exchange()
         question = self.channel().stream_unary("/penstock.v1.StageServer/Describe").future(iter(queue.Queue().get, None))
         threading.Thread(target=lambda: [time.sleep(1) or beginner.send(pb.SessionRequest(heartbeat=pb.Heartbeat()))
-                                         for _ in range(12)], daemon=True).start()
+                                         for _ in range(16)], daemon=True).start()
         self.refused(coordinator, "silent", "step_report")
         self.assertGreater(time.monotonic() - begin, 7)
         self.daemon.wait_until_free(5)

@@ -14,6 +14,7 @@ class ReplicaFaults(harness.TestCase):
         path = self.path(f"long-{len(self.runs)}.json")
         run = self.begin_train("-H", self.hostfile(daemons), "--micro-batch-size", 2, "--steps", 100000, "--json", path, *options)
         self.wait_for_steps(path)
+        run.path = path
         return run
 
     def test_replica_killed_is_named_and_the_others_are_free(self):
@@ -34,13 +35,19 @@ class ReplicaFaults(harness.TestCase):
                         daemon.wait_until_free(5)
                 self.assertLess(time.monotonic() - begin, 5 * harness.PATIENCE)
 
-    def test_replica_that_hangs_is_lost_after_its_silence(self):
-        daemons = self.start_daemons(2)
-        run = self.begin_long(daemons, "-p", 0)
+    def test_daemon_that_is_stopped_for_less_than_eight_seconds_keeps_its_job_and_for_longer_is_lost(self):
+        daemons = self.start_daemons(4)  # each has links to the coordinator, to a neighbour and to a replica
+        run = self.begin_long(daemons, "-p", 2)
+        daemons[1].process.send_signal(signal.SIGSTOP)
+        time.sleep(7.5)  # the time itself is tested
+        daemons[1].process.send_signal(signal.SIGCONT)
+        with open(run.path) as file:
+            done = file.read().count('"type":"step"')
+        self.wait_for_steps(run.path, done + 2)
         daemons[1].process.send_signal(signal.SIGSTOP)
         run.finish(30)
         self.assertEqual(run.code, 4, run.error)
-        self.assertRegex(run.error, f"stage 0 of replica 1 on {daemons[1].address} was lost at step .*silent")
+        self.assertRegex(run.error, f"penstock: stage 0 of replica 1 on {daemons[1].address} was lost at step .*silent")
         daemons[0].wait_until_free(5)
         daemons[1].process.send_signal(signal.SIGCONT)
         daemons[1].wait_until_free(15)

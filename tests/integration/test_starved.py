@@ -8,7 +8,7 @@ import time
 
 import harness
 
-TIMEOUT_S = 8  # PROTOCOL_TIMEOUT_MS
+TIMEOUT_S = 11  # PROTOCOL_TIMEOUT_MS
 
 
 class Starved(harness.TestCase):
