@@ -184,6 +184,7 @@ static void close_all(struct daemon *daemon)
 bool daemon_run(struct daemon_options *options, int argc, char **argv, struct error *error)
 {
 	struct daemon daemon = {.options = options, .argc = argc, .argv = argv};
+	ready_file_begin(&daemon.ready_file, options->ready_file);
 	signals_hold();
 	descriptors_allow_all();  // --max-connections needs them
 	signal(SIGPIPE, SIG_IGN); // a reader that went away is a status, not an end
@@ -200,10 +201,12 @@ bool daemon_run(struct daemon_options *options, int argc, char **argv, struct er
 		ok = announce(options, daemon.server, daemon.http, error);
 	}
 	if (ok) {
+		ready_file_note(&daemon.ready_file);
 		systemd_ready(daemon.systemd);
 		uv_run(&daemon.loop, UV_RUN_DEFAULT);
 	}
 	daemon.state = DAEMON_CLOSING;
+	ready_file_remove(&daemon.ready_file);
 	uint32_t left_over = daemon.sessions != NULL ? session_host_count(daemon.sessions) : 0;
 	if (left_over > 0) { // an executor that does not come back from its device: its memory must stay as it is
 		log_error("stopped while %u sessions had not ended", left_over);

@@ -48,6 +48,7 @@ void daemon_terminate(struct daemon *daemon, int number)
 		log_info("stopping: %s; running steps end first, within %u s", name, daemon->options->drain_timeout_s);
 		enter(daemon, DAEMON_DRAINING, daemon->options->drain_timeout_s * UINT64_C(1000));
 		systemd_stopping(daemon->systemd);
+		ready_file_remove(&daemon->ready_file);
 		queries_drain(daemon->queries);
 		session_host_drain(daemon->sessions);
 		uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);

@@ -10,6 +10,7 @@
 #include "stage_server/service/daemon.h"
 #include "stage_server/service/device_metrics.h"
 #include "stage_server/service/queries.h"
+#include "stage_server/service/ready_file.h"
 #include "stage_server/service/signals.h"
 #include "stage_server/service/systemd.h"
 #include "stage_server/session/session.h"
@@ -39,6 +40,7 @@ struct daemon {
 	struct systemd *systemd;
 	uv_timer_t tick, drain;
 	struct signals *signals;
+	struct ready_file ready_file;
 	enum daemon_state state;
 	uint64_t limit_ns; // of the state
 	bool loop_is_open, rpc_is_started;

@@ -1,5 +1,6 @@
 """What systemd and an administrator see of a daemon: notifications on a socket of this test's own, SIGHUP, and the log's lines."""
 
+import contextlib
 import json
 import os
 import re
@@ -168,6 +169,36 @@ class Service(harness.TestCase):
             finally:
                 first.kill()
                 first.communicate()
+
+    def test_ready_file_is_there_only_while_the_daemon_listens(self):
+        ready = self.path("stale-ready")
+        with open(ready, "w") as file:
+            file.write("127.0.0.1:1\n")  # what a daemon that was killed has left
+        command = [harness.PENSTOCKD, "--threads", "1", "--ready-file", ready, "--listen"]
+        refused = subprocess.run([*command, "192.0.2.1:7070"], stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertFalse(os.path.exists(ready))
+        first = subprocess.Popen([*command, "127.0.0.1:0"], stderr=subprocess.DEVNULL)
+        second = None
+        try:
+            harness.wait_until(lambda: os.path.exists(ready), 20, "its start")
+            with open(ready) as file:
+                address = file.read()
+            second = subprocess.Popen([*command, "127.0.0.1:0"], stderr=subprocess.DEVNULL)
+
+            def is_the_others():
+                with contextlib.suppress(FileNotFoundError), open(ready) as file:
+                    return file.read() != address
+
+            harness.wait_until(is_the_others, 20, "the other's start")
+            for process, remains in (first, True), (second, False):
+                process.terminate()
+                self.assertEqual(process.wait(20 * harness.PATIENCE), 0)
+                self.assertEqual(os.path.exists(ready), remains)
+        finally:
+            for process in filter(None, (first, second)):
+                process.kill()
+                process.wait()
 
     def test_without_standard_descriptors_nothing_that_is_logged_goes_elsewhere(self):
         ready = self.path("closed-ready")
