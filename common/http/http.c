@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/address.h"
 
@@ -30,12 +31,24 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
 		return MHD_NO;
 	}
 	MHD_add_response_header(response, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(response, "Allow", "GET, HEAD");
 	enum MHD_Result result = MHD_queue_response(connection, status, response);
 	MHD_destroy_response(response);
 	return result;
 }
 
-static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *url, const char *method,
+// The path of a request's target, which a proxy writes with scheme and host ("http://node-1:9464/metrics", RFC 9112, 3.2.2).
+static const char *path_of(const char *target)
+{
+	static const char scheme[] = "http://";
+	if (strncasecmp(target, scheme, strlen(scheme)) != 0)
+		return target;
+	const char *path = strchr(target + strlen(scheme), '/');
+	return path != NULL ? path : "/";
+}
+
+static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *target, const char *method,
 			      const char *version, const char *upload, size_t *upload_bytes, void **context)
 {
 	struct http *http = user;
@@ -49,7 +62,8 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
 		return MHD_YES;
 	}
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET\n", false);
+		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n", false);
+	const char *url = path_of(target);
 	if (strcmp(url, "/livez") == 0)
 		return answer(connection, MHD_HTTP_OK, "ok\n", false);
 	if (strcmp(url, "/readyz") == 0)

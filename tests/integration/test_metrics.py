@@ -61,6 +61,12 @@ class Metrics(harness.TestCase):
             self.assertEqual(families["penstock_sessions_total"][1][None], 1)
             self.assertIn("penstock_build_info", families)
 
+    def ask(self, daemon, method, target):
+        """The whole answer, as it comes."""
+        with socket.create_connection(("127.0.0.1", daemon.metrics_port), 10 * harness.PATIENCE) as connection:
+            connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: node-1\r\nConnection: close\r\n\r\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
     def test_live_and_ready(self):
         daemon = self.start_daemons(1)[0]
         self.assertEqual(daemon.get("/livez"), "ok\n")
@@ -68,6 +74,14 @@ class Metrics(harness.TestCase):
         with self.assertRaises(urllib.error.HTTPError) as caught:
             daemon.get("/secrets")
         self.assertEqual(caught.exception.code, 404)
+        # As a proxy asks (RFC 9112, 3.2.2), and what is not served.
+        self.assertRegex(self.ask(daemon, "GET", "http://node-1:9464/metrics"), r"(?s)^HTTP/1.1 200 .*penstock_build_info")
+        self.assertRegex(self.ask(daemon, "GET", "HTTP://node-1:9464/livez"), r"(?s)^HTTP/1.1 200 .*ok\n$")
+        self.assertIn(" 404 ", self.ask(daemon, "GET", "http://node-1:9464"))
+        head, body = self.ask(daemon, "HEAD", "/metrics").split("\r\n\r\n")
+        self.assertRegex(head, r"^HTTP/1.1 200 (?s:.*)Content-Length: [1-9]")
+        self.assertEqual(body, "")
+        self.assertRegex(self.ask(daemon, "POST", "/metrics"), r"(?s)^HTTP/1.1 405 .*\r\nAllow: GET, HEAD\r\n")
 
     def test_more_connections_than_it_takes_at_once_are_served_when_there_is_room(self):
         daemon = self.start_daemons(1)[0]
