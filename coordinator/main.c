@@ -60,6 +60,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	descriptors_reserve_standard();
 	signal(SIGXFSZ, SIG_IGN); // a file over the limit (ulimit -f) is an error of that file: EFBIG
 	int code = run(argc, argv);
 	struct error error;

@@ -1,10 +1,10 @@
 // penstockd: holds stages of models on this node's device.
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/descriptors.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/rpc/rpc.h"
@@ -36,22 +36,10 @@ static int end_of_print(void)
 	return error_exit_code(&error);
 }
 
-// Who starts a program without standard descriptors has the next files and sockets take their numbers, and what is logged would go
-// to one of them.
-static void open_standard_descriptors(void)
-{
-	int descriptor;
-	do
-		descriptor = open("/dev/null", O_RDWR);
-	while (descriptor >= 0 && descriptor <= STDERR_FILENO);
-	if (descriptor >= 0)
-		close(descriptor);
-}
-
 int main(int argc, char **argv)
 {
 	sigset_t hang_up;
-	open_standard_descriptors();
+	descriptors_reserve_standard();
 	signal(SIGXFSZ, SIG_IGN); // a file over the limit (ulimit -f) is an error of that file: EFBIG
 	// One that comes before the daemon can read its files again waits until then, where it would end the process.
 	sigemptyset(&hang_up);

@@ -1,7 +1,9 @@
 // See descriptors.h.
 #include "common/base/descriptors.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 void descriptors_allow_all(void)
 {
@@ -10,4 +12,14 @@ void descriptors_allow_all(void)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
+}
+
+void descriptors_reserve_standard(void)
+{
+	int descriptor;
+	do
+		descriptor = open("/dev/null", O_RDWR);
+	while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+	if (descriptor >= 0)
+		close(descriptor);
 }

@@ -167,6 +167,14 @@ class Train(harness.TestCase):
         self.train("-H", hostfile, "--steps", 1, "--save", saved)  # what was killed is in nobody's way
         self.assertEqual([name for name in os.listdir(self.folder) if "shared.safetensors" in name], ["shared.safetensors"])
 
+    def test_without_standard_descriptors_nothing_that_is_printed_goes_elsewhere(self):
+        path = self.path("closed.json")
+        code = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", harness.PENSTOCK, "train", "--dataset", self.dataset,
+                               *map(str, self.small), "--local", "1", "--steps", "2", "--json", path, "--metrics-listen", "127.0.0.1:0"],
+                              timeout=60 * harness.PATIENCE, check=False).returncode
+        self.assertEqual(code, 0)
+        self.assertEqual([line["type"] for line in harness.read_json_lines(path)], ["plan"] + ["step"] * 2 + ["summary"])
+
     def test_two_jobs_at_once_on_the_same_daemons(self):
         daemons = self.start_daemons(2)
         hostfile = self.hostfile(daemons)
