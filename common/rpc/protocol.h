@@ -2,12 +2,12 @@
 #pragma once
 
 enum {
-	PROTOCOL_VERSION = 3,              // a daemon refuses a coordinator or a neighbour of another one
-	PROTOCOL_HEARTBEAT_MS = 2000,      // how often each end of a Session speaks
-	PROTOCOL_PAUSE_MS = 8000,          // a process that is stopped for less than this keeps its jobs
+	PROTOCOL_VERSION = 3,         // a daemon refuses a coordinator or a neighbour of another one
+	PROTOCOL_HEARTBEAT_MS = 1000, // how often each end of a Session speaks
+	PROTOCOL_PAUSE_MS = 8000,     // a process that is stopped for less than this keeps its jobs
 	// Silence after which the other end counts as lost. It is counted from the last heartbeat, which may have come a whole interval
-	// before a pause began; the last second is for the way of the next one.
-	PROTOCOL_TIMEOUT_MS = PROTOCOL_PAUSE_MS + PROTOCOL_HEARTBEAT_MS + 1000,
+	// before a pause began; two seconds are for a busy machine, on which heartbeats are late.
+	PROTOCOL_TIMEOUT_MS = PROTOCOL_PAUSE_MS + PROTOCOL_HEARTBEAT_MS + 2000,
 	PROTOCOL_MAXIMUM_QUEUED_STEPS = 4, // RunStep orders that a stage may hold at once
 	PROTOCOL_TOKEN_BYTES = 16,
 	PROTOCOL_GROUP_ID_BYTES = 128,

@@ -75,9 +75,8 @@ bool stage_session_create(const struct stage_session_options *options, struct st
 			  struct error *error)
 {
 	static const struct rpc_stream_events events = {.message = on_message, .closed = on_closed};
-	struct rpc_client_options client = {.keepalive_ms = PROTOCOL_KEEPALIVE_MS,
-					    .connect_timeout_ms = PROTOCOL_TIMEOUT_MS,
-					    .tls = options->tls};
+	struct rpc_client_options client = {
+		.keepalive_ms = PROTOCOL_KEEPALIVE_MS, .connect_timeout_ms = PROTOCOL_TIMEOUT_MS, .tls = options->tls};
 	struct stage_session *session = calloc(1, sizeof(*session));
 	if (session == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");

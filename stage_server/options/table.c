@@ -23,7 +23,8 @@ static const struct option_row rows[] = {
 	{"metrics-listen", "ADDRESS", OPTION_TEXT, PLACE(metrics_listen),
 	 .help = "serves /metrics, /livez and /readyz over HTTP on HOST:PORT (default: nowhere)"},
 	{"ready-file", "PATH", OPTION_TEXT, PLACE(ready_file),
-	 .help = "written when the daemon listens, removed when it stops: one line, the first address with its real port"},
+	 .help = "written when the daemon listens, removed when it stops: one line, the first address with its real "
+		 "port"},
 
 	{"device", "NAME", OPTION_LIST, PLACE(device), .maximum = OPTION_LIST_MAXIMUM, .preset = "cpu",
 	 .help = "cpu, or cuda:N, the GPU with that number; once for each slot that the daemon offers, and one device "
