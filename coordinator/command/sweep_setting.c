@@ -6,6 +6,7 @@
 
 #include "common/base/address.h"
 #include "common/base/log.h"
+#include "common/base/processors.h"
 #include "common/model/data_type.h"
 #include "common/model/optimizer.h"
 
@@ -82,7 +83,6 @@ void sweep_note(const struct job_nodes *nodes, uint32_t count, char *into, size_
 	for (uint32_t i = 0; i < count && i < nodes->hostfile.count; i++)
 		if (!address_is_local(nodes->hostfile.hosts[i].address))
 			return;
-	snprintf(into, size,
-		 "%u daemon%s on one machine of %ld cores: measures correctness and overhead, not a cluster", count,
-		 count == 1 ? "" : "s", sysconf(_SC_NPROCESSORS_ONLN));
+	snprintf(into, size, "%u daemon%s on one machine of %u cores: measures correctness and overhead, not a cluster",
+		 count, count == 1 ? "" : "s", processors_allowed());
 }

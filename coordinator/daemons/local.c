@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/processors.h"
 
 enum { START_TIMEOUT_MS = 20000, STOP_TIMEOUT_MS = 10000, POLL_MS = 5 };
 
@@ -128,8 +129,8 @@ static bool wait_until_ready(struct local_daemons *daemons, uint32_t index, stru
 
 uint32_t local_daemons_threads(const struct local_options *options)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	uint32_t share = cores > (long)options->count ? (uint32_t)cores / options->count : 1;
+	uint32_t processors = processors_allowed();
+	uint32_t share = processors > options->count ? processors / options->count : 1;
 	return options->threads > 0 ? options->threads : share;
 }
 

@@ -11,7 +11,7 @@ enum { LOCAL_MAXIMUM_DAEMONS = 64 };
 
 struct local_options {
 	uint32_t count;           // from 1 to LOCAL_MAXIMUM_DAEMONS
-	uint32_t threads;         // of each; 0: the machine's cores in equal shares, at least one
+	uint32_t threads;         // of each; 0: the processors that this process may use in equal shares, at least one
 	const char *memory_limit; // as penstockd takes it; NULL: none
 };
 

@@ -31,7 +31,7 @@ static const struct option_row rows[] = {
 		 "may "
 		 "be named several times"},
 	{"threads", "N", OPTION_COUNT, PLACE(threads), 1, 1024,
-	 .help = "cpu: threads that each stage computes with (default: as many as there are cores)"},
+	 .help = "cpu: threads that each stage computes with (default: all processors that the daemon may use)"},
 	{"memory-limit", "SIZE", OPTION_BYTES, PLACE(memory_limit_bytes), 1 << 20, UINT64_MAX,
 	 .help = "memory that all stages of a device together may use, such as 16GiB (default: what it has)"},
 	{"tuning-file", "PATH", OPTION_TEXT, PLACE(tuning_file),

@@ -5,12 +5,12 @@
 #include "stage_server/device/cpu/cpu.h"
 
 #include <math.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/processors.h"
 #include "stage_server/device/cpu/program.h"
 #include "stage_server/device/tuning.h"
 
@@ -21,13 +21,6 @@ static void cpu_destroy(struct device *device)
 	tuning_destroy(device->tuning);
 	onednn_destroy(device->onednn);
 	free(device);
-}
-
-static uint32_t available_cores(void)
-{
-	cpu_set_t set;
-	int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-	return count > 0 ? (uint32_t)count : 1;
 }
 
 // "GenuineIntel-6-207": what kernels are fast depends on it.
@@ -64,7 +57,7 @@ static bool cpu_create(const struct device_options *options, struct device **ret
 	struct device *device = calloc(1, sizeof(*device));
 	if (device == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
-	device->threads = options->threads > 0 ? options->threads : available_cores();
+	device->threads = options->threads > 0 ? options->threads : processors_allowed();
 	char machine[160];
 	machine_name(device->threads, machine, sizeof(machine));
 	if (!onednn_create(&device->onednn, error) ||
