@@ -7,6 +7,8 @@
 #include "coordinator/command/command.h"
 #include "coordinator/run/job.h"
 
+enum { WAKE_MS = 200 };
+
 static _Atomic(bool) interrupted;
 static pthread_t main_thread;
 static sigset_t awaited;
@@ -17,14 +19,18 @@ static void do_nothing(int number)
 
 static void *await_signals(void *argument)
 {
+	static const struct timespec interval = {.tv_nsec = WAKE_MS * 1000000L};
 	int number;
 	pthread_setname_np(pthread_self(), "signals");
-	while (sigwait(&awaited, &number) == 0) {
-		atomic_store(&interrupted, true);
-		job_interrupt();
-		pthread_kill(
-			main_thread,
-			SIGURG); // what it waits for in the system, such as a pipe's reader, it shall wait for no more
+	while (sigwait(&awaited, &number) != 0)
+		;
+	atomic_store(&interrupted, true);
+	job_interrupt();
+	// What the main thread waits for in the system, such as the reader of a pipe, it shall wait for no more; again and again, for it may
+	// begin to wait a moment later.
+	for (;;) {
+		pthread_kill(main_thread, SIGURG);
+		sigtimedwait(&awaited, NULL, &interval); // further signals change nothing
 	}
 	return NULL;
 }

@@ -1,8 +1,10 @@
 """Signals strike no thread of either program: each is read where it is waited for, and what the programs start is struck as ever."""
 
+import contextlib
 import os
 import re
 import signal
+import subprocess
 import unittest
 
 import harness
@@ -47,18 +49,83 @@ class Signals(harness.TestCase):
             self.assertEqual(daemon.process.wait(10 * harness.PATIENCE), 0)
             self.assertIn("stopping: SIGTERM", daemon.log)
 
-    def test_daemons_of_local_inherit_no_mask(self):
+    def test_daemons_of_local_inherit_no_mask_of_signals_and_share_the_processors_that_are_allowed(self):
         program, seen = self.path("daemon"), self.path("seen")
         with open(program, "w") as file:
-            file.write(f"#!/bin/sh\ncat /proc/self/status >{seen}\n")
+            file.write(f"#!/bin/sh\ncat /proc/self/status >{seen}\necho \"$*\" >>{seen}\n")
         os.chmod(program, 0o755)
         os.environ["PENSTOCKD"], before = program, os.environ["PENSTOCKD"]
+        processors = os.sched_getaffinity(0)
         try:
+            os.sched_setaffinity(0, [min(processors)])
             self.train("--local", 1, "--steps", 1, code=1)
         finally:
             os.environ["PENSTOCKD"] = before
+            os.sched_setaffinity(0, processors)
         with open(seen) as file:
-            self.assertEqual(blocked(file.read()), set())
+            text = file.read()
+        self.assertEqual(blocked(text), set())
+        self.assertIn(" --threads 1\n", text)
+
+    def full_pipe(self):
+        """Both ends of a pipe into which nothing more goes."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        return reader, writer
+
+    def begin_unread(self, daemon, writer, *options):
+        run = subprocess.Popen([harness.PENSTOCK, "train", "--dataset", self.dataset, *map(str, self.small), "-H", self.hostfile([daemon]),
+                                "--steps", "100000", *options], stdout=writer, stderr=writer, pass_fds=[writer])
+        self.addCleanup(run.wait)
+        self.addCleanup(run.kill)
+        return run
+
+    def test_output_that_nobody_reads_holds_up_neither_the_job_nor_its_end(self):
+        daemon, = self.start_daemons(1)
+        reader, writer = self.full_pipe()
+        path = self.path("unread.json")
+        run = self.begin_unread(daemon, writer, "--json", path)
+        self.wait_for_steps(path, 3)
+        # What is read again says how much is missing.
+        os.set_blocking(reader, False)
+        text = b""
+
+        def is_told():
+            nonlocal text
+            with contextlib.suppress(BlockingIOError):
+                text += os.read(reader, 65536)
+            return re.search(rb"penstock: \d+ lines were left out here: nobody read them\nstep \d+/100000 ", text)
+
+        harness.wait_until(is_told, 30, "the number of lines that were left out")
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.read(reader, 65536)
+        run.send_signal(signal.SIGTERM)
+        self.assertEqual(run.wait(10 * harness.PATIENCE), 1)
+
+        # A job that is told to end while its output is stuck ends, also one that waits for the reader of --json.
+        reader, writer = self.full_pipe()
+        daemon.wait_until_free(10)
+        run = self.begin_unread(daemon, writer)
+        harness.wait_until(lambda: daemon.used_bytes() > 0, 20, "its stage")
+        run.send_signal(signal.SIGTERM)
+        self.assertEqual(run.wait(10 * harness.PATIENCE), 1)
+        run = self.begin_unread(daemon, writer, "--json", f"/dev/fd/{writer}")
+
+        def writes():
+            with open(f"/proc/{run.pid}/syscall") as file:
+                call = file.read().split()
+            return call[0] in ("1", "64") and os.path.samefile(f"/proc/{run.pid}/fd/{int(call[1], 16)}", f"/dev/fd/{writer}")  # write
+
+        harness.wait_until(writes, 20, "the wait for a reader")
+        run.send_signal(signal.SIGTERM)
+        self.assertEqual(run.wait(10 * harness.PATIENCE), 1)
 
     def test_interrupt_ends_a_wait_for_the_reader_of_a_pipe(self):
         pipe = self.path("pipe")
