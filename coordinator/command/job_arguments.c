@@ -18,6 +18,7 @@
 
 enum {
 	MAXIMUM_STEPS = 1000000000,
+	MAXIMUM_PROGRESS_TIMEOUT_S = 7 * 24 * 3600,
 	MAXIMUM_PROOF_STEPS = 1000000, // whose losses and norms are kept in memory
 	MAXIMUM_BATCH = 1 << 24,
 	MAXIMUM_WARM_UP_STEPS = 1000000,
@@ -269,7 +270,8 @@ static const struct option_row rows[] = {
 	{"in-flight", "N", OPTION_COUNT, PLACE(in_flight), 1, SCHEDULE_MAXIMUM_MICRO_BATCHES,
 	 .help = "at most N micro-batches alive in a stage, with 1f1b (default: as many as it takes)"},
 	{"threads", "N", OPTION_COUNT, PLACE(threads), 1, MAXIMUM_THREADS, OF_RUNS,
-	 .help = "threads of each daemon that --local starts (default: the cores in equal shares)"},
+	 .help = "threads of each daemon that --local starts (default: the processors that it may use, in equal "
+		 "shares)"},
 	{"memory-limit", "SIZE", OPTION_OWN, .take = take_memory_limit,
 	 .help = "of each device, to plan with; daemons that --local starts get it, others were started with theirs"},
 	{"fit", NULL, OPTION_SWITCH, PLACE(fit), .help = "search for the fastest plan that keeps to --memory-limit"},
@@ -277,6 +279,10 @@ static const struct option_row rows[] = {
 	 .help = "whose memory is planned: cpu or cuda (default: cpu, and cuda with tf32, bf16, fp16)"},
 	{"connections", "N", OPTION_COUNT, PLACE(connections), 1, PROTOCOL_MAXIMUM_CONNECTIONS, .preset = "2", OF_RUNS,
 	 .help = "connections per boundary between stages"},
+	{"progress-timeout", "SECONDS", OPTION_COUNT, PLACE(progress_timeout_s), 0, MAXIMUM_PROGRESS_TIMEOUT_S,
+	 .preset = "600", OF_RUNS,
+	 .help = "ends the job when no stage makes progress for so long, or for 10 times the longest wait so far; three "
+		 "times as long while stages are opened; 0: never"},
 	{"chunk-size", "SIZE", OPTION_BYTES, PLACE(chunk_bytes), PROTOCOL_MINIMUM_CHUNK_BYTES,
 	 PROTOCOL_MAXIMUM_CHUNK_BYTES, .preset = "2MiB", OF_RUNS, .help = "largest piece in which tensors are sent"},
 	{"reduce", "NAME", OPTION_NAME, PLACE(reduce), .choices = reductions, .preset = "auto", OF_RUNS,

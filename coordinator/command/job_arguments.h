@@ -28,6 +28,7 @@ struct job_arguments {
 	uint32_t nodes;        // the first so many of them are used; 0: all
 	uint32_t in_flight;    // micro-batches in a stage, at most; 0: the schedule's
 	uint32_t connections;
+	uint32_t progress_timeout_s;
 	uint64_t steps, seed, chunk_bytes, reduce_bucket_bytes;
 	double dropout;                       // < 0: the model's
 	float mean[3], standard_deviation[3]; // of the images' channels, of values from 0 to 1

@@ -9,6 +9,7 @@
 #include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
+#include "coordinator/command/output.h"
 #include "coordinator/command/job_inputs.h"
 #include "coordinator/command/job_reduction.h"
 #include "coordinator/command/job_setup.h"
@@ -158,6 +159,7 @@ static bool train(struct prove *prove, const struct plan *plan, const char *what
 				      .load = prove->inputs.load,
 				      .load_skips = prove->inputs.load_skips,
 				      .connections = arguments->connections,
+				      .progress_timeout_s = arguments->progress_timeout_s,
 				      .chunk_bytes = arguments->chunk_bytes};
 	if (prove->is_terminal)
 		progress_show(what);
@@ -188,6 +190,7 @@ static bool judge(struct prove *prove, const struct proof *proof, const struct c
 				  .pipeline = pipeline,
 				  .comparison = &comparison,
 				  .against = prove->against != NULL ? &against : NULL};
+	output_wait_for_readers();
 	verdict_print(&verdict, prove->text);
 	bool ok = prove->json == NULL || verdict_write(&verdict, prove->json, error);
 	*ret_holds = comparison_is_equal(&comparison) && against.agree == against.count;
@@ -238,7 +241,7 @@ static bool close_all(struct prove *prove, struct error *error)
 
 int command_prove(int argc, char **argv)
 {
-	struct prove prove = {.text = stdout, .is_terminal = terminal_obeys(STDERR_FILENO)};
+	struct prove prove = {.is_terminal = terminal_obeys(STDERR_FILENO)};
 	struct error error, close_error;
 	bool holds = false;
 	int code;
@@ -247,6 +250,8 @@ int command_prove(int argc, char **argv)
 			     &error, &code))
 		return code;
 	command_catch_signals();
+	output_guard();
+	prove.text = stdout;
 	bool ok = job_nodes_read(&prove.arguments, &prove.nodes, &error) &&
 		  job_setup_init(&prove.arguments, &prove.nodes, &prove.setup, &error);
 	if (ok)

@@ -8,6 +8,7 @@
 #include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
+#include "coordinator/command/output.h"
 #include "coordinator/command/sweep_cell.h"
 #include "coordinator/command/sweep_setting.h"
 #include "coordinator/report/terminal.h"
@@ -231,6 +232,7 @@ static bool run_cells(struct command *command, struct error *error)
 // False when it was interrupted.
 static bool draw(const struct command *command, struct error *error)
 {
+	output_wait_for_readers();
 	const char *folder = command->arguments.job.output;
 	bool removed;
 	enum sweep_output_pictures pictures =
@@ -285,6 +287,7 @@ int command_sweep(int argc, char **argv)
 	if (!command_goes_on(sweep_arguments_parse(argc, argv, &command.arguments, &error), &error, &code))
 		return code;
 	command_catch_signals();
+	output_guard();
 	bool ok = read_nodes(&command, &error) && make_sweep(&command, &error) && open_output(&command, &error) &&
 		  start(&command, &error) && run_cells(&command, &error) && draw(&command, &error);
 	code = ok ? exit_code(&command) : 0;

@@ -159,6 +159,7 @@ static bool run_job(struct run *run, const struct job_arguments *arguments, cons
 				      .sampler = sampler,
 				      .steps = arguments->steps,
 				      .connections = arguments->connections,
+				      .progress_timeout_s = arguments->progress_timeout_s,
 				      .chunk_bytes = arguments->chunk_bytes,
 				      .events = &events,
 				      .user = run};

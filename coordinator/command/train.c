@@ -6,6 +6,7 @@
 #include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
+#include "coordinator/command/output.h"
 #include "coordinator/command/job_inputs.h"
 #include "coordinator/command/job_reduction.h"
 #include "coordinator/command/job_setup.h"
@@ -92,6 +93,7 @@ static bool run(struct train *train, struct error *error)
 				      .load_skips = train->inputs.load_skips,
 				      .save = arguments->save,
 				      .connections = arguments->connections,
+				      .progress_timeout_s = arguments->progress_timeout_s,
 				      .chunk_bytes = arguments->chunk_bytes,
 				      .events = &events,
 				      .user = train->report};
@@ -99,6 +101,7 @@ static bool run(struct train *train, struct error *error)
 		    job_run(&options, error);
 	if (!done)
 		strings_make_printable(error->message); // a daemon's words, which go into the JSON lines as well
+	output_wait_for_readers();
 	report_finish(train->report, done ? NULL : error);
 	return done;
 }
@@ -141,6 +144,7 @@ int command_train(int argc, char **argv)
 		return command_fail(&error);
 	}
 	command_catch_signals();
+	output_guard();
 	job_setup_warn(&train.setup, &train.arguments);
 	tell_schedule(&train.arguments, &train.setup.config);
 	// Everything that can be wrong in files is found before a daemon is asked.

@@ -6,6 +6,7 @@
 #include "coordinator/run/culprit.h"
 #include "coordinator/run/heartbeat.h"
 #include "coordinator/run/job.h"
+#include "coordinator/run/progress.h"
 #include "coordinator/run/stage_session.h"
 
 enum { JOB_STEPS_AHEAD = 2 }; // orders under way, so that a stage never waits for the next one
@@ -19,6 +20,12 @@ struct job_tokens {
 struct job_group {
 	uint8_t id[PROTOCOL_GROUP_ID_BYTES];
 	bool is_known;
+};
+
+// What the job waits for at the moment: an answer of each rank.
+struct job_wait {
+	const char *what;         // "its report"; NULL: nothing
+	const bool *has_answered; // [ranks], borrowed until the next job_await
 };
 
 struct job {
@@ -35,7 +42,9 @@ struct job {
 	enum job_phase phase;
 	struct stage_event *
 		drained; // owned: the Failed of a daemon that stopped after a step, which the other ranks are still to report
-	uint64_t drained_ns;    // when it came
+	uint64_t drained_ns; // when it came
+	struct progress progress;
+	struct job_wait wait;
 	struct culprit culprit; // so far
 	uint32_t opened;        // ranks that have taken their stages
 	uint64_t accused_ns;    // when the first sign of trouble came; 0: there was none
@@ -43,12 +52,17 @@ struct job {
 	// Saving.
 	struct safetensors_writer *writer;
 	struct safetensors_entry *entries;
+	uint64_t *saved_bytes; // [entry_count] received so far
 	uint32_t entry_count;
 };
 
 // Waits for the next event of any rank; notices silence. NULL with an error when the job is over: a
 // rank failed or was lost, or job_interrupt. Returns owned; it has a response.
 struct stage_event *job_next_event(struct job *job, struct error *error);
+// From here on the job waits for `what` of the ranks that are not marked in `has_answered`: for messages, and for the limit of progress.
+void job_await(struct job *job, const char *what, const bool *has_answered);
+// Marks the rank; false with an error when it has answered already.
+bool job_take_answer(const struct job *job, uint32_t rank, bool *has_answered, struct error *error);
 // "stage 1 of replica 2 on node-b:7070: why".
 bool job_refuse(const struct job *job, uint32_t rank, const char *why, struct error *error);
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error);

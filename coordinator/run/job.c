@@ -1,6 +1,5 @@
 // A job from open to close.
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,47 +18,6 @@ enum {
 	DRAINED_MS = 5000, // how long others may still report the last step of a daemon that stops
 	CLOSE_MS = 10000,
 };
-
-static _Atomic(bool) interrupted;
-
-void job_interrupt(void)
-{
-	atomic_store(&interrupted, true);
-}
-
-// The job ends because of this rank, for the reason in `error`, which becomes the job's.
-static bool lose_rank(const struct job *job, uint32_t rank, struct error *error)
-{
-	struct culprit culprit = {.plan = job->plan,
-				  .addresses = job->options.addresses,
-				  .blame = BLAME_STREAM,
-				  .rank = rank,
-				  .error = *error};
-	culprit_explain(&culprit, job->phase, job->step, error);
-	return false;
-}
-
-bool job_check_pulse(struct job *job, struct error *error)
-{
-	if (atomic_load(&interrupted))
-		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
-	uint64_t now_ns = clock_now_ns();
-	lateness_look(&job->lateness, now_ns, rpc_lag_ns());
-	uint64_t longest_ms = 0;
-	uint32_t silent = 0;
-	for (uint32_t r = 0; r < job->ranks; r++) {
-		uint64_t silent_ms =
-			lateness_silence_ms(&job->lateness, stage_session_heard_ns(job->sessions[r]), now_ns);
-		if (silent_ms <= longest_ms)
-			continue;
-		longest_ms = silent_ms;
-		silent = r;
-	}
-	if (longest_ms <= PROTOCOL_TIMEOUT_MS)
-		return true;
-	error_set(error, ERROR_UNREACHABLE, "it has been silent for %" PRIu64 " ms", longest_ms);
-	return lose_rank(job, silent, error);
-}
 
 static const Penstock__V1__Failed *failure_of(const struct stage_event *event)
 {
@@ -124,6 +82,8 @@ static bool is_judged(const struct job *job)
 	       (clock_now_ns() - job->accused_ns) / 1000000 >= patience_ms(job);
 }
 
+static bool forgive_own_pause(struct job *job, struct stage_event *event, bool *ret_taken, struct error *error);
+
 struct stage_event *job_next_event(struct job *job, struct error *error)
 {
 	for (;;) {
@@ -136,7 +96,10 @@ struct stage_event *job_next_event(struct job *job, struct error *error)
 		if (job->accused_ns == 0 && !job_check_pulse(job, error))
 			return NULL;
 		struct stage_event *event = stage_events_take(job->events, WAIT_MS);
-		if (event == NULL)
+		bool is_forgiven = false;
+		if (event != NULL && !forgive_own_pause(job, event, &is_forgiven, error))
+			return NULL;
+		if (event == NULL || is_forgiven)
 			continue;
 		// Reports count after it, too: the neighbours of a daemon that stops may be heard before what it said last.
 		bool is_answer = event->response != NULL && failure_of(event) == NULL;
@@ -162,23 +125,23 @@ bool job_unexpected(const struct job *job, const struct stage_event *event, stru
 	return job_refuse(job, event->rank, why, error);
 }
 
-// Waits until each rank has sent `what` once. `take` may look at it.
-static bool wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what,
+// Waits until each rank has sent `what`, in messages `name`, once. `take` may look at it.
+static bool wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what, const char *name,
 			 void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
 			 struct error *error)
 {
-	for (uint32_t missing = job->ranks; missing > 0; missing--) {
+	bool has_answered[PLAN_MAXIMUM_RANKS] = {false}, ok = true;
+	job_await(job, name, has_answered);
+	for (uint32_t missing = job->ranks; missing > 0 && ok; missing--) {
 		struct stage_event *event = job_next_event(job, error);
-		if (event == NULL)
-			return false;
-		bool ok = event->response->body_case == what || job_unexpected(job, event, error);
+		ok = event != NULL && (event->response->body_case == what || job_unexpected(job, event, error)) &&
+		     job_take_answer(job, event->rank, has_answered, error);
 		if (ok && take != NULL)
 			take(job, event->rank, event->response);
 		stage_event_free(event);
-		if (!ok)
-			return false;
 	}
-	return true;
+	job_await(job, NULL, NULL);
+	return ok;
 }
 
 // ---- The grid: replicas side by side, each a line of stages; and each stage's replicas a ring
@@ -261,6 +224,26 @@ static void take_opened(struct job *job, uint32_t rank, const Penstock__V1__Sess
 							 .exchange_bytes = memory->exchange_bytes});
 }
 
+// A call that fails because this process was stopped while it connected is no fault of the daemon's: it is begun again. Takes the event,
+// or leaves it to be judged; false with an error when the call cannot be begun.
+static bool forgive_own_pause(struct job *job, struct stage_event *event, bool *ret_taken, struct error *error)
+{
+	struct stage_movement movement;
+	uint32_t rank = event->rank;
+	*ret_taken = false;
+	if (event->response != NULL || job->phase != JOB_OPENING)
+		return true;
+	lateness_look(&job->lateness, clock_now_ns(), rpc_lag_ns());
+	stage_session_movement(job->sessions[rank], &movement);
+	if (movement.is_heard || job->lateness.excused_ns <= movement.begun_ns)
+		return true;
+	*ret_taken = true;
+	stage_event_free(event);
+	heartbeat_stop(steal_pointer(job->heartbeat)); // it uses the sessions
+	stage_session_destroy(steal_pointer(job->sessions[rank]));
+	return open_rank(job, rank, error) && heartbeat_start(job->sessions, job->ranks, &job->heartbeat, error);
+}
+
 static bool open_ranks(struct job *job, struct error *error)
 {
 	for (uint32_t r = 0; r < job->ranks; r++)
@@ -268,7 +251,7 @@ static bool open_ranks(struct job *job, struct error *error)
 			return false;
 	if (!heartbeat_start(job->sessions, job->ranks, &job->heartbeat, error))
 		return false;
-	bool ok = wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED, take_opened, error);
+	bool ok = wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED, "its Opened", take_opened, error);
 	job->phase = ok ? JOB_PREPARING : JOB_OPENING;
 	return ok;
 }
@@ -299,7 +282,7 @@ static bool link_ranks(struct job *job, struct error *error)
 			return false;
 		stage_session_connect(job->sessions[r], &stage, &replica, group_id);
 	}
-	return wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, NULL, error);
+	return wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, "its Ready", NULL, error);
 }
 
 // The work is done and saved: an end that is not in good order costs nothing any more.
@@ -328,6 +311,7 @@ static void destroy(struct job *job)
 	free(job->tokens);
 	free(job->groups);
 	free(job->entries);
+	free(job->saved_bytes);
 }
 
 bool job_run(const struct job_options *options, struct error *error)
@@ -335,6 +319,7 @@ bool job_run(const struct job_options *options, struct error *error)
 	struct job job = {.options = *options,
 			  .plan = options->plan,
 			  .ranks = plan_rank_count(options->plan),
+			  .progress = {.floor_ms = options->progress_timeout_s * UINT64_C(1000)},
 			  .culprit = {.plan = options->plan, .addresses = options->addresses}};
 	job.events = stage_events_create();
 	job.sessions = calloc(job.ranks, sizeof(*job.sessions));

@@ -64,6 +64,7 @@ struct job_options {
 	const struct job_sink *sink;    // NULL: none
 	bool reduce_in_group;           // see StagePlan; every device of the job can
 	uint32_t connections, chunk_bytes;
+	uint32_t progress_timeout_s; // how long all ranks may stand still, at least; 0: for ever. See progress.h
 	const struct job_events *events;
 	void *user;
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "coordinator/run/internal.h"
 
 enum {
@@ -58,6 +59,7 @@ static struct buffer *take_chunk(struct job *job, struct buffer_pool *pool, stru
 	while ((chunk = buffer_pool_take_within(pool, CHUNK_WAIT_MS)) == NULL)
 		if (!job_check_pulse(job, error))
 			return NULL;
+	progress_note(&job->progress, clock_now_ns(), false); // a chunk has left
 	return chunk;
 }
 
@@ -102,26 +104,27 @@ static bool load_next(struct job *job, uint32_t rank, uint32_t *next, struct buf
 static bool load_all(struct job *job, uint32_t *next, struct buffer_pool *pool, struct error *error)
 {
 	uint32_t loading = 0;
-	bool done;
+	bool has_all[PLAN_MAXIMUM_RANKS] = {false};
+	job_await(job, "its Loaded", has_all);
 	for (uint32_t r = 0; r < job->ranks; r++) {
 		const struct plan_stage *stage = &job->plan->stages[plan_rank_stage(job->plan, r)];
 		next[r] = model_first_parameter(&job->plan->model, stage->first_layer);
-		if (!load_next(job, r, &next[r], pool, &done, error))
+		if (!load_next(job, r, &next[r], pool, &has_all[r], error))
 			return false;
-		loading += !done;
+		loading += !has_all[r];
 	}
 	while (loading > 0) {
 		struct stage_event *event = job_next_event(job, error);
 		if (event == NULL)
 			return false;
 		uint32_t r = event->rank;
-		bool ok = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_LOADED
-				  ? load_next(job, r, &next[r], pool, &done, error)
-				  : job_unexpected(job, event, error);
+		bool is_due = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_LOADED && !has_all[r];
+		bool ok = is_due ? load_next(job, r, &next[r], pool, &has_all[r], error)
+				 : job_unexpected(job, event, error);
 		stage_event_free(event);
 		if (!ok)
 			return false;
-		loading -= done;
+		loading -= has_all[r];
 	}
 	return true;
 }
@@ -134,6 +137,7 @@ bool parameters_load(struct job *job, struct error *error)
 	struct buffer_pool *pool = buffer_pool_create(PROTOCOL_PARAMETER_CHUNK_BYTES, LOAD_BUFFERS, NULL);
 	bool ok = next != NULL && pool != NULL ? load_all(job, next, pool, error)
 					       : error_set(error, ERROR_FAILED, "out of memory");
+	job_await(job, NULL, NULL);
 	free(next);
 	buffer_pool_destroy(pool);
 	return ok;
@@ -141,21 +145,34 @@ bool parameters_load(struct job *job, struct error *error)
 
 // ---- Save
 
-static struct safetensors_entry *find_entry(struct job *job, const char *name, uint32_t *ret_index)
+// The entries of the parameters that the rank holds: from `*ret_first` up to the result.
+static uint32_t entries_of(const struct job *job, uint32_t rank, uint32_t *ret_first)
 {
-	for (uint32_t i = 0; i < job->entry_count; i++)
-		if (strcmp(job->entries[i].name, name) == 0) {
-			*ret_index = i;
-			return &job->entries[i];
-		}
-	return NULL;
+	const struct plan_stage *stage = &job->plan->stages[plan_rank_stage(job->plan, rank)];
+	*ret_first = model_first_parameter(&job->plan->model, stage->first_layer);
+	return model_first_parameter(&job->plan->model, stage->end_layer);
 }
 
-static bool refuse_chunk(const struct job *job, uint32_t rank, const char *name, struct error *error)
+// Whether the chunk is the next one of a parameter that the rank holds; which one goes to `*ret_index`.
+static bool is_next_chunk(const struct job *job, const struct stage_event *event, uint32_t *ret_index)
 {
-	char why[160];
-	snprintf(why, sizeof(why), "a chunk of %.80s that has no place in the model", name);
-	return job_refuse(job, rank, why, error);
+	const Penstock__V1__SavedParameter *parameter = event->response->saved_parameter;
+	uint64_t size = event->payload->size;
+	uint32_t i, end = entries_of(job, event->rank, &i);
+	while (i < end && strcmp(job->entries[i].name, parameter->name) != 0)
+		i++;
+	*ret_index = i;
+	return i < end && size > 0 && parameter->offset_bytes == job->saved_bytes[i] &&
+	       size <= job->entries[i].size_bytes - job->saved_bytes[i];
+}
+
+static bool refuse_chunk(const struct job *job, const struct stage_event *event, struct error *error)
+{
+	char why[240];
+	const Penstock__V1__SavedParameter *parameter = event->response->saved_parameter;
+	snprintf(why, sizeof(why), "bytes %" PRIu64 "+%zu of %.80s, which has no place there", parameter->offset_bytes,
+		 event->payload->size, parameter->name);
+	return job_refuse(job, event->rank, why, error);
 }
 
 static bool write_chunk(struct job *job, const struct stage_event *event, struct error *error)
@@ -163,10 +180,9 @@ static bool write_chunk(struct job *job, const struct stage_event *event, struct
 	const Penstock__V1__SavedParameter *parameter = event->response->saved_parameter;
 	size_t size = event->payload->size;
 	uint32_t index;
-	const struct safetensors_entry *entry = find_entry(job, parameter->name, &index);
-	if (entry == NULL || parameter->offset_bytes > entry->size_bytes ||
-	    size > entry->size_bytes - parameter->offset_bytes)
-		return refuse_chunk(job, event->rank, parameter->name, error);
+	if (!is_next_chunk(job, event, &index))
+		return refuse_chunk(job, event, error);
+	job->saved_bytes[index] += size;
 	const struct job_sink *sink = job->options.sink;
 	if (sink != NULL && !sink->put(sink->user, index, parameter->offset_bytes, event->payload->data, size, error))
 		return false;
@@ -199,20 +215,36 @@ bool parameters_prepare_save(struct job *job, struct error *error)
 		free(entries);
 		return error_wrap(error, "--save");
 	}
+	job->saved_bytes = calloc(count, sizeof(*job->saved_bytes));
 	job->entries = entries;
 	job->entry_count = count;
 	job->writer = writer;
-	return true;
+	return job->saved_bytes != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
 
-// `saved` when the rank has sent everything. Replicas hold the same bits: the first one alone was asked.
-static bool take_saved(struct job *job, const struct stage_event *event, bool *ret_saved, struct error *error)
+// Saved says that the rank has sent all that it holds.
+static bool check_saved(const struct job *job, uint32_t rank, struct error *error)
 {
-	if (plan_rank_replica(job->plan, event->rank) != 0)
-		return job_unexpected(job, event, error);
-	*ret_saved = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED;
-	if (*ret_saved)
+	char why[240];
+	uint32_t i, end = entries_of(job, rank, &i);
+	while (i < end && job->saved_bytes[i] == job->entries[i].size_bytes)
+		i++;
+	if (i == end)
 		return true;
+	snprintf(why, sizeof(why),
+		 "its Saved came without all of its parameters: of %.80s %" PRIu64 " of %" PRIu64 " bytes",
+		 job->entries[i].name, job->saved_bytes[i], job->entries[i].size_bytes);
+	return job_refuse(job, rank, why, error);
+}
+
+// `has_saved` is [ranks]. Replicas hold the same bits: the first one alone was asked.
+static bool take_saved(struct job *job, const struct stage_event *event, bool *has_saved, struct error *error)
+{
+	if (has_saved[event->rank]) // or was not asked
+		return job_unexpected(job, event, error);
+	has_saved[event->rank] = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED;
+	if (has_saved[event->rank])
+		return check_saved(job, event->rank, error);
 	if (event->response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER)
 		return job_unexpected(job, event, error);
 	bool ok = write_chunk(job, event, error);
@@ -223,16 +255,20 @@ static bool take_saved(struct job *job, const struct stage_event *event, bool *r
 static bool receive_all(struct job *job, struct error *error)
 {
 	uint32_t stages = job->plan->options.pipeline_size;
+	bool has_saved[PLAN_MAXIMUM_RANKS];
+	for (uint32_t r = 0; r < job->ranks; r++)
+		has_saved[r] = plan_rank_replica(job->plan, r) != 0;
+	job_await(job, "its Saved", has_saved);
 	for (uint32_t s = 0; s < stages; s++)
 		stage_session_save(job->sessions[plan_rank(job->plan, s, 0)]);
 	for (uint32_t missing = stages; missing > 0;) {
-		bool saved = false;
 		struct stage_event *event = job_next_event(job, error);
-		bool ok = event != NULL && take_saved(job, event, &saved, error);
+		bool ok = event != NULL && take_saved(job, event, has_saved, error);
+		if (ok)
+			missing -= has_saved[event->rank];
 		stage_event_free(event);
 		if (!ok)
 			return false;
-		missing -= saved;
 	}
 	return true;
 }
@@ -243,6 +279,7 @@ bool parameters_save(struct job *job, struct error *error)
 		return true;
 	job->phase = JOB_SAVING;
 	bool ok = receive_all(job, error);
+	job_await(job, NULL, NULL);
 	struct safetensors_writer *writer = job->writer;
 	job->writer = NULL;
 	if (ok && writer != NULL)

@@ -12,7 +12,10 @@ struct stage_session {
 	struct stage_session_options options;
 	struct rpc_client *client;
 	struct rpc_stream *stream;
-	_Atomic(uint64_t) heard_ns;
+	uint64_t begun_ns;
+	_Atomic(uint64_t) heard_ns, moved_ns, device_ns;
+	uint64_t instructions; // of the last heartbeat; the callbacks' own
+	_Atomic(bool) is_heard;
 	_Atomic(bool) held; // we do not listen: a chunk of a saved parameter is with the job's thread
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -32,18 +35,29 @@ static bool take_payload(struct stage_session *session, struct rpc_stream *strea
 	return true;
 }
 
+static void take_heartbeat(struct stage_session *session, const Penstock__V1__Heartbeat *heartbeat)
+{
+	if (heartbeat->instructions != session->instructions)
+		atomic_store(&session->moved_ns, clock_now_ns());
+	session->instructions = heartbeat->instructions;
+	atomic_store(&session->device_ns, heartbeat->device_ns);
+}
+
 static void on_message(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
 {
 	struct stage_session *session = user;
 	struct stage_event event = {.rank = session->options.rank};
 	atomic_store(&session->heard_ns, clock_now_ns());
+	atomic_store(&session->is_heard, true);
 	event.response = (Penstock__V1__SessionResponse *)rpc_incoming_unpack(
 		incoming, &penstock__v1__session_response__descriptor, &event.error);
 	bool ok = event.response != NULL;
 	if (ok && event.response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_HEARTBEAT) {
+		take_heartbeat(session, event.response->heartbeat);
 		penstock__v1__session_response__free_unpacked(event.response, NULL);
 		return;
 	}
+	atomic_store(&session->moved_ns, clock_now_ns());
 	if (ok && event.response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER)
 		ok = take_payload(session, stream, incoming, &event);
 	if (!ok) {
@@ -81,7 +95,7 @@ bool stage_session_create(const struct stage_session_options *options, struct st
 	if (session == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
 	session->options = *options;
-	session->heard_ns = clock_now_ns();
+	session->begun_ns = session->heard_ns = session->moved_ns = clock_now_ns();
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_cond_init(&session->changed, NULL);
 	if (!rpc_client_create(options->address, &client, &session->client, error)) {
@@ -116,7 +130,9 @@ void stage_session_destroy(struct stage_session *session)
 
 void stage_session_resume(struct stage_session *session)
 {
-	atomic_store(&session->heard_ns, clock_now_ns()); // that we did not listen is not its silence
+	uint64_t now_ns = clock_now_ns(); // while reading was paused, it could not be heard
+	atomic_store(&session->heard_ns, now_ns);
+	atomic_store(&session->moved_ns, now_ns);
 	atomic_store(&session->held, false);
 	rpc_stream_resume(session->stream);
 }
@@ -124,6 +140,14 @@ void stage_session_resume(struct stage_session *session)
 uint64_t stage_session_heard_ns(struct stage_session *session)
 {
 	return atomic_load(&session->held) ? clock_now_ns() : atomic_load(&session->heard_ns);
+}
+
+void stage_session_movement(struct stage_session *session, struct stage_movement *ret_movement)
+{
+	*ret_movement = (struct stage_movement){.moved_ns = atomic_load(&session->moved_ns),
+						.device_ns = atomic_load(&session->device_ns),
+						.is_heard = atomic_load(&session->is_heard),
+						.begun_ns = session->begun_ns};
 }
 
 // ---- Requests

@@ -36,6 +36,17 @@ void stage_session_destroy(struct stage_session *session);
 // When anything came from the stage; now, while we do not listen to it.
 uint64_t stage_session_heard_ns(struct stage_session *session);
 
+// What a stage shows of its work.
+struct stage_movement {
+	uint64_t
+		moved_ns; // when it last sent something else than a heartbeat, or one with more instructions; at first, when the call began
+	uint64_t
+		device_ns; // how long its device had been with one instruction, at the last heartbeat; 0: the stage waits
+	bool is_heard;     // anything has come
+	uint64_t begun_ns; // the call
+};
+void stage_session_movement(struct stage_session *session, struct stage_movement *ret_movement);
+
 // After a SavedParameter: the daemon is held back until then, so that no queue of chunks grows.
 void stage_session_resume(struct stage_session *session);
 

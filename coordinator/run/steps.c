@@ -10,7 +10,9 @@
 
 // A step under way; there are JOB_STEPS_AHEAD of them.
 struct flight {
-	uint32_t reports; // ranks that are done with it
+	uint32_t reports;   // ranks that are done with it
+	bool *has_reported; // [ranks]
+	bool *has_norms;    // [ranks]; those of other replicas than the first, which tell none, count as if they had
 	struct job_step result;
 	struct job_rank_step *ranks; // [ranks]
 	double *losses;              // [data_parallel_size] of the replicas' last stages
@@ -92,6 +94,10 @@ static bool order_step(struct steps *steps, struct error *error)
 	// OneCycle moves, may be a step ahead then.
 	struct learning_rate_value rate = rate_at(steps, step - steps->skipped);
 	flight->reports = flight->norms = 0;
+	for (uint32_t r = 0; r < job->ranks; r++) {
+		flight->has_reported[r] = false;
+		flight->has_norms[r] = plan_rank_replica(job->plan, r) != 0;
+	}
 	flight->result = (struct job_step){
 		.step = step, .learning_rate = learning_rate_shown(rate.learning_rate), .ranks = flight->ranks};
 	Penstock__V1__RunStep order = PENSTOCK__V1__RUN_STEP__INIT;
@@ -141,6 +147,8 @@ static bool take_report(struct steps *steps, uint32_t rank, const Penstock__V1__
 	struct flight *flight = flight_of(steps, report->step);
 	if (flight == NULL)
 		return job_refuse(job, rank, "a report of a step that is not under way", error);
+	if (!job_take_answer(job, rank, flight->has_reported, error))
+		return false;
 	// NOLINTNEXTLINE(clang-analyzer-core.NullDereference): steps_run has made them all
 	flight->ranks[rank] = (struct job_rank_step){
 		.step_ns = report->step_ns,
@@ -205,6 +213,8 @@ static bool take_norms(struct steps *steps, uint32_t rank, const Penstock__V1__G
 	if (flight == NULL || norms->step != steps->scaled || norms->first_parameter > parameters ||
 	    norms->n_squares > parameters - norms->first_parameter)
 		return job_refuse(job, rank, "gradient norms of a step or of parameters that there are not", error);
+	if (!job_take_answer(job, rank, flight->has_norms, error))
+		return false;
 	memcpy(flight->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
 	if (++flight->norms < job->plan->options.pipeline_size)
 		return true;
@@ -238,6 +248,18 @@ static bool take_event(struct steps *steps, const struct stage_event *event, str
 	}
 }
 
+// Of the first step that is not done.
+static void await(const struct steps *steps)
+{
+	const struct plan_options *plan = &steps->job->plan->options;
+	const struct flight *flight = &steps->flight[steps->done % JOB_STEPS_AHEAD];
+	bool norms = (plan->gradient_clipping || steps->loss_scaling) && steps->scaled == steps->done;
+	if (norms)
+		job_await(steps->job, "its GradientNorms", flight->has_norms);
+	else
+		job_await(steps->job, "its StepReport", flight->has_reported);
+}
+
 static bool run(struct steps *steps, struct error *error)
 {
 	struct job *job = steps->job;
@@ -248,6 +270,7 @@ static bool run(struct steps *steps, struct error *error)
 		while (steps->ordered < job->options.steps && steps->ordered < steps->done + JOB_STEPS_AHEAD)
 			if (!order_step(steps, error))
 				return false;
+		await(steps);
 		struct stage_event *event = job_next_event(job, error);
 		if (event == NULL)
 			return false;
@@ -270,15 +293,21 @@ bool steps_run(struct job *job, struct error *error)
 		flight->ranks = calloc(job->ranks, sizeof(*flight->ranks));
 		flight->losses = calloc(job->plan->options.data_parallel_size, sizeof(*flight->losses));
 		flight->squares = calloc(model_parameter_count(&job->plan->model) + 1, sizeof(*flight->squares));
-		ok = ok && flight->ranks != NULL && flight->losses != NULL && flight->squares != NULL;
+		flight->has_reported = calloc(job->ranks, sizeof(*flight->has_reported));
+		flight->has_norms = calloc(job->ranks, sizeof(*flight->has_norms));
+		ok = ok && flight->ranks != NULL && flight->losses != NULL && flight->squares != NULL &&
+		     flight->has_reported != NULL && flight->has_norms != NULL;
 	}
 	steps.indices = calloc(job->options.config->train_batch_size, sizeof(*steps.indices));
 	ok = (ok && steps.indices != NULL) || error_set(error, ERROR_FAILED, "out of memory");
 	ok = ok && run(&steps, error);
+	job_await(job, NULL, NULL);
 	for (int i = 0; i < JOB_STEPS_AHEAD; i++) {
 		free(steps.flight[i].ranks);
 		free(steps.flight[i].losses);
 		free(steps.flight[i].squares);
+		free(steps.flight[i].has_reported);
+		free(steps.flight[i].has_norms);
 	}
 	free(steps.indices);
 	return ok;

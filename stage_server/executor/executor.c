@@ -180,6 +180,11 @@ void executor_stop(struct executor *executor)
 	pthread_mutex_unlock(&executor->lock);
 }
 
+uint64_t executor_instructions(struct executor *executor)
+{
+	return atomic_load_explicit(&executor->instructions, memory_order_relaxed);
+}
+
 uint64_t executor_device_ns(struct executor *executor)
 {
 	uint64_t since = atomic_load_explicit(&executor->device_since_ns, memory_order_relaxed), now = clock_now_ns();

@@ -113,6 +113,7 @@ uint64_t executor_step(struct executor *executor);                   // the last
 void executor_totals(struct executor *executor, struct step_totals *ret_totals);
 // How long the device has been with one instruction of a step; 0: the stage waits for somebody else, or for an order.
 uint64_t executor_device_ns(struct executor *executor);
+uint64_t executor_instructions(struct executor *executor); // of all steps, begun so far
 
 // Ends once the steps that were begun are done; those that wait are not begun, and a save that was ordered is ended too, with what
 // follows it. In two halves: several stages of one job end with the same step when each of them is told to hold, and then all are told

@@ -53,7 +53,7 @@ struct executor {
 	struct reducer *reducer; // NULL: there is no ring
 	_Atomic(bool) stopped;
 	_Atomic(bool) device_failed; // a tensor did not come out of it; the executor's thread asks the device why
-	_Atomic(uint64_t) step;
+	_Atomic(uint64_t) step, instructions;
 	_Atomic(uint64_t) device_since_ns; // 0: it waits
 
 	uint8_t group_id[DEVICE_GROUP_ID_BYTES]; // of replica 0 in a group; written before `opened`

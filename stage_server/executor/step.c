@@ -178,6 +178,7 @@ static enum step_result run_instructions(struct step *step, struct error *error)
 		const struct instruction *instruction = &schedule->instructions[i];
 		if (atomic_load(&step->executor->stopped))
 			return STEP_STOPPED;
+		atomic_fetch_add_explicit(&step->executor->instructions, 1, memory_order_relaxed);
 		step_turn_to_device(step->executor);
 		enum step_result result = functions[instruction->kind](step, instruction->micro_batch, error);
 		if (result == STEP_FAILED)

@@ -138,7 +138,7 @@ void inbound_drain(struct session_host *host); // ends those that belong to no s
 void reply_opened(struct session *session, uint64_t parameters, const uint8_t *group_id);
 void reply_loaded(struct session *session, const struct parameter *parameter);
 void reply_ready(struct session *session);
-void reply_heartbeat(struct session *session);
+void reply_heartbeat(struct session *session); // loop's thread
 void reply_closed(struct session *session);
 void reply_failed(struct session *session, const struct error *error, uint64_t step, bool lost, enum neighbour side);
 void reply_step(struct session *session, const struct step_report *report);

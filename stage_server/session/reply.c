@@ -43,6 +43,10 @@ void reply_ready(struct session *session)
 void reply_heartbeat(struct session *session)
 {
 	Penstock__V1__Heartbeat heartbeat = PENSTOCK__V1__HEARTBEAT__INIT;
+	if (session->executor != NULL) {
+		heartbeat.instructions = executor_instructions(session->executor);
+		heartbeat.device_ns = executor_device_ns(session->executor);
+	}
 	REPLY(session, HEARTBEAT, heartbeat, heartbeat);
 }
 

@@ -1,14 +1,52 @@
 """Whoever was itself late blames nobody: a daemon that is flooded, a coordinator that was stopped, and all of a job that were."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import harness
 
 TIMEOUT_S = 11  # PROTOCOL_TIMEOUT_MS
+
+
+class LateWay:
+    """A way to a daemon that holds connections without a byte until it is opened; those that come afterwards are carried."""
+
+    def __init__(self, port):
+        self.port, self.held, self.is_open = port, [], False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                here = self.listener.accept()[0]
+                if not self.is_open:
+                    self.held.append(here)
+                    continue
+                there = socket.create_connection(("127.0.0.1", self.port))
+                for ends in (here, there), (there, here):
+                    threading.Thread(target=self.carry, args=ends, daemon=True).start()
+
+    def carry(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def open(self):
+        self.is_open = True
+
+    def close(self):
+        self.listener.close()
+        for connection in self.held:
+            connection.close()
 
 
 class Starved(harness.TestCase):
@@ -21,10 +59,11 @@ class Starved(harness.TestCase):
     def losses_of(self, path):
         return [line["loss"] for line in harness.read_json_lines(path) if line["type"] == "step"]
 
-    def stop_for(self, seconds, *processes):
+    def stop_for(self, seconds, *processes, meanwhile=lambda: None):
         for process in processes:
             process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
+        meanwhile()
         for process in processes:
             process.send_signal(signal.SIGCONT)
 
@@ -54,6 +93,15 @@ class Starved(harness.TestCase):
         self.assertEqual(run.finish(30).code, 4, run.error)
         self.assertRegex(run.error, r"the coordinator has been silent for \d+ ms")
         self.assertNotIn("it has been silent", run.error)  # the daemons were not
+
+    def test_coordinator_that_was_stopped_while_it_connected_connects_again(self):
+        daemon, = self.start_daemons(1)
+        way = LateWay(daemon.port)
+        self.addCleanup(way.close)
+        run = self.begin_train("-H", self.hostfile([way]), "--steps", 1)
+        harness.wait_until(lambda: way.held, 20, "its connection")
+        self.stop_for(TIMEOUT_S + 2, run.process, meanwhile=way.open)
+        self.assertEqual(run.finish(60).code, 0, run.error)
 
     def test_job_goes_on_when_all_of_it_was_stopped(self):
         """As with a virtual machine that is paused."""

@@ -84,25 +84,60 @@ class StrangeDaemons(harness.TestCase):
         self.refuse(1, "which nobody asked for", self.strange(session=out_of_place))
         self.refuse(1, "which nobody asked for", self.strange(session=saved_too_early))
 
-    def test_saved_values_that_have_no_place_leave_no_file(self):
+    def answers(self, **instead):
+        """A session that gives every request its answer, or what `instead` gives for its kind."""
+        usual = {"open": lambda request: [pb.SessionResponse(opened=pb.Opened())],
+                 "connect": lambda request: [pb.SessionResponse(ready=pb.Ready())],
+                 "run_step": lambda request: [pb.SessionResponse(step_report=pb.StepReport(step=request.run_step.step))]}
+
         def session(requests, over):
             for request in requests:
-                kind = request.WhichOneof("body")
-                if kind == "open":
-                    yield pb.SessionResponse(opened=pb.Opened())
-                elif kind == "connect":
-                    yield pb.SessionResponse(ready=pb.Ready())
-                elif kind == "run_step":
-                    yield pb.SessionResponse(step_report=pb.StepReport(step=request.run_step.step))
-                elif kind == "save":
-                    yield pb.SessionResponse(saved_parameter=pb.SavedParameter(name="features.0.weight", offset_bytes=2**63),
-                                             payload=bytes(100))
+                yield from {**usual, **instead}.get(request.WhichOneof("body"), lambda request: [])(request)
+
+        return session
+
+    def test_saved_values_that_have_no_place_leave_no_file(self):
+        def saved(name, offset):
+            return [pb.SessionResponse(saved_parameter=pb.SavedParameter(name=name, offset_bytes=offset), payload=bytes(100))]
 
         path = self.path("saved.safetensors")
-        self.refuse(1, "features.0.weight that has no place", self.strange(session=session), "--steps", 2, "--save", path)
-        with self.assertRaises(FileNotFoundError):
-            open(path)
-        self.assertFalse([name for name in os.listdir(os.path.dirname(path)) if "saved.safetensors" in name])
+        for words, save in ((r"bytes 9223372036854775808\+100 of features.0.weight, which has no place", saved("features.0.weight", 2**63)),
+                            (r"bytes 4\+100 of features.0.weight, which has no place", saved("features.0.weight", 4)),
+                            ("of features.77.weight, which has no place", saved("features.77.weight", 0)),
+                            (r"came without all of its parameters: of features.0.weight 0 of \d+ bytes",
+                             [pb.SessionResponse(saved=pb.Saved())]),
+                            (r"came without all of its parameters: of features.0.weight 100 of \d+ bytes",
+                             [*saved("features.0.weight", 0), pb.SessionResponse(saved=pb.Saved(parameters=16))])):
+            daemon = self.strange(session=self.answers(save=lambda request, save=save: save))
+            self.refuse(1, f"stage 0 on {daemon.address}: .*{words}", daemon, "--steps", 2, "--save", path)
+            self.assertFalse([name for name in os.listdir(self.folder) if "saved.safetensors" in name])
+
+    def test_daemon_that_sends_heartbeats_and_nothing_else_is_named_with_what_it_owes(self):
+        def beat(request):
+            while True:
+                time.sleep(0.3)
+                yield pb.SessionResponse(heartbeat=pb.Heartbeat(device_ns=20 * 10**9))
+
+        def beat_from_step_1(request):
+            return beat(request) if request.run_step.step == 1 else [pb.SessionResponse(step_report=pb.StepReport(step=0))]
+
+        for words, instead in ((": .*its Opened does not come: .* for 3 s", {"open": beat}),
+                               (": .*its Ready does not come: .* for 1 s", {"connect": beat}),
+                               (", step 1: .*its StepReport does not come: .* for 1 s, and its device has been with one instruction for 20 s",
+                                {"run_step": beat_from_step_1}),
+                               (": .*its Saved does not come", {"save": beat})):
+            daemon = self.strange(session=self.answers(**instead))
+            self.refuse(4, f"penstock: stage 0 on {daemon.address}{words}", daemon, "--steps", 2, "--progress-timeout", 1,
+                        "--save", self.path("owed.safetensors"))
+
+    def test_step_longer_than_the_limit_of_progress_is_waited_for_while_instructions_are_done(self):
+        def slow(request):
+            for instructions in range(1, 6):
+                time.sleep(0.5)
+                yield pb.SessionResponse(heartbeat=pb.Heartbeat(instructions=instructions))
+            yield pb.SessionResponse(step_report=pb.StepReport(step=0))
+
+        self.train("-H", self.hostfile([self.strange(session=self.answers(run_step=slow))]), "--steps", 1, "--progress-timeout", 1)
 
     def test_step_that_was_done_counts_when_neighbours_miss_a_stopping_daemon_first(self):
         missed = threading.Event()
