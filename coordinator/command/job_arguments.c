@@ -281,7 +281,8 @@ static const struct option_row rows[] = {
 	 .help = "connections per boundary between stages"},
 	{"progress-timeout", "SECONDS", OPTION_COUNT, PLACE(progress_timeout_s), 0, MAXIMUM_PROGRESS_TIMEOUT_S,
 	 .preset = "600", OF_RUNS,
-	 .help = "ends the job when no stage makes progress for so long, or for 10 times the longest wait so far; three "
+	 .help = "ends the job when no stage makes progress for so long, or for 10 times the longest wait so far; "
+		 "three "
 		 "times as long while stages are opened; 0: never"},
 	{"chunk-size", "SIZE", OPTION_BYTES, PLACE(chunk_bytes), PROTOCOL_MINIMUM_CHUNK_BYTES,
 	 PROTOCOL_MAXIMUM_CHUNK_BYTES, .preset = "2MiB", OF_RUNS, .help = "largest piece in which tensors are sent"},

@@ -13,8 +13,8 @@
 enum {
 	WAIT_MS = 200,   // for an event, before looking at silence and interrupts
 	BLAME_MS = 1000, // how long others may still name the cause
-	REACH_MS =
-		6000, // how long the other nodes have to answer when one could not be reached: longer than a connection may take
+	// How long the other nodes have to answer when one could not be reached: longer than a connection may take.
+	REACH_MS = PROTOCOL_TIMEOUT_MS + 1000,
 	DRAINED_MS = 5000, // how long others may still report the last step of a daemon that stops
 	CLOSE_MS = 10000,
 };
@@ -69,7 +69,7 @@ static void accuse(struct job *job, struct stage_event *event)
 static uint64_t patience_ms(const struct job *job)
 {
 	const struct culprit *culprit = &job->culprit;
-	if (culprit->blame == BLAME_FAILED || atomic_load(&interrupted))
+	if (culprit->blame == BLAME_FAILED || job_is_interrupted())
 		return 0;
 	if (job->phase != JOB_OPENING || culprit->error.code != ERROR_UNREACHABLE)
 		return BLAME_MS;

@@ -13,6 +13,11 @@ void job_interrupt(void)
 	atomic_store(&interrupted, true);
 }
 
+bool job_is_interrupted(void)
+{
+	return atomic_load(&interrupted);
+}
+
 // The job ends because of this rank, for the reason in `error`, which becomes the job's.
 static bool lose_rank(const struct job *job, uint32_t rank, enum blame blame, struct error *error)
 {
@@ -94,7 +99,7 @@ bool job_take_answer(const struct job *job, uint32_t rank, bool *has_answered, s
 
 bool job_check_pulse(struct job *job, struct error *error)
 {
-	if (atomic_load(&interrupted))
+	if (job_is_interrupted())
 		return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, job->step);
 	uint64_t now_ns = clock_now_ns();
 	lateness_look(&job->lateness, now_ns, rpc_lag_ns());
