@@ -63,15 +63,24 @@ static bool open_against(struct prove *prove, struct error *error)
 	return true;
 }
 
+// Nothing is lost that is in the file: a proof that does not come to a result leaves it as it is.
 static bool open_json(struct prove *prove, struct error *error)
 {
 	const char *path = prove->arguments.json;
 	if (path == NULL)
 		return true;
-	prove->json = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+	prove->json = strcmp(path, "-") == 0 ? stdout : fopen(path, "ae");
 	if (prove->json == stdout)
 		prove->text = stderr;
 	return prove->json != NULL || error_set(error, ERROR_USAGE, "--json %s: %s", path, strerror(errno));
+}
+
+// Once both trainings are done.
+static bool empty_json(const struct prove *prove, struct error *error)
+{
+	if (prove->json == NULL || prove->json == stdout || ftruncate(fileno(prove->json), 0) == 0 || errno == EINVAL)
+		return true; // or there is nothing to empty: a pipe, a device
+	return error_set(error, ERROR_FAILED, "--json %s: %s", prove->arguments.json, strerror(errno));
 }
 
 static bool start(struct prove *prove, struct error *error)
@@ -192,7 +201,8 @@ static bool judge(struct prove *prove, const struct proof *proof, const struct c
 				  .against = prove->against != NULL ? &against : NULL};
 	output_wait_for_readers();
 	verdict_print(&verdict, prove->text);
-	bool ok = prove->json == NULL || verdict_write(&verdict, prove->json, error);
+	bool ok = empty_json(prove, error) && (prove->json == NULL || (verdict_write_proof(proof, prove->json, error) &&
+								       verdict_write(&verdict, prove->json, error)));
 	*ret_holds = comparison_is_equal(&comparison) && against.agree == against.count;
 	against_fini(&against);
 	return ok;
@@ -210,8 +220,7 @@ static bool run(struct prove *prove, bool *ret_holds, struct error *error)
 	verdict_print_proof(&proof, prove->text);
 	fflush(prove->text);
 	const struct model *model = &prove->setup.plan->model;
-	bool ok = (prove->json == NULL || verdict_write_proof(&proof, prove->json, error)) &&
-		  capture_create(model, proof.steps, &reference, error) &&
+	bool ok = capture_create(model, proof.steps, &reference, error) &&
 		  capture_create(model, proof.steps, &pipeline, error) &&
 		  train(prove, proof.reference, "training without a pipeline", reference, error) &&
 		  train(prove, proof.pipeline, "training in the pipeline", pipeline, error) &&
@@ -260,7 +269,7 @@ int command_prove(int argc, char **argv)
 	ok = ok && job_setup_check_fit(&prove.setup, &prove.arguments, &error) &&
 	     reference_plan(prove.setup.plan, &prove.reference, &error) &&
 	     job_inputs_read(&prove.arguments, &prove.setup, &prove.inputs, &error) && open_against(&prove, &error) &&
-	     start(&prove, &error) && describe_ranks(&prove, &error) && open_json(&prove, &error) &&
+	     open_json(&prove, &error) && start(&prove, &error) && describe_ranks(&prove, &error) &&
 	     run(&prove, &holds, &error);
 	if (!close_all(&prove, &close_error) && ok) {
 		error = close_error;
