@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/output_path.h"
 #include "common/base/strings.h"
 #include "common/model/model.h"
 #include "common/rpc/protocol.h"
@@ -149,7 +150,8 @@ static const char *const reductions[] = {"auto", "ring", "nccl", NULL};
 static const struct option_row rows[] = {
 	// What differs between the commands
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = TRAIN, .instead = "--output DIR gets a sweep.json",
-	 .help = "results as JSON lines: a plan, a step for each step, a summary"},
+	 .help = "results as JSON lines: a plan, a step for each step, a summary; -: to stdout, and the rest to "
+		 "stderr"},
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = PLAN,
 	 .help = "the plan as a JSON object; of cells a line each"},
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = PROVE,
@@ -305,6 +307,28 @@ static const struct option_row rows[] = {
 
 _Static_assert(sizeof(rows) / sizeof(rows[0]) <= OPTION_TABLE_MAXIMUM, "every row has its place");
 
+// What is written over must not be what is read, nor what else is written, also by another name or through a link.
+static bool check_files(const struct job_arguments *arguments, struct error *error)
+{
+	const struct {
+		const char *name, *path;
+	} written[] = {{"--json", arguments->json}, {"--save", arguments->save}},
+	  others[] = {{"--save", arguments->save},
+		      {"--load", arguments->load},
+		      {"--hostfile", arguments->hostfile},
+		      {"--deepspeed-config", arguments->deepspeed_config}};
+	for (int w = 0; w < 2; w++)
+		for (int o = 0; o < 4; o++) {
+			bool may_be_same = w == 1 && o <= 1; // --save may replace what --load has read
+			if (written[w].path != NULL && others[o].path != NULL && !may_be_same &&
+			    output_path_is_same(written[w].path, others[o].path))
+				return error_set(error, ERROR_USAGE,
+						 "%s %.200s and %s %.200s are the same file: name another",
+						 written[w].name, written[w].path, others[o].name, others[o].path);
+		}
+	return true;
+}
+
 static bool check_together(enum job_command command, const struct job_arguments *arguments, struct error *error)
 {
 	bool has_cells = arguments->pipeline_sizes != NULL || arguments->micro_batch_sizes != NULL;
@@ -315,8 +339,9 @@ static bool check_together(enum job_command command, const struct job_arguments 
 	if (arguments->split != NULL && arguments->partition_method != NULL)
 		return error_set(error, ERROR_USAGE,
 				 "--split and --partition-method exclude each other: both say where to cut");
-	return !arguments->fit || arguments->memory_limit != NULL ||
-	       error_set(error, ERROR_USAGE, "--fit: into what? say --memory-limit SIZE, such as 16GiB");
+	if (arguments->fit && arguments->memory_limit == NULL)
+		return error_set(error, ERROR_USAGE, "--fit: into what? say --memory-limit SIZE, such as 16GiB");
+	return check_files(arguments, error);
 }
 
 enum options_result job_arguments_parse(enum job_command command, int argc, char **argv, const char *introduction,

@@ -68,17 +68,17 @@ static bool read_parameters(const struct job_arguments *arguments, const struct 
 	       error_wrap(error, "--load %s", arguments->load);
 }
 
-// What becomes of the images before the first layer, which PyTorch's user does in a transform.
-static void say_images(const struct plan *plan, const struct cifar10 *dataset)
+void job_inputs_say(const struct plan *plan, const struct job_inputs *inputs)
 {
 	const float *mean = plan->options.mean, *deviation = plan->options.standard_deviation;
 	fprintf(stderr,
 		"%" PRIu64 " images of %u x %u, resized to %u x %u; normalised by mean %.9g,%.9g,%.9g and std "
 		"%.9g,%.9g,%.9g\n",
-		dataset->count, plan->options.raw_image_size, plan->options.raw_image_size, plan->model.image_size,
-		plan->model.image_size, strings_shortest_decimal(mean[0]), strings_shortest_decimal(mean[1]),
-		strings_shortest_decimal(mean[2]), strings_shortest_decimal(deviation[0]),
-		strings_shortest_decimal(deviation[1]), strings_shortest_decimal(deviation[2]));
+		inputs->dataset.count, plan->options.raw_image_size, plan->options.raw_image_size,
+		plan->model.image_size, plan->model.image_size, strings_shortest_decimal(mean[0]),
+		strings_shortest_decimal(mean[1]), strings_shortest_decimal(mean[2]),
+		strings_shortest_decimal(deviation[0]), strings_shortest_decimal(deviation[1]),
+		strings_shortest_decimal(deviation[2]));
 }
 
 bool job_inputs_read(const struct job_arguments *arguments, const struct job_setup *setup,
@@ -89,7 +89,6 @@ bool job_inputs_read(const struct job_arguments *arguments, const struct job_set
 		job_inputs_fini(&inputs);
 		return false;
 	}
-	say_images(setup->plan, &inputs.dataset);
 	*ret_inputs = inputs;
 	return true;
 }

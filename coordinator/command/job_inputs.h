@@ -17,8 +17,9 @@ struct job_inputs {
 	bool *load_skips;         // [parameters] those that --skip-mismatched draws from the seed; NULL: no --load
 };
 
-// Finds everything that can be wrong in the files before a daemon is asked. Says on stderr how many images there are, and how they are
-// resized and normalised. Arguments and setup are borrowed for the call.
+// Finds everything that can be wrong in the files before a daemon is asked. Arguments and setup are borrowed for the call.
 bool job_inputs_read(const struct job_arguments *arguments, const struct job_setup *setup,
 		     struct job_inputs *ret_inputs, struct error *error);
+// Says on stderr how many images there are, and what becomes of them before the first layer, which PyTorch's user does in a transform.
+void job_inputs_say(const struct plan *plan, const struct job_inputs *inputs);
 void job_inputs_fini(struct job_inputs *inputs);

@@ -1,5 +1,4 @@
 // penstock nodes: asks each daemon what it is and does.
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +9,7 @@
 #include "coordinator/command/nodes_json.h"
 #include "coordinator/command/nodes_tables.h"
 #include "coordinator/daemons/poll.h"
+#include "coordinator/report/json_output.h"
 #include "coordinator/view/text.h"
 
 enum { DEADLINE_MS = 5000, NETWORK_THREADS = 1 };
@@ -27,20 +27,13 @@ static const char conclusion[] = "\n"
 
 // ---- JSON
 
-static bool write_json(const struct poll *poll, const char *path, struct error *error)
+static bool write_json(const struct poll *poll, struct json_output *output, struct error *error)
 {
-	bool is_output = strcmp(path, "-") == 0;
-	FILE *out = is_output ? stdout : fopen(path, "we");
-	if (out == NULL)
-		return error_set(error, ERROR_USAGE, "--json %s: %s", path, strerror(errno));
-	bool ok = true;
+	FILE *out = json_output_stream(output);
+	bool ok = out != NULL;
 	for (uint32_t i = 0; i < poll_count(poll) && ok; i++)
 		ok = nodes_json_write(poll_node(poll, i), out);
-	if (!ok)
-		error_set(error, ERROR_FAILED, "--json %s: out of memory", path);
-	bool written = is_output || fclose(out) == 0; // main sees what becomes of standard output
-	return ok && (written || error_set(error, ERROR_FAILED, "--json %s: could not be written whole: %s", path,
-					   strerror(errno)));
+	return ok || error_set(error, ERROR_FAILED, "--json: out of memory");
 }
 
 // ---- What is wrong with a node
@@ -83,10 +76,18 @@ static int complain(const struct poll *poll, bool has_slots)
 
 static int show(const struct nodes_arguments *arguments, struct poll *poll)
 {
-	struct error error;
+	struct error error, close_error;
+	struct json_output *output = NULL;
+	if (arguments->json != NULL && !json_output_open(arguments->json, &output, &error))
+		return command_fail(&error);
 	poll_begin(poll, DEADLINE_MS);
 	poll_end(poll);
-	if (arguments->json != NULL && !write_json(poll, arguments->json, &error))
+	bool ok = output == NULL || write_json(poll, output, &error);
+	if (!json_output_close(output, &close_error) && ok) {
+		error = close_error;
+		ok = false;
+	}
+	if (!ok)
 		return command_fail(&error);
 	if ((arguments->json == NULL || strcmp(arguments->json, "-") != 0) && !nodes_tables_print(poll)) {
 		error_set(&error, ERROR_FAILED, "out of memory");

@@ -1,5 +1,4 @@
 // penstock plan
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -7,6 +6,7 @@
 #include "coordinator/command/job_setup.h"
 #include "coordinator/command/plan_cells.h"
 #include "coordinator/plan/fit.h"
+#include "coordinator/report/json_output.h"
 #include "coordinator/report/plan_json.h"
 
 static const char introduction[] = "Usage: penstock plan [-p N] [--nodes N] [OPTION]...\n"
@@ -55,19 +55,22 @@ int command_plan(int argc, char **argv)
 {
 	struct job_arguments arguments;
 	struct error error;
-	FILE *json = NULL;
+	struct error close_error;
+	struct json_output *output = NULL;
 	int code;
 	if (!command_goes_on(
 		    job_arguments_parse(JOB_COMMAND_PLAN, argc, argv, introduction, conclusion, &arguments, &error),
 		    &error, &code))
 		return code;
-	if (arguments.json != NULL && (json = fopen(arguments.json, "w")) == NULL) {
-		error_set(&error, ERROR_USAGE, "--json %s: %s", arguments.json, strerror(errno));
+	if (arguments.json != NULL && !json_output_open(arguments.json, &output, &error))
 		return command_fail(&error);
+	FILE *json = output != NULL ? json_output_stream(output) : NULL;
+	bool ok = (output == NULL || json != NULL || error_set(&error, ERROR_FAILED, "out of memory")) &&
+		  plan_all(&arguments, json, &error);
+	if (!json_output_close(output, &close_error) && ok) {
+		error = close_error;
+		ok = false;
 	}
-	bool ok = plan_all(&arguments, json, &error);
-	if (json != NULL && fclose(json) != 0 && ok)
-		ok = error_set(&error, ERROR_FAILED, "--json %s: %s", arguments.json, strerror(errno));
 	fflush(stdout); // before the error, on a terminal that has both
 	return ok ? 0 : command_fail(&error);
 }

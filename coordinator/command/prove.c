@@ -15,6 +15,7 @@
 #include "coordinator/command/job_setup.h"
 #include "coordinator/daemons/describe.h"
 #include "coordinator/prove/reference.h"
+#include "coordinator/report/json_output.h"
 #include "coordinator/prove/verdict.h"
 #include "coordinator/report/terminal.h"
 
@@ -40,6 +41,7 @@ struct prove {
 	struct safetensors *against;
 	char (*machines)[MACHINE_SIZE]; // [ranks]
 	const char **machine_names;     // [ranks]
+	struct json_output *output;     // NULL: no --json
 	FILE *json;                     // NULL: none
 	FILE *text;                     // stdout, or stderr where the JSON lines have that
 	bool rpc_is_started;
@@ -69,18 +71,10 @@ static bool open_json(struct prove *prove, struct error *error)
 	const char *path = prove->arguments.json;
 	if (path == NULL)
 		return true;
-	prove->json = strcmp(path, "-") == 0 ? stdout : fopen(path, "ae");
-	if (prove->json == stdout)
-		prove->text = stderr;
-	return prove->json != NULL || error_set(error, ERROR_USAGE, "--json %s: %s", path, strerror(errno));
-}
-
-// Once both trainings are done.
-static bool empty_json(const struct prove *prove, struct error *error)
-{
-	if (prove->json == NULL || prove->json == stdout || ftruncate(fileno(prove->json), 0) == 0 || errno == EINVAL)
-		return true; // or there is nothing to empty: a pipe, a device
-	return error_set(error, ERROR_FAILED, "--json %s: %s", prove->arguments.json, strerror(errno));
+	if (!json_output_open(path, &prove->output, error))
+		return false;
+	prove->json = json_output_stream(prove->output);
+	return prove->json != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
 
 static bool start(struct prove *prove, struct error *error)
@@ -90,6 +84,7 @@ static bool start(struct prove *prove, struct error *error)
 	    !rpc_start(NETWORK_THREADS, error))
 		return false;
 	prove->rpc_is_started = true;
+	job_inputs_say(prove->setup.plan, &prove->inputs);
 	return true;
 }
 
@@ -201,8 +196,8 @@ static bool judge(struct prove *prove, const struct proof *proof, const struct c
 				  .against = prove->against != NULL ? &against : NULL};
 	output_wait_for_readers();
 	verdict_print(&verdict, prove->text);
-	bool ok = empty_json(prove, error) && (prove->json == NULL || (verdict_write_proof(proof, prove->json, error) &&
-								       verdict_write(&verdict, prove->json, error)));
+	bool ok = prove->json == NULL ||
+		  (verdict_write_proof(proof, prove->json, error) && verdict_write(&verdict, prove->json, error));
 	*ret_holds = comparison_is_equal(&comparison) && against.agree == against.count;
 	against_fini(&against);
 	return ok;
@@ -232,11 +227,9 @@ static bool run(struct prove *prove, bool *ret_holds, struct error *error)
 
 static bool close_all(struct prove *prove, struct error *error)
 {
-	bool ok = true;
 	if (prove->rpc_is_started)
 		rpc_stop();
-	if (prove->json != NULL && prove->json != stdout && fclose(prove->json) != 0)
-		ok = error_set(error, ERROR_FAILED, "--json %s: %s", prove->arguments.json, strerror(errno));
+	bool ok = json_output_close(prove->output, error);
 	safetensors_close(prove->against);
 	job_inputs_fini(&prove->inputs);
 	job_place_fini(&prove->place);

@@ -26,6 +26,7 @@ struct train {
 	struct job_setup setup;
 	struct job_place place;
 	struct job_inputs inputs;
+	struct json_output *json; // NULL: no --json
 	struct report *report;
 	bool rpc_is_started;
 };
@@ -34,6 +35,11 @@ static bool place_ranks(struct train *train, struct error *error)
 {
 	return job_nodes_start(&train->nodes, error) &&
 	       job_nodes_place(&train->nodes, plan_rank_count(train->setup.plan), &train->place, error);
+}
+
+static bool open_json(struct train *train, struct error *error)
+{
+	return train->arguments.json == NULL || json_output_open(train->arguments.json, &train->json, error);
 }
 
 static bool open_report(struct train *train, struct error *error)
@@ -47,10 +53,11 @@ static bool open_report(struct train *train, struct error *error)
 					 .train_batch_size = setup->config.train_batch_size,
 					 .steps_per_print = setup->config.steps_per_print,
 					 .wall_clock_breakdown = setup->config.wall_clock_breakdown,
-					 .json_path = arguments->json,
+					 .json = train->json,
 					 .metrics_listen = arguments->metrics_listen};
 	if (!report_create(&options, &train->report, error))
 		return false;
+	job_inputs_say(setup->plan, &train->inputs);
 	report_plan(train->report);
 	return true;
 }
@@ -110,7 +117,8 @@ static bool close_all(struct train *train, struct error *error)
 {
 	if (train->rpc_is_started)
 		rpc_stop();
-	bool ok = report_destroy(train->report, error);
+	report_destroy(train->report);
+	bool ok = json_output_close(train->json, error);
 	job_inputs_fini(&train->inputs);
 	job_place_fini(&train->place);
 	job_nodes_fini(&train->nodes);
@@ -149,7 +157,7 @@ int command_train(int argc, char **argv)
 	tell_schedule(&train.arguments, &train.setup.config);
 	// Everything that can be wrong in files is found before a daemon is asked.
 	bool ok = job_setup_check_fit(&train.setup, &train.arguments, &error) &&
-		  job_inputs_read(&train.arguments, &train.setup, &train.inputs, &error) &&
+		  job_inputs_read(&train.arguments, &train.setup, &train.inputs, &error) && open_json(&train, &error) &&
 		  place_ranks(&train, &error) && open_report(&train, &error) && run(&train, &error);
 	struct error close_error;
 	if (!close_all(&train, &close_error) && ok) {

@@ -8,8 +8,6 @@
 struct report {
 	struct report_options options;
 	uint32_t ranks;
-	FILE *json;
-	int json_errno;   // of the first line that could not be written; 0: none
 	bool is_terminal; // stderr, and obeys escapes
 	struct totals totals;
 	struct job_metrics *metrics; // NULL: nobody asked for them

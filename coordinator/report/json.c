@@ -1,25 +1,24 @@
 // JSON lines: a "plan" object, a "step" object per step, a "summary" object. docs/train.md lists their members.
-#include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/log.h"
+#include "common/base/strings.h"
 #include "coordinator/report/internal.h"
+#include "coordinator/report/json_output.h"
 #include "coordinator/report/json_text.h"
 #include "coordinator/report/plan_json.h"
 
 static void write_line(struct report *report, json_t *object)
 {
-	char *text = object != NULL ? json_text(object) : NULL;
-	errno = ENOMEM;
-	bool written = text != NULL && fprintf(report->json, "%s\n", text) >= 0 && fflush(report->json) == 0;
-	if (!written && report->json_errno == 0) { // said now: the job goes on, and its end may be hours away
-		report->json_errno = errno;
-		log_warning("--json %s: %s; lines are missing from here on", report->options.json_path,
-			    strerror(errno));
-	}
-	free(text);
+	_cleanup_free_ char *text = object != NULL ? json_text(object) : NULL;
+	_cleanup_free_ char *line = NULL;
+	int length = text != NULL ? asprintf(&line, "%s\n", text) : -1;
+	if (length > 0)
+		json_output_put(report->options.json, line, (size_t)length);
+	else
+		line = NULL; // no memory: the line is missing
 	json_decref(object);
 }
 
@@ -45,7 +44,7 @@ static json_t *rank_place(const struct report *report, uint32_t rank)
 
 void json_plan(struct report *report)
 {
-	if (report->json == NULL)
+	if (report->options.json == NULL)
 		return;
 	json_t *stages = json_array();
 	for (uint32_t r = 0; r < report->ranks; r++)
@@ -79,7 +78,7 @@ static json_t *rank_step(const struct job_rank_step *step)
 
 void json_step(struct report *report, const struct job_step *step)
 {
-	if (report->json == NULL)
+	if (report->options.json == NULL)
 		return;
 	json_t *stages = json_array();
 	for (uint32_t r = 0; r < report->ranks; r++)
@@ -114,7 +113,7 @@ static json_t *rank_summary(const struct report *report, uint32_t rank)
 
 void json_summary(struct report *report, const struct error *error)
 {
-	if (report->json == NULL)
+	if (report->options.json == NULL)
 		return;
 	json_t *stages = json_array();
 	for (uint32_t r = 0; r < report->ranks; r++)

@@ -1,7 +1,5 @@
 // What is shown, and when. See report.h.
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -23,11 +21,6 @@ bool report_create(const struct report_options *options, struct report **ret_rep
 	report->is_terminal = terminal_obeys(STDERR_FILENO);
 	bool ok = totals_init(report->ranks, options->train_batch_size,
 			      options->steps > REPORT_WARM_UP_STEPS ? REPORT_WARM_UP_STEPS : 0, &report->totals, error);
-	if (ok && options->json_path != NULL) {
-		report->json = fopen(options->json_path, "we");
-		ok = report->json != NULL ||
-		     error_set(error, ERROR_USAGE, "--json %s: %s", options->json_path, strerror(errno));
-	}
 	if (ok && options->metrics_listen != NULL) {
 		struct job_metrics_options metrics = {.address = options->metrics_listen,
 						      .plan = options->plan,
@@ -36,29 +29,20 @@ bool report_create(const struct report_options *options, struct report **ret_rep
 		ok = job_metrics_create(&metrics, &report->metrics, error);
 	}
 	if (!ok) {
-		report_destroy(report, NULL);
+		report_destroy(report);
 		return false;
 	}
 	*ret_report = report;
 	return true;
 }
 
-bool report_destroy(struct report *report, struct error *error)
+void report_destroy(struct report *report)
 {
-	bool ok = true;
 	if (report == NULL)
-		return true;
-	if (report->json != NULL) {
-		ok = fclose(report->json) == 0 && report->json_errno == 0;
-		if (!ok)
-			error_set(error, ERROR_FAILED, "--json %s: could not be written whole: %s",
-				  report->options.json_path,
-				  strerror(report->json_errno != 0 ? report->json_errno : errno));
-	}
+		return;
 	job_metrics_destroy(report->metrics);
 	totals_fini(&report->totals);
 	free(report);
-	return ok;
 }
 
 void report_plan(struct report *report)
@@ -70,8 +54,11 @@ void report_memory(struct report *report, uint32_t rank, const struct job_memory
 {
 	totals_memory(&report->totals, rank, memory);
 	job_metrics_memory(report->metrics, rank, totals_memory_bytes(&report->totals, rank));
-	if (++report->opened == report->ranks)
-		job_metrics_state(report->metrics, JOB_STATE_PREPARING);
+	if (++report->opened < report->ranks)
+		return;
+	job_metrics_state(report->metrics, JOB_STATE_PREPARING);
+	if (report->options.json != NULL)
+		json_output_begin(report->options.json); // all daemons have answered
 }
 
 void report_start(struct report *report)

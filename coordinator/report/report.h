@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "coordinator/plan/plan.h"
+#include "coordinator/report/json_output.h"
 #include "coordinator/run/job.h"
 
 enum { REPORT_WARM_UP_STEPS = 2 }; // not part of the throughput, where there are more steps than that
@@ -20,7 +21,7 @@ struct report_options {
 	uint32_t train_batch_size;
 	uint32_t steps_per_print;   // 0: never
 	bool wall_clock_breakdown;  // per rank, with each printed line
-	const char *json_path;      // NULL: none
+	struct json_output *json;   // borrowed; NULL: none
 	const char *metrics_listen; // address where the job's metrics are served; NULL: nowhere
 };
 
@@ -33,5 +34,4 @@ void report_start(struct report *report);
 void report_step(struct report *report, const struct job_step *step);
 // The table and the summary object; `error` NULL when the job was done.
 void report_finish(struct report *report, const struct error *error);
-// False when the JSON file could not be written whole.
-bool report_destroy(struct report *report, struct error *error); // takes NULL
+void report_destroy(struct report *report); // takes NULL

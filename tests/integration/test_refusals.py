@@ -51,7 +51,7 @@ class Refusals(harness.TestCase):
         self.refuse(2, '--lr: "nan" is not a number', "train", "--lr", "nan", *data)
         self.refuse(2, "--save: the value is empty", "train", "--save=", *data)
         self.refuse(2, "option --steps needs a value", "train", "--steps")
-        self.refuse(2, "--dataset DIR is missing", "train", "--local", 1)
+        self.refuse(2, "--dataset PATH is missing", "train", "--local", 1)
         self.refuse(2, "-H HOSTFILE, or start some with --local N", "train", "--dataset", self.dataset)
         for command in ["train", *data], ["plan"]:
             self.refuse(2, '--memory-limit: "banana" is not an amount of memory: write a number .*such as 16GiB', *command,

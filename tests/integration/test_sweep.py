@@ -75,7 +75,7 @@ class Sweep(harness.TestCase):
         output = self.folder_of("refused")
         sweep = self.arguments(output, "--local")
         self.refuse(2, "--output DIR is missing", "sweep", "--local", "--dataset", self.dataset)
-        self.refuse(2, "--dataset DIR is missing", "sweep", "--local", "--output", output)
+        self.refuse(2, "--dataset PATH is missing", "sweep", "--local", "--output", output)
         self.refuse(2, "where to train", *self.arguments(output))
         self.refuse(2, "option --nodes needs a value", *sweep, "--nodes")
         self.refuse(2, "--output: the value is empty", *sweep, "--output=")

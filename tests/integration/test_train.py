@@ -1,6 +1,7 @@
 """Training end to end: over TCP and over --local, whatever the pipeline size, the schedule or the link, the losses are the
 same to the bit; parameters are saved and loaded; results are written."""
 
+import fcntl
 import io
 import json
 import os
@@ -135,8 +136,41 @@ class Train(harness.TestCase):
         self.assertRegex(run.error, r"could not be written whole: No space left on device\n\Z")
 
         with open("/dev/full", "w") as full:
-            code = subprocess.run([harness.PENSTOCK, "plan"], stdout=full, stderr=subprocess.DEVNULL, timeout=60).returncode
-        self.assertEqual(code, 1)
+            run = subprocess.run([harness.PENSTOCK, "plan"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual((run.returncode, run.stderr), (1, "penstock: standard output could not be written: No space left on device\n"))
+
+    def test_json_dash_is_stdout_and_the_rest_goes_to_stderr(self):
+        run = self.train("--local", 1, "--steps", 1, "--json", "-")
+        self.assertEqual([json.loads(line)["type"] for line in run.out.splitlines()], ["plan", "step", "summary"])
+        self.assertIn("1 steps in", run.error)
+        run = self.penstock("plan", "-p", 2, "--json", "-")
+        self.assertEqual(json.loads(run.out)["pipeline_size"], 2)
+        self.assertIn("features.0", run.error)
+        self.assertFalse(os.path.exists("-"))
+        with open("/dev/full", "w") as full:
+            run = subprocess.run([harness.PENSTOCK, "plan", "--json", "-"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("--json -: could not be written whole: No space left on device", run.stderr)
+
+    def test_json_of_an_earlier_job_stays_until_daemons_have_answered(self):
+        path, saved, linked = self.path("earlier.json"), self.path("same.safetensors"), self.path("same.json")
+        with open(path, "w") as file:
+            file.write("precious\n")
+        self.penstock("train", "--dataset", self.dataset, "--local", 1, "--memory-limit", "10MiB", "--json", path, code=3)
+        self.train("--local", 1, "--save", "/proc/nowhere/x", "--json", path, code=2)
+        with open(path) as file:
+            self.assertEqual(file.read(), "precious\n")
+        run = self.train("--local", 1, "--json", saved, "--save", saved, code=2)
+        self.assertIn(f"--json {saved} and --save {saved} are the same file: name another", run.error)
+        os.symlink(saved, linked)
+        self.train("--local", 1, "--json", linked, "--save", saved, code=2)
+        self.assertFalse(os.path.exists(saved))
+        with open(path) as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            run = self.train("--local", 1, "--json", path, code=2)
+        self.assertIn(f"--json: {path}: process {os.getpid()} is writing it", run.error)
+        self.train("--local", 1, "--steps", 1, "--json", path)
+        self.assertEqual([line["type"] for line in harness.read_json_lines(path)], ["plan", "step", "summary"])
 
     def test_file_over_the_size_limit_is_an_error_that_loses_nothing(self):
         saved = self.path("limited.safetensors")
