@@ -12,7 +12,7 @@ set(thread_tests
     "unit\\.base\\.(buffer|lateness|log|log_rate)"
     "unit\\.(exchange|executor|limits|metrics|rpc|run|service|session)\\..*"
     "unit\\.device\\.(gradient_transfers|program)"
-    "unit\\.device\\.cuda\\.(group|matmul|stand_in)"
+    "unit\\.device\\.cuda\\.(group|stand_in)"
     "property\\..*"
     ${integration})
 # Whole networks and every operation once more: the same lines as unit.device.* and unit.device.cuda.program.
