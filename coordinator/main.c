@@ -53,7 +53,7 @@ static int run(int argc, char **argv)
 	}
 	struct error error;
 	char hint[STRINGS_GUESS_SIZE];
-	error_set(&error, ERROR_USAGE, "there is no command \"%.40s\"%s; see penstock --help", name,
+	error_set(&error, ERROR_USAGE, "unknown command \"%.40s\"%s; see penstock --help", name,
 		  strings_guess_write(&guess, "", hint, sizeof(hint)));
 	return command_fail(&error);
 }

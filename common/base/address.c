@@ -40,7 +40,7 @@ static bool parse_socket(const char *text, struct address *address, struct error
 	const char *path = text + strlen(socket_prefix);
 	if (path[0] != '/') // gRPC would make an abstract socket, which has no file whose permissions say who may come
 		return error_set(error, ERROR_USAGE,
-				 "\"%.80s\" is not unix:/PATH: the path is not a whole one, as in "
+				 "\"%.80s\" is not unix:/PATH: the path must be absolute, as in "
 				 "unix:/run/penstockd.sock",
 				 text);
 	if (strlen(path) >= sizeof(place.sun_path))
@@ -60,15 +60,15 @@ static const char *find_host(const char *text, enum address_form form, const cha
 		*ret_begin = text + 1;
 		end = strchr(text, ']');
 		if (end == NULL || (end[1] != ':' && (end[1] != '\0' || form != ADDRESS_NODE))) {
-			refuse(text, form, "behind ] a colon and the port are missing", error);
+			refuse(text, form, "a colon and a port must follow ]", error);
 			return NULL;
 		}
 	} else if (*end == ':' && strchr(end + 1, ':') != NULL) {
-		refuse(text, form, "there are several colons; an IPv6 address stands in brackets", error);
+		refuse(text, form, "it has several colons: write an IPv6 address in brackets", error);
 		return NULL;
 	}
 	if ((size_t)(end - *ret_begin) >= ADDRESS_HOST_SIZE) {
-		refuse(text, form, "no host has such a long name", error);
+		refuse(text, form, "the host name is too long", error);
 		return NULL;
 	}
 	return end;
@@ -83,25 +83,24 @@ static bool check_ipv6(const char *text, enum address_form form, const char *hos
 	bool has_zone = host[length] == '%';
 	const char *zone = host + length + has_zone;
 	if (inet_pton(AF_INET6, plain, &v6) != 1 || (has_zone && zone[0] == '\0') || !only_letters(zone, strlen(zone)))
-		return refuse(text, form, "between [ and ] there is no IPv6 address", error);
+		return refuse(text, form, "the text in brackets is not an IPv6 address", error);
 	return true;
 }
 
 static bool check_host(const char *text, enum address_form form, const char *host, struct error *error)
 {
 	if (!only_letters(host, strlen(host)))
-		return refuse(text, form, "the host has letters that no host's name has", error);
+		return refuse(text, form, "the host name has a character that is not allowed", error);
 	if (host[0] == '-') // an option that came to be taken for a host
-		return refuse(text, form, "no host's name begins with -", error);
+		return refuse(text, form, "a host name cannot begin with -", error);
 	if (host[0] == '\0' && form == ADDRESS_WHOLE)
-		return refuse(text, form, "the host is missing; 0.0.0.0 or [::] are all addresses of this machine",
-			      error);
+		return refuse(text, form,
+			      "the host is missing: write 0.0.0.0 or [::] for all addresses of this machine", error);
 	if (host[0] == '\0' && form == ADDRESS_NODE)
 		return refuse(text, form, "the host is missing", error);
 	return !is_scheme(host) ||
 	       refuse(text, form,
-		      "a host of that name cannot be told from a kind of address; write its whole name, with its "
-		      "domain, or its address",
+		      "this name is also a kind of address: write the host's full name with its domain, or its address",
 		      error);
 }
 

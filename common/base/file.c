@@ -84,7 +84,7 @@ bool file_read(const char *path, size_t maximum_bytes, char **ret_text, size_t *
 	bool ok = isatty(descriptor) ? error_set(error, ERROR_USAGE, "is a terminal")
 				     : read_all(descriptor, maximum_bytes, &text, &used, error);
 	if (ok && used == 0 && fstat(descriptor, &status) == 0 && S_ISFIFO(status.st_mode))
-		ok = error_set(error, ERROR_USAGE, "is a pipe into which nobody writes");
+		ok = error_set(error, ERROR_USAGE, "is a pipe without a writer");
 	close(descriptor);
 	if (!ok) {
 		forget(text, used);

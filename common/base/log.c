@@ -182,7 +182,7 @@ static void tell_of_dropped(void)
 {
 	char message[96];
 	struct line line = {.used = 0};
-	snprintf(message, sizeof(message), "%" PRIu64 " lines were left out here: the log was not read",
+	snprintf(message, sizeof(message), "%" PRIu64 " lines were dropped here: the log was not read in time",
 		 output.dropped);
 	compose(&line, LOG_LEVEL_WARNING, NULL, message);
 	write_line(&line);

@@ -71,7 +71,8 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
 			       ? answer(connection, MHD_HTTP_OK, "ok\n", false)
 			       : answer(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping\n", false);
 	if (strcmp(url, "/metrics") != 0)
-		return answer(connection, MHD_HTTP_NOT_FOUND, "there are /metrics, /livez and /readyz\n", false);
+		return answer(connection, MHD_HTTP_NOT_FOUND, "not found: the paths are /metrics, /livez and /readyz\n",
+			      false);
 	if (http->options.refresh != NULL)
 		http->options.refresh(http->options.user);
 	char *text = metrics_text(http->options.metrics);

@@ -106,7 +106,7 @@ const char *model_find(const char *name, struct error *error)
 			return architectures[i].name;
 		strings_guess_try(&guess, architectures[i].name);
 	}
-	error_set(error, ERROR_USAGE, "there is no model \"%.40s\"%s; there are %s", name,
+	error_set(error, ERROR_USAGE, "unknown model \"%.40s\"%s; known: %s", name,
 		  strings_guess_write(&guess, "", hint, sizeof(hint)), model_names());
 	return NULL;
 }
@@ -121,7 +121,7 @@ bool model_create(const char *name, uint32_t image_size, uint32_t classes, float
 	while (architecture->name != name)
 		architecture++;
 	if (classes < 1 || classes > MODEL_MAXIMUM_CLASSES)
-		return error_set(error, ERROR_USAGE, "%u classes: a model has from 1 to %d", classes,
+		return error_set(error, ERROR_USAGE, "%u classes: the number must be from 1 to %d", classes,
 				 MODEL_MAXIMUM_CLASSES);
 	if (!(dropout < 1)) // NaN too
 		return error_set(error, ERROR_USAGE, "dropout %g: it must be at least 0 and below 1", (double)dropout);

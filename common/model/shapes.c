@@ -72,10 +72,11 @@ static bool infer_weighted(struct layer *layer, struct error *error)
 	    !check_field("out_channels", layer->out_channels, 1, MODEL_MAXIMUM_CHANNELS, error))
 		return false;
 	if (layer->in_channels != layer->input.channels)
-		return error_set(error, ERROR_USAGE, "takes %u channels or features, and the layer before it gives %u",
+		return error_set(error, ERROR_USAGE,
+				 "expects %u channels or features, but the layer before it gives %u",
 				 layer->in_channels, layer->input.channels);
 	if ((unsigned)layer->initializer > INITIALIZER_NORMAL_001)
-		return error_set(error, ERROR_USAGE, "initializer %u is not known", (unsigned)layer->initializer);
+		return error_set(error, ERROR_USAGE, "unknown initializer %u", (unsigned)layer->initializer);
 	layer->output.channels = layer->out_channels;
 	return true;
 }
@@ -88,7 +89,7 @@ static bool infer_layer(struct layer *layer, bool flat, struct error *error)
 	bool spatial = layer->kind == LAYER_CONVOLUTION || layer->kind == LAYER_MAX_POOL ||
 		       layer->kind == LAYER_ADAPTIVE_AVERAGE_POOL;
 	if (spatial && flat)
-		return error_set(error, ERROR_USAGE, "takes images, and stands after the flatten");
+		return error_set(error, ERROR_USAGE, "expects images, but follows the flatten layer");
 	switch (layer->kind) {
 	case LAYER_CONVOLUTION:
 		if (!infer_weighted(layer, error) || !infer_window(layer, layer->padding, error))
@@ -105,7 +106,7 @@ static bool infer_layer(struct layer *layer, bool flat, struct error *error)
 		break;
 	case LAYER_FLATTEN:
 		if (shape_count(layer->input) > MODEL_MAXIMUM_CHANNELS)
-			return error_set(error, ERROR_USAGE, "gives %" PRIu64 " features, %d is the most",
+			return error_set(error, ERROR_USAGE, "gives %" PRIu64 " features; the maximum is %d",
 					 shape_count(layer->input), MODEL_MAXIMUM_CHANNELS);
 		layer->output = (struct shape){(uint32_t)shape_count(layer->input), 1, 1};
 		break;
@@ -116,24 +117,24 @@ static bool infer_layer(struct layer *layer, bool flat, struct error *error)
 		break;
 	case LAYER_LINEAR:
 		if (!flat)
-			return error_set(error, ERROR_USAGE, "takes features, and no flatten stands before it");
+			return error_set(error, ERROR_USAGE, "expects features, but no flatten layer precedes it");
 		if (!infer_weighted(layer, error))
 			return false;
 		break;
 	case LAYER_RELU:
 		break;
 	default:
-		return error_set(error, ERROR_USAGE, "kind %u is not known", (unsigned)layer->kind);
+		return error_set(error, ERROR_USAGE, "unknown kind %u", (unsigned)layer->kind);
 	}
 	if (layer->output.height > MODEL_MAXIMUM_IMAGE_SIZE || layer->output.width > MODEL_MAXIMUM_IMAGE_SIZE ||
 	    shape_count(layer->output) > maximum_activation_elements)
 		return error_set(error, ERROR_USAGE,
-				 "gives (%u, %u, %u) per sample, the most is %d in height and width and %" PRIu64
+				 "gives (%u, %u, %u) per sample; the maximum is %d in height and width and %" PRIu64
 				 " elements",
 				 layer->output.channels, layer->output.height, layer->output.width,
 				 MODEL_MAXIMUM_IMAGE_SIZE, maximum_activation_elements);
 	if (layer_parameter_count(layer) > maximum_weight_elements)
-		return error_set(error, ERROR_USAGE, "has %" PRIu64 " parameters, %" PRIu64 " is the most",
+		return error_set(error, ERROR_USAGE, "has %" PRIu64 " parameters; the maximum is %" PRIu64,
 				 layer_parameter_count(layer), maximum_weight_elements);
 	return true;
 }

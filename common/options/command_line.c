@@ -151,7 +151,7 @@ enum options_result options_split(const struct option_table *table, int argc, ch
 		const struct option_row *row =
 			code >= CODE_FIRST_ROW ? &table->rows[code - CODE_FIRST_ROW] : tables.lettered[code];
 		if (!option_is_had(table, row)) {
-			error_set(error, ERROR_USAGE, "--%s has no place in %s: %s", row->name, table->program,
+			error_set(error, ERROR_USAGE, "--%s is not an option of %s: %s", row->name, table->program,
 				  row->instead);
 			return OPTIONS_WRONG;
 		}

@@ -32,7 +32,7 @@ static char *read_file(const char *option, const char *path, struct error *error
 	}
 	if (memchr(text, '\0', size) == NULL)
 		return text;
-	error_set(error, ERROR_USAGE, "--%s %s: is no PEM file", option, path);
+	error_set(error, ERROR_USAGE, "--%s %s: not a PEM file", option, path);
 	OPENSSL_cleanse(text, size);
 	free(text);
 	return NULL;
@@ -84,7 +84,7 @@ static enum found next_certificate(BIO *bio, X509 **ret_certificate)
 
 static bool refuse_broken(const char *option, const char *path, struct error *error)
 {
-	return error_set(error, ERROR_USAGE, "--%s %s: a certificate in it is broken, or not whole", option, path);
+	return error_set(error, ERROR_USAGE, "--%s %s: it contains a broken or incomplete certificate", option, path);
 }
 
 static int no_passphrase(char *buffer, int size, int writing, void *asked)
@@ -101,9 +101,8 @@ static EVP_PKEY *read_key(const struct rpc_tls_options *files, const char *text,
 	BIO_free(bio);
 	if (key == NULL)
 		error_set(error, ERROR_USAGE,
-			  asked ? "--tls-key-file %s: the key has a passphrase, which nobody could type: store it "
-				  "without "
-				  "(openssl pkey), readable by its user alone"
+			  asked ? "--tls-key-file %s: the key has a passphrase: store it without one (openssl pkey), "
+				  "readable only by its user"
 				: "--tls-key-file %s: holds no private key in PEM",
 			  files->key_file);
 	return key;
@@ -112,8 +111,8 @@ static EVP_PKEY *read_key(const struct rpc_tls_options *files, const char *text,
 static bool refuse_unusable(const struct rpc_tls_options *files, struct error *error)
 {
 	const char *why = ERR_reason_error_string(ERR_peek_error());
-	return error_set(error, ERROR_USAGE, "--tls-cert-file %s: OpenSSL does not take it for TLS: %s",
-			 files->cert_file, why != NULL ? why : "it says nothing more");
+	return error_set(error, ERROR_USAGE, "--tls-cert-file %s: OpenSSL refuses it for TLS: %s", files->cert_file,
+			 why != NULL ? why : "no further reason is given");
 }
 
 // What a handshake would do with them, by the machine's rules for keys and digests (openssl.cnf): gRPC, which does the same for

@@ -107,7 +107,7 @@ static void call_closed(struct rpc_stream *stream, enum rpc_status status, const
 	if (status == RPC_DEADLINE_EXCEEDED &&
 	    strcmp(detail, "Deadline Exceeded") == 0) // gRPC's own words say not whose
 		error_set(&call->error, rpc_status_to_error_code(status),
-			  "no answer within %g s: is the host up, and penstockd there not stopped? systemctl status "
+			  "no answer within %g s: is the host up, and does penstockd answer there? systemctl status "
 			  "penstockd",
 			  call->deadline_ms / 1000.0);
 	else if (status != RPC_OK)

@@ -109,7 +109,7 @@ static const char *cursor_field(struct cursor *cursor, bool *ret_is_payload, uin
 {
 	uint64_t tag, length = 0;
 	if (!cursor_varint(cursor, &tag) || tag >> 3 == 0)
-		return "a field's tag is no number, or cut off";
+		return "a field's tag is not a number, or is cut off";
 	switch (tag & 7) {
 	case WIRE_VARINT:
 		return cursor_varint(cursor, &length) ? NULL : "a number is cut off";
@@ -119,7 +119,7 @@ static const char *cursor_field(struct cursor *cursor, bool *ret_is_payload, uin
 		return cursor_skip(cursor, 4) ? NULL : "a 32-bit field is cut off";
 	case WIRE_LENGTH:
 		if (!cursor_varint(cursor, &length) || length > cursor->incoming->total_bytes - cursor->position)
-			return "a field's length goes beyond the message's end";
+			return "a field is longer than the message";
 		*ret_is_payload = tag >> 3 == RPC_PAYLOAD_FIELD;
 		*ret_length = length;
 		if (!*ret_is_payload)

@@ -10,7 +10,8 @@ bool rpc_name_check(const char *pattern, struct error *error)
 	const char *rest = strncmp(pattern, "*.", 2) == 0 ? pattern + 2 : pattern;
 	return (rest[0] != '\0' && strchr(rest, '*') == NULL) ||
 	       error_set(error, ERROR_USAGE,
-			 "\"%.80s\": is no name; a star may only stand for the first label, as in \"*.example.org\"",
+			 "\"%.80s\" is not a valid name: a star may only replace the first label, as in "
+			 "\"*.example.org\"",
 			 pattern);
 }
 

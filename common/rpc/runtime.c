@@ -136,7 +136,7 @@ bool rpc_start(uint32_t threads, struct error *error)
 	if (runtime.thread_count > 0) // fewer than asked for is slower, not wrong
 		return true;
 	rpc_stop();
-	return error_set(error, ERROR_FAILED, "no thread could be started for the network");
+	return error_set(error, ERROR_FAILED, "cannot start a network thread");
 }
 
 void rpc_stop(void)

@@ -81,8 +81,8 @@ static void refuse_metadata(struct rpc_server *server, struct rpc_stream *stream
 {
 	char detail[160];
 	snprintf(detail, sizeof(detail),
-		 "the call's metadata is %zu bytes, this server takes %zu at most (penstockd --max-metadata-size)",
-		 bytes, server->metadata_bytes);
+		 "the call has %zu bytes of metadata; the maximum is %zu (penstockd --max-metadata-size)", bytes,
+		 server->metadata_bytes);
 	stream_limits_hit(&server->limits, RPC_LIMIT_METADATA, detail);
 	rpc_stream_finish(stream, RPC_RESOURCE_EXHAUSTED, detail);
 }
@@ -100,8 +100,8 @@ static void refuse(struct rpc_server *server, struct rpc_stream *stream, const s
 {
 	char names[200], detail[300];
 	rpc_stream_peer_names(stream, names, sizeof(names));
-	snprintf(detail, sizeof(detail), "no name of the caller's certificate (%s) is among this daemon's --allow-name",
-		 names);
+	snprintf(detail, sizeof(detail),
+		 "the names in the caller's certificate (%s) are not in this daemon's --allow-name", names);
 	rpc_stream_finish(stream, RPC_PERMISSION_DENIED, detail);
 	const struct rpc_server_events *events = server->limits.events;
 	if (events != NULL && events->call_refused != NULL)
@@ -265,7 +265,7 @@ static bool listen_on(struct rpc_server *server, uint32_t index, const char *add
 {
 	struct tls_listener *listener = &server->listeners[index];
 	if (is_listened_on(address))
-		return error_set(error, ERROR_FAILED, "cannot listen on %s: another process does", address);
+		return error_set(error, ERROR_FAILED, "cannot listen on %s: another process listens there", address);
 	grpc_server_credentials *credentials = listener->tls != NULL && !address_is_socket(address)
 						       ? tls_server_credentials(listener)
 						       : grpc_insecure_server_credentials_create();

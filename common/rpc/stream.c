@@ -199,9 +199,8 @@ void stream_limits_hit(const struct stream_limits *limits, enum rpc_limit limit,
 static void refuse_message(struct rpc_stream *stream, size_t bytes)
 {
 	char detail[160];
-	snprintf(detail, sizeof(detail),
-		 "a message of %zu bytes came, this server takes %zu at most (penstockd --max-message-size)", bytes,
-		 stream->limits->message_bytes);
+	snprintf(detail, sizeof(detail), "a message has %zu bytes; the maximum is %zu (penstockd --max-message-size)",
+		 bytes, stream->limits->message_bytes);
 	stream_limits_hit(stream->limits, RPC_LIMIT_MESSAGE, detail);
 	rpc_stream_finish(stream, RPC_RESOURCE_EXHAUSTED, detail);
 }

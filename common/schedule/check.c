@@ -62,9 +62,8 @@ static enum progress run_one(struct run *run, uint32_t stage, struct error *erro
 	if (head == instruction.micro_batch)
 		return PROGRESS_DONE;
 	error_set(error, ERROR_USAGE,
-		  "stage %u, instruction %u, %s of micro-batch %u: what its neighbour sends next is "
-		  "micro-batch %u",
-		  stage, run->next[stage], instruction_name(instruction.kind), instruction.micro_batch, head);
+		  "stage %u, instruction %u, %s of micro-batch %u: its neighbour sends micro-batch %u next", stage,
+		  run->next[stage], instruction_name(instruction.kind), instruction.micro_batch, head);
 	return PROGRESS_FAILED;
 }
 
@@ -77,7 +76,7 @@ static bool report_deadlock(const struct run *run, struct error *error)
 			continue;
 		struct instruction instruction = list->instructions[run->next[s]];
 		return error_set(error, ERROR_USAGE,
-				 "stage %u, instruction %u, %s of micro-batch %u: deadlock: it waits for ever", s,
+				 "stage %u, instruction %u, %s of micro-batch %u: deadlock: it waits forever", s,
 				 run->next[s], instruction_name(instruction.kind), instruction.micro_batch);
 	}
 	return true;
@@ -114,7 +113,7 @@ static bool open_channel(struct channel *channel, uint32_t micro_batches, uint32
 bool schedule_check(const struct schedule *schedule, struct error *error)
 {
 	if (schedule->stages < 1 || schedule->stages > SCHEDULE_MAXIMUM_STAGES)
-		return error_set(error, ERROR_USAGE, "%u stages: a schedule has from 1 to %d", schedule->stages,
+		return error_set(error, ERROR_USAGE, "%u stages: the number must be from 1 to %d", schedule->stages,
 				 SCHEDULE_MAXIMUM_STAGES);
 	for (uint32_t s = 0; s < schedule->stages; s++)
 		if (!schedule_check_stage(&schedule->stage[s], s, schedule->stages, schedule->micro_batches, error))

@@ -229,7 +229,7 @@ bool schedule_check_stage(const struct stage_schedule *list, uint32_t stage, uin
 		return error_set(error, ERROR_USAGE, "stage %u of %u: there are from 1 to %d stages, counted from 0",
 				 stage, stages, SCHEDULE_MAXIMUM_STAGES);
 	if (micro_batches < 1 || micro_batches > SCHEDULE_MAXIMUM_MICRO_BATCHES)
-		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: there may be from 1 to %d",
+		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: the number must be from 1 to %d",
 				 micro_batches, SCHEDULE_MAXIMUM_MICRO_BATCHES);
 	if (list->slots < 1 || list->slots > micro_batches)
 		return error_set(error, ERROR_USAGE,

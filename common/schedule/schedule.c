@@ -87,7 +87,7 @@ const char *schedule_find(const char *name, struct error *error)
 			return generators[i].name;
 		strings_guess_try(&guess, generators[i].name);
 	}
-	error_set(error, ERROR_USAGE, "there is no schedule \"%.40s\"%s; there are %s", name,
+	error_set(error, ERROR_USAGE, "unknown schedule \"%.40s\"%s; known: %s", name,
 		  strings_guess_write(&guess, "", hint, sizeof(hint)), schedule_names());
 	return NULL;
 }
@@ -102,18 +102,17 @@ bool schedule_create(const char *name, uint32_t stages, uint32_t micro_batches, 
 	while (generators[row].name != name)
 		row++;
 	if (stages < 1 || stages > SCHEDULE_MAXIMUM_STAGES)
-		return error_set(error, ERROR_USAGE, "%u stages: a schedule has from 1 to %d", stages,
+		return error_set(error, ERROR_USAGE, "%u stages: the number must be from 1 to %d", stages,
 				 SCHEDULE_MAXIMUM_STAGES);
 	if (micro_batches < 1 || micro_batches > SCHEDULE_MAXIMUM_MICRO_BATCHES)
-		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: there may be from 1 to %d",
+		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: the number must be from 1 to %d",
 				 micro_batches, SCHEDULE_MAXIMUM_MICRO_BATCHES);
 	uint32_t most = in_flight > 0 && in_flight < micro_batches ? in_flight : micro_batches;
 	if (most < micro_batches && generators[row].keeps_all)
-		return error_set(
-			error, ERROR_USAGE,
-			"schedule %s keeps all %u micro-batches of a step alive, so no fewer can be in flight, "
-			"as %u: take --schedule 1f1b, or fewer micro-batches a step",
-			name, micro_batches, in_flight);
+		return error_set(error, ERROR_USAGE,
+				 "schedule %s keeps all %u micro-batches of a step in flight, so --in-flight %u is too "
+				 "few: use --schedule 1f1b, or fewer micro-batches per step",
+				 name, micro_batches, in_flight);
 
 	struct schedule *schedule = calloc(1, sizeof(*schedule));
 	if (schedule == NULL)

@@ -85,7 +85,7 @@ static bool make_header(const struct safetensors_writer *writer, char **ret_text
 		const struct safetensors_entry *entry = &writer->entries[i];
 		if (json_object_get(header, entry->name) != NULL) {
 			json_decref(header);
-			return error_set(error, ERROR_FAILED, "tensor %s is there twice", entry->name);
+			return error_set(error, ERROR_FAILED, "tensor %s appears twice", entry->name);
 		}
 		ok = json_object_set_new(header, entry->name, describe_entry(entry)) == 0;
 	}
@@ -116,7 +116,7 @@ static bool write_at(const struct safetensors_writer *writer, uint64_t offset, c
 			continue;
 		if (written <= 0)
 			return error_set(error, ERROR_FAILED, "%s: write: %s", writer->path,
-					 written == 0 ? "nothing was taken" : strerror(errno));
+					 written == 0 ? "no bytes were written" : strerror(errno));
 		from += written;
 		offset += (uint64_t)written;
 		bytes -= (uint64_t)written;
@@ -189,7 +189,7 @@ bool safetensors_writer_put(struct safetensors_writer *writer, uint32_t index, u
 			    uint64_t size_bytes, struct error *error)
 {
 	if (index >= writer->count)
-		return error_set(error, ERROR_FAILED, "%s: there is no tensor %u", writer->path, index);
+		return error_set(error, ERROR_FAILED, "%s: unknown tensor %u", writer->path, index);
 	const struct safetensors_entry *entry = &writer->entries[index];
 	if (offset_bytes > entry->size_bytes || size_bytes > entry->size_bytes - offset_bytes)
 		return error_set(error, ERROR_FAILED,

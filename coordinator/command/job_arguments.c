@@ -51,7 +51,7 @@ static bool take_optimizer(void *into, const char *value, struct error *error)
 	enum optimizer_kind kind;
 	arguments->overrides.optimizer = value;
 	return optimizer_parse(value, &kind) ||
-	       error_set(error, ERROR_USAGE, "there is no \"%.40s\"; there are SGD, Adam and AdamW", value);
+	       error_set(error, ERROR_USAGE, "unknown optimizer \"%.40s\"; known: SGD, Adam and AdamW", value);
 }
 
 // The daemons read it themselves.
@@ -150,13 +150,13 @@ static const char *const reductions[] = {"auto", "ring", "nccl", NULL};
 static const struct option_row rows[] = {
 	// What differs between the commands
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = TRAIN, .instead = "--output DIR gets a sweep.json",
-	 .help = "results as JSON lines: a plan, a step for each step, a summary; -: to stdout, and the rest to "
+	 .help = "write results as JSON lines: the plan, each step, a summary; with -, to stdout, and all else to "
 		 "stderr"},
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = PLAN,
-	 .help = "the plan as a JSON object; of cells a line each"},
+	 .help = "write the plan as a JSON object; with cells, a line for each"},
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = PROVE,
-	 .help = "the proof as JSON lines: what is trained, each step, the verdict"},
-	{"against", "FILE", OPTION_TEXT, PLACE(against), .only = PROVE, .instead = "it is penstock prove's",
+	 .help = "write the proof as JSON lines: what is trained, each step, the verdict"},
+	{"against", "FILE", OPTION_TEXT, PLACE(against), .only = PROVE, .instead = "only penstock prove has it",
 	 .help = "compare the pipeline's final parameters with FILE's, too: safetensors, made by PyTorch for one"},
 	{"against-relative", "X", OPTION_NUMBER, PLACE(against_relative), .lowest = 0.0, .highest = 1.0, .only = PROVE,
 	 .preset = "1e-4",
@@ -165,40 +165,40 @@ static const struct option_row rows[] = {
 	{"against-ulp", "N", OPTION_LONG, PLACE(against_ulp), 0, UINT32_MAX, .only = PROVE, .preset = "0",
 	 .help = "or when no element is more than N units in the last place away from FILE's"},
 	{"metrics-listen", "ADDRESS", OPTION_TEXT, PLACE(metrics_listen), .only = TRAIN,
-	 .instead = "it is penstock train's",
+	 .instead = "only penstock train has it",
 	 .help = "serves /metrics over HTTP on HOST:PORT while the job runs (default: nowhere)"},
 	{"pipeline-sizes", "A,B,...", OPTION_TEXT, PLACE(pipeline_sizes), .only = PLAN,
-	 .instead = "cells are penstock plan's and penstock sweep's; say -p", .help = "stages of the cells"},
+	 .instead = "only penstock plan and penstock sweep have cells; use -p", .help = "stages of the cells"},
 	{"pipeline-sizes", "A,B,...", OPTION_TEXT, PLACE(pipeline_sizes), .only = SWEEP, .preset = "0,2,4",
 	 .help = "stages; 0: no pipeline, every device holds the whole model"},
 	{"micro-batches", "A,B,...", OPTION_TEXT, PLACE(micro_batch_sizes), .only = PLAN,
-	 .instead = "cells are penstock plan's and penstock sweep's; say --micro-batch-size",
+	 .instead = "only penstock plan and penstock sweep have cells; use --micro-batch-size",
 	 .help = "samples in a micro-batch of the cells"},
 	{"micro-batches", "A,B,...", OPTION_TEXT, PLACE(micro_batch_sizes), .only = SWEEP, .preset = "128,64",
 	 .help = "samples in a micro-batch"},
 	{"nodes", "A,B,...", OPTION_TEXT, PLACE(node_counts), .also = {"num-nodes", "num_nodes"}, .only = SWEEP,
-	 .preset = "1,2,4", .help = "the first so many nodes"},
+	 .preset = "1,2,4", .help = "numbers of nodes; a cell uses the first ones of the hostfile"},
 	{"local", "N", OPTION_OWN, .take = take_local_for_all, .value_may_lack = true, .only = SWEEP,
-	 .help = "N daemons on this machine (default: the largest number of nodes)"},
+	 .help = "start N daemons on this machine (default: the largest number of nodes)"},
 	{"output", "DIR", OPTION_TEXT, PLACE(output), .only = SWEEP,
-	 .instead = "it is penstock sweep's; say --json FILE",
-	 .help = "sweep.md, .csv, .json, .png and .svg; a sweep that is there is gone on with"},
+	 .instead = "only penstock sweep has it; use --json FILE",
+	 .help = "folder for sweep.md, .csv, .json, .png and .svg; an unfinished sweep in it is continued"},
 	{"warm-up", "N", OPTION_COUNT, PLACE(warm_up_steps), 0, MAXIMUM_WARM_UP_STEPS, .only = SWEEP,
-	 .instead = "it is penstock sweep's", .preset = "2",
-	 .help = "of each cell's --steps, the first N are not measured"},
+	 .instead = "only penstock sweep has it", .preset = "2",
+	 .help = "the first N of each cell's --steps are not measured"},
 	{"gradient-accumulation-steps", "N", OPTION_COUNT, PLACE(overrides.gradient_accumulation_steps), 1,
 	 MAXIMUM_BATCH, .only = SWEEP,
-	 .help = "micro-batches per step and replica (default: that of ds_config.json, or 4); the train batch grows "
-		 "with the replicas"},
+	 .help = "micro-batches per step and replica (default: from ds_config.json, or 4); the train batch grows with "
+		 "the replicas"},
 
 	{"model", "NAME", OPTION_OWN, .take = take_model, .heading = "Model and data:", .preset = "alexnet",
 	 .help = "alexnet, vgg11, vgg13, vgg16 or vgg19"},
 	{"image-size", "N", OPTION_COUNT, PLACE(image_size), 1, MODEL_MAXIMUM_IMAGE_SIZE, .preset = "64",
 	 .help = "images are resized to N x N"},
 	{"classes", "N", OPTION_COUNT, PLACE(classes), CIFAR10_CLASSES, MAXIMUM_CLASSES, .preset = "10",
-	 .help = "of the model"},
+	 .help = "classes of the model"},
 	{"dropout", "P", OPTION_NUMBER, PLACE(dropout), .lowest = 0.0, .highest = 1.0,
-	 .help = "probability in place of the model's own"},
+	 .help = "dropout probability (default: the model's own)"},
 	{"dataset", "PATH", OPTION_TEXT, PLACE(dataset), OF_RUNS,
 	 .help = "CIFAR-10: a folder with its binary or its Python version, or the archive; see penstock dataset "
 		 "synthesize"},
@@ -208,29 +208,29 @@ static const struct option_row rows[] = {
 	{"std", "R,G,B", OPTION_OWN, .take = take_standard_deviation, OF_RUNS,
 	 .help = "then they are divided by this (default: ImageNet's, 0.229,0.224,0.225)"},
 	{"no-shuffle", NULL, OPTION_SWITCH, PLACE(no_shuffle), OF_RUNS,
-	 .help = "samples in the files' order, not in a new order each epoch"},
+	 .help = "keep the order of the files instead of shuffling each epoch"},
 	{"seed", "N", OPTION_LONG, PLACE(seed), 0, INT64_MAX, .preset = "1", OF_RUNS,
-	 .help = "of initial values, shuffling and dropout"},
+	 .help = "seed of initial values, shuffling and dropout"},
 	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = PROVE, .help = "initial parameters, safetensors"},
 	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = TRAIN,
-	 .instead = "it is penstock train's and penstock prove's"},
+	 .instead = "only penstock train and penstock prove have it"},
 	{"skip-mismatched", NULL, OPTION_SWITCH, PLACE(skip_mismatched), .only = TRAIN | PROVE,
-	 .instead = "it is penstock train's and penstock prove's",
-	 .help = "what --load does not have with the model's shape is drawn from the seed"},
-	{"save", "FILE", OPTION_TEXT, PLACE(save), .only = TRAIN, .instead = "it is penstock train's",
-	 .help = "initial and final parameters, safetensors under torchvision's names"},
+	 .instead = "only penstock train and penstock prove have it",
+	 .help = "draw parameters from the seed if --load lacks them or has another shape"},
+	{"save", "FILE", OPTION_TEXT, PLACE(save), .only = TRAIN, .instead = "only penstock train has it",
+	 .help = "initial and final parameters: safetensors with torchvision's names"},
 
 	{"deepspeed-config", "FILE", OPTION_TEXT, PLACE(deepspeed_config),
 	 .also = {"deepspeed_config", "deepscale_config"},
-	 .heading = "Training (an option stands for the file's key, and wins over it):", .help = "ds_config.json"},
+	 .heading = "Training (an option overrides the file's key):", .help = "ds_config.json"},
 	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_STEPS, .letter = 's', .only = TRAIN | PLAN | SWEEP,
 	 .preset = "50", .help = "optimizer steps"},
 	{"steps", "N", OPTION_LONG, PLACE(steps), 1, MAXIMUM_PROOF_STEPS, .letter = 's', .only = PROVE, .preset = "5",
 	 .help = "optimizer steps of both trainings"},
 	{"train-batch-size", "N", OPTION_COUNT, PLACE(overrides.train_batch_size), 1, MAXIMUM_BATCH,
-	 .only = TRAIN | PLAN | PROVE, .instead = "it follows from the cell and from --gradient-accumulation-steps"},
+	 .only = TRAIN | PLAN | PROVE, .instead = "each cell sets it, with --gradient-accumulation-steps"},
 	{"micro-batch-size", "N", OPTION_COUNT, PLACE(overrides.micro_batch_size), 1, MAXIMUM_BATCH,
-	 .only = TRAIN | PLAN | PROVE, .instead = "say --micro-batches"},
+	 .only = TRAIN | PLAN | PROVE, .instead = "use --micro-batches"},
 	{"gradient-accumulation-steps", "N", OPTION_COUNT, PLACE(overrides.gradient_accumulation_steps), 1,
 	 MAXIMUM_BATCH, .only = TRAIN | PLAN | PROVE,
 	 .help = "any two give the third (default: micro-batches of 32, 4 of them)"},
@@ -245,40 +245,39 @@ static const struct option_row rows[] = {
 	{"precision", "NAME", OPTION_TEXT, PLACE(overrides.precision),
 	 .help = "fp32 (default), tf32, bf16 or fp16; parameters are fp32 in any case"},
 	{"communication-data-type", "NAME", OPTION_TEXT, PLACE(overrides.communication_type),
-	 .help = "of what crosses between stages: fp32, bf16 or fp16 (default: the precision's)"},
+	 .help = "type of the tensors sent between stages: fp32, bf16 or fp16 (default: the precision's)"},
 	{"activation-checkpoint-interval", "N", OPTION_LONG, PLACE(overrides.checkpoint_interval), 0,
 	 DEEPSPEED_MAXIMUM_CHECKPOINT_INTERVAL,
-	 .help = "keep the input of every N layers alone, and compute the rest again (default 0: keep all)"},
+	 .help = "keep only the input of every N layers, and recompute the rest (default 0: keep all)"},
 
 	{"hostfile", "FILE", OPTION_TEXT, PLACE(hostfile), .letter = 'H', .heading = "Pipeline and replicas:",
-	 .help = "the nodes, a line \"host[:port] slots=N\" each; a slot is a device"},
+	 .help = "file of nodes, with a line \"host[:port] slots=N\" for each; a slot is a device"},
 	{"nodes", "N", OPTION_COUNT, PLACE(nodes), 1, HOSTFILE_MAXIMUM_HOSTS, .also = {"num-nodes", "num_nodes"},
-	 .only = TRAIN | PROVE, .help = "the first N of the hostfile's nodes (default: all)"},
+	 .only = TRAIN | PROVE, .help = "use the first N nodes of the hostfile (default: all)"},
 	{"nodes", "N", OPTION_OWN, .take = take_nodes_or_list, .also = {"num-nodes", "num_nodes"}, .only = PLAN,
-	 .help = "the first N of the hostfile's nodes (default: all), or N nodes of one device, without a hostfile; "
-		 "of the cells a list, A,B,..."},
+	 .help = "use the first N nodes of the hostfile (default: all); without a hostfile, N nodes of one device; for "
+		 "cells, a list A,B,..."},
 	{"local", "N", OPTION_COUNT, PLACE(local), 1, LOCAL_MAXIMUM_DAEMONS, .only = TRAIN | PLAN | PROVE,
-	 .help = "N daemons on this machine, started and stopped for the job"},
+	 .help = "start N daemons on this machine, and stop them after the job"},
 	{"pipeline-size", "N", OPTION_COUNT, PLACE(pipeline_size), 0, SCHEDULE_MAXIMUM_STAGES, .letter = 'p',
 	 .also = {"pipeline-parallel-size", "pipeline_parallel_size"}, .only = TRAIN | PLAN | PROVE,
-	 .instead = "say --pipeline-sizes",
-	 .help = "stages (default: as many as there are devices); devices / N are the replicas. 0: no pipeline, every "
-		 "device holds the whole model"},
+	 .instead = "use --pipeline-sizes",
+	 .help = "number of stages (default: the number of devices); there are devices / N replicas. 0: no pipeline, "
+		 "every device holds the whole model"},
 	{"partition-method", "NAME", OPTION_TEXT, PLACE(partition_method),
-	 .help = "flops (default; within --memory-limit where that can be), memory, uniform, parameters or type:REGEX"},
+	 .help = "flops (default; keeps to --memory-limit if possible), memory, uniform, parameters or type:REGEX"},
 	{"split", "A,B,...", OPTION_TEXT, PLACE(split),
-	 .help = "the first layer of each stage but the first, in place of a method"},
+	 .help = "first layer of each stage after the first, instead of a method"},
 	{"schedule", "NAME", OPTION_OWN, .take = take_schedule, .preset = "1f1b", .help = "1f1b or gpipe"},
 	{"in-flight", "N", OPTION_COUNT, PLACE(in_flight), 1, SCHEDULE_MAXIMUM_MICRO_BATCHES,
-	 .help = "at most N micro-batches alive in a stage, with 1f1b (default: as many as it takes)"},
+	 .help = "at most N micro-batches in flight in a stage, for 1f1b (default: as many as the schedule needs)"},
 	{"threads", "N", OPTION_COUNT, PLACE(threads), 1, MAXIMUM_THREADS, OF_RUNS,
-	 .help = "threads of each daemon that --local starts (default: the processors that it may use, in equal "
-		 "shares)"},
+	 .help = "threads of each daemon that --local starts (default: an equal share of the processors it may use)"},
 	{"memory-limit", "SIZE", OPTION_OWN, .take = take_memory_limit,
-	 .help = "of each device, to plan with; daemons that --local starts get it, others were started with theirs"},
+	 .help = "memory limit of each device for the plan; daemons that --local starts get it, others keep their own"},
 	{"fit", NULL, OPTION_SWITCH, PLACE(fit), .help = "search for the fastest plan that keeps to --memory-limit"},
 	{"plan-device", "NAME", OPTION_NAME, PLACE(plan_device), .choices = plan_devices,
-	 .help = "whose memory is planned: cpu or cuda (default: cpu, and cuda with tf32, bf16, fp16)"},
+	 .help = "device whose memory is planned: cpu or cuda (default: cpu, and cuda with tf32, bf16, fp16)"},
 	{"connections", "N", OPTION_COUNT, PLACE(connections), 1, PROTOCOL_MAXIMUM_CONNECTIONS, .preset = "2", OF_RUNS,
 	 .help = "connections per boundary between stages"},
 	{"progress-timeout", "SECONDS", OPTION_COUNT, PLACE(progress_timeout_s), 0, MAXIMUM_PROGRESS_TIMEOUT_S,
@@ -287,12 +286,13 @@ static const struct option_row rows[] = {
 		 "three "
 		 "times as long while stages are opened; 0: never"},
 	{"chunk-size", "SIZE", OPTION_BYTES, PLACE(chunk_bytes), PROTOCOL_MINIMUM_CHUNK_BYTES,
-	 PROTOCOL_MAXIMUM_CHUNK_BYTES, .preset = "2MiB", OF_RUNS, .help = "largest piece in which tensors are sent"},
+	 PROTOCOL_MAXIMUM_CHUNK_BYTES, .preset = "2MiB", OF_RUNS, .help = "largest chunk in which a tensor is sent"},
 	{"reduce", "NAME", OPTION_NAME, PLACE(reduce), .choices = reductions, .preset = "auto", OF_RUNS,
-	 .help = "how replicas sum their gradients: auto, ring, over the stages' own connections, or nccl, between "
-		 "GPUs; auto takes nccl where all devices have it"},
+	 .help = "how replicas sum gradients: ring (over the stages' connections), nccl (between GPUs) or auto (nccl "
+		 "if all devices have it)"},
 	{"reduce-bucket-size", "SIZE", OPTION_BYTES, PLACE(reduce_bucket_bytes), PROTOCOL_MINIMUM_BUCKET_BYTES,
-	 PROTOCOL_MAXIMUM_BUCKET_BYTES, .preset = "25MiB", .help = "gradients that are summed at once around the ring"},
+	 PROTOCOL_MAXIMUM_BUCKET_BYTES, .preset = "25MiB",
+	 .help = "bytes of gradients that are summed at once around the ring"},
 
 	// The other options of DeepSpeed's own scripts
 	{"deepspeed", NULL, OPTION_SWITCH, PLACE(deepspeed), .also = {"deepscale"},
@@ -340,7 +340,7 @@ static bool check_together(enum job_command command, const struct job_arguments 
 		return error_set(error, ERROR_USAGE,
 				 "--split and --partition-method exclude each other: both say where to cut");
 	if (arguments->fit && arguments->memory_limit == NULL)
-		return error_set(error, ERROR_USAGE, "--fit: into what? say --memory-limit SIZE, such as 16GiB");
+		return error_set(error, ERROR_USAGE, "--fit needs --memory-limit SIZE, such as 16GiB");
 	return check_files(arguments, error);
 }
 

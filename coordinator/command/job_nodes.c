@@ -55,20 +55,18 @@ uint32_t job_nodes_devices(const struct job_nodes *nodes, uint32_t count)
 bool job_nodes_check(const struct job_nodes *nodes, struct error *error)
 {
 	return nodes->hostfile.count == 0 || nodes->local.threads == 0 ||
-	       error_set(error, ERROR_USAGE,
-			 "--threads is for the daemons that --local starts; others were started with theirs");
+	       error_set(error, ERROR_USAGE, "--threads applies only to the daemons that --local starts");
 }
 
 bool job_nodes_start(struct job_nodes *nodes, struct error *error)
 {
 	if (nodes->local.count > 0 && tls_arguments_given(&nodes->tls_arguments))
-		log_warning("the --tls options are not used: the daemons that --local starts are reached by sockets of "
-			    "this machine");
+		log_warning("the --tls options are ignored: --local reaches its daemons through Unix sockets");
 	if (nodes->local.count > 0)
 		return local_daemons_start(&nodes->local, &nodes->daemons, error);
 	if (nodes->hostfile.count == 0)
 		return error_set(error, ERROR_USAGE,
-				 "where to train? name the nodes with -H HOSTFILE, or start some with --local N");
+				 "no nodes are given: name them with -H HOSTFILE, or start some with --local N");
 	return job_nodes_check(nodes, error) && tls_arguments_open(&nodes->tls_arguments, &nodes->tls, error);
 }
 

@@ -43,15 +43,15 @@ static bool refuse_devices(const struct job_nodes *nodes, uint32_t pipeline_size
 	uint32_t even = devices - devices % pipeline_size;
 	char fewer[64];
 	if (even == 0)
-		return error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %u slot%s, and a stage needs one",
+		return error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %u slot%s; each stage needs one",
 				 pipeline_size, nodes->name, devices, devices == 1 ? "" : "s");
 	if (nodes->hostfile.count > 0)
 		snprintf(fewer, sizeof(fewer), "fewer nodes with --nodes");
 	else
 		snprintf(fewer, sizeof(fewer), "%s %u", nodes->name, even);
 	return error_set(error, ERROR_USAGE,
-			 "pipeline size %u: it does not divide the %u devices of %s, and all of them are used: take a "
-			 "pipeline size that does, or %s",
+			 "pipeline size %u does not divide the %u devices of %s, which are all used: choose one that "
+			 "does, or %s",
 			 pipeline_size, devices, nodes->name, fewer);
 }
 
@@ -63,8 +63,7 @@ static bool count_stages(struct job_setup *setup, const struct job_arguments *ar
 		return false;
 	if (arguments->pipeline_size < 0 && devices > SCHEDULE_MAXIMUM_STAGES)
 		return error_set(error, ERROR_USAGE,
-				 "%s has %u devices, and a pipeline at most %d stages: say with -p how many it shall "
-				 "have",
+				 "%s has %u devices, but a pipeline has at most %d stages: choose their number with -p",
 				 nodes->name, devices, SCHEDULE_MAXIMUM_STAGES);
 	uint32_t stages = arguments->pipeline_size < 0 ? devices : (uint32_t)arguments->pipeline_size;
 	setup->pipeline_size = stages > 0 ? stages : 1;
@@ -92,8 +91,7 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 			  &model, error))
 		return false;
 	if (config->gradient_accumulation_steps > SCHEDULE_MAXIMUM_MICRO_BATCHES)
-		return error_set(error, ERROR_USAGE,
-				 "gradient_accumulation_steps is %u, at most %d micro-batches make a step",
+		return error_set(error, ERROR_USAGE, "gradient_accumulation_steps is %u; the maximum is %d",
 				 config->gradient_accumulation_steps, SCHEDULE_MAXIMUM_MICRO_BATCHES);
 	struct plan_options options = {
 		.partition_method = arguments->partition_method,
@@ -149,7 +147,7 @@ bool job_setup_accumulation(const struct job_arguments *arguments, uint32_t *ret
 void job_setup_warn(const struct job_setup *setup, const struct job_arguments *arguments)
 {
 	if (setup->config.unknown_keys[0] != '\0')
-		log_warning("%s: not honoured here: %s", arguments->deepspeed_config, setup->config.unknown_keys);
+		log_warning("%s: ignored keys: %s", arguments->deepspeed_config, setup->config.unknown_keys);
 	if (arguments->local_rank > 0)
 		log_warning("--local-rank %" PRId64
 			    " is ignored: a launcher has started several processes; penstock is started once, for all "

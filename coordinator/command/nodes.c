@@ -47,7 +47,7 @@ static bool check_node(const struct poll_node *node, bool has_slots, struct erro
 	}
 	if (node->answer->protocol_version != PROTOCOL_VERSION)
 		return error_set(error, ERROR_VERSION,
-				 "%s: speaks protocol version %u, this is version %d: install the same release",
+				 "%s: has protocol version %u, this program has %d: install the same release",
 				 host->address, node->answer->protocol_version, PROTOCOL_VERSION);
 	if (has_slots && host->slots > node->answer->n_devices)
 		return error_set(error, ERROR_USAGE,

@@ -17,14 +17,14 @@ static bool take_once(void *into, const char *value, struct error *error)
 
 static const struct option_row rows[] = {
 	{"hostfile", "FILE", OPTION_TEXT, PLACE(hostfile), .letter = 'H',
-	 .help = "the nodes, a line \"host[:port] slots=N\" each"},
+	 .help = "file of nodes, with a line \"host[:port] slots=N\" for each"},
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = NODES,
-	 .help = "a JSON object a daemon, on a line each; - is standard output, in the place of the tables"},
-	{"job", "NAME", OPTION_TEXT, PLACE(job), .only = TOP, .help = "of this job alone"},
+	 .help = "write a JSON line for each daemon; - is standard output, instead of the tables"},
+	{"job", "NAME", OPTION_TEXT, PLACE(job), .only = TOP, .help = "show only this job"},
 	{"interval", "SECONDS", OPTION_NUMBER, PLACE(interval_s), .lowest = 0.1, .highest = 3600.0, .only = TOP,
-	 .preset = "2", .help = "between two looks, from 0.1 to 3600"},
+	 .preset = "2", .help = "seconds between updates, from 0.1 to 3600"},
 	{"iterations", "N", OPTION_LONG, PLACE(iterations), 1, MAXIMUM_ITERATIONS, .only = TOP,
-	 .help = "prints N plain pages instead, and ends"},
+	 .help = "print N plain pages, then exit"},
 	{"once", NULL, OPTION_OWN, .take = take_once, .only = TOP, .help = "the same as --iterations 1"},
 
 	TLS_ARGUMENTS_ROWS(struct nodes_arguments, tls_arguments.),
@@ -38,7 +38,8 @@ static bool read_hosts(const char *program, char **words, uint32_t count, struct
 		return error_set(error, ERROR_USAGE, "-H and hosts (\"%.80s\") exclude each other; see %s --help",
 				 words[0], program);
 	if (arguments->hostfile == NULL && count == 0)
-		return error_set(error, ERROR_USAGE, "-H HOSTFILE is missing, or hosts; see %s --help", program);
+		return error_set(error, ERROR_USAGE, "no daemons are given: write -H HOSTFILE, or hosts; see %s --help",
+				 program);
 	if (arguments->hostfile == NULL)
 		return hostfile_from_words(words, count, &arguments->hosts, error);
 	if (!hostfile_read(arguments->hostfile, &arguments->hosts, error))

@@ -26,8 +26,8 @@ static bool check(const struct job_arguments *arguments, struct error *error)
 								       : NULL;
 	if (name != NULL)
 		return error_set(error, ERROR_USAGE,
-				 "%s has no place beside --pipeline-sizes, --micro-batches and --nodes: each cell has "
-				 "its own",
+				 "%s cannot be combined with --pipeline-sizes, --micro-batches and --nodes: each cell "
+				 "sets its own",
 				 name);
 	return (arguments->pipeline_sizes != NULL && arguments->micro_batch_sizes != NULL) ||
 	       error_set(error, ERROR_USAGE, "cells need both lists, --pipeline-sizes and --micro-batches");

@@ -61,7 +61,7 @@ static bool open_against(struct prove *prove, struct error *error)
 	if (!against_check(&prove->setup.plan->model, prove->against, extra, sizeof(extra), error))
 		return error_wrap(error, "--against %s", path);
 	if (extra[0] != '\0')
-		log_warning("--against %s: not compared, for the model has no such parameter: %s", path, extra);
+		log_warning("--against %s: not compared, because the model has no such parameter: %s", path, extra);
 	return true;
 }
 

@@ -43,9 +43,9 @@ static bool read_nodes(struct command *command, struct error *error)
 	uint32_t there = job_nodes_count(&command->nodes), most = grid_most_nodes(grid);
 	if (there == 0)
 		return error_set(error, ERROR_USAGE,
-				 "where to train? name the nodes with -H HOSTFILE, or start some with --local");
+				 "no nodes are given: name them with -H HOSTFILE, or start some with --local");
 	if (most > there)
-		return error_set(error, ERROR_USAGE, "--nodes: %u nodes are asked for, %s has only %u", most,
+		return error_set(error, ERROR_USAGE, "--nodes: a cell needs %u nodes, but %s has only %u", most,
 				 command->nodes.name, there);
 	return job_nodes_check(&command->nodes, error);
 }
@@ -131,7 +131,7 @@ static bool resume(struct command *command, struct error *error)
 	sweep_destroy(before);
 	uint32_t kept = count_outcome(sweep, SWEEP_DONE) + count_outcome(sweep, SWEEP_OUT_OF_MEMORY);
 	if (ok && kept > 0)
-		printf("%u of %u cells are in %s already, and are kept\n", kept,
+		printf("%u of %u cells are already in %s and are kept\n", kept,
 		       sweep->count - count_outcome(sweep, SWEEP_EMPTY), path);
 	return ok;
 }
@@ -197,7 +197,7 @@ static bool run_cell(struct command *command, struct sweep_result *result, struc
 		if (command->is_terminal)
 			progress_clear();
 		return error_set(error, ERROR_CANCELLED,
-				 "interrupted in %s, which is not recorded; the same command goes on from here",
+				 "interrupted in %s, which is not recorded; the same command continues from here",
 				 command->line);
 	}
 	*result = fresh;
@@ -220,7 +220,7 @@ static bool run_cells(struct command *command, struct error *error)
 			 sweep_label(&result->cell, label));
 		if (command_is_interrupted())
 			return error_set(error, ERROR_CANCELLED,
-					 "interrupted before %s; the same command goes on from here", command->line);
+					 "interrupted before %s; the same command continues from here", command->line);
 		if (!run_cell(command, result, error))
 			return false;
 	}
@@ -238,23 +238,21 @@ static bool draw(const struct command *command, struct error *error)
 	enum sweep_output_pictures pictures =
 		sweep_output_draw(command->output, command_is_interrupted, &removed, error);
 	if (removed)
-		log_warning("the pictures of an earlier call in %s are removed: the tables are newer", folder);
+		log_warning("removed the pictures of an earlier run in %s: they are older than the tables", folder);
 	switch (pictures) {
 	case SWEEP_DRAWN:
 		printf("%s has sweep.md, sweep.csv and sweep.json, and the pictures sweep.png and sweep.svg\n", folder);
 		break;
 	case SWEEP_NO_GNUPLOT:
 		printf("%s has sweep.md, sweep.csv and sweep.json\n", folder);
-		log_warning(
-			"no pictures, for gnuplot is not in PATH: install gnuplot-nox, then run gnuplot sweep.gp in "
-			"%s",
-			folder);
+		log_warning("no pictures: gnuplot is not in PATH; install gnuplot-nox, then run gnuplot sweep.gp in %s",
+			    folder);
 		break;
 	case SWEEP_NOT_DRAWN:
 		if (error->code == ERROR_CANCELLED)
 			return error_set(error, ERROR_CANCELLED,
-					 "interrupted while the pictures were drawn; the cells are all there, and "
-					 "gnuplot sweep.gp in %s draws them",
+					 "interrupted while drawing pictures; all cells are done, and gnuplot sweep.gp "
+					 "in %s draws them",
 					 folder);
 		log_warning("no pictures: %s", error->message);
 		break;

@@ -21,10 +21,10 @@ static bool check(struct sweep_arguments *arguments, struct error *error)
 	if (!grid_parse(job->pipeline_sizes, job->micro_batch_sizes, job->node_counts, &arguments->grid, error))
 		return false;
 	if (job->warm_up_steps >= job->steps)
-		return error_set(error, ERROR_USAGE,
-				 "--steps %u: of each cell's steps %u are for warming up (--warm-up), and none would "
-				 "be measured",
-				 (unsigned)job->steps, job->warm_up_steps);
+		return error_set(
+			error, ERROR_USAGE,
+			"--steps %u: the first %u of each cell are warm-up (--warm-up), so no step would be measured",
+			(unsigned)job->steps, job->warm_up_steps);
 	if (job->local_for_all)
 		job->local = grid_most_nodes(&arguments->grid);
 	return job_setup_accumulation(job, &arguments->gradient_accumulation_steps, error);

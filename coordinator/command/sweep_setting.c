@@ -51,7 +51,7 @@ bool sweep_setting(const struct sweep_arguments *arguments, const struct job_nod
 	if (!deepspeed_config_read(job->deepspeed_config, &overrides, &config, error))
 		return false;
 	if (config.unknown_keys[0] != '\0') // once, and not for each cell
-		log_warning("%s: not honoured here: %s", job->deepspeed_config, config.unknown_keys);
+		log_warning("%s: ignored keys: %s", job->deepspeed_config, config.unknown_keys);
 	json_t *setting = json_pack(
 		"{s:s, s:s, s:i, s:i, s:f, s:I, s:i, s:i, s:s, s:b, s:s, s:s, s:b, s:i, s:s, s:s, s:i, s:i, s:I, s:s}",
 		"penstock", PENSTOCK_VERSION, "model", job->model, "image_size", (int)job->image_size, "classes",

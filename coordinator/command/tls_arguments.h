@@ -16,12 +16,12 @@ struct tls_arguments {
 #define TLS_ARGUMENTS_ROWS(type, member, ...)                                                                           \
 	{"tls-ca-file", "FILE", OPTION_TEXT, offsetof(type, member ca_file),                                            \
 	 .heading = "TLS to daemons (also from the environment: PENSTOCK_TLS_CA_FILE and so on):",                    \
-	 .help = "certificates of the authorities that the daemons' must be signed by, PEM", ##__VA_ARGS__},            \
+	 .help = "certificates of the authorities that sign the daemons' certificates, PEM", ##__VA_ARGS__},            \
 	{"tls-cert-file", "FILE", OPTION_TEXT, .place = offsetof(type, member cert_file), ##__VA_ARGS__},               \
 	{"tls-key-file", "FILE", OPTION_TEXT, offsetof(type, member key_file),                                          \
-	 .help = "the certificate that is shown to the daemons, and its private key, PEM", ##__VA_ARGS__},              \
+	 .help = "this side's certificate and its private key, PEM", ##__VA_ARGS__},              \
 	{"tls-server-name", "NAME", OPTION_TEXT, offsetof(type, member server_name),                                    \
-	 .help = "what the daemons' certificates must name (default: the host of the hostfile)", ##__VA_ARGS__}
+	 .help = "name that the daemons' certificates must have (default: the host in the hostfile)", ##__VA_ARGS__}
 // clang-format on
 
 // Whether the command line has one of them.

@@ -95,7 +95,7 @@ static bool apply_optimizer(json_t *root, const struct deepspeed_overrides *over
 	type = json_string_value(json_object_get(section, "type"));
 	if (!isnan(overrides->momentum) && type != NULL && optimizer_parse(type, &kind) && kind != OPTIMIZER_SGD)
 		return error_set(error, ERROR_USAGE,
-				 "--momentum is SGD's; the optimizer is %s, which has betas, in ds_config.json",
+				 "--momentum applies to SGD; the optimizer %s has betas, which ds_config.json sets",
 				 optimizer_name(kind));
 	if (!put_number(params, "lr", overrides->learning_rate) ||
 	    !put_number(params, "momentum", overrides->momentum) ||
@@ -118,7 +118,7 @@ static bool apply_precision(json_t *root, const char *name, struct error *error)
 	bool fp16 = strcasecmp(name, "fp16") == 0, bf16 = strcasecmp(name, "bf16") == 0;
 	if (!fp32 && !fp16 && !bf16)
 		return error_set(error, ERROR_USAGE,
-				 "--precision: there is no \"%.40s\"; there are fp32, tf32, bf16 and fp16", name);
+				 "--precision: unknown type \"%.40s\"; known: fp32, tf32, bf16 and fp16", name);
 	const char *section = !has(root, "bf16") && has(root, "bfloat16") ? "bfloat16" : "bf16";
 	if (!put_boolean(root, "fp16", "enabled", fp16) || !put_boolean(root, section, "enabled", bf16) ||
 	    (fp32 && !put_boolean(root, "penstock", "tf32", tf32)))
@@ -134,8 +134,7 @@ static bool apply_types(json_t *root, const struct deepspeed_overrides *override
 		return false;
 	if (name != NULL && !data_type_parse(name, &type))
 		return error_set(error, ERROR_USAGE,
-				 "--communication-data-type: there is no \"%.40s\"; there are fp32, bf16 and fp16",
-				 name);
+				 "--communication-data-type: unknown type \"%.40s\"; known: fp32, bf16 and fp16", name);
 	if (name != NULL && !put(root, "communication_data_type", json_string(name)))
 		return refuse_memory(error);
 	return true;

@@ -53,11 +53,10 @@ static bool parse_slots(const char *word, struct place place, uint32_t *ret_slot
 		return error_set(error, ERROR_USAGE, "%s:%u: \"%.40s\": the line has its slots already", place.path,
 				 place.line, word);
 	if (!isdigit((unsigned char)word[6]) || !strings_parse_integer(word + 6, 1, MAXIMUM_SLOTS, &slots, NULL))
-		return error_set(
-			error, ERROR_USAGE,
-			"%s:%u: slots=%.40s: the number of slots must be a whole number from 1 to %d; take the "
-			"line out to leave the host out",
-			place.path, place.line, word + 6, MAXIMUM_SLOTS);
+		return error_set(error, ERROR_USAGE,
+				 "%s:%u: slots=%.40s: the number of slots must be a whole number from 1 to %d; remove "
+				 "the line to exclude the host",
+				 place.path, place.line, word + 6, MAXIMUM_SLOTS);
 	*ret_slots = (uint32_t)slots;
 	return true;
 }
@@ -141,10 +140,9 @@ static bool add_host(struct hostfile *hosts, unsigned *lines, const struct host 
 	bool is_path = address_is_socket(host->address);
 	for (uint32_t i = 0; i < hosts->count; i++)
 		if ((is_path ? strcmp : strcasecmp)(hosts->hosts[i].address, host->address) == 0)
-			return error_set(
-				error, ERROR_USAGE,
-				"%s:%u: %s is there twice, first in line %u: give it one line with all its slots",
-				place.path, place.line, host->address, lines[i]);
+			return error_set(error, ERROR_USAGE,
+					 "%s:%u: %s appears twice, first in line %u: write one line with all its slots",
+					 place.path, place.line, host->address, lines[i]);
 	if (hosts->count == HOSTFILE_MAXIMUM_HOSTS)
 		return error_set(error, ERROR_USAGE, "%s:%u: more than %d hosts", place.path, place.line,
 				 HOSTFILE_MAXIMUM_HOSTS);
@@ -178,7 +176,7 @@ static bool read_lines(FILE *file, const char *path, struct hostfile *hosts, uns
 	if (ferror(file))
 		return error_set(error, ERROR_USAGE, "%s: cannot be read: %s", path, strerror(errno));
 	if (hosts->count == 0)
-		return error_set(error, ERROR_USAGE, "%s: names no host: write one line \"host slots=N\" for each",
+		return error_set(error, ERROR_USAGE, "%s: has no hosts: write one line \"host slots=N\" for each",
 				 path);
 	memcpy(hosts->ignored, ignored.text, sizeof(hosts->ignored));
 	if (ignored.more > 0)

@@ -117,10 +117,9 @@ static bool wait_until_ready(struct local_daemons *daemons, uint32_t index, stru
 	while (access(ready, F_OK) != 0) {
 		if (has_ended(daemons, index))
 			return error_set(error, ERROR_FAILED,
-					 "the local daemon %u ended at its start; what it said, if anything, is above",
-					 index);
+					 "local daemon %u exited at its start; its messages, if any, are above", index);
 		if ((clock_now_ns() - begin) / 1000000 > START_TIMEOUT_MS)
-			return error_set(error, ERROR_FAILED, "the local daemon %u does not listen after %d s", index,
+			return error_set(error, ERROR_FAILED, "local daemon %u was not listening after %d s", index,
 					 START_TIMEOUT_MS / 1000);
 		nap();
 	}

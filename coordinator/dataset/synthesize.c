@@ -191,7 +191,7 @@ static bool check_folder(const char *folder, struct error *error)
 		if (access(path, F_OK) == 0)
 			return error_set(
 				error, ERROR_USAGE,
-				"%s is there and is not a synthetic set: it is left alone; name another folder", path);
+				"%s exists and is not a synthetic set; it was not changed: name another folder", path);
 	}
 	return true;
 }

@@ -131,7 +131,7 @@ char *fit_describe(const struct plan *plan, char *into, size_t size)
 		append(list, sizeof(list), ", ", text);
 	}
 	if (list[0] == '\0')
-		snprintf(into, size, "fits as it is");
+		snprintf(into, size, "fits without changes");
 	else
 		snprintf(into, size, "made to fit by: %s; predicted cost %.2f times the time of a plan without limits",
 			 list, plan->cost);
@@ -149,9 +149,8 @@ bool fit_refuse(const struct plan *plan, bool was_searched, struct error *error)
 			 strings_format_bytes(largest, need, sizeof(need)),
 			 strings_format_bytes(largest - limit, missing, sizeof(missing)),
 			 strings_format_bytes(limit, most, sizeof(most)),
-			 was_searched
-				 ? ": this is the nearest that was found; take smaller micro-batches, more stages, or "
-				   "a larger limit"
-				 : ": try --fit, which searches for a plan that keeps to it, smaller "
-				   "micro-batches, or more stages");
+			 was_searched ? ": this is the closest plan that was found; use smaller micro-batches, more "
+					"stages, or a larger limit"
+				      : ": use --fit, which searches for a plan within the limit, smaller "
+					"micro-batches, or more stages");
 }

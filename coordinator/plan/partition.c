@@ -228,8 +228,8 @@ static bool weigh_type(const struct model *model, const char *pattern, uint64_t 
 	}
 	regfree(&expression);
 	return any || error_set(error, ERROR_USAGE,
-				"partition method \"type:%.80s\" matches no layer; there are Conv2d, ReLU, MaxPool2d, "
-				"AdaptiveAvgPool2d, Flatten, Dropout, Linear",
+				"partition method \"type:%.80s\" matches no layer; the types are Conv2d, ReLU, "
+				"MaxPool2d, AdaptiveAvgPool2d, Flatten, Dropout, Linear",
 				pattern);
 }
 
@@ -238,9 +238,8 @@ static bool check_stages(const struct model *model, uint32_t stages, struct erro
 	if (stages < 1 || stages > SCHEDULE_MAXIMUM_STAGES)
 		return error_set(error, ERROR_USAGE, "pipeline size %u: must be from 1 to %d", stages,
 				 SCHEDULE_MAXIMUM_STAGES);
-	return stages <= model->layer_count ||
-	       error_set(error, ERROR_USAGE, "pipeline size %u: %s has %u layers, and no stage may be empty", stages,
-			 model->name, model->layer_count);
+	return stages <= model->layer_count || error_set(error, ERROR_USAGE, "pipeline size %u: %s has only %u layers",
+							 stages, model->name, model->layer_count);
 }
 
 static bool refuse_method(const char *method, struct error *error)
@@ -248,8 +247,7 @@ static bool refuse_method(const char *method, struct error *error)
 	static const char *const names[] = {"flops", "memory", "uniform", "parameters", "type:REGEX", NULL};
 	char hint[STRINGS_GUESS_SIZE];
 	return error_set(error, ERROR_USAGE,
-			 "there is no partition method \"%.80s\"%s; there are: flops, memory, uniform, parameters, "
-			 "type:REGEX",
+			 "unknown partition method \"%.80s\"%s; known: flops, memory, uniform, parameters, type:REGEX",
 			 method, strings_guess_of(method, names, hint, sizeof(hint)));
 }
 
@@ -302,9 +300,8 @@ bool partition_explicit(const struct model *model, const char *split, uint32_t s
 			return error_set(error, ERROR_USAGE, "--split %.80s: %s", split, why.message);
 		if (++count >= stages || layer <= bounds[count - 1])
 			return error_set(error, ERROR_USAGE,
-					 "--split %.80s: needs the first layer of each stage but the first, "
-					 "%u for pipeline size "
-					 "%u, each larger than the one before",
+					 "--split %.80s: write the first layer of each stage after the first, %u for "
+					 "pipeline size %u, in ascending order",
 					 split, stages - 1, stages);
 		bounds[count] = (uint32_t)layer;
 	}

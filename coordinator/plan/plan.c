@@ -131,7 +131,7 @@ static bool check_replicas(const struct plan_options *options, struct error *err
 {
 	uint32_t d = options->data_parallel_size;
 	if (d < 1 || d > PROTOCOL_MAXIMUM_REPLICAS)
-		return error_set(error, ERROR_USAGE, "%u replicas: there may be from 1 to %d", d,
+		return error_set(error, ERROR_USAGE, "%u replicas: the number must be from 1 to %d", d,
 				 PROTOCOL_MAXIMUM_REPLICAS);
 	if ((uint64_t)options->micro_batches * d > PROTOCOL_MAXIMUM_STEP_MICRO_BATCHES)
 		return error_set(error, ERROR_USAGE,
@@ -145,13 +145,14 @@ static bool check_replicas(const struct plan_options *options, struct error *err
 static bool check_options(const struct plan_options *options, struct error *error)
 {
 	if (options->micro_batch_size < 1 || options->micro_batch_size > MODEL_MAXIMUM_MICRO_BATCH_SIZE)
-		return error_set(error, ERROR_USAGE, "micro-batches of %u samples: there may be from 1 to %d",
+		return error_set(error, ERROR_USAGE, "micro-batches of %u samples: the number must be from 1 to %d",
 				 options->micro_batch_size, MODEL_MAXIMUM_MICRO_BATCH_SIZE);
 	if (options->raw_image_size < 1 || options->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
-		return error_set(error, ERROR_USAGE, "images of %u x %u pixels in the dataset: from 1 to %d are taken",
+		return error_set(error, ERROR_USAGE,
+				 "images of %u x %u pixels in the dataset: the size must be from 1 to %d",
 				 options->raw_image_size, options->raw_image_size, MODEL_MAXIMUM_IMAGE_SIZE);
 	if (options->compute_type == DATA_FLOAT16 && !(options->initial_loss_scale > 0))
-		return error_set(error, ERROR_USAGE, "a loss scale of %g: must be over 0",
+		return error_set(error, ERROR_USAGE, "a loss scale of %g: it must be over 0",
 				 (double)options->initial_loss_scale);
 	return check_replicas(options, error);
 }

@@ -82,9 +82,9 @@ static void print_notes(const struct plan *plan, FILE *out)
 {
 	char limit[32];
 	bool is_cuda = plan->options.device == PLAN_DEVICE_CUDA;
-	fprintf(out, "\nas the %s counts it, with the most that kernels may take as scratch memory%s",
+	fprintf(out, "\nmemory as the %s counts it, with the maximum scratch memory of kernels%s",
 		is_cuda ? "CUDA device" : "CPU device",
-		is_cuda ? "; the exchange's buffers are the host's, and not in the sum" : "");
+		is_cuda ? "; exchange buffers are in host memory, and not in the sum" : "");
 	if (plan->options.memory_limit_bytes > 0)
 		fprintf(out, "; limit %s", column(plan->options.memory_limit_bytes, limit));
 	fputs("\n", out);

@@ -9,19 +9,18 @@
 #include "common/metrics/phases.h"
 #include "coordinator/report/scrape.h"
 
-static const struct metric_family info = {"penstock_job_info", "What is trained, and how; always 1.", METRIC_GAUGE,
-					  1.0};
-static const struct metric_family state_family = {"penstock_job_state", "1 for what the job is at, 0 for the rest.",
-						  METRIC_GAUGE, 1.0};
+static const struct metric_family info = {
+	"penstock_job_info", "The job's model, schedule and sizes, as labels; always 1.", METRIC_GAUGE, 1.0};
+static const struct metric_family state_family = {
+	"penstock_job_state", "1 for the job's current state, 0 for the others.", METRIC_GAUGE, 1.0};
 static const struct metric_family start_time = {"penstock_job_start_time_seconds",
-						"When the coordinator turned to its daemons, in Unix time.",
-						METRIC_GAUGE, 1.0};
-static const struct metric_family planned = {"penstock_job_planned_steps", "Optimizer steps that the job is to do.",
+						"Unix time at which the coordinator opened its sessions.", METRIC_GAUGE,
+						1.0};
+static const struct metric_family planned = {"penstock_job_planned_steps", "Optimizer steps that the job will do.",
 					     METRIC_GAUGE, 1.0};
 static const struct metric_family steps = {"penstock_job_steps_total", "Optimizer steps done.", METRIC_COUNTER, 1.0};
 static const struct metric_family skipped = {"penstock_job_skipped_steps_total",
-					     "Steps that changed nothing, because a gradient overflowed.",
-					     METRIC_COUNTER, 1.0};
+					     "Steps skipped because a gradient overflowed.", METRIC_COUNTER, 1.0};
 static const struct metric_family samples = {"penstock_job_samples_total", "Samples trained on.", METRIC_COUNTER, 1.0};
 static const struct metric_family step_seconds = {
 	"penstock_job_step_seconds", "Time from one step's end to the next one's.", METRIC_HISTOGRAM, 1e-9};
@@ -30,22 +29,24 @@ static const struct metric_family samples_rate = {"penstock_job_samples_per_seco
 static const struct metric_family loss = {"penstock_job_loss", "Mean loss over the last step's samples.", METRIC_REAL,
 					  1.0};
 static const struct metric_family accuracy = {"penstock_job_accuracy_ratio",
-					      "Share of the last step's samples whose largest score was their label.",
+					      "Share of the last step's samples that were classified correctly.",
 					      METRIC_REAL, 1.0};
-static const struct metric_family learning_rate = {"penstock_job_learning_rate", "Of the last step.", METRIC_REAL, 1.0};
-static const struct metric_family loss_scale = {"penstock_job_loss_scale", "Of the last step, with float16.",
+static const struct metric_family learning_rate = {"penstock_job_learning_rate", "Learning rate of the last step.",
+						   METRIC_REAL, 1.0};
+static const struct metric_family loss_scale = {"penstock_job_loss_scale", "Loss scale of the last step, with float16.",
 						METRIC_REAL, 1.0};
 static const struct metric_family gradient_norm = {
-	"penstock_job_gradient_norm", "Of the last step before clipping, with clipping or float16.", METRIC_REAL, 1.0};
+	"penstock_job_gradient_norm", "Gradient norm of the last step before clipping, with clipping or float16.",
+	METRIC_REAL, 1.0};
 static const struct metric_family memory = {"penstock_job_memory_bytes",
 					    "Device memory that the stage reserved, in all replicas together.",
 					    METRIC_GAUGE, 1.0};
 static const struct metric_family busy = {"penstock_job_busy_seconds_total",
 					  "Time the stage computed or copied, by phase, in all replicas together.",
 					  METRIC_COUNTER, 1e-9};
-static const struct metric_family waiting = {"penstock_job_waiting_seconds_total",
-					     "Time the stage waited, by whom it waited for, in all replicas together.",
-					     METRIC_COUNTER, 1e-9};
+static const struct metric_family waiting = {
+	"penstock_job_waiting_seconds_total",
+	"Time the stage waited, by the peer it waited for, in all replicas together.", METRIC_COUNTER, 1e-9};
 static const struct metric_family sent = {
 	"penstock_job_sent_bytes_total",
 	"Tensor bytes that the stage sent to its neighbours, in all replicas together.", METRIC_COUNTER, 1.0};

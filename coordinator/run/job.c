@@ -121,7 +121,7 @@ bool job_refuse(const struct job *job, uint32_t rank, const char *why, struct er
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error)
 {
 	char why[64];
-	snprintf(why, sizeof(why), "answer %d, which nobody asked for", (int)event->response->body_case);
+	snprintf(why, sizeof(why), "unexpected answer %d", (int)event->response->body_case);
 	return job_refuse(job, event->rank, why, error);
 }
 

@@ -146,7 +146,7 @@ static bool take_report(struct steps *steps, uint32_t rank, const Penstock__V1__
 	struct job *job = steps->job;
 	struct flight *flight = flight_of(steps, report->step);
 	if (flight == NULL)
-		return job_refuse(job, rank, "a report of a step that is not under way", error);
+		return job_refuse(job, rank, "a report of a step that is not running", error);
 	if (!job_take_answer(job, rank, flight->has_reported, error))
 		return false;
 	// NOLINTNEXTLINE(clang-analyzer-core.NullDereference): steps_run has made them all
@@ -209,10 +209,10 @@ static bool take_norms(struct steps *steps, uint32_t rank, const Penstock__V1__G
 	struct flight *flight = flight_of(steps, norms->step);
 	uint32_t parameters = model_parameter_count(&job->plan->model);
 	if (plan_rank_replica(job->plan, rank) != 0)
-		return job_refuse(job, rank, "gradient norms, which replica 0 alone is to tell", error);
+		return job_refuse(job, rank, "gradient norms from a replica other than 0", error);
 	if (flight == NULL || norms->step != steps->scaled || norms->first_parameter > parameters ||
 	    norms->n_squares > parameters - norms->first_parameter)
-		return job_refuse(job, rank, "gradient norms of a step or of parameters that there are not", error);
+		return job_refuse(job, rank, "gradient norms of an unknown step or parameter range", error);
 	if (!job_take_answer(job, rank, flight->has_norms, error))
 		return false;
 	memcpy(flight->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));

@@ -74,11 +74,10 @@ struct reader {
 
 static bool refuse(const struct reader *reader, const char *what)
 {
-	return error_set(
-		reader->error, ERROR_USAGE,
-		"%s: %s: it is not as penstock sweep wrote it, and is left alone; move it away, or name another "
-		"--output",
-		reader->path, what);
+	return error_set(reader->error, ERROR_USAGE,
+			 "%s: %s: penstock sweep did not write it like this; it was not changed: move it away, or name "
+			 "another --output",
+			 reader->path, what);
 }
 
 static bool read_list(const struct reader *reader, const json_t *root, const char *name, uint32_t minimum,
@@ -145,7 +144,7 @@ static bool read_result(const struct reader *reader, const struct sweep *sweep, 
 	if (result == NULL || outcome == NULL || !sweep_outcome_parse(outcome, &result->outcome))
 		return refuse(reader, what);
 	if (is_read[result - sweep->results]) {
-		snprintf(what, sizeof(what), "cell %s stands there twice", label);
+		snprintf(what, sizeof(what), "cell %s appears twice", label);
 		return refuse(reader, what);
 	}
 	is_read[result - sweep->results] = true;

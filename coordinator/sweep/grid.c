@@ -17,11 +17,10 @@ static bool add_value(const char *option, const char *word, int64_t minimum, int
 		return error_wrap(error, "%s", option);
 	for (uint32_t i = 0; i < list->count; i++)
 		if (list->values[i] == value)
-			return error_set(error, ERROR_USAGE, "%s: \"%.40s\" stands there twice", option, word);
+			return error_set(error, ERROR_USAGE, "%s: \"%.40s\" appears twice", option, word);
 	if (list->count == GRID_MAXIMUM_VALUES)
-		return error_set(error, ERROR_USAGE,
-				 "%s: \"%.40s\" is one more than the %d values that a list may have", option, word,
-				 GRID_MAXIMUM_VALUES);
+		return error_set(error, ERROR_USAGE, "%s: \"%.40s\" is too many: a list has at most %d values", option,
+				 word, GRID_MAXIMUM_VALUES);
 	list->values[list->count++] = (uint32_t)value;
 	return true;
 }

@@ -194,7 +194,7 @@ static bool wait_for(pid_t child, bool (*is_interrupted)(void), struct error *er
 		nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
 	}
 	return (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
-	       error_set(error, ERROR_FAILED, "gnuplot ended with %s %d; what it said is above",
+	       error_set(error, ERROR_FAILED, "gnuplot ended with %s %d; its messages are above",
 			 WIFEXITED(status) ? "code" : "signal",
 			 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
@@ -207,7 +207,7 @@ static bool take_place(const struct sweep_output *output, const char *name, stru
 	snprintf(path, sizeof(path), "%s/%s", output->folder, name);
 	snprintf(part, sizeof(part), "%s/%s.part", output->folder, name);
 	if (!file_read(part, MAXIMUM_PICTURE_BYTES, &picture, &size, error))
-		return error_wrap(error, "gnuplot made no %s", path);
+		return error_wrap(error, "gnuplot did not write %s", path);
 	unlink(part);
 	return output_file_replace(path, picture, size, error);
 }

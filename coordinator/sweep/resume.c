@@ -44,7 +44,7 @@ static bool check_setting(const struct sweep *sweep, const struct sweep *before,
 		note(&differences, name, NULL, value);
 	return differences.count == 0 ||
 	       error_set(error, ERROR_USAGE,
-			 "%s: is of another setting: %s%s; go on with that one, or name another --output", path,
+			 "%s: was made with other settings: %s%s; continue with those, or name another --output", path,
 			 differences.text, differences.count > SHOWN ? "; and more" : "");
 }
 
@@ -59,8 +59,8 @@ static bool check_cells(const struct sweep *sweep, const struct sweep *before, c
 	for (uint32_t i = 0; i < before->count; i++)
 		if (has_result(&before->results[i]) && sweep_find(sweep, before->results[i].cell) == NULL)
 			return error_set(error, ERROR_USAGE,
-					 "%s: has a result for %s, which is not among the cells now and would be lost; "
-					 "ask for it, too, or name another --output",
+					 "%s: has a result for %s, which is not among the cells now and would be lost: "
+					 "add that cell, or name another --output",
 					 path, sweep_label(&before->results[i].cell, label));
 	return true;
 }

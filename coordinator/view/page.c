@@ -365,9 +365,9 @@ static bool write_page(const struct shown *shown, const struct page_options *opt
 	fprintf(out, "%s\n%s", options->heading, options->complaints);
 	page->first_row = 1 + count_lines(options->complaints);
 	if (shown->count == 0 && options->job != NULL)
-		fprintf(out, "job \"%s\" does not run here\n", strings_printable(options->job, name, sizeof(name)));
+		fprintf(out, "job \"%s\" is not running here\n", strings_printable(options->job, name, sizeof(name)));
 	else if (shown->count == 0)
-		fprintf(out, "no job runs\n");
+		fprintf(out, "no job is running\n");
 	if (shown->count == 0)
 		return true;
 	write_jobs(shown, out, &page->first_row);

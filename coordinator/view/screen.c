@@ -22,8 +22,7 @@ bool screen_start(struct error *error)
 {
 	screen.terminal = newterm(NULL, stdout, stdin);
 	if (screen.terminal == NULL)
-		return error_set(error, ERROR_USAGE,
-				 "this terminal (TERM=%.40s) is not one that can be drawn on: use --iterations",
+		return error_set(error, ERROR_USAGE, "this terminal (TERM=%.40s) cannot be drawn on: use --iterations",
 				 getenv("TERM") != NULL ? getenv("TERM") : "");
 	set_term(screen.terminal);
 	cbreak();

@@ -98,7 +98,7 @@ class Memory(harness.TestCase):
         run = self.penstock("plan", "--pipeline-sizes", "0,2", code=2)
         self.assertIn("cells need both lists", run.error)
         run = self.penstock("train", *SMALL, "--pipeline-sizes", "0,2", code=2)
-        self.assertIn("--pipeline-sizes has no place in penstock train: cells are penstock plan's and penstock sweep's", run.error)
+        self.assertIn("--pipeline-sizes is not an option of penstock train: only penstock plan and penstock sweep have cells", run.error)
         run = self.penstock("plan", "--micro-batch-size", 4, "--pipeline-sizes", "0", "--micro-batches", "4", code=2)
         self.assertIn("--micro-batch-size has no place", run.error)
 

@@ -106,8 +106,8 @@ class Nodes(harness.TestCase):
         self.assertRegex(run.out, rf"(?m)^{daemons[0].address} .* serving ")
 
     def test_hosts_that_are_none_are_refused(self):
-        for words, arguments in [(r"-H HOSTFILE is missing", []), (r"exclude each other", ["-H", "file", "a"]),
-                                 (r"HOST:1: \"a:0\" is not HOST.*the port is not a whole number", ["a:0"]), (r"HOST:2: a:7070 is there twice", ["a", "a"]),
+        for words, arguments in [(r"no daemons are given: write -H HOSTFILE", []), (r"exclude each other", ["-H", "file", "a"]),
+                                 (r"HOST:1: \"a:0\" is not HOST.*the port is not a whole number", ["a:0"]), (r"HOST:2: a:7070 appears twice", ["a", "a"]),
                                  (r"option --job", ["a", "--job", "x"]), (r"--json /no/such/file: No such file", ["127.0.0.1:1", "--json", "/no/such/file"])]:
             run = self.penstock("nodes", *arguments, code=2, seconds=30)
             self.assertRegex(run.error, words)

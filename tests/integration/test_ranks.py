@@ -224,7 +224,7 @@ class RanksAsked(harness.TestCase):
     def test_norms_of_another_replica_are_refused(self):
         ranks = Ranks(norm=lambda stage, replica: 1.0, who_tells=lambda stage, replica: (stage, replica) == (0, 1))
         self.run_on(ranks, 4, "-p", 2, *self.clip(), code=1)
-        self.assertRegex(self.result.error, r"stage 0 of replica 1 on \S+: gradient norms, which replica 0 alone is to tell")
+        self.assertRegex(self.result.error, r"stage 0 of replica 1 on \S+: gradient norms from a replica other than 0")
 
     def test_replica_0_alone_is_asked_for_its_parameters(self):
         ranks = Ranks()

@@ -164,7 +164,7 @@ class Service(harness.TestCase):
                     self.assertTrue(line, "it ended")
                 second = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
                 self.assertEqual(second.returncode, 1, second.stderr)
-                self.assertIn(f"--listen: cannot listen on unix:{path}: another process does", second.stderr)
+                self.assertIn(f"--listen: cannot listen on unix:{path}: another process listens there", second.stderr)
                 self.penstock("nodes", "unix:" + path)
             finally:
                 first.kill()

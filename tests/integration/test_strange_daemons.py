@@ -39,7 +39,7 @@ class StrangeDaemons(harness.TestCase):
         other = self.strange(describe=lambda request, context: pb.DescribeResponse(version="9.9.9", protocol_version=99))
         gone = self.start_daemons(1)[0]
         gone.stop()
-        words = f"{other.address}: speaks protocol version 99, this is version 3: install the same release"
+        words = f"{other.address}: has protocol version 99, this program has 3: install the same release"
         self.assertRegex(self.penstock("nodes", "-H", self.hostfile([other]), code=1).error, words)
         run = self.penstock("nodes", "-H", self.hostfile([gone, other]), code=4)  # the node that is not there outweighs it
         self.assertRegex(run.error, f"{gone.address}.*cannot be reached")

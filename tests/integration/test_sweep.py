@@ -81,23 +81,23 @@ class Sweep(harness.TestCase):
         self.refuse(2, "--output: the value is empty", *sweep, "--output=")
         self.refuse(2, "option --fly is unknown.*penstock sweep --help", *sweep, "--fly")
         self.refuse(2, '--nodes: "x" is not a whole number', *sweep, "--nodes", "1,x")
-        self.refuse(2, '--pipeline-sizes: "2" stands there twice', *sweep, "--pipeline-sizes=2,2")
-        self.refuse(2, "--pipeline-size has no place in penstock sweep: say --pipeline-sizes", *sweep, "-p", 2)
-        self.refuse(2, "--micro-batch-size has no place in penstock sweep: say --micro-batches", *sweep, "--micro-batch-size", 2)
-        self.refuse(2, "--train-batch-size has no place in penstock sweep", *sweep, "--train-batch-size", 2)
-        self.refuse(2, "--nodes: 4 nodes are asked for, --local has only 2", *self.arguments(output), "--local", 2, "--num-nodes", 4)
-        self.refuse(2, "--save has no place in penstock sweep", *sweep, "--save", "x")
-        self.refuse(2, r"--steps 2: of each cell's steps 2 are for warming up", *sweep, "--steps", 2, "--warm-up", 2)
+        self.refuse(2, '--pipeline-sizes: "2" appears twice', *sweep, "--pipeline-sizes=2,2")
+        self.refuse(2, "--pipeline-size is not an option of penstock sweep: use --pipeline-sizes", *sweep, "-p", 2)
+        self.refuse(2, "--micro-batch-size is not an option of penstock sweep: use --micro-batches", *sweep, "--micro-batch-size", 2)
+        self.refuse(2, "--train-batch-size is not an option of penstock sweep", *sweep, "--train-batch-size", 2)
+        self.refuse(2, "--nodes: a cell needs 4 nodes, but --local has only 2", *self.arguments(output), "--local", 2, "--num-nodes", 4)
+        self.refuse(2, "--save is not an option of penstock sweep", *sweep, "--save", "x")
+        self.refuse(2, r"--steps 2: the first 2 of each cell are warm-up", *sweep, "--steps", 2, "--warm-up", 2)
         self.refuse(2, "cell 1 node, pipeline size 0, micro-batches of 400: a batch of 800 samples is larger than the dataset",
                     *sweep, "--micro-batches", 400, "--nodes", 1)
-        self.refuse(2, "cell 23 nodes, pipeline size 23, micro-batches of 2: pipeline size 23: alexnet has 22 layers",
+        self.refuse(2, "cell 23 nodes, pipeline size 23, micro-batches of 2: pipeline size 23: alexnet has only 22 layers",
                     *sweep, "--pipeline-sizes", 23, "--nodes", 23)
-        self.refuse(2, "--nodes: 4 nodes are asked for, --local has only 2", *self.arguments(output), "--local", 2)
+        self.refuse(2, "--nodes: a cell needs 4 nodes, but --local has only 2", *self.arguments(output), "--local", 2)
         daemons = self.start_daemons(2)
         hostfile = self.hostfile(daemons)
-        self.refuse(2, "--nodes: 4 nodes are asked for, .*hostfile.* has only 2", *self.arguments(output), "-H", hostfile)
+        self.refuse(2, "--nodes: a cell needs 4 nodes, but .*hostfile.* has only 2", *self.arguments(output), "-H", hostfile)
         self.refuse(2, "--hostfile and --local exclude each other", *sweep, "-H", hostfile)
-        self.refuse(2, "--threads is for the daemons that --local starts", *self.arguments(output), "-H", hostfile, "--nodes", "1,2",
+        self.refuse(2, "--threads applies only to the daemons that --local starts", *self.arguments(output), "-H", hostfile, "--nodes", "1,2",
                     "--threads", 1)
         self.assertFalse(os.path.exists(output))  # refused before anything was begun
 
@@ -163,7 +163,7 @@ class Sweep(harness.TestCase):
         self.assertIn("- 2 nodes, pipeline size 2, micro-batches of 2: made to fit by: a cut by memory", self.text(output))
         self.assertIn("None for micro-batches of 2: the cell they refer to, 1 node at pipeline size 0, is out of memory", self.text(output))
         again = self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--memory-limit", "610MiB")
-        self.assertIn("3 of 3 cells are in", again.out)
+        self.assertIn("3 of 3 cells are already in", again.out)
         self.assertEqual(again.error.count("cell "), 0)
 
     def test_cells_made_to_fit_say_how(self):
@@ -176,7 +176,7 @@ class Sweep(harness.TestCase):
                          {(1, 0): "done", (1, 2): "empty", (2, 0): "out of memory", (2, 2): "done"})
         self.assertRegex(cells[1, 0]["fit"], "^made to fit by: ")
         self.assertNotIn("fit", cells[2, 2])
-        self.assertNotIn("fits as it is", self.text(output))
+        self.assertNotIn("fits without changes", self.text(output))
         self.assertRegex(cells[2, 0]["message"], "more than the limit of 880.0 MiB: this is the nearest that was found")
         self.assertIn("- 1 node, pipeline size 0, micro-batches of 64: made to fit by: ", self.text(output))
         self.assertLess(cells[1, 0]["memory_bytes"], 880 << 20)
@@ -231,9 +231,9 @@ class Sweep(harness.TestCase):
         first = self.cells(output)[1, 0]
         self.assertEqual(self.cells(output)[2, 2]["outcome"], "missing")
         other = self.penstock(*self.arguments(output, *more, steps=7), code=2)
-        self.assertRegex(other.error, r"penstock: .*sweep.json: is of another setting: steps is 7 now, and was 6; go on with that one, or name another --output\n")
+        self.assertRegex(other.error, r"penstock: .*sweep.json: was made with other settings: steps is 7 now, and was 6; continue with those, or name another --output\n")
         again = self.sweep(output, *more, steps=6)
-        self.assertRegex(again.out, r"\A[12] of 3 cells are in .*sweep.json already, and are kept\n")
+        self.assertRegex(again.out, r"\A[12] of 3 cells are already in .*sweep.json and are kept\n")
         self.assertNotIn("cell 1 of 3", again.error)
         cells = self.cells(output)
         self.assertEqual(cells[1, 0], first)
@@ -296,7 +296,7 @@ class Sweep(harness.TestCase):
         # It is back: the failed cells are run, and nothing else.
         self.daemons.append(harness.Daemon(self.folder, "--listen", daemons[1].address))
         again = self.sweep(output, *more, steps=8)
-        self.assertIn("1 of 3 cells are in", again.out)
+        self.assertIn("1 of 3 cells are already in", again.out)
         self.assertEqual(again.error.count("cell "), 2)
         self.assertTrue(all(cell["outcome"] in ("done", "empty") for cell in self.cells(output).values()))
 

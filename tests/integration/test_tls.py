@@ -62,12 +62,12 @@ class Tls(harness.TestCase):
         run = self.train("--local", 2, "-p", 2, "--steps", 1)
         self.assertNotIn("--tls", run.error)
         run = self.train("--local", 1, "--steps", 1, *self.alice.options)
-        self.assertIn("the --tls options are not used", run.error)
+        self.assertIn("the --tls options are ignored", run.error)
 
     def test_neighbour_that_is_not_allowed_ends_the_job(self):
         first, second = self.start(), self.start("--allow-name", "alice.example.com")
         run = self.train("-H", self.hostfile([first, second]), "-p", 2, "--steps", 1, *self.alice.options, code=4)
-        self.assertIn("among this daemon's --allow-name", run.error)
+        self.assertIn("in this daemon's --allow-name", run.error)
 
     # ---- What is wrong is said
 
@@ -245,11 +245,11 @@ class Tls(harness.TestCase):
         install()
         daemon, = self.start_daemons(1, "--config", conf, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-file", ca)
         for count, (damage, words) in enumerate((
-                (lambda: append_half(ca), f"--tls-ca-file {ca}: a certificate in it is broken, or not whole"),
-                (lambda: append_half(cert), f"--tls-cert-file {cert}: a certificate in it is broken, or not whole"),
-                (make_weak, f"--tls-cert-file {cert}: OpenSSL does not take it for TLS: ee key too small"),
-                (lambda: make_pipe(key), f"--tls-key-file {key}: is a pipe into which nobody writes"),
-                (lambda: make_pipe(conf), f"--config {conf}: is a pipe into which nobody writes")), 1):
+                (lambda: append_half(ca), f"--tls-ca-file {ca}: it contains a broken or incomplete certificate"),
+                (lambda: append_half(cert), f"--tls-cert-file {cert}: it contains a broken or incomplete certificate"),
+                (make_weak, f"--tls-cert-file {cert}: OpenSSL refuses it for TLS: ee key too small"),
+                (lambda: make_pipe(key), f"--tls-key-file {key}: is a pipe without a writer"),
+                (lambda: make_pipe(conf), f"--config {conf}: is a pipe without a writer")), 1):
             with self.subTest(words=words):
                 damage()
                 daemon.process.send_signal(signal.SIGHUP)

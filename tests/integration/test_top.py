@@ -99,7 +99,7 @@ class Progress(harness.TestCase):
             terminal.resize(24, columns)
             step = int(terminal.wait_for(r"step (\d+)/60")[1])
             harness.wait_until(lambda: int(terminal.wait_for(r"step (\d+)/60")[1]) > step + 1, 30, "another step")
-            shown = [line for line in terminal.lines if line]
+            shown = [line for line in terminal.lines if re.search(r"step \d|loss|accuracy|samples/s|left", line)]
             self.assertEqual(len(shown), 1, shown)  # none has wrapped
             self.assertLess(len(shown[0]), columns)
         terminal.wait_for("busiest")
@@ -170,7 +170,7 @@ class Top(harness.TestCase):
         daemons = self.start_daemons(1)
         run = self.begin("top", daemons[0].address, "--interval", 0.2)
         pages = ""
-        while pages.count("no job runs") < 2:
+        while pages.count("no job is running") < 2:
             line = run.process.stdout.readline()
             self.assertTrue(line, "it ended by itself")
             pages += line
@@ -184,7 +184,7 @@ class Top(harness.TestCase):
         daemons[1].kill()
         daemons[1].may_end = True
         run = self.penstock("top", "-H", self.hostfile(daemons), "--once", "--interval", 0.2)
-        self.assertRegex(run.out, rf"2 nodes, 1 without an answer, every 0.2 s\n{daemons[1].address} cannot be reached: .*\nno job runs\n")
+        self.assertRegex(run.out, rf"2 nodes, 1 without an answer, every 0.2 s\n{daemons[1].address} cannot be reached: .*\nno job is running\n")
         run = self.penstock("top", daemons[1].address, "--once", code=4)
         self.assertRegex(run.error, f"{daemons[1].address} cannot be reached")
         self.assertEqual(run.out, "")
@@ -233,7 +233,7 @@ class Top(harness.TestCase):
         daemon = self.start_daemons(1)[0]
         terminal = Terminal("top", daemon.address, "--interval", "0.2", name="dumb")
         self.addCleanup(terminal.close)
-        terminal.wait_for(r"(?s)no job runs.*penstock top.*no job runs")
+        terminal.wait_for(r"(?s)no job is running.*penstock top.*no job is running")
         self.assertNotIn("q quits", "\n".join(terminal.lines))
         terminal.type(b"\x03")
         self.assertEqual(terminal.finish(), 0)
@@ -243,7 +243,7 @@ class Top(harness.TestCase):
         daemons = self.start_daemons(1)
         terminal = Terminal("top", daemons[0].address, columns=100)
         self.addCleanup(terminal.close)
-        terminal.wait_for("no job runs")
+        terminal.wait_for("no job is running")
         terminal.type(b"\x03")
         self.assertEqual(terminal.finish(), 0)
         self.assertFalse(terminal.screen.cursor.hidden)

@@ -96,7 +96,7 @@ static void file_read_of_a_pipe_does_not_wait_for_ever(void **state)
 	char *text;
 	size_t size;
 	assert_int_equal(mkfifo(place->path, 0600), 0);
-	assert_refused(place->path, 10, "nobody writes");
+	assert_refused(place->path, 10, "is a pipe without a writer");
 	int both = open(place->path, O_RDWR | O_CLOEXEC);
 	assert_int_equal(write(both, "abc", 3), 3);
 	assert_refused(place->path, 10, "does not end");

@@ -216,7 +216,7 @@ static void write_to_a_pipe_that_nobody_reads_is_left_out_and_told_of(void **sta
 	close(ends[0]);
 	close(ends[1]);
 	text[length] = '\0';
-	char *told = strstr(text, " lines were left out here: the log was not read\n");
+	char *told = strstr(text, " lines were dropped here: the log was not read in time\n");
 	assert_non_null(told);
 	assert_non_null(strstr(told, "now somebody does\n"));
 }

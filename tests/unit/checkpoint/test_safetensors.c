@@ -186,7 +186,7 @@ static void writer_create_bad_request_is_refused(void **state)
 	assert_int_equal(error.code, ERROR_USAGE);
 	struct safetensors_entry twice[2] = {two_entries[0], two_entries[0]};
 	assert_false(safetensors_writer_create(path, twice, 2, &writer, &error));
-	assert_non_null(strstr(error.message, "features.0.weight is there twice"));
+	assert_non_null(strstr(error.message, "features.0.weight appears twice"));
 	struct safetensors_entry huge = {.name = "a", .rank = 2, .dimensions = {UINT64_C(1) << 40, UINT64_C(1) << 40}};
 	assert_false(safetensors_writer_create(path, &huge, 1, &writer, &error));
 	struct safetensors_entry not_utf8 = {.name = "\xff", .rank = 0};

@@ -191,9 +191,9 @@ static void init_bucket_size_reaches_the_plan(void **state)
 
 static void init_uneven_devices_are_refused_with_both_numbers(void **state)
 {
-	assert_refused("-H HOSTFILE -p 3", "pipeline size 3: it does not divide the 8 devices of /tmp/");
+	assert_refused("-H HOSTFILE -p 3", "pipeline size 3 does not divide the 8 devices of /tmp/");
 	assert_refused("-H HOSTFILE -p 3", "fewer nodes with --nodes");
-	assert_refused("-H HOSTFILE --nodes 2 -p 2", "pipeline size 2: it does not divide the 3 devices");
+	assert_refused("-H HOSTFILE --nodes 2 -p 2", "pipeline size 2 does not divide the 3 devices");
 	assert_refused("--local 7 -p 3", "does not divide the 7 devices of --local");
 	assert_refused("--local 7 -p 3", "or --local 6");
 	assert_refused("--nodes 7 -p 3", "or --nodes 6");
@@ -204,11 +204,11 @@ static void init_uneven_devices_are_refused_with_both_numbers(void **state)
 static void init_too_many_are_refused(void **state)
 {
 	assert_refused("-H HOSTFILE --nodes 5", "has only 4 nodes");
-	assert_refused("--local 1 -p 3", "--local has only 1 slot, and");
+	assert_refused("--local 1 -p 3", "--local has only 1 slot; each stage needs one");
 	assert_refused("-p 2 --split 3 --partition-method uniform",
 		       "--split and --partition-method exclude each other");
-	assert_refused("--nodes 65", "say with -p how many");
-	assert_refused("--nodes 257 -p 0", "257 replicas: there may be from 1 to 256");
+	assert_refused("--nodes 65", "choose their number with -p");
+	assert_refused("--nodes 257 -p 0", "257 replicas: the number must be from 1 to 256");
 	assert_refused("--nodes 1025", "--nodes: \"1025\" is not a whole number from 1 to 1024");
 	assert_refused("-p 65", "--pipeline-size: \"65\" is not a whole number from 0 to 64");
 }

@@ -224,14 +224,14 @@ static void overrides_do_not_mend_what_is_wrong_in_the_file(void **state)
 		 "command line: optimizer.params.lr is -1; expected a number of at least 0"},
 		{"{}", {.learning_rate = INFINITY}, "--lr inf"},
 		{ADAM("Adam", ""), {.weight_decay = -INFINITY}, "--weight-decay -inf: each must be finite"},
-		{"{}", {.precision = "fp8"}, "--precision: there is no \"fp8\"; there are fp32, tf32, bf16 and fp16"},
+		{"{}", {.precision = "fp8"}, "--precision: unknown type \"fp8\"; known: fp32, tf32, bf16 and fp16"},
 		{"{}",
 		 {.communication_type = "tf32"},
-		 "--communication-data-type: there is no \"tf32\"; there are fp32, bf16 and fp16"},
-		{ADAM("Adam", ""), {.momentum = 0.9}, "--momentum is SGD's; the optimizer is Adam"},
+		 "--communication-data-type: unknown type \"tf32\"; known: fp32, bf16 and fp16"},
+		{ADAM("Adam", ""), {.momentum = 0.9}, "--momentum applies to SGD; the optimizer Adam"},
 		{ADAM("SGD", ""),
 		 {.optimizer = "AdamW", .momentum = 0.9},
-		 "--momentum is SGD's; the optimizer is AdamW"},
+		 "--momentum applies to SGD; the optimizer AdamW"},
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct deepspeed_overrides overrides = with_nan(bad[i].overrides);

@@ -74,8 +74,8 @@ static void read_bad_line_is_refused_with_its_number(void **state)
 	static const struct {
 		const char *text, *expected;
 	} bad[] = {
-		{"", ": names no host"},
-		{"# nothing\n\n", ": names no host"},
+		{"", ": has no hosts"},
+		{"# nothing\n\n", ": has no hosts"},
 		{"a slots=1\nb\n", ":2: \"b\" has no slots"},
 		{"a slots=0\n", ":1: slots=0"},
 		{"a slots=65\n", "a whole number from 1 to 64"},
@@ -89,25 +89,25 @@ static void read_bad_line_is_refused_with_its_number(void **state)
 		{"a slot=4\n", "\"slot=4\" is unknown (did you mean slots?)"},
 		{"a max_slots=8\n", ":1: \"a\" has no slots=N, and \"max_slots=8\" is unknown: write"},
 		{"a slots=4 slots=8\n", ":1: \"slots=8\": the line has its slots already"},
-		{"a slots=4 max_slots=8\na slots=1\n", ":2: a:7070 is there twice"},
-		{"a slots=1\n\na slots=2\n", ":3: a:7070 is there twice, first in line 1"},
-		{"a slots=1\nA:7070 slots=2\n", ":2: A:7070 is there twice"},
-		{"unix:/a slots=1\nunix:/a slots=1\n", ":2: unix:/a is there twice"},
+		{"a slots=4 max_slots=8\na slots=1\n", ":2: a:7070 appears twice"},
+		{"a slots=1\n\na slots=2\n", ":3: a:7070 appears twice, first in line 1"},
+		{"a slots=1\nA:7070 slots=2\n", ":2: A:7070 appears twice"},
+		{"unix:/a slots=1\nunix:/a slots=1\n", ":2: unix:/a appears twice"},
 		{"a: slots=1\n", ": the port is not a whole number from 1 to 65535"},
 		{"a:0 slots=1\n", ":1: \"a:0\" is not HOST, HOST:PORT, [IPv6]:PORT or unix:/PATH: the port is not"},
 		{"a:65536 slots=1\n", ":1: \"a:65536\" is not"},
 		{"a:http slots=1\n", ":1: \"a:http\" is not"},
-		{"fe80::1 slots=1\n", ":1: \"fe80::1\" is not HOST, HOST:PORT, [IPv6]:PORT or unix:/PATH: there are "
-				      "several colons; an IPv6 address "
-				      "stands in brackets"},
+		{"fe80::1 slots=1\n",
+		 ":1: \"fe80::1\" is not HOST, HOST:PORT, [IPv6]:PORT or unix:/PATH: it has several "
+		 "colons: write an IPv6 address in brackets"},
 		{"unix slots=1\n",
-		 ":1: \"unix\" is not HOST, HOST:PORT, [IPv6]:PORT or unix:/PATH: a host of that name"},
-		{"a slots=1\nDNS:7071 slots=1\n", ": a host of that name cannot be told from a kind of address"},
+		 ":1: \"unix\" is not HOST, HOST:PORT, [IPv6]:PORT or unix:/PATH: this name is also a kind of address"},
+		{"a slots=1\nDNS:7071 slots=1\n", ": this name is also a kind of address"},
 		{"[] slots=1\n", ":1: \"[]\" is not HOST"},
 		{"[::1 slots=1\n", ":1: \"[::1\" is not HOST"},
 		{"[::1]x slots=1\n", ":1: \"[::1]x\" is not HOST"},
 		{"[::1]: slots=1\n", ": the port is not a whole number"},
-		{"unix:run/x slots=1\n", "the path is not a whole one"},
+		{"unix:run/x slots=1\n", "the path must be absolute"},
 		{"user@a slots=1\n", ":1: \"user@a\" is not HOST"},
 		{"\xef\xbb\xbf"
 		 "a slots=1\n",
@@ -147,7 +147,7 @@ static void read_long_or_binary_line_is_refused(void **state)
 	text[sizeof(text) - 1] = '\0';
 	assert_refused(text, ":1: the line is longer than");
 	strcpy(text + 300, " slots=1\n");
-	assert_refused(text, "no host has such a long name");
+	assert_refused(text, "the host name is too long");
 	memset(text, 'a', 254);
 	strcpy(text + 254, " slots=1\n");
 	assert_refused(text, "is longer than 255 characters");
@@ -208,7 +208,7 @@ static void from_words_reads_each_as_a_line_with_one_slot(void **state)
 	hostfile_fini(&hosts);
 	assert_false(hostfile_from_words(twice, 3, &hosts, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
-	assert_non_null(strstr(error.message, "HOST:3: A:7070 is there twice"));
+	assert_non_null(strstr(error.message, "HOST:3: A:7070 appears twice"));
 	assert_false(hostfile_from_words(bad, 2, &hosts, &error));
 	assert_non_null(strstr(error.message, "HOST:2: \"b:0\" is not HOST, HOST:PORT"));
 }

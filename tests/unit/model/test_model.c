@@ -190,8 +190,8 @@ static void create_takes_a_name_in_any_case(void **state)
 static void create_bad_request_is_refused(void **state)
 {
 	expect_refused("resnet50", 224, 10, -1, "alexnet, vgg11, vgg13, vgg16, vgg19");
-	expect_refused("", 224, 10, -1, "there is no model");
-	expect_refused("vgg-16", 224, 10, -1, "there is no model \"vgg-16\" (did you mean vgg16?)");
+	expect_refused("", 224, 10, -1, "unknown model");
+	expect_refused("vgg-16", 224, 10, -1, "unknown model \"vgg-16\" (did you mean vgg16?)");
 	expect_refused("alexnet", 62, 10, -1, "63 x 63 pixels at least");
 	expect_refused("alexnet", 0, 10, -1, "63 x 63 pixels at least");
 	expect_refused("vgg11", 31, 10, -1, "32 x 32 pixels at least");

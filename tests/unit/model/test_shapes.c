@@ -106,7 +106,7 @@ static void infer_shapes_fields_of_layers_are_bounded(void **state)
 	for (int i = 0; i < 3; i++) {
 		struct model model = alexnet();
 		model.layers[5].kind = (enum layer_kind)bad_kind[i];
-		expect_refused(&model, "is not known");
+		expect_refused(&model, "unknown ");
 	}
 	struct model model = alexnet();
 	model.layers[LINEAR].initializer = (enum initializer)4;
@@ -117,7 +117,8 @@ static void infer_shapes_layers_that_do_not_fit_are_refused(void **state)
 {
 	struct model model = alexnet();
 	model.layers[3].in_channels = 63;
-	expect_refused(&model, "features.3 (Conv2d): takes 63 channels or features, and the layer before it gives 64");
+	expect_refused(&model,
+		       "features.3 (Conv2d): expects 63 channels or features, but the layer before it gives 64");
 	model = alexnet();
 	model.layers[LINEAR].in_channels = 9215;
 	expect_refused(&model, "gives 9216");
@@ -126,11 +127,11 @@ static void infer_shapes_layers_that_do_not_fit_are_refused(void **state)
 	expect_refused(&model, "layer 12, features.12 (MaxPool2d): a window of 3 does not fit an input of 2");
 	model = alexnet();
 	model.layers[FLATTEN].kind = LAYER_RELU;
-	expect_refused(&model, "no flatten stands before it");
+	expect_refused(&model, "no flatten layer precedes it");
 	model = alexnet();
 	model.layers[DROPOUT] = (struct layer){.kind = LAYER_MAX_POOL, .kernel_size = 1, .stride = 1};
 	strcpy(model.layers[DROPOUT].name, "late");
-	expect_refused(&model, "stands after the flatten");
+	expect_refused(&model, "expects images, but follows the flatten layer");
 }
 
 // Sizes that are each within bounds, and whose product is not.
@@ -160,7 +161,7 @@ static void infer_shapes_products_are_bounded(void **state)
 					 .padding = 1023};
 	expect_refused(&model, "1024 in height and width");
 	model.layers[0] = (struct layer){.kind = LAYER_FLATTEN, .name = "a"};
-	expect_refused(&model, "65536 is the most");
+	expect_refused(&model, "; the maximum is 65536");
 }
 
 static void infer_shapes_names_are_valid_and_unique(void **state)

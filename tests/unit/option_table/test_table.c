@@ -163,7 +163,7 @@ static void parse_wrong_says_option_value_and_what_is_allowed(void **state)
 		{"-q -f", "option -f needs a value; see program fetch --help"},
 		{"stray", "unexpected argument \"stray\"; see program fetch --help"},
 		{"--file=", "--file: the value is empty"},
-		{"--name a --name b --name c", "--name: at most 2 of them"},
+		{"--name a --name b --name c", "--name: at most 2 times"},
 		{"--count 0", "--count: \"0\" is not a whole number from 1 to 64"},
 		{"--count 2x", "--count: \"2x\" is not a whole number from 1 to 64"},
 		{"--bytes 4095", "--bytes: \"4095\" is not from 4.0 KiB to 1.0 MiB"},
@@ -190,7 +190,7 @@ static void parse_what_the_command_has_not_says_what_there_is_instead(void **sta
 	struct given given;
 	struct error error;
 	assert_int_equal(parse(STORE, "--rat 1", &given, NULL, &error), OPTIONS_WRONG);
-	assert_string_equal(error.message, "--rate has no place in program store: it is told");
+	assert_string_equal(error.message, "--rate is not an option of program store: it is told");
 	assert_int_equal(parse(STORE, "--mode medium", &given, NULL, &error), OPTIONS_WRONG);
 	assert_string_equal(error.message, "--mode: \"medium\" is not fast or slow");
 	assert_int_equal(parse(STORE, "--bytes 1", &given, NULL, &error), OPTIONS_WRONG);

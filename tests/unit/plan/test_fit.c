@@ -57,7 +57,7 @@ static void plan_with_room_gives_up_nothing(void **state)
 	assert_int_equal(plan->options.checkpoint_interval, 0);
 	assert_false(plan->cut_differs);
 	assert_true(fabs(plan->cost - 1) < 1e-9);
-	assert_string_equal(fit_describe(plan, text, sizeof(text)), "fits as it is");
+	assert_string_equal(fit_describe(plan, text, sizeof(text)), "fits without changes");
 	plan_destroy(plan);
 }
 

@@ -280,7 +280,7 @@ static void by_method_bad_request_is_refused(void **state)
 	expect_refused(&model, "flops", 0, "pipeline size 0");
 	expect_refused(&model, "uniform", SCHEDULE_MAXIMUM_STAGES + 1, "pipeline size 65");
 	expect_refused(&model, "profile", 2, "flops, memory, uniform, parameters, type:REGEX");
-	expect_refused(&model, "", 2, "there is no partition method");
+	expect_refused(&model, "", 2, "unknown partition method");
 	expect_refused(&model, "type:LayerNorm", 2, "matches no layer");
 	expect_refused(&model, "type:(", 2, "type:(");
 }

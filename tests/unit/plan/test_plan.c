@@ -245,11 +245,11 @@ static void create_replicas_are_limited(void **state)
 		uint32_t stages, replicas, micro_batches;
 		const char *words; // NULL: taken
 	} cases[] = {
-		{1, 0, 8, "0 replicas: there may be from 1 to 256"},
+		{1, 0, 8, "0 replicas: the number must be from 1 to 256"},
 		{1, 256, 8, NULL},
 		{1, 16, 4096, NULL},
 		{1, 17, 4096, "4096 micro-batches x 17 replicas: a step has at most 65536 micro-batches"},
-		{1, 257, 8, "257 replicas: there may be from 1 to 256"},
+		{1, 257, 8, "257 replicas: the number must be from 1 to 256"},
 		{4, 256, 8, NULL},
 		{5, 205, 8, "5 stages x 205 replicas: a job runs on at most 1024 devices"},
 	};

@@ -184,7 +184,7 @@ static void check_swapped_order_on_a_boundary_is_refused(void **state)
 	move(&s->stage[1], two, one + 1);
 	struct error error = {0};
 	expect_sound(schedule_check_stage(&s->stage[1], 1, 2, 4, &error), &error);
-	expect_refused(s, "stage 1, instruction", "sends next is micro-batch 1");
+	expect_refused(s, "stage 1, instruction", "sends micro-batch 1 next");
 }
 
 static void check_deadlock_is_refused(void **state)

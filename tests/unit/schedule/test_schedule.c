@@ -213,7 +213,7 @@ static void create_bad_request_is_refused(void **state)
 	assert_non_null(strstr(error.message, "interleaved"));
 	assert_non_null(strstr(error.message, schedule_names()));
 	assert_false(schedule_create("gipe", 2, 2, 0, &schedule, &error));
-	assert_non_null(strstr(error.message, "there is no schedule \"gipe\" (did you mean gpipe?)"));
+	assert_non_null(strstr(error.message, "unknown schedule \"gipe\" (did you mean gpipe?)"));
 	assert_string_equal(schedule_find("1F1B", &error), "1f1b");
 	assert_false(schedule_create("1f1b", 0, 2, 0, &schedule, &error));
 	assert_false(schedule_create("1f1b", SCHEDULE_MAXIMUM_STAGES + 1, 2, 0, &schedule, &error));

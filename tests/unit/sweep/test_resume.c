@@ -104,19 +104,20 @@ static void file_that_is_damaged_is_refused_with_what_is_wrong(void **state)
 		       "\"micro_batch_size\": 8, \"outcome\": \"missing\"}]}",
 		       "a cell's pipeline_size: ");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"fine\"}]}",
-		       "cell 1 node, pipeline size 0, micro-batches of 8: it is not as");
+		       "cell 1 node, pipeline size 0, micro-batches of 8: penstock sweep did not write it like this");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"done\", \"devices\": -1}]}",
 		       "micro-batches of 8: devices: ");
 }
 
 static void file_without_its_cells_is_refused(void **state)
 {
-	assert_refused("{\"format\": 1, " LISTS "}", "cells: it is not as penstock sweep wrote it, and is left alone");
+	assert_refused("{\"format\": 1, " LISTS "}",
+		       "cells: penstock sweep did not write it like this; it was not changed");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": null}", "cells: ");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": []}", "cells: there are 0 of 1: ");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"missing\"}, {" CELL
 		       ", \"outcome\": \"missing\"}]}",
-		       "micro-batches of 8 stands there twice: ");
+		       "micro-batches of 8 appears twice: ");
 }
 
 static void file_with_a_negative_rate_is_refused(void **state)
@@ -207,12 +208,13 @@ static void resume_of_another_setting_is_refused_with_both_values(void **state)
 	assert_not_resumed(
 		fresh("0", "8", "1",
 		      json_pack("{s:s, s:i, s:b, s:f}", "model", "alexnet", "steps", 7, "fit", 0, "lr", 0.1)),
-		before, "sweep.json: is of another setting: model is \"alexnet\" now, and was \"vgg11\"; go on");
+		before,
+		"sweep.json: was made with other settings: model is \"alexnet\" now, and was \"vgg11\"; continue");
 	assert_not_resumed(fresh("0", "8", "1", json_pack("{s:s, s:i}", "model", "vgg11", "steps", 8)), before,
 			   "steps is 8 now, and was 7; fit is not there now, and was false; lr is not there now, and "
-			   "was 0.1; go on");
+			   "was 0.1; continue with those");
 	assert_not_resumed(fresh("0", "8", "1", json_pack("{s:s, s:i}", "model", "x", "steps", 8)), before,
-			   "; and more; go on");
+			   "; and more; continue with those");
 	sweep_destroy(before);
 }
 

@@ -131,7 +131,7 @@ static void page_init_of_one_job_leaves_others_out(void **state)
 	page_fini(&page);
 	assert_page(fixture->rates,
 		    &(struct page_options){.job = "no\nsuch", .heading = "top", .complaints = "", .columns = 0},
-		    "top\njob \"no?such\" does not run here\n");
+		    "top\njob \"no?such\" is not running here\n");
 }
 
 static void page_init_without_a_job_says_so(void **state)
@@ -140,7 +140,7 @@ static void page_init_without_a_job_says_so(void **state)
 	for (int i = 0; i < 2; i++)
 		assert_true(rates_update(fixture->rates, i, "a:1", NULL));
 	assert_page(fixture->rates, &(struct page_options){.heading = "top", .complaints = "", .columns = 0},
-		    "top\nno job runs\n");
+		    "top\nno job is running\n");
 }
 
 int main(void)
