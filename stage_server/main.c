@@ -16,7 +16,7 @@ static bool run(struct daemon_options *options, int argc, char **argv, struct er
 	if (options->check_config) {
 		if (!inspect_options(options, error))
 			return false;
-		puts("the configuration is in order");
+		puts("the configuration is valid");
 		return true;
 	}
 	if (options->print_devices) {
@@ -62,7 +62,7 @@ int main(int argc, char **argv)
 	log_set_format(options.log_format);
 	char strays[300];
 	if (daemon_options_strays(environ, strays, sizeof(strays))[0] != '\0')
-		log_warning("the environment has what is no option's, and is not used: %s", strays);
+		log_warning("ignored: unknown variables in the environment: %s", strays);
 	bool ok = run(&options, argc, argv, &error);
 	if (!ok)
 		log_error("%s", error.message);

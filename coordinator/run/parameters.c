@@ -170,7 +170,7 @@ static bool refuse_chunk(const struct job *job, const struct stage_event *event,
 {
 	char why[240];
 	const Penstock__V1__SavedParameter *parameter = event->response->saved_parameter;
-	snprintf(why, sizeof(why), "bytes %" PRIu64 "+%zu of %.80s, an unknown parameter or range",
+	snprintf(why, sizeof(why), "bytes %" PRIu64 "+%zu of %.80s: unknown parameter or range",
 		 parameter->offset_bytes, event->payload->size, parameter->name);
 	return job_refuse(job, event->rank, why, error);
 }

@@ -25,7 +25,7 @@ uint64_t progress_limit_ms(const struct progress *progress, bool is_opening);
 // Of a rank, for the choice of the one that holds the others up.
 struct progress_rank {
 	bool is_awaited;    // what the job waits for is still to come from it
-	uint64_t device_ns; // how long its device has been with one instruction, as it says; 0: it waits itself
+	uint64_t device_ns; // how long its device has run one instruction, as it says; 0: it waits itself
 	uint64_t moved_ns;
 };
 

@@ -58,7 +58,7 @@ static bool name_holder(const struct job *job, const struct progress_rank *ranks
 	if (holder == job->ranks) // all have answered: then it is not theirs
 		return true;
 	if (ranks[holder].device_ns > PROTOCOL_TIMEOUT_MS * UINT64_C(1000000))
-		snprintf(device, sizeof(device), ", and its device has been with one instruction for %" PRIu64 " s",
+		snprintf(device, sizeof(device), ", and its device has run one instruction for %" PRIu64 " s",
 			 ranks[holder].device_ns / UINT64_C(1000000000));
 	error_set(error, ERROR_UNREACHABLE,
 		  "it sends heartbeats, but %s does not come: no stage has made progress for %" PRIu64

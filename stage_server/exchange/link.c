@@ -18,7 +18,7 @@ bool link_create(const struct link_options *options, struct link **ret_link, str
 bool link_join(struct link *upstream, struct link *downstream, struct error *error)
 {
 	if (upstream == NULL || downstream == NULL || !upstream->options.local || !downstream->options.local)
-		return error_set(error, ERROR_PROTOCOL, "the two plans do not both say that they are local");
+		return error_set(error, ERROR_PROTOCOL, "only one of the two plans says that the link is local");
 	return local_link_join(upstream, downstream, error);
 }
 

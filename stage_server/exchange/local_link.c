@@ -185,7 +185,7 @@ bool local_link_join(struct link *upstream, struct link *downstream, struct erro
 	struct local_link *up = local_of(upstream), *down = local_of(downstream);
 	const struct tensor_shape *a = &upstream->options.incoming.shape, *b = &downstream->options.incoming.shape;
 	if (up->joined || down->joined || up->closed || down->closed)
-		return error_set(error, ERROR_PROTOCOL, "the two are linked already, or one has ended");
+		return error_set(error, ERROR_PROTOCOL, "the two sessions are already linked, or one has ended");
 	bool same_kinds = upstream->options.outgoing == downstream->options.incoming.kind &&
 			  downstream->options.outgoing == upstream->options.incoming.kind;
 	if (!same_kinds || a->bytes != b->bytes || a->type != b->type || a->rank != b->rank ||

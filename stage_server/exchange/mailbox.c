@@ -102,7 +102,7 @@ static const char *kind_name(Penstock__V1__TensorKind kind)
 	case PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT_SUM:
 		return "a sum of gradients";
 	default:
-		return "a tensor of no kind";
+		return "a tensor of unknown kind";
 	}
 }
 

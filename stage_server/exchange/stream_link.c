@@ -165,7 +165,7 @@ static bool handle(struct stream_link *link, uint32_t connection, const Penstock
 	switch (message->body_case) {
 	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED:
 		if (!stream_link_awaits_acceptance(link, connection))
-			return error_set(error, ERROR_PROTOCOL, "an acceptance that nobody asked for");
+			return error_set(error, ERROR_PROTOCOL, "an unexpected acceptance");
 		stream_link_stands(link, connection, false);
 		return true;
 	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK:
@@ -177,7 +177,7 @@ static bool handle(struct stream_link *link, uint32_t connection, const Penstock
 			return error_set(error, ERROR_PROTOCOL, "a credit before the link was accepted");
 		return take_credits(link, message->credit->tensors, error);
 	default:
-		return error_set(error, ERROR_PROTOCOL, "a message that has no place on a link that stands");
+		return error_set(error, ERROR_PROTOCOL, "a message that is not allowed on an open link");
 	}
 }
 

@@ -131,7 +131,7 @@ static bool dial_one(struct stream_link *link, uint32_t index, const char *addre
 static bool check_kind(const struct link *link, struct error *error)
 {
 	return !link->options.local ||
-	       error_set(error, ERROR_PROTOCOL, "the plan says that this neighbour is held by the same daemon");
+	       error_set(error, ERROR_PROTOCOL, "the plan says that this neighbour runs on the same daemon");
 }
 
 bool link_dial(struct link *base, const char *address, struct rpc_tls *tls, const uint8_t *token, struct error *error)
@@ -153,7 +153,7 @@ bool link_adopt(struct link *base, struct rpc_stream *stream, uint32_t connectio
 	if (!check_kind(base, error))
 		return false;
 	if (connection >= link->connections)
-		return error_set(error, ERROR_PROTOCOL, "there is no connection %u: the link has %u, from 0",
+		return error_set(error, ERROR_PROTOCOL, "unknown connection %u: the link has %u, counted from 0",
 				 connection, link->connections);
 	pthread_mutex_lock(&link->lock);
 	bool closed = link->closed, taken = link->connection[connection].stream != NULL;
@@ -166,7 +166,7 @@ bool link_adopt(struct link *base, struct rpc_stream *stream, uint32_t connectio
 	pthread_mutex_unlock(&link->lock);
 	if (!ok)
 		return closed ? error_set(error, ERROR_PROTOCOL, "the link's session has ended")
-			      : error_set(error, ERROR_PROTOCOL, "connection %u stands already", connection);
+			      : error_set(error, ERROR_PROTOCOL, "connection %u is already open", connection);
 	link_ref(&link->base); // until link_handle_closed
 	return true;
 }

@@ -100,7 +100,7 @@ static bool check(struct batches *batches, enum batch_kind kind, uint64_t step, 
 {
 	uint64_t bytes = batches->options.bytes[kind];
 	if (bytes == 0)
-		return error_set(error, ERROR_PROTOCOL, "%s came to a stage that takes none", kind_names[kind]);
+		return error_set(error, ERROR_PROTOCOL, "%s came to a stage that needs none", kind_names[kind]);
 	pthread_mutex_lock(&batches->lock);
 	uint64_t number = batches->lane[kind].put;
 	bool full = number - batches->lane[kind].released == batches->capacity;

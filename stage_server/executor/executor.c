@@ -63,7 +63,7 @@ static bool obey(struct executor *executor, const struct order *order, struct er
 		error->code = ERROR_NONE;
 		return false;
 	}
-	return error_set(error, ERROR_FAILED, "there is no order %d", (int)order->kind);
+	return error_set(error, ERROR_FAILED, "unknown order %d", (int)order->kind);
 }
 
 static void *executor_thread(void *argument)

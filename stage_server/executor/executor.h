@@ -111,7 +111,7 @@ bool executor_close(struct executor *executor, struct error *error); // finish w
 void executor_stop(struct executor *executor);                       // end at the next instruction; does not block
 uint64_t executor_step(struct executor *executor);                   // the last one begun
 void executor_totals(struct executor *executor, struct step_totals *ret_totals);
-// How long the device has been with one instruction of a step; 0: the stage waits for somebody else, or for an order.
+// How long the device has run one instruction of a step; 0: the stage waits for somebody else, or for an order.
 uint64_t executor_device_ns(struct executor *executor);
 uint64_t executor_instructions(struct executor *executor); // of all steps, begun so far
 

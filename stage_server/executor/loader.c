@@ -63,7 +63,7 @@ static bool begin(struct loader *loader, const Penstock__V1__LoadParameter *chun
 		       error_set(error, ERROR_OUT_OF_MEMORY, "load %s: no memory for %" PRIu64 " values", chunk->name,
 				 parameter->count);
 	}
-	return error_set(error, ERROR_USAGE, "load %.80s: this stage has no such parameter", chunk->name);
+	return error_set(error, ERROR_USAGE, "load %.80s: unknown parameter of this stage", chunk->name);
 }
 
 bool loader_put(struct loader *loader, const Penstock__V1__LoadParameter *chunk, const struct rpc_incoming *incoming,

@@ -6,11 +6,11 @@
 static const struct metric_family steps = {"penstock_steps_total", "Optimizer steps done.", METRIC_COUNTER, 1.0};
 static const struct metric_family samples = {"penstock_samples_total", "Samples trained on.", METRIC_COUNTER, 1.0};
 static const struct metric_family micro_batches = {
-	"penstock_micro_batches_total", "Micro-batches that went through forward and backward.", METRIC_COUNTER, 1.0};
+	"penstock_micro_batches_total", "Micro-batches that completed forward and backward.", METRIC_COUNTER, 1.0};
 static const struct metric_family busy = {"penstock_busy_seconds_total", "Time the stage computed or copied, by phase.",
 					  METRIC_COUNTER, 1e-9};
 static const struct metric_family waiting = {"penstock_waiting_seconds_total",
-					     "Time the stage waited, by whom it waited for.", METRIC_COUNTER, 1e-9};
+					     "Time the stage waited, by the peer it waited for.", METRIC_COUNTER, 1e-9};
 static const struct metric_family sent_bytes = {
 	"penstock_sent_bytes_total", "Tensor bytes sent to a neighbouring stage or replica.", METRIC_COUNTER, 1.0};
 static const struct metric_family sent_messages = {"penstock_sent_messages_total",

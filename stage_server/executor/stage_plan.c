@@ -96,7 +96,8 @@ static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan
 		return false;
 	if ((plan->first_layer == 0) != stage_plan_is_first(plan) ||
 	    (plan->end_layer == layers) != stage_plan_is_last(plan))
-		return error_set(error, ERROR_USAGE, "stage %u of %u holds layers %u to %u of %u: the ends do not meet",
+		return error_set(error, ERROR_USAGE,
+				 "stage %u of %u holds layers %u to %u of %u: the stages do not cover all layers",
 				 plan->pipeline_stage, plan->pipeline_size, plan->first_layer, plan->end_layer, layers);
 	if (stage_plan_image_bytes(plan) > MAXIMUM_BATCH_BYTES)
 		return error_set(error, ERROR_USAGE, "a micro-batch of %u images has %llu bytes, the limit is %d",
@@ -123,7 +124,7 @@ static bool read_schedule(const Penstock__V1__StagePlan *message, struct stage_p
 		if (instruction->kind == PENSTOCK__V1__INSTRUCTION_KIND__INSTRUCTION_KIND_BACKWARD_INPUT ||
 		    instruction->kind == PENSTOCK__V1__INSTRUCTION_KIND__INSTRUCTION_KIND_BACKWARD_WEIGHT)
 			return error_set(error, ERROR_USAGE,
-					 "the schedule splits the backward pass, which no device of this daemon does");
+					 "the schedule splits the backward pass, but no device of this daemon can");
 	}
 	return schedule_check_stage(&plan->schedule, plan->pipeline_stage, plan->pipeline_size, plan->micro_batches,
 				    error);
@@ -146,7 +147,7 @@ static bool read_type(Penstock__V1__DataType wire, enum data_type unspecified, c
 		*ret_type = DATA_FLOAT16;
 		return true;
 	default:
-		return error_set(error, ERROR_USAGE, "%s is %d, which is no floating-point type", what, (int)wire);
+		return error_set(error, ERROR_USAGE, "%s is %d, which is not a floating-point type", what, (int)wire);
 	}
 }
 
@@ -169,7 +170,7 @@ static bool read_optimizer(const Penstock__V1__StagePlan *message, struct stage_
 	if (optimizer == NULL)
 		return error_set(error, ERROR_PROTOCOL, "the plan has no optimizer");
 	if (!optimizer_parse(optimizer->name, &plan->optimizer.kind))
-		return error_set(error, ERROR_USAGE, "there is no optimizer \"%.40s\"", optimizer->name);
+		return error_set(error, ERROR_USAGE, "unknown optimizer \"%.40s\"", optimizer->name);
 	plan->optimizer.weight_decay = optimizer->weight_decay;
 	plan->optimizer.dampening = optimizer->dampening;
 	plan->optimizer.nesterov = optimizer->nesterov;

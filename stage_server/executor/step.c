@@ -27,7 +27,7 @@ enum step_result step_interrupted(struct executor *executor, struct error *error
 	if (!atomic_load(&executor->device_failed))
 		return STEP_STOPPED;
 	if (executor->ops->synchronize(executor->program, error))
-		error_set(error, ERROR_FAILED, "a tensor did not come out of the device, which does not say why");
+		error_set(error, ERROR_FAILED, "the device returned no tensor and no reason");
 	return STEP_FAILED;
 }
 

@@ -148,12 +148,11 @@ static uint32_t cut_flood(struct connection *connection)
 
 static void tell_of_flood(const char *peer, uint32_t penalty_ms)
 {
-	static const char what[] =
-		"begins calls and resets them, faster than they can be ended: its connection was closed";
+	static const char what[] = "begins and resets calls faster than they can end: its connection was closed";
 	if (peer_address_key(peer) == 0)
 		hit(LIMIT_STREAMS, "%s %s", peer, what);
 	else
-		hit(LIMIT_STREAMS, "%s %s, and none of its host is taken for %u s", peer, what, penalty_ms / 1000);
+		hit(LIMIT_STREAMS, "%s %s, and its host is banned for %u s", peer, what, penalty_ms / 1000);
 }
 
 // ---- Accepting
@@ -184,9 +183,9 @@ static void turn_away(int descriptor, const char *address, enum entry entry)
 {
 	real_close(descriptor);
 	if (entry == ENTRY_BARRED)
-		hit(LIMIT_STREAMS, "%s was turned away: its host flooded this daemon a moment ago", address);
+		hit(LIMIT_STREAMS, "%s was refused: its host is banned because it flooded this daemon", address);
 	else
-		hit(LIMIT_CONNECTIONS, "%s was turned away: %u connections are open, the limit (--max-connections)",
+		hit(LIMIT_CONNECTIONS, "%s was refused: %u connections are open, the limit (--max-connections)",
 		    address, gate.options.maximum);
 }
 
@@ -324,10 +323,10 @@ int shutdown(int descriptor, int how)
 		pthread_mutex_unlock(&gate.lock);
 	}
 	if (limit == LIMIT_HANDSHAKE_TIMEOUT)
-		hit(limit, "a connection was closed that did not begin to speak within %u s (--handshake-timeout)",
+		hit(limit, "closed a connection that sent nothing within %u s (--handshake-timeout)",
 		    gate.options.handshake_timeout_ms / 1000);
 	else if (limit == LIMIT_IDLE_TIMEOUT)
-		hit(limit, "a connection was closed that made no call for %u s (--idle-timeout)",
+		hit(limit, "closed a connection that made no call for %u s (--idle-timeout)",
 		    gate.options.idle_timeout_ms / 1000);
 	return real_shutdown(descriptor, how);
 }
@@ -469,7 +468,7 @@ void connections_tick(void)
 		filter_listeners(clock_now_ns()); // without those whose time is over
 	pthread_mutex_unlock(&gate.lock);
 	for (uint32_t i = 0; i < cut; i++)
-		hit(LIMIT_METADATA_SIZE, "a connection was closed that sent more than %d MiB and made no call",
+		hit(LIMIT_METADATA_SIZE, "closed a connection that sent more than %d MiB and made no call",
 		    MAXIMUM_QUIET_BYTES >> 20);
 	if (closed_some)
 		malloc_trim(0); // what a flood took, the C library would keep

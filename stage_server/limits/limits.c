@@ -10,8 +10,8 @@
 #include "common/base/log.h"
 #include "common/base/log_rate.h"
 
-static const struct metric_family hits_family = {
-	"penstock_limit_hits_total", "How often the daemon held to a limit, by limit.", METRIC_COUNTER, 1.0};
+static const struct metric_family hits_family = {"penstock_limit_hits_total",
+						 "Times that a limit was reached, by limit.", METRIC_COUNTER, 1.0};
 static const char *const names[LIMIT_COUNT] = {
 	[LIMIT_SESSIONS] = "sessions",
 	[LIMIT_CONNECTIONS] = "connections",

@@ -29,7 +29,7 @@ static void refuse(struct file *file, const char *message)
 static void refuse_section(struct file *file, const char *name, int length)
 {
 	char text[80];
-	snprintf(text, sizeof(text), "there are no sections; take [%.*s] out", length < 40 ? length : 40, name);
+	snprintf(text, sizeof(text), "sections are not supported: remove [%.*s]", length < 40 ? length : 40, name);
 	strings_make_printable(text);
 	refuse(file, text);
 }
@@ -44,8 +44,7 @@ static char *read_line(char *into, int size, void *user)
 	size_t length = strlen(into);
 	bool whole = length > 0 && into[length - 1] == '\n';
 	if (!whole && (length == 0 || !feof(file->stream))) {
-		refuse(file,
-		       length + 1 == (size_t)size ? "the line is too long" : "a zero byte, which has no place in text");
+		refuse(file, length + 1 == (size_t)size ? "the line is too long" : "the line contains a zero byte");
 		return NULL;
 	}
 	size_t indent = strspn(into, " \t\r\v\f"); // inih would take an indented line for more of the last value
@@ -89,13 +88,13 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 	}
 	unsigned *line = &file->lines[row - daemon_option_table.rows];
 	if (row->kind != OPTION_LIST && *line != 0) {
-		snprintf(text, sizeof(text), "%s was given on line %u already", row->name, *line);
+		snprintf(text, sizeof(text), "%s was already given on line %u", row->name, *line);
 		refuse(file, text);
 		return 0;
 	}
 	*line = file->line;
 	if (has_number_sign(value)) {
-		snprintf(text, sizeof(text), "%s: behind a value ; begins a comment, and # does not", row->name);
+		snprintf(text, sizeof(text), "%s: # does not begin a comment after a value; write ;", row->name);
 		refuse(file, text);
 		return 0;
 	}

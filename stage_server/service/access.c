@@ -12,7 +12,7 @@
 enum { EXPIRY_WARNING_S = 14 * 86400 };
 
 static const struct metric_family expiry_family = {"penstock_tls_certificate_expiry_timestamp_seconds",
-						   "When the certificate in use expires, in Unix time.", METRIC_GAUGE,
+						   "Unix time at which the certificate in use expires.", METRIC_GAUGE,
 						   1.0};
 static const struct metric_family reloads_family = {
 	"penstock_tls_reloads_total", "Times that the TLS files were read again, by result.", METRIC_COUNTER, 1.0};
@@ -32,12 +32,11 @@ static bool check_listen(const struct daemon_options *options, bool has_tls, str
 			return error_wrap(error, "--listen");
 	for (uint32_t i = 0; i < options->listen.count && !has_tls && !options->insecure; i++)
 		if (!address_is_local(options->listen.values[i]))
-			return error_set(
-				error, ERROR_USAGE,
-				"--listen %s: other machines reach this address, and without TLS whoever does may "
-				"train here: give --tls-cert-file, --tls-key-file and --tls-ca-file, or say "
-				"--insecure if the network is yours alone",
-				options->listen.values[i]);
+			return error_set(error, ERROR_USAGE,
+					 "--listen %s: other machines can reach this address, and without TLS anyone "
+					 "could train here: give --tls-cert-file, --tls-key-file and --tls-ca-file, or "
+					 "--insecure if you trust the network",
+					 options->listen.values[i]);
 	return true;
 }
 
@@ -53,9 +52,8 @@ static bool check_options(const struct daemon_options *options, bool has_tls, st
 	if (!has_tls && options->tls_server_name != NULL)
 		return error_set(error, ERROR_USAGE, "--tls-server-name has no meaning without --tls-cert-file");
 	if (options->allow_name.count > 0 && (!has_tls || options->tls_client_auth == CLIENT_AUTH_NONE))
-		return error_set(error, ERROR_USAGE,
-				 "--allow-name: callers show no certificate that could bear a name: %s",
-				 has_tls ? "say --tls-client-auth require" : "give --tls-cert-file, too");
+		return error_set(error, ERROR_USAGE, "--allow-name needs callers with certificates: %s",
+				 has_tls ? "use --tls-client-auth require" : "give --tls-cert-file, too");
 	for (uint32_t i = 0; i < options->allow_name.count; i++)
 		if (!rpc_name_check(options->allow_name.values[i], error))
 			return error_wrap(error, "--allow-name");
@@ -135,7 +133,7 @@ bool access_reload(struct access *access, struct error *error)
 		return true;
 	if (!rpc_tls_reload(access->tls, error))
 		return false;
-	log_info("the TLS files are read again");
+	log_info("the TLS files were read again");
 	note_expiry(access);
 	return true;
 }
@@ -154,7 +152,7 @@ void access_refused(struct rpc_stream *stream, const char *method, struct access
 	if (!log_rate_allows(&access->refusals, clock_now_ns(), &unlogged))
 		return;
 	rpc_stream_peer_names(stream, names, sizeof(names));
-	log_warning("refused %s from %s: its certificate's names (%s) are not among --allow-name; %" PRIu64
+	log_warning("refused %s from %s: its certificate's names (%s) are not in --allow-name; %" PRIu64
 		    " more since the last such line",
 		    method, rpc_stream_peer(stream), names, unlogged);
 }

@@ -21,9 +21,9 @@ _Static_assert((int)OPTION_LIST_MAXIMUM == (int)DEVICES_MAXIMUM, "every --device
 
 enum { TICK_MS = 1000 };
 
-static const struct metric_family build_info = {"penstock_build_info", "What this daemon is; always 1.", METRIC_GAUGE,
-						1.0};
-static const struct metric_family start_time = {"penstock_start_time_seconds", "When the daemon began, in Unix time.",
+static const struct metric_family build_info = {"penstock_build_info", "The daemon's version, as labels; always 1.",
+						METRIC_GAUGE, 1.0};
+static const struct metric_family start_time = {"penstock_start_time_seconds", "Unix time at which the daemon started.",
 						METRIC_GAUGE, 1.0};
 
 // ---- While it runs
@@ -39,7 +39,7 @@ static void hang_up(struct daemon *daemon)
 	if (reload_options(daemon->options, daemon->access, daemon->argc, daemon->argv, &error))
 		log_info("reloaded: SIGHUP");
 	else
-		log_error("not reloaded, all stays as it was: %s", error.message);
+		log_error("not reloaded, nothing has changed: %s", error.message);
 	systemd_ready(daemon->systemd);
 }
 

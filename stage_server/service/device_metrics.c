@@ -16,9 +16,9 @@ enum reading { READING_USED, READING_FREE, READING_UTILISATION, READING_TEMPERAT
 static const struct metric_family readings[READING_COUNT] = {
 	[READING_USED] = {"penstock_device_memory_used_bytes", "Device memory in use, by this and other programs.",
 			  METRIC_GAUGE, 1.0},
-	[READING_FREE] = {"penstock_device_memory_free_bytes", "Device memory that nobody uses.", METRIC_GAUGE, 1.0},
+	[READING_FREE] = {"penstock_device_memory_free_bytes", "Free device memory.", METRIC_GAUGE, 1.0},
 	[READING_UTILISATION] = {"penstock_device_utilisation_ratio",
-				 "Share of the last moments in which the device computed.", METRIC_GAUGE, 1e-3},
+				 "Share of the most recent time in which the device computed.", METRIC_GAUGE, 1e-3},
 	[READING_TEMPERATURE] = {"penstock_device_temperature_celsius", "Temperature of the device.", METRIC_GAUGE,
 				 1.0},
 	[READING_POWER] = {"penstock_device_power_watts", "Power that the device draws.", METRIC_GAUGE, 1e-3},

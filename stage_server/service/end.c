@@ -54,7 +54,7 @@ void daemon_terminate(struct daemon *daemon, int number)
 		uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 		break;
 	case DAEMON_DRAINING:
-		log_info("stopping at once: a second signal, %s", name);
+		log_info("stopping now: a second signal, %s", name);
 		end_sessions(daemon, "a second signal", HURRIED_END_TIMEOUT_MS);
 		break;
 	case DAEMON_ENDING:

@@ -30,7 +30,7 @@ static void answer_check(struct query *query)
 	if (query->service_known)
 		send_status(query);
 	rpc_stream_finish(query->stream, query->service_known ? RPC_OK : RPC_NOT_FOUND,
-			  query->service_known ? NULL : "there is no such service here");
+			  query->service_known ? NULL : "unknown service");
 }
 
 static void answer_watch(struct query *query)

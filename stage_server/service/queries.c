@@ -23,7 +23,7 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 	struct error error;
 	bool enough = query->asked && query->kind->answer != NULL;
 	if (enough || !query->kind->take(query, incoming, &error)) {
-		rpc_stream_finish(stream, RPC_INVALID_ARGUMENT, enough ? "one request is enough" : error.message);
+		rpc_stream_finish(stream, RPC_INVALID_ARGUMENT, enough ? "only one request is allowed" : error.message);
 		return;
 	}
 	if (query->asked)
@@ -61,7 +61,7 @@ static void handle_arrived(struct event *event)
 	uint32_t maximum = stays ? MAXIMUM_STAYING : MAXIMUM_CALLS;
 	if (++*(stays ? &queries->staying : &queries->others) > maximum) {
 		limits_hit(queries->options.limits, stays ? LIMIT_WATCHERS : LIMIT_CALLS,
-			   "%s was refused: %u are there already", rpc_stream_peer(query->stream), maximum);
+			   "%s was refused: %u are already running", rpc_stream_peer(query->stream), maximum);
 		rpc_stream_finish(query->stream, RPC_RESOURCE_EXHAUSTED, "too many calls at once");
 	} else if (queries->closing)
 		rpc_stream_finish(query->stream, RPC_UNAVAILABLE, stopping);

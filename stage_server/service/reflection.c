@@ -14,7 +14,7 @@ static void answer(struct query *query, Response *response)
 	query->answer_bytes += protobuf_c_message_get_packed_size(&response->base);
 	if (query->answer_bytes > MAXIMUM_ANSWER_BYTES)
 		rpc_stream_finish(query->stream, RPC_RESOURCE_EXHAUSTED,
-				  "too many questions for one call; make another");
+				  "too many requests in one call: make another call");
 	else
 		rpc_stream_send(query->stream, &response->base, NULL, 0, 0);
 	response->message_response_case = 0; // what it points to goes with the caller
@@ -111,7 +111,7 @@ static bool take(struct query *query, const struct rpc_incoming *incoming, struc
 		send_services(query, &response);
 		break;
 	default:
-		send_error(query, &response, RPC_INVALID_ARGUMENT, "the request asks nothing that is known here");
+		send_error(query, &response, RPC_INVALID_ARGUMENT, "unknown kind of request");
 	}
 	grpc__reflection__v1__server_reflection_request__free_unpacked(request, NULL);
 	return true;

@@ -28,8 +28,7 @@ bool reload_options(struct daemon_options *options, struct access *access, int a
 	if (ok) {
 		apply_log(options, &fresh);
 		if (daemon_options_changes(options, &fresh, changes, sizeof(changes))[0] != '\0')
-			log_warning("these options have changed, and are applied when the daemon is restarted: %s",
-				    changes);
+			log_warning("these options have changed and need a restart: %s", changes);
 	}
 	daemon_options_fini(&fresh);
 	return ok;

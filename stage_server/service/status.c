@@ -21,7 +21,7 @@ static void look_at(const struct session_summary *summary, void *user)
 	}
 	if (device_s > SESSION_STALLED_S)
 		snprintf(view->stalled, sizeof(view->stalled),
-			 "; stage %u of job %s: its device has been with one instruction for %" PRIu64 " s",
+			 "; stage %u of job %s: its device has run one instruction for %" PRIu64 " s",
 			 summary->pipeline_stage, summary->job, device_s / 60 * 60);
 }
 

@@ -62,7 +62,7 @@ static bool open_slot(struct devices *devices, const struct devices_options *opt
 		slot->ops->destroy(slot->device);
 		*slot = devices->slots[i];
 		devices->count++;
-		log_info("device slot %u: %s once more", devices->count - 1, slot->name);
+		log_info("device slot %u: %s again", devices->count - 1, slot->name);
 		return true;
 	}
 	uint64_t limit_bytes = options->memory_limit_bytes;

@@ -21,7 +21,7 @@ static const struct metric_family errors_family = {"penstock_errors_total",
 						   METRIC_COUNTER, 1.0};
 
 static const struct metric_family stalled_family = {
-	"penstock_stalled_stages", "Stages whose device has been with one instruction for more than two minutes.",
+	"penstock_stalled_stages", "Stages whose device has run one instruction for more than two minutes.",
 	METRIC_GAUGE, 1.0};
 
 struct session_host *session_host_create(const struct session_host_options *options)

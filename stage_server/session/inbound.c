@@ -62,9 +62,9 @@ static bool read_open(struct inbound *inbound, const struct rpc_incoming *incomi
 		return false;
 	bool ok = false;
 	if (inbound->shown || message->body_case != PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_OPEN)
-		error_set(error, ERROR_PROTOCOL, "an exchange begins with Open, and goes on when it was accepted");
+		error_set(error, ERROR_PROTOCOL, "an exchange begins with Open, and continues when it is accepted");
 	else if (message->open->protocol_version != PROTOCOL_VERSION)
-		error_set(error, ERROR_VERSION, "the neighbour speaks protocol version %u, this daemon version %d",
+		error_set(error, ERROR_VERSION, "the neighbour has protocol version %u, this daemon has %d",
 			  message->open->protocol_version, PROTOCOL_VERSION);
 	else if (message->open->link_token.len != PROTOCOL_TOKEN_BYTES)
 		error_set(error, ERROR_PROTOCOL, "a link token has %d bytes, not %zu", PROTOCOL_TOKEN_BYTES,
@@ -128,9 +128,10 @@ static void handle_arrived(struct event *event)
 		rpc_stream_finish(inbound->stream, RPC_UNAVAILABLE, "this daemon is stopping");
 	else if (host->unadopted > MAXIMUM_UNADOPTED) {
 		limits_hit(host->options.limits, LIMIT_EXCHANGES,
-			   "%s was refused: %d exchanges without a link token wait", rpc_stream_peer(inbound->stream),
-			   MAXIMUM_UNADOPTED);
-		rpc_stream_finish(inbound->stream, RPC_RESOURCE_EXHAUSTED, "too many exchanges wait to be opened");
+			   "%s was refused: %d exchanges are waiting without a link token",
+			   rpc_stream_peer(inbound->stream), MAXIMUM_UNADOPTED);
+		rpc_stream_finish(inbound->stream, RPC_RESOURCE_EXHAUSTED,
+				  "too many exchanges are waiting to be opened");
 	}
 }
 

@@ -25,12 +25,12 @@ static bool join(struct session *session, enum neighbour side, const uint8_t *to
 	struct session *other = host_find_token(session->host, token, &their_side);
 	if (other == NULL)
 		return error_set(error, ERROR_PROTOCOL,
-				 "the plan says that the %s is held by this daemon, which holds no stage of that token",
+				 "the plan says that the %s runs on this daemon, which has no stage with that token",
 				 neighbour_name(side));
 	if (other->slot->ops != session->slot->ops && side == NEIGHBOUR_NEXT)
 		return error_set(error, ERROR_USAGE,
-				 "stages %u and %u are on devices of two kinds, %s and %s, of one daemon, which cannot "
-				 "hand tensors over: start a daemon for each kind",
+				 "stages %u and %u are on two kinds of devices, %s and %s, of one daemon, which cannot "
+				 "exchange tensors: start a daemon for each kind",
 				 session->plan.pipeline_stage, other->plan.pipeline_stage, session->slot->name,
 				 other->slot->name);
 	return link_join(session_link(session, side), session_link(other, their_side), error) ||
@@ -47,7 +47,7 @@ static bool check_address(const struct session *session, enum neighbour side, co
 		return error_wrap(error, "the %s's address", neighbour_name(side));
 	return !address_is_socket(address) || session->host->options.dials_sockets ||
 	       error_set(error, ERROR_USAGE,
-			 "the %s's address is a socket of this machine, %.200s: this daemon listens on none",
+			 "the %s's address is a Unix socket, %.200s, but this daemon listens only on TCP",
 			 neighbour_name(side), address);
 }
 
@@ -97,7 +97,7 @@ bool session_connect(struct session *session, const Penstock__V1__Connect *conne
 void session_handle_link_ready(struct session *session, enum neighbour side)
 {
 	struct log_fields fields = session_fields(session);
-	log_event(LOG_LEVEL_DEBUG, &fields, "the link to the %s stands", neighbour_name(side));
+	log_event(LOG_LEVEL_DEBUG, &fields, "the link to the %s is up", neighbour_name(side));
 	session->link_ready[side] = true;
 	session_become_ready(session);
 }

@@ -29,11 +29,10 @@ static bool take_token(struct session *session, enum neighbour side, size_t expe
 static bool read_plan(struct session *session, const Penstock__V1__Open *open, struct error *error)
 {
 	if (open->protocol_version != PROTOCOL_VERSION)
-		return error_set(
-			error, ERROR_VERSION,
-			"the coordinator speaks protocol version %u, this daemon (penstockd %s) version %d: install "
-			"the same release on both",
-			open->protocol_version, PENSTOCK_VERSION, PROTOCOL_VERSION);
+		return error_set(error, ERROR_VERSION,
+				 "the coordinator has protocol version %u, this daemon (penstockd %s) has %d: install "
+				 "the same release on both",
+				 open->protocol_version, PENSTOCK_VERSION, PROTOCOL_VERSION);
 	copy_job_name(session, open->job);
 	if (open->plan == NULL)
 		return error_set(error, ERROR_PROTOCOL, "Open has no plan");

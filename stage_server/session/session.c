@@ -114,7 +114,7 @@ static bool is_taken(const struct session *session, const Penstock__V1__SessionR
 	const ProtobufCFieldDescriptor *field =
 		protobuf_c_message_descriptor_get_field(&penstock__v1__session_request__descriptor, request->body_case);
 	if (field == NULL)
-		return error_set(error, ERROR_PROTOCOL, "a request came that this daemon, penstockd %s, does not know",
+		return error_set(error, ERROR_PROTOCOL, "this daemon, penstockd %s, got an unknown request",
 				 PENSTOCK_VERSION);
 	return (states[session->state].takes & 1u << request->body_case) != 0 ||
 	       error_set(error, ERROR_PROTOCOL, "%s came to a session that %s", field->name,
@@ -182,7 +182,7 @@ static void handle_arrived(struct session *session)
 		error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping");
 		session_end_with(session, &error);
 	} else if (host->count > host->options.maximum_sessions) {
-		error_set(&error, ERROR_LIMIT, "this daemon serves %u sessions already, its limit (--max-sessions)",
+		error_set(&error, ERROR_LIMIT, "this daemon already has %u sessions, its limit (--max-sessions)",
 			  host->options.maximum_sessions);
 		limits_hit(host->options.limits, LIMIT_SESSIONS, "%s was refused: %s", rpc_stream_peer(session->stream),
 			   error.message);
@@ -234,7 +234,7 @@ static void handle_finished(struct session *session, bool in_good_order)
 static void handle_gone(struct session *session)
 {
 	struct error error;
-	error_set(&error, ERROR_CANCELLED, "the coordinator went away");
+	error_set(&error, ERROR_CANCELLED, "the coordinator closed its connection");
 	session_end_with(session, &error);
 }
 

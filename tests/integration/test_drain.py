@@ -39,7 +39,7 @@ class Drain(harness.TestCase):
         # Of a slow coordinator the signal may come between two steps.
         done = [int(step) for step in re.findall(r"a step took .*step=(\d+)", daemon.log)]
         # The coordinator may have all reports, and be gone, before the last of them says it.
-        ended = [int(step) for step in re.findall(r"ended: (?:this daemon is stopping|the coordinator went away).*step=(\d+)",
+        ended = [int(step) for step in re.findall(r"ended: (?:this daemon is stopping|the coordinator closed its connection).*step=(\d+)",
                                                   after)]
         self.assertEqual(len(ended), stages, after)
         self.assertGreaterEqual(len(done), stages, after)
@@ -152,7 +152,7 @@ class Drain(harness.TestCase):
             self.assertIsNone(daemons[0].process.poll())
             daemons[0].process.send_signal(number)
             self.assertEqual(daemons[0].process.wait(5 * harness.PATIENCE), 0, daemons[0].log)
-            self.assertIn(f"stopping at once: a second signal, {number.name}", daemons[0].log)
+            self.assertIn(f"stopping now: a second signal, {number.name}", daemons[0].log)
             run.finish(30)
             self.assertEqual(run.code, 4, run.error)
             self.assertIn("this daemon is stopping: a second signal", run.error)

@@ -130,7 +130,7 @@ class Hostile(harness.TestCase):
             message.open.plan.optimizer.name = name
             stream = self.session()
             stream.send(message)
-            self.refused(stream, f'there is no optimizer "{quoted}"')
+            self.refused(stream, f'unknown optimizer "{quoted}"')
         self.assertNotIn("\x1b", self.daemon.log)
 
     def test_requests_out_of_place_end_the_session(self):
@@ -145,7 +145,7 @@ class Hostile(harness.TestCase):
                 body = request.WhichOneof("body")
                 self.refused(stream, "takes none" if body in ("batch", "load_parameter") else
                              f"^{body} came to a session that waits for Open" if body else
-                             "a request came that this daemon, .*, does not know")
+                             "this daemon, .*, got an unknown request")
         stream = self.opened()
         stream.send(self.open_message())
         self.refused(stream, "open came to a session that waits for Connect")
@@ -246,9 +246,9 @@ class Hostile(harness.TestCase):
             stream.send(pb.SessionRequest(connect=pb.Connect(next_address=self.daemon.address, next_link_token=self.token)))
 
         for words, ours, theirs in (
-                ("holds no stage of that token", dict(next_is_local=True), None),
-                ("do not both say that they are local", dict(next_is_local=True), {}),
-                ("is held by the same daemon", {}, dict(previous_is_local=True)),
+                ("has no stage with that token", dict(next_is_local=True), None),
+                ("only one of the two plans says that the link is local", dict(next_is_local=True), {}),
+                ("runs on the same daemon", {}, dict(previous_is_local=True)),
                 ("disagree on the tensors", dict(next_is_local=True), dict(previous_is_local=True, boundary_type=3)),
                 ("disagree on the tensors", dict(next_is_local=True, micro_batch_size=1), dict(previous_is_local=True))):
             with self.subTest(words=words):
@@ -302,7 +302,7 @@ class Hostile(harness.TestCase):
                 stream = self.exchange()
                 stream.send(message)
                 self.assertEqual(stream.end()[0], code)
-        lines = ["no session here has this link token", "the neighbour speaks protocol version 1, this daemon version 3"]
+        lines = ["no session here has this link token", "the neighbour has protocol version 1, this daemon has 3"]
         harness.wait_until(lambda: all(f"refused: {line}" in self.daemon.log for line in lines), 10, "lines of what was refused")
         self.assertRegex(self.daemon.log, r"an exchange from ipv4:127\.0\.0\.1:\d+ was refused: no session here")
         errors = self.daemon.metrics()
@@ -326,7 +326,7 @@ class Hostile(harness.TestCase):
         self.opened(1, 2)
         stream = self.exchange()
         stream.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.token, connection=7)))
-        self.assertEqual(stream.end(), (grpc.StatusCode.INVALID_ARGUMENT, "there is no connection 7: the link has 1, from 0"))
+        self.assertEqual(stream.end(), (grpc.StatusCode.INVALID_ARGUMENT, "unknown connection 7: the link has 1, counted from 0"))
 
     def test_tensors_that_are_not_the_plans_end_the_job(self):
         def chunk(**fields):
@@ -390,7 +390,7 @@ class Hostile(harness.TestCase):
             return pb.ExchangeMessage(chunk=pb.TensorChunk(**{**wanted, **fields}), payload=bytes(size))
 
         for message, words in (
-                (chunk(kind=1), "an activation came where a sum of gradients"), (chunk(kind=0), "a tensor of no kind came"),
+                (chunk(kind=1), "an activation came where a sum of gradients"), (chunk(kind=0), "a tensor of unknown kind came"),
                 (chunk(step=1), "step 1"), (chunk(micro_batch=1), "micro-batch 1"), (chunk(shape=[self.piece + 16]), "shape"),
                 (chunk(dtype=3), "dtype"), (chunk(size=383), "383"), (pb.ExchangeMessage(credit=pb.Credit(tensors=1)), "over a link that sends none")):
             with self.subTest(words=words):

@@ -89,8 +89,8 @@ class Manual(harness.TestCase):
             manual = options(section(page, " ".join(words), "Ss"))
             if words[0] in JOB_COMMANDS:
                 job = options(section(page, "JOB OPTIONS"))
-                without = re.search(r"of which\n\.Fl (.*)\nhave no place here", section(page, " ".join(words), "Ss"))
-                for name in without[1].split(" , ") if without else []:
+                without = re.search(r"of which\n((?:\.Fl .*\n)+)have no place here", section(page, " ".join(words), "Ss"))
+                for name in re.sub(r" ,|\.Fl", "", without[1]).split() if without else []:
                     del job["-" + name.replace("\\-", "-")]
                 manual = job | manual
             if words[0] not in ("dataset", "plan"):  # the others speak with daemons

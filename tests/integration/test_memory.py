@@ -41,7 +41,7 @@ class Memory(harness.TestCase):
         free = self.plan("-p", 2)[1][0]
         limit = max(stage["memory_bytes"] for stage in free["stages"]) - (1 << 20)
         run, _ = self.plan("-p", 2, "--split", free["stages"][1]["first_layer"], "--memory-limit", limit, code=3)
-        self.assertRegex(run.error, r"stage \d needs .* more than the limit of .*: try --fit")
+        self.assertRegex(run.error, r"stage \d needs .* more than the limit of .*: use --fit")
         self.assertRegex(run.out, r"no, by 1024.0 KiB|no, by 1.0 MiB")
         found = self.plan("-p", 2, "--memory-limit", limit, "--fit")[1][0]
         self.assertTrue(found["fits"])
@@ -55,7 +55,7 @@ class Memory(harness.TestCase):
             self.assertEqual(self.losses(self.train(*switch)[1]), self.losses(unlimited), switch)
 
     def test_what_cannot_fit_ends_with_code_3_and_says_by_how_much(self):
-        words = r"stage \d needs .* more than the limit of 10.0 MiB: this is the nearest that was found"
+        words = r"stage \d needs .* more than the limit of 10.0 MiB: this is the closest plan that was found"
         self.assertRegex(self.plan("-p", 2, "--memory-limit", "10MiB", "--fit", code=3)[0].error, words)
         run = self.penstock("train", *SMALL, "--dataset", self.dataset, "--local", 2, "--memory-limit", "10MiB", "--fit", code=3)
         self.assertRegex(run.error, words)
@@ -83,14 +83,14 @@ class Memory(harness.TestCase):
             run = self.penstock(*words, *more)
             with open(path) as file:
                 self.assertEqual([json.loads(line)["micro_batches"] for line in file], [expected] * 2)
-            self.assertEqual(run.error.count("not honoured here: "), 1, run.error)  # once, and not for each cell
+            self.assertEqual(run.error.count("ignored keys: "), 1, run.error)  # once, and not for each cell
             self.assertIn("no_such_key", run.error)
 
     def test_bad_input_is_refused(self):
         for words, arguments in [
-            ("--fit: into what", ["--fit"]),
+            ("--fit needs --memory-limit", ["--fit"]),
             ("--in-flight: \"0\"", ["--in-flight", 0]),
-            ("take --schedule 1f1b", ["-p", 2, "--schedule", "gpipe", "--in-flight", 2]),
+            ("use --schedule 1f1b", ["-p", 2, "--schedule", "gpipe", "--in-flight", 2]),
             ('--plan-device: "tpu" is not cpu or cuda', ["--plan-device", "tpu"]),
             ("a list needs --pipeline-sizes", ["--nodes", "1,2"]),
         ]:

@@ -102,7 +102,7 @@ class Operations(harness.TestCase):
         with open(path, "w") as file:
             file.write(text)
         done = subprocess.run([harness.PENSTOCKD, "--config", path, "--check-config"], capture_output=True, text=True, timeout=60)
-        self.assertEqual((done.returncode, done.stdout.strip()), (0, "the configuration is in order"), done.stderr)
+        self.assertEqual((done.returncode, done.stdout.strip()), (0, "the configuration is valid"), done.stderr)
 
     def test_messages_are_the_programs_own(self):
         said = sources()

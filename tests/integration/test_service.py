@@ -131,7 +131,7 @@ class Service(harness.TestCase):
         self.assertLessEqual(int(reloading["MONOTONIC_USEC"]), time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
         manager.wait_for("READY", "1")
         self.assertIn("log-level is debug now, it was info", daemon.log)
-        self.assertIn("applied when the daemon is restarted: max-sessions", daemon.log)
+        self.assertIn("these options have changed and need a restart: max-sessions", daemon.log)
         harness.wait_until(lambda: "debug a step took" in daemon.log, 20, "a debug line")
         self.assertIsNone(run.process.poll())
         run.process.kill()
@@ -152,7 +152,7 @@ class Service(harness.TestCase):
             process.terminate()
             log = process.communicate(timeout=20 * harness.PATIENCE)[1]
         self.assertEqual(process.returncode, 0, log)
-        self.assertIn("not reloaded, all stays as it was: --config", log)  # then: the pipe is empty now
+        self.assertIn("not reloaded, nothing has changed: --config", log)  # then: the pipe is empty now
 
     def test_socket_of_another_daemon_is_not_taken_from_it(self):
         path = self.path("shared.sock")
@@ -222,7 +222,7 @@ class Service(harness.TestCase):
             daemon.process.send_signal(signal.SIGHUP)
             manager.wait_for("RELOADING")
             manager.wait_for("READY")  # systemd must not wait for ever
-            self.assertRegex(daemon.log, "error not reloaded, all stays as it was: .*" + re.escape(message))
+            self.assertRegex(daemon.log, "error not reloaded, nothing has changed: .*" + re.escape(message))
         self.assertNotIn("log-level is", daemon.log)
         self.train("-H", self.hostfile([daemon]), "--steps", 1)
         self.assertNotIn(" debug ", daemon.log)

@@ -174,7 +174,7 @@ class Slurm(harness.TestCase):
             lines = file.read()
         for number in 0, 1:
             self.assertRegex(lines, rf"(?m)^{number}: .* device slot 0: cpu: .*, 2 threads, memory limit 2\.0 GiB$")
-            self.assertRegex(lines, rf"(?m)^{number}: .* device slot 1: cpu once more$")
+            self.assertRegex(lines, rf"(?m)^{number}: .* device slot 1: cpu again$")
 
     def test_wrong_usage_is_refused_before_anything_starts(self):
         for options, arguments, message in (

@@ -105,7 +105,7 @@ class Tls(harness.TestCase):
             (cert + ca, "--tls-key-file is missing"),
             (cert + key, "--tls-ca-file is missing"),
             (["--tls-cert-file", "/nowhere.pem"] + key + ca, "--tls-cert-file /nowhere.pem: No such file"),
-            (["--tls-cert-file", noise] + key + ca, "is no PEM file"),
+            (["--tls-cert-file", noise] + key + ca, "not a PEM file"),
             (["--tls-cert-file", node.key] + key + ca, "holds no certificate in PEM"),
             (cert + key + ["--tls-ca-file", node.key], "holds no certificate in PEM"),
             (cert + ["--tls-key-file", node.cert] + ca, "holds no private key in PEM"),
@@ -137,7 +137,7 @@ class Tls(harness.TestCase):
             (["--tls-ca-file", self.node.ca], "is not enough"),
             (["--allow-name", "alice"], "show no certificate"),
             (self.node.options + ["--tls-client-auth", "none", "--allow-name", "alice"], "show no certificate"),
-            (self.node.options + ["--allow-name", "alice.*.org"], "a star may only stand for the first label"),
+            (self.node.options + ["--allow-name", "alice.*.org"], "a star may only replace the first label"),
             (["--tls-server-name", "alice"], "has no meaning without"),
         ]
         for options, words in cases:
@@ -187,14 +187,14 @@ class Tls(harness.TestCase):
         self.wait_for_steps(steps)
 
         shutil.copy(self.alice.key, used[1])  # half of a change
-        reload("not reloaded, all stays as it was: --tls-key-file", 1)
+        reload("not reloaded, nothing has changed: --tls-key-file", 1)
         self.nodes(daemons[0], *self.alice.options)
         self.assertEqual(daemons[0].metrics()['penstock_tls_reloads_total{result="failed"}'], 1)
 
         successor = certificates.Authority(os.path.join(self.folder, "successor"))
         install(successor.issue("node"))
         bob = successor.issue("bob", "bob.example.com")
-        reload("the TLS files are read again", 1)
+        reload("the TLS files were read again", 1)
         self.assertEqual(daemons[0].metrics()['penstock_tls_reloads_total{result="done"}'], 1)
         # Whoever the old authority signed comes no more, and does not trust what the daemons show now; the new one's do, and so do
         # the daemons each other.
@@ -258,7 +258,7 @@ class Tls(harness.TestCase):
                 self.nodes(daemon, *self.alice.options)
                 install()
         daemon.process.send_signal(signal.SIGHUP)
-        harness.wait_until(lambda: "the TLS files are read again" in daemon.log, 20, "a reload")
+        harness.wait_until(lambda: "the TLS files were read again" in daemon.log, 20, "a reload")
         self.nodes(daemon, *self.alice.options)
 
     def test_reload_without_tls_changes_nothing(self):
@@ -365,7 +365,7 @@ class Strangers(harness.TestCase):
         session.answers("ready")
         # A token is of use once for each connection, whoever has learnt it.
         status, words = self.exchange(self.carol, tiny.TOKEN).end()
-        self.assertEqual((status, words), (grpc.StatusCode.INVALID_ARGUMENT, "connection 0 stands already"))
+        self.assertEqual((status, words), (grpc.StatusCode.INVALID_ARGUMENT, "connection 0 is already open"))
         self.assertGreaterEqual(self.daemon.metrics()['penstock_errors_total{code="protocol"}'], 4)
         session.send(pb.SessionRequest(close=pb.Close()))
         session.answers("closed")

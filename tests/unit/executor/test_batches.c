@@ -93,7 +93,7 @@ static void batches_put_kind_that_the_stage_takes_not_is_refused(void **state)
 	struct batches_options options = {.bytes = {0, LABELS}, .micro_batches = 1, .steps = 1, .classes = 10};
 	assert_true(batches_create(&options, &batches, NULL));
 	assert_true(batches_allocate(batches, &buffer_library_memory, NULL));
-	refuse(batches, BATCH_IMAGES, 0, 0, IMAGE_BYTES, "takes none");
+	refuse(batches, BATCH_IMAGES, 0, 0, IMAGE_BYTES, "needs none");
 	batches_destroy(batches);
 }
 

@@ -149,15 +149,15 @@ static void options_parse_a_mistake_in_a_file_names_its_line(void **state)
 		const char *text, *why;
 	} cases[] = {
 		{"threads = 1\n\nmax-sesions = 3\n", ":3: unknown key \"max-sesions\""},
-		{"threads = 1\nthreads = 2\n", ":2: threads was given on line 1 already"},
+		{"threads = 1\nthreads = 2\n", ":2: threads was already given on line 1"},
 		{"\nmax-sessions = 0\n", ":2: max-sessions: \"0\" is not"},
 		{"max-sessions\n", ":1: this is not \"key = value\""},
-		{"[daemon]\nthreads = 1\n", ":1: there are no sections; take [daemon] out"},
-		{"threads = 1\n [daemon", ":2: there are no sections; take [daemon] out"},
-		{"\xef\xbb\xbf[daemon]\nthreads = 1\n", ":2: there are no sections; take [daemon] out"},
-		{"threads = 4 # all\n", ":1: threads: behind a value ; begins a comment, and # does not"},
-		{"tuning-file = /a\t# b\n", ":1: tuning-file: behind a value"},
-		{"listen = # none\n", ":1: listen: behind a value"},
+		{"[daemon]\nthreads = 1\n", ":1: sections are not supported: remove [daemon]"},
+		{"threads = 1\n [daemon", ":2: sections are not supported: remove [daemon]"},
+		{"\xef\xbb\xbf[daemon]\nthreads = 1\n", ":2: sections are not supported: remove [daemon]"},
+		{"threads = 4 # all\n", ":1: threads: # does not begin a comment after a value; write ;"},
+		{"tuning-file = /a\t# b\n", ":1: tuning-file: # does not begin a comment after a value"},
+		{"listen = # none\n", ":1: listen: # does not begin a comment after a value"},
 		{"insecure = maybe\n", ":1: insecure: \"maybe\" is not no or yes"},
 		{"listen =\n", ":1: listen: the value is empty"},
 		{"config = other\n", ":1: unknown key"},
@@ -186,7 +186,7 @@ static void options_parse_a_zero_byte_in_a_file_is_refused(void **state)
 	const char *path = file_with(text, sizeof(text) - 1);
 	snprintf(word, sizeof(word), "--config=%s", path);
 	assert_int_equal(parse(&options, &error, 1, word), OPTIONS_WRONG);
-	assert_non_null(strstr(error.message, ":2: a zero byte"));
+	assert_non_null(strstr(error.message, ":2: the line contains a zero byte"));
 	unlink(path);
 }
 
