@@ -143,7 +143,7 @@ class Hostile(harness.TestCase):
                 stream = self.session()
                 stream.send(request)
                 body = request.WhichOneof("body")
-                self.refused(stream, "takes none" if body in ("batch", "load_parameter") else
+                self.refused(stream, "expects none now" if body in ("batch", "load_parameter") else
                              f"^{body} came to a session that waits for Open" if body else
                              "this daemon, .*, got an unknown request")
         stream = self.opened()
@@ -172,7 +172,7 @@ class Hostile(harness.TestCase):
             (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=1)), "waits for none"),
             (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=float("nan"))), "a gradient scale of nan, .* must be finite"),
             (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=1, skip=True)), "without loss scaling no step is skipped"),
-            (pb.SessionRequest(load_parameter=pb.LoadParameter(name="../../etc/passwd"), payload=b"1234"), "no such parameter"),
+            (pb.SessionRequest(load_parameter=pb.LoadParameter(name="../../etc/passwd"), payload=b"1234"), "unknown parameter of this stage"),
             (pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[5]), payload=b"1234"),
              r"shape is \(5\), plan has \(4\)"),
             (pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[4], offset_bytes=4),
@@ -267,7 +267,7 @@ class Hostile(harness.TestCase):
         connect(streams[0])
         streams[0].answers("ready")
         connect(streams[1])
-        self.refused(streams[1], "linked already", "ready")
+        self.refused(streams[1], "already linked", "ready")
         streams[0].close()
         self.refused(next_stage, "link to the previous stage: its session on this daemon ended", "ready")
 
@@ -311,7 +311,7 @@ class Hostile(harness.TestCase):
     def test_connect_to_what_is_no_host_and_port_is_refused(self):
         """A coordinator has the daemon dial: but not sockets of its machine, nor what else gRPC has names for."""
         for address, words in (("dns://127.0.0.1:53/elsewhere:1", "is not HOST:PORT"), ("unix:relative", "is not unix:/PATH"),
-                               ("unix:/run/somebody.sock", "a socket of this machine"), ("ipv4:127.0.0.1:1,127.0.0.2:1", "is not HOST:PORT"),
+                               ("unix:/run/somebody.sock", "but this daemon listens only on TCP"), ("ipv4:127.0.0.1:1,127.0.0.2:1", "is not HOST:PORT"),
                                ("", "is not HOST:PORT"), ("a" * 300 + ":1", "too long")):
             with self.subTest(address=address[:40]):
                 stream = self.session()
@@ -340,8 +340,8 @@ class Hostile(harness.TestCase):
             (chunk(shape=[1] * 50), "shape"), (chunk(offset_bytes=2048), "bytes 2048"), (chunk(size=2047), "2047"),
             (chunk(size=4096), "4096"), (chunk(size=0), r"\+0 came"),
             (pb.ExchangeMessage(credit=pb.Credit(tensors=4000000000)), "expected from 1 to the 2 of a step"),
-            (pb.ExchangeMessage(credit=pb.Credit(tensors=0)), "credit"), (pb.ExchangeMessage(accepted=pb.ExchangeAccepted()), "nobody"),
-            (pb.ExchangeMessage(), "no place"), (b"\x1a\x05\x08", "ExchangeMessage"),
+            (pb.ExchangeMessage(credit=pb.Credit(tensors=0)), "credit"), (pb.ExchangeMessage(accepted=pb.ExchangeAccepted()), "an unexpected acceptance"),
+            (pb.ExchangeMessage(), "not allowed on an open link"), (b"\x1a\x05\x08", "ExchangeMessage"),
         ]
         for message, words in cases:
             with self.subTest(words=words):
