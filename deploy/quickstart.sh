@@ -1,5 +1,5 @@
 #!/bin/sh
-# From a bare Debian 12 to a training run: installs what is needed, builds, starts two stage daemons on loopback, trains
+# From a bare Debian 12 or 13 to a training run: installs what is needed, builds, starts two stage daemons on loopback, trains
 # AlexNet cut into two stages for 40 steps, stops the daemons, and says what the run showed.
 #
 #   deploy/quickstart.sh [--dataset DIR] [--steps N] [--image-size N]
