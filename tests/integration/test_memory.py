@@ -100,7 +100,7 @@ class Memory(harness.TestCase):
         run = self.penstock("train", *SMALL, "--pipeline-sizes", "0,2", code=2)
         self.assertIn("--pipeline-sizes is not an option of penstock train: only penstock plan and penstock sweep have cells", run.error)
         run = self.penstock("plan", "--micro-batch-size", 4, "--pipeline-sizes", "0", "--micro-batches", "4", code=2)
-        self.assertIn("--micro-batch-size has no place", run.error)
+        self.assertIn("--micro-batch-size cannot be combined with", run.error)
 
 
 if __name__ == "__main__":
