@@ -76,7 +76,7 @@ class Sweep(harness.TestCase):
         sweep = self.arguments(output, "--local")
         self.refuse(2, "--output DIR is missing", "sweep", "--local", "--dataset", self.dataset)
         self.refuse(2, "--dataset PATH is missing", "sweep", "--local", "--output", output)
-        self.refuse(2, "where to train", *self.arguments(output))
+        self.refuse(2, "no nodes are given", *self.arguments(output))
         self.refuse(2, "option --nodes needs a value", *sweep, "--nodes")
         self.refuse(2, "--output: the value is empty", *sweep, "--output=")
         self.refuse(2, "option --fly is unknown.*penstock sweep --help", *sweep, "--fly")
@@ -177,7 +177,7 @@ class Sweep(harness.TestCase):
         self.assertRegex(cells[1, 0]["fit"], "^made to fit by: ")
         self.assertNotIn("fit", cells[2, 2])
         self.assertNotIn("fits without changes", self.text(output))
-        self.assertRegex(cells[2, 0]["message"], "more than the limit of 880.0 MiB: this is the nearest that was found")
+        self.assertRegex(cells[2, 0]["message"], "more than the limit of 880.0 MiB: this is the closest plan that was found")
         self.assertIn("- 1 node, pipeline size 0, micro-batches of 64: made to fit by: ", self.text(output))
         self.assertLess(cells[1, 0]["memory_bytes"], 880 << 20)
 
@@ -206,7 +206,7 @@ class Sweep(harness.TestCase):
         run = subprocess.run([harness.PENSTOCK, *arguments], capture_output=True, text=True, timeout=60 * harness.PATIENCE,
                              env=environment)
         self.assertEqual(run.returncode, 0, run.stderr)
-        self.assertEqual(run.stderr.count("gnuplot is not in PATH: install gnuplot-nox"), 1)
+        self.assertEqual(run.stderr.count("gnuplot is not in PATH; install gnuplot-nox"), 1)
         self.assertEqual(sorted(os.listdir(output)), ["sweep.csv", "sweep.gp", "sweep.json", "sweep.md"])
 
     def begin_sweep(self, output, *more, steps):
@@ -274,7 +274,7 @@ class Sweep(harness.TestCase):
         run.finish(60)
         self.assertEqual(runs, [])
         self.assertEqual(run.code, 1, run.error)
-        self.assertIn("interrupted before cell 2 of 2: 1 node, pipeline size 1, micro-batches of 2; the same command goes on", run.error)
+        self.assertIn("interrupted before cell 2 of 2: 1 node, pipeline size 1, micro-batches of 2; the same command continues", run.error)
         self.assertEqual([cell["outcome"] for cell in self.cells(output).values()], ["done", "missing"])
 
     def test_failed_cell_is_recorded_and_the_sweep_goes_on(self):
