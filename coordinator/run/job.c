@@ -73,7 +73,7 @@ static uint64_t patience_ms(const struct job *job)
 		return 0;
 	if (job->phase != JOB_OPENING || culprit->error.code != ERROR_UNREACHABLE)
 		return BLAME_MS;
-	return job->opened + culprit->ended >= job->ranks ? 0 : REACH_MS;
+	return job->opened + culprit->ended >= job->ranks ? BLAME_MS : REACH_MS;
 }
 
 static bool is_judged(const struct job *job)

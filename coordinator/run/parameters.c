@@ -231,8 +231,7 @@ static bool check_saved(const struct job *job, uint32_t rank, struct error *erro
 		i++;
 	if (i == end)
 		return true;
-	snprintf(why, sizeof(why),
-		 "its Saved came without all of its parameters: of %.80s %" PRIu64 " of %" PRIu64 " bytes",
+	snprintf(why, sizeof(why), "Saved came before all parameters: %.80s has %" PRIu64 " of %" PRIu64 " bytes",
 		 job->entries[i].name, job->saved_bytes[i], job->entries[i].size_bytes);
 	return job_refuse(job, rank, why, error);
 }

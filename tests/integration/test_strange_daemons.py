@@ -104,9 +104,9 @@ class StrangeDaemons(harness.TestCase):
         for words, save in ((r"bytes 9223372036854775808\+100 of features.0.weight: unknown parameter or range", saved("features.0.weight", 2**63)),
                             (r"bytes 4\+100 of features.0.weight: unknown parameter or range", saved("features.0.weight", 4)),
                             ("of features.77.weight: unknown parameter or range", saved("features.77.weight", 0)),
-                            (r"came without all of its parameters: of features.0.weight 0 of \d+ bytes",
+                            (r"Saved came before all parameters: features.0.weight has 0 of \d+ bytes",
                              [pb.SessionResponse(saved=pb.Saved())]),
-                            (r"came without all of its parameters: of features.0.weight 100 of \d+ bytes",
+                            (r"Saved came before all parameters: features.0.weight has 100 of \d+ bytes",
                              [*saved("features.0.weight", 0), pb.SessionResponse(saved=pb.Saved(parameters=16))])):
             daemon = self.strange(session=self.answers(save=lambda request, save=save: save))
             self.refuse(1, f"stage 0 on {daemon.address}: .*{words}", daemon, "--steps", 2, "--save", path)
