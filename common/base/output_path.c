@@ -48,7 +48,7 @@ static int follow(struct output_path *path, bool *ret_followed)
 	if ((size_t)length >= sizeof(target))
 		return ENAMETOOLONG;
 	target[length] = '\0';
-	struct output_path next;
+	struct output_path next = {.folder = -1};
 	int failure = split(path->folder, target, &next);
 	if (failure != 0)
 		return failure;
@@ -59,7 +59,7 @@ static int follow(struct output_path *path, bool *ret_followed)
 
 int output_path_resolve(const char *path, struct output_path *ret_path)
 {
-	struct output_path found;
+	struct output_path found = {.folder = -1};
 	bool followed = true;
 	int failure = split(AT_FDCWD, path, &found);
 	if (failure != 0)

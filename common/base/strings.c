@@ -182,7 +182,9 @@ void strings_guess_try(struct strings_guess *guess, const char *name)
 
 const char *strings_guess_write(const struct strings_guess *guess, const char *prefix, char *into, size_t size)
 {
-	snprintf(into, size, guess->name != NULL ? " (did you mean %s%s?)" : "", prefix, guess->name);
+	into[0] = '\0';
+	if (guess->name != NULL)
+		snprintf(into, size, " (did you mean %s%s?)", prefix, guess->name);
 	return into;
 }
 
