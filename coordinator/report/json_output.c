@@ -10,6 +10,7 @@
 
 #include "common/base/log.h"
 #include "common/base/output_lock.h"
+#include "coordinator/run/job.h"
 
 enum { FIRST_FREE_DESCRIPTOR = 3 };
 
@@ -76,7 +77,8 @@ static int write_all(int descriptor, const char *text, size_t size)
 {
 	while (size > 0) {
 		ssize_t written = write(descriptor, text, size);
-		if (written < 0 && errno != EINTR)
+		// A reader that does not read must not keep an interrupted job alive.
+		if (written < 0 && (errno != EINTR || job_is_interrupted()))
 			return errno;
 		if (written > 0) {
 			text += written;

@@ -66,7 +66,6 @@ bool job_take_answer(const struct job *job, uint32_t rank, bool *has_answered, s
 // "stage 1 of replica 2 on node-b:7070: why".
 bool job_refuse(const struct job *job, uint32_t rank, const char *why, struct error *error);
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error);
-bool job_is_interrupted(void);
 // False with an error when it was interrupted, or a rank is silent: for those who wait for something else than an event.
 bool job_check_pulse(struct job *job, struct error *error);
 

@@ -73,5 +73,6 @@ struct job_options {
 bool job_run(const struct job_options *options, struct error *error);
 // Any thread: the running job ends soon, with ERROR_CANCELLED.
 void job_interrupt(void);
+bool job_is_interrupted(void); // any thread
 // Whether the parameter is in the file, with the model's shape and a type that can be read. Asked before any daemon is.
 bool job_check_load(const struct parameter *parameter, const struct safetensors *file, struct error *error);
