@@ -2,7 +2,7 @@
 #pragma once
 
 enum {
-	PROTOCOL_VERSION = 3,         // a daemon refuses a coordinator or a neighbour of another one
+	PROTOCOL_VERSION = 4,         // a daemon refuses a coordinator or a neighbour of another one
 	PROTOCOL_HEARTBEAT_MS = 1000, // how often each end of a Session speaks
 	PROTOCOL_PAUSE_MS = 8000,     // a process that is stopped for less than this keeps its jobs
 	// Silence after which the other end counts as lost. It is counted from the last heartbeat, which may have come a whole interval
@@ -15,6 +15,10 @@ enum {
 	PROTOCOL_MAXIMUM_CHUNK_BYTES = 8 << 20,   // of a tensor
 	PROTOCOL_MINIMUM_CHUNK_BYTES = 4 << 10,
 	PROTOCOL_MAXIMUM_CONNECTIONS = 16, // per boundary
+	// Of a rank's questions about kernels, and of a question's kernels; and of the characters of keys, names and machines.
+	PROTOCOL_MAXIMUM_KERNEL_QUESTIONS = 1024,
+	PROTOCOL_MAXIMUM_KERNELS = 8,
+	PROTOCOL_MAXIMUM_KERNEL_TEXT = 159,
 	PROTOCOL_KEEPALIVE_MS = 10000,
 	// Without an answer to a keepalive, or to data, after which a connection is closed. Longer than the silence that a session takes for a
 	// loss: the coordinator then names the daemon that is silent before that daemon's neighbours report a broken link.

@@ -17,6 +17,7 @@ struct job_arguments {
 	const char *model, *dataset, *deepspeed_config, *hostfile, *schedule, *partition_method, *split, *plan_device;
 	const char *reduce; // "auto", "ring", "nccl"
 	const char *load, *save, *json, *memory_limit, *output, *metrics_listen;
+	const char *numerics;    // the file of answers about kernels
 	const char *against;     // prove: a file of parameters
 	double against_relative; // its tolerances
 	uint64_t against_ulp;

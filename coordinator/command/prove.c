@@ -11,6 +11,7 @@
 #include "coordinator/command/command.h"
 #include "coordinator/command/output.h"
 #include "coordinator/command/job_inputs.h"
+#include "coordinator/command/job_numerics.h"
 #include "coordinator/command/job_reduction.h"
 #include "coordinator/command/job_setup.h"
 #include "coordinator/daemons/describe.h"
@@ -38,6 +39,7 @@ struct prove {
 	struct plan *reference;
 	struct job_place place; // of the pipeline's ranks; the first ones are the reference's
 	struct job_inputs inputs;
+	struct numerics *numerics; // of both trainings
 	struct safetensors *against;
 	char (*machines)[MACHINE_SIZE]; // [ranks]
 	const char **machine_names;     // [ranks]
@@ -162,6 +164,7 @@ static bool train(struct prove *prove, const struct plan *plan, const char *what
 				      .steps = arguments->steps,
 				      .load = prove->inputs.load,
 				      .load_skips = prove->inputs.load_skips,
+				      .numerics = prove->numerics,
 				      .connections = arguments->connections,
 				      .progress_timeout_s = arguments->progress_timeout_s,
 				      .chunk_bytes = arguments->chunk_bytes};
@@ -232,6 +235,7 @@ static bool close_all(struct prove *prove, struct error *error)
 	bool ok = json_output_close(prove->output, error);
 	safetensors_close(prove->against);
 	job_inputs_fini(&prove->inputs);
+	numerics_close(prove->numerics);
 	job_place_fini(&prove->place);
 	job_nodes_fini(&prove->nodes);
 	plan_destroy(prove->reference);
@@ -262,8 +266,8 @@ int command_prove(int argc, char **argv)
 	ok = ok && job_setup_check_fit(&prove.setup, &prove.arguments, &error) &&
 	     reference_plan(prove.setup.plan, &prove.reference, &error) &&
 	     job_inputs_read(&prove.arguments, &prove.setup, &prove.inputs, &error) && open_against(&prove, &error) &&
-	     open_json(&prove, &error) && start(&prove, &error) && describe_ranks(&prove, &error) &&
-	     run(&prove, &holds, &error);
+	     job_numerics_open(&prove.arguments, &prove.numerics, &error) && open_json(&prove, &error) &&
+	     start(&prove, &error) && describe_ranks(&prove, &error) && run(&prove, &holds, &error);
 	if (!close_all(&prove, &close_error) && ok) {
 		error = close_error;
 		ok = false;

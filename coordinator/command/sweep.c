@@ -8,6 +8,7 @@
 #include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
+#include "coordinator/command/job_numerics.h"
 #include "coordinator/command/output.h"
 #include "coordinator/command/sweep_cell.h"
 #include "coordinator/command/sweep_setting.h"
@@ -22,10 +23,12 @@ struct command {
 	struct sweep_arguments arguments;
 	struct job_nodes nodes;
 	struct cifar10 dataset;
+	struct numerics *numerics;
 	struct sweep *sweep;
 	struct sweep_output *output;
 	bool rpc_is_started;
 	bool is_terminal; // stderr
+	bool has_warned;  // that devices differ
 	// Of the cell that runs:
 	char line[SWEEP_LABEL_SIZE + 40]; // "cell 3 of 12: ..."
 	uint64_t shown_ns;
@@ -70,11 +73,25 @@ static void on_progress(void *user, uint64_t step, double samples_per_second)
 	progress_show(line);
 }
 
+// Once: it holds for every cell that has these devices.
+static void on_warning(void *user, const char *text)
+{
+	struct command *command = user;
+	if (command->has_warned)
+		return;
+	command->has_warned = true;
+	if (command->is_terminal)
+		fputs("\r\033[K", stderr);
+	log_warning("%s", text);
+}
+
 static struct sweep_cell_options cell_options(struct command *command)
 {
 	return (struct sweep_cell_options){.arguments = &command->arguments,
 					   .nodes = &command->nodes,
 					   .dataset = &command->dataset,
+					   .numerics = command->numerics,
+					   .warn = on_warning,
 					   .progress = on_progress,
 					   .user = command};
 }
@@ -147,7 +164,8 @@ static bool start(struct command *command, struct error *error)
 {
 	if (count_outcome(command->sweep, SWEEP_MISSING) == 0) // all is there
 		return true;
-	if (!job_nodes_start(&command->nodes, error) || !rpc_start(NETWORK_THREADS, error))
+	if (!job_numerics_open(&command->arguments.job, &command->numerics, error) ||
+	    !job_nodes_start(&command->nodes, error) || !rpc_start(NETWORK_THREADS, error))
 		return false;
 	command->rpc_is_started = true;
 	return true;
@@ -266,6 +284,7 @@ static void close_all(struct command *command)
 		rpc_stop();
 	job_nodes_fini(&command->nodes);
 	cifar10_fini(&command->dataset);
+	numerics_close(command->numerics);
 	sweep_destroy(command->sweep);
 	sweep_output_close(command->output);
 }

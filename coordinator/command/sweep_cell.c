@@ -11,6 +11,7 @@
 #include "coordinator/command/job_reduction.h"
 #include "coordinator/daemons/describe.h"
 #include "coordinator/plan/fit.h"
+#include "coordinator/report/report.h"
 #include "coordinator/report/totals.h"
 #include "coordinator/run/job.h"
 
@@ -18,6 +19,8 @@ enum { FREE_TIMEOUT_MS = 20000 }; // more than a daemon takes to notice a coordi
 
 struct run {
 	const struct sweep_cell_options *options;
+	const struct plan *plan;
+	const struct job_place *place;
 	struct totals totals;
 	double *step_seconds; // [steps]; of the measured ones
 };
@@ -58,6 +61,15 @@ static void on_opened(void *user, uint32_t rank, const struct job_memory *memory
 {
 	struct run *run = user;
 	totals_memory(&run->totals, rank, memory);
+}
+
+static void on_settled(void *user, const struct job_numerics *numerics)
+{
+	const struct run *run = user;
+	char text[REPORT_MACHINES_SIZE];
+	if (numerics->machines_differ)
+		run->options->warn(run->options->user,
+				   report_machines(run->plan, run->place->addresses, numerics, text, sizeof(text)));
 }
 
 static void on_started(void *user)
@@ -145,7 +157,8 @@ static void blame_others(const struct job_place *place, uint32_t ranks, const ch
 static bool run_job(struct run *run, const struct job_arguments *arguments, const struct job_setup *setup,
 		    const struct job_place *place, struct sampler *sampler, struct error *error)
 {
-	static const struct job_events events = {.opened = on_opened, .started = on_started, .step = on_step};
+	static const struct job_events events = {
+		.opened = on_opened, .settled = on_settled, .started = on_started, .step = on_step};
 	static unsigned number;
 	char name[64]; // of its own: describe_until_free looks for it
 	snprintf(name, sizeof(name), "sweep-%s-%d-%u", setup->plan->model.name, (int)getpid(), ++number);
@@ -157,12 +170,15 @@ static bool run_job(struct run *run, const struct job_arguments *arguments, cons
 				      .config = &setup->config,
 				      .dataset = run->options->dataset,
 				      .sampler = sampler,
+				      .numerics = run->options->numerics,
 				      .steps = arguments->steps,
 				      .connections = arguments->connections,
 				      .progress_timeout_s = arguments->progress_timeout_s,
 				      .chunk_bytes = arguments->chunk_bytes,
 				      .events = &events,
 				      .user = run};
+	run->plan = setup->plan;
+	run->place = place;
 	bool done = job_reduction_choose(arguments, setup->plan, place, &options.reduce_in_group, error) &&
 		    job_run(&options, error);
 	if (!done)

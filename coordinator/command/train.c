@@ -8,6 +8,7 @@
 #include "coordinator/command/command.h"
 #include "coordinator/command/output.h"
 #include "coordinator/command/job_inputs.h"
+#include "coordinator/command/job_numerics.h"
 #include "coordinator/command/job_reduction.h"
 #include "coordinator/command/job_setup.h"
 #include "coordinator/run/job.h"
@@ -27,6 +28,7 @@ struct train {
 	struct job_place place;
 	struct job_inputs inputs;
 	struct json_output *json; // NULL: no --json
+	struct numerics *numerics;
 	struct report *report;
 	bool rpc_is_started;
 };
@@ -67,6 +69,11 @@ static void on_opened(void *user, uint32_t rank, const struct job_memory *memory
 	report_memory(user, rank, memory);
 }
 
+static void on_settled(void *user, const struct job_numerics *numerics)
+{
+	report_numerics(user, numerics);
+}
+
 static void on_started(void *user)
 {
 	report_start(user);
@@ -79,7 +86,8 @@ static void on_step(void *user, const struct job_step *step)
 
 static bool run(struct train *train, struct error *error)
 {
-	static const struct job_events events = {.opened = on_opened, .started = on_started, .step = on_step};
+	static const struct job_events events = {
+		.opened = on_opened, .settled = on_settled, .started = on_started, .step = on_step};
 	const struct job_arguments *arguments = &train->arguments;
 	const struct job_setup *setup = &train->setup;
 	char name[64];
@@ -99,6 +107,7 @@ static bool run(struct train *train, struct error *error)
 				      .load = train->inputs.load,
 				      .load_skips = train->inputs.load_skips,
 				      .save = arguments->save,
+				      .numerics = train->numerics,
 				      .connections = arguments->connections,
 				      .progress_timeout_s = arguments->progress_timeout_s,
 				      .chunk_bytes = arguments->chunk_bytes,
@@ -119,6 +128,7 @@ static bool close_all(struct train *train, struct error *error)
 		rpc_stop();
 	report_destroy(train->report);
 	bool ok = json_output_close(train->json, error);
+	numerics_close(train->numerics);
 	job_inputs_fini(&train->inputs);
 	job_place_fini(&train->place);
 	job_nodes_fini(&train->nodes);
@@ -157,7 +167,8 @@ int command_train(int argc, char **argv)
 	tell_schedule(&train.arguments, &train.setup.config);
 	// Everything that can be wrong in files is found before a daemon is asked.
 	bool ok = job_setup_check_fit(&train.setup, &train.arguments, &error) &&
-		  job_inputs_read(&train.arguments, &train.setup, &train.inputs, &error) && open_json(&train, &error) &&
+		  job_inputs_read(&train.arguments, &train.setup, &train.inputs, &error) &&
+		  job_numerics_open(&train.arguments, &train.numerics, &error) && open_json(&train, &error) &&
 		  place_ranks(&train, &error) && open_report(&train, &error) && run(&train, &error);
 	struct error close_error;
 	if (!close_all(&train, &close_error) && ok) {

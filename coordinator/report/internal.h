@@ -30,5 +30,6 @@ void lines_table(const struct report *report);
 
 // json.c: one object a line
 void json_plan(struct report *report);
+void json_numerics(struct report *report, const struct job_numerics *numerics);
 void json_step(struct report *report, const struct job_step *step);
 void json_summary(struct report *report, const struct error *error);

@@ -1,4 +1,4 @@
-// JSON lines: a "plan" object, a "step" object per step, a "summary" object. docs/train.md lists their members.
+// JSON lines: a "plan" object, a "numerics" object, a "step" object per step, a "summary" object. docs/train.md lists their members.
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +55,33 @@ void json_plan(struct report *report)
 		json_object_set_new(object, "steps", json_integer((json_int_t)report->options.steps));
 	}
 	write_line(report, object);
+}
+
+static json_t *kernel(const struct report *report, const struct job_kernel *kernel)
+{
+	return json_pack("{s:s, s:s, s:s?}", "layer", report->options.plan->model.layers[kernel->layer].name,
+			 "question", kernel->question, "choice", kernel->choice);
+}
+
+static json_t *rank_kernels(const struct report *report, const struct job_numerics *numerics, uint32_t rank)
+{
+	const struct plan *plan = report->options.plan;
+	json_t *kernels = json_array();
+	for (uint32_t i = 0; i < numerics->kernel_counts[rank]; i++)
+		json_array_append_new(kernels, kernel(report, &numerics->kernels[rank][i]));
+	return json_pack("{s:i, s:i, s:s, s:o}", "replica", (int)plan_rank_replica(plan, rank), "pipeline_stage",
+			 (int)plan_rank_stage(plan, rank), "machine", numerics->machines[rank], "kernels", kernels);
+}
+
+void json_numerics(struct report *report, const struct job_numerics *numerics)
+{
+	if (report->options.json == NULL)
+		return;
+	json_t *stages = json_array();
+	for (uint32_t r = 0; r < report->ranks; r++)
+		json_array_append_new(stages, rank_kernels(report, numerics, r));
+	write_line(report, json_pack("{s:s, s:b, s:o}", "type", "numerics", "machines_differ",
+				     numerics->machines_differ, "stages", stages));
 }
 
 // Adds "<phase>_seconds" of each phase.

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "coordinator/report/internal.h"
 #include "coordinator/report/terminal.h"
 
@@ -59,6 +60,15 @@ void report_memory(struct report *report, uint32_t rank, const struct job_memory
 	job_metrics_state(report->metrics, JOB_STATE_PREPARING);
 	if (report->options.json != NULL)
 		json_output_begin(report->options.json); // all daemons have answered
+}
+
+void report_numerics(struct report *report, const struct job_numerics *numerics)
+{
+	char text[REPORT_MACHINES_SIZE];
+	if (numerics->machines_differ)
+		log_warning("%s", report_machines(report->options.plan, report->options.addresses, numerics, text,
+						  sizeof(text)));
+	json_numerics(report, numerics);
 }
 
 void report_start(struct report *report)

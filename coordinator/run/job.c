@@ -127,7 +127,6 @@ bool job_unexpected(const struct job *job, const struct stage_event *event, stru
 
 // Waits until each rank has sent `what`, in messages `name`, once. `take` may look at it.
 static bool wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what, const char *name,
-			 void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
 			 struct error *error)
 {
 	bool has_answered[PLAN_MAXIMUM_RANKS] = {false}, ok = true;
@@ -136,8 +135,6 @@ static bool wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCas
 		struct stage_event *event = job_next_event(job, error);
 		ok = event != NULL && (event->response->body_case == what || job_unexpected(job, event, error)) &&
 		     job_take_answer(job, event->rank, has_answered, error);
-		if (ok && take != NULL)
-			take(job, event->rank, event->response);
 		stage_event_free(event);
 	}
 	job_await(job, NULL, NULL);
@@ -251,7 +248,7 @@ static bool open_ranks(struct job *job, struct error *error)
 			return false;
 	if (!heartbeat_start(job->sessions, job->ranks, &job->heartbeat, error))
 		return false;
-	bool ok = wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED, "its Opened", take_opened, error);
+	bool ok = kernels_settle(job, take_opened, error);
 	job->phase = ok ? JOB_PREPARING : JOB_OPENING;
 	return ok;
 }
@@ -282,7 +279,7 @@ static bool link_ranks(struct job *job, struct error *error)
 			return false;
 		stage_session_connect(job->sessions[r], &stage, &replica, group_id);
 	}
-	return wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, "its Ready", NULL, error);
+	return wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, "its Ready", error);
 }
 
 // The work is done and saved: an end that is not in good order costs nothing any more.
@@ -310,6 +307,7 @@ static void destroy(struct job *job)
 	free(job->sessions);
 	free(job->tokens);
 	free(job->groups);
+	kernels_destroy(job->kernels);
 	free(job->entries);
 	free(job->saved_bytes);
 }
@@ -327,8 +325,9 @@ bool job_run(const struct job_options *options, struct error *error)
 	job.groups = calloc(options->plan->options.pipeline_size, sizeof(*job.groups));
 	bool ok = (job.events != NULL && job.sessions != NULL && job.tokens != NULL && job.groups != NULL) ||
 		  error_set(error, ERROR_FAILED, "out of memory");
-	ok = ok && parameters_prepare_save(&job, error) && open_ranks(&job, error) && parameters_load(&job, error) &&
-	     link_ranks(&job, error) && steps_run(&job, error) && parameters_save(&job, error);
+	ok = ok && kernels_create(&job, error) && parameters_prepare_save(&job, error) && open_ranks(&job, error) &&
+	     parameters_load(&job, error) && link_ranks(&job, error) && steps_run(&job, error) &&
+	     parameters_save(&job, error);
 	if (ok)
 		close_ranks(&job);
 	destroy(&job);

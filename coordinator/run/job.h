@@ -8,6 +8,7 @@
 #include "coordinator/config/deepspeed_config.h"
 #include "coordinator/dataset/cifar10.h"
 #include "coordinator/dataset/sampler.h"
+#include "coordinator/numerics/numerics.h"
 #include "coordinator/plan/plan.h"
 
 struct job_memory {
@@ -35,9 +36,26 @@ struct job_step {
 	const struct job_rank_step *ranks;  // [ranks]
 };
 
+// A pass of a layer, and the kernel that computes it on a rank.
+struct job_kernel {
+	uint32_t layer;       // of the model
+	const char *question; // operation, pass, type and shape: the same for a layer wherever the model is cut
+	const char *choice;   // NULL: there is only one
+};
+
+// Which kernels the job uses. Two jobs give the same bits where each layer's questions and choices are the same and were answered for
+// the same machine.
+struct job_numerics {
+	const char *const *machines;             // [ranks]: processor or GPU, library, instruction set, threads
+	const struct job_kernel *const *kernels; // [ranks][kernel_counts[rank]], in the layers' order
+	const uint32_t *kernel_counts;           // [ranks]
+	bool machines_differ;                    // so the bits depend on where the model is cut
+};
+
 struct job_events {
 	void (*opened)(void *user, uint32_t rank, const struct job_memory *memory);
-	void (*started)(void *user); // the first step is ordered
+	void (*settled)(void *user, const struct job_numerics *numerics); // once all ranks are open; NULL: not wanted
+	void (*started)(void *user);                                      // the first step is ordered
 	void (*step)(void *user, const struct job_step *step);
 };
 
@@ -62,6 +80,7 @@ struct job_options {
 	const bool *load_skips;         // [parameters] those that are drawn all the same; NULL: none
 	const char *save;               // NULL: nothing is saved
 	const struct job_sink *sink;    // NULL: none
+	struct numerics *numerics;      // where answers about kernels are, and are kept; NULL: for this job alone
 	bool reduce_in_group;           // see StagePlan; every device of the job can
 	uint32_t connections, chunk_bytes;
 	uint32_t progress_timeout_s; // how long all ranks may stand still, at least; 0: for ever. See progress.h

@@ -187,6 +187,16 @@ void stage_session_connect(struct stage_session *session, const struct stage_ses
 	SEND(session, CONNECT, connect, &connect, NULL, 0);
 }
 
+void stage_session_kernel_answers(struct stage_session *session, const Penstock__V1__KernelAnswers *answers)
+{
+	SEND(session, KERNEL_ANSWERS, kernel_answers, (Penstock__V1__KernelAnswers *)answers, NULL, 0);
+}
+
+void stage_session_time_kernels(struct stage_session *session, const Penstock__V1__TimeKernels *message)
+{
+	SEND(session, TIME_KERNELS, time_kernels, (Penstock__V1__TimeKernels *)message, NULL, 0);
+}
+
 void stage_session_load(struct stage_session *session, const char *name, const uint32_t *shape, uint32_t rank,
 			uint64_t offset_bytes, struct buffer *values, size_t size)
 {

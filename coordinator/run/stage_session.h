@@ -54,6 +54,8 @@ void stage_session_open(struct stage_session *session, const Penstock__V1__Open 
 // `group_id`: [PROTOCOL_GROUP_ID_BYTES], NULL: none.
 void stage_session_connect(struct stage_session *session, const struct stage_session_next *next_stage,
 			   const struct stage_session_next *next_replica, const uint8_t *group_id);
+void stage_session_kernel_answers(struct stage_session *session, const Penstock__V1__KernelAnswers *answers);
+void stage_session_time_kernels(struct stage_session *session, const Penstock__V1__TimeKernels *message);
 void stage_session_load(struct stage_session *session, const char *name, const uint32_t *shape, uint32_t rank,
 			uint64_t offset_bytes, struct buffer *values, size_t size);
 void stage_session_run_step(struct stage_session *session, const Penstock__V1__RunStep *order);

@@ -17,6 +17,7 @@
 #include "common/model/data_type.h"
 #include "common/model/model.h"
 #include "common/model/optimizer.h"
+#include "stage_server/device/choice.h"
 
 struct device;
 struct program;
@@ -24,15 +25,17 @@ struct program;
 enum { DEVICE_GROUP_ID_BYTES = 128 };
 
 struct device_options {
-	const char *name;        // "cpu", "cuda:1"
-	uint32_t threads;        // cpu: of each program; 0: as many as the process has cores
-	const char *tuning_file; // choices timed once per shape are remembered here; NULL: the user's cache folder
+	const char *name; // "cpu", "cuda:1"
+	uint32_t threads; // cpu: of each program; 0: as many as the process has cores
 };
 
 struct device_info {
 	char name[32];
 	char description[128]; // "oneDNN 2.6.3, AVX-512"
-	uint32_t threads;      // 0: of no meaning
+	// What kernels and their bits depend on beside the question: processor, library, instruction set, threads. Printable, without
+	// white space. Equal devices give equal bits.
+	char machine[CHOICE_TEXT_SIZE];
+	uint32_t threads; // 0: of no meaning
 	char group
 		[16]; // how its programs sum gradients among themselves: "nccl"; "": they do not, and the group_ operations are not called
 	uint64_t physical_bytes;
@@ -72,10 +75,12 @@ struct program_spec {
 	// 0: a slot keeps all activations. k: only the input of each run of k layers, counted from first_layer; the backward
 	// pass computes the rest again.
 	uint32_t checkpoint_interval;
-	uint64_t seed;                // of dropout
-	bool training;                // false: forward only, no gradients
-	bool replicas;                // read_gradient and write_gradient will be called inside steps; see there
-	bool group;                   // group_join will be called, and group_reduce inside steps
+	uint64_t seed; // of dropout
+	bool training; // false: forward only, no gradients
+	bool replicas; // read_gradient and write_gradient will be called inside steps; see there
+	bool group;    // group_join will be called, and group_reduce inside steps
+	const struct chooser
+		*chooser; // asked by create and allocate; borrowed until allocate returns. NULL: first candidates
 	const _Atomic(bool) *stopped; // looked at while create and allocate take their time; NULL: never
 	uint64_t beside_bytes;        // of the host's memory, that the caller will allocate beside the program
 	// Of the first stage's images (uint8, N x 3 x raw x raw), resized bilinearly (align_corners false, no antialias: as
@@ -117,10 +122,10 @@ struct device_ops {
 	void *(*exchange_allocate)(struct device *device, size_t bytes);
 	void (*exchange_free)(struct device *device, void *memory);
 
-	// Plans a program: everything but its memory, and program_memory says how much that will be.
+	// Plans a program: everything but its memory, and program_memory says how much that will be. Waits for the chooser.
 	bool (*program_create)(struct device *device, const struct program_spec *spec, struct program **ret_program,
 			       struct error *error);
-	// Allocates it, all zeros, and chooses kernels by timing them there. Once, before any operation below. ERROR_OUT_OF_MEMORY
+	// Allocates it, all zeros, and settles which kernels are used. Once, before any operation below. ERROR_OUT_OF_MEMORY
 	// with the numbers; what was allocated is given back by program_destroy.
 	bool (*program_allocate)(struct program *program, struct error *error);
 	void (*program_destroy)(struct program *program); // takes NULL; every completion was called when it returns

@@ -1,37 +1,21 @@
-// Which of several kernels is the fastest for a shape on this machine, timed once and remembered in a file that all
-// daemons of the machine share, so that all of them compute alike, whichever has timed first.
-//
-// Where the file can be neither read nor written, or is full (4 MiB), nothing is timed: the first candidate is taken,
-// always the same.
+// How long each candidate of a question takes on this machine (choice.h), measured once and kept in a file that all daemons of the
+// machine may share. The file is a cache of measurements: it answers nothing by itself; who asks for the times decides.
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "stage_server/device/choice.h"
 
 struct tuning;
 
-enum { TUNING_MAXIMUM_CANDIDATES = 8, TUNING_NAME_SIZE = 160, TUNING_KEY_SIZE = 160 };
-
-// `file` NULL: penstock/tuning in $XDG_CACHE_HOME, ~/.cache or /var/cache. `machine` begins every key: what choices depend on
-// besides the question, as processor, library and threads; below 160 characters, white space becomes '-'.
+// `file` NULL: penstock/tuning in $XDG_CACHE_HOME, ~/.cache or /var/cache, where the folder above is there already. Where the file
+// cannot be read and written nothing is kept, and one line of the log says so. `machine`: device_info's; it begins every key.
 bool tuning_create(const char *file, const char *machine, struct tuning **ret_tuning, struct error *error);
 void tuning_destroy(struct tuning *tuning); // takes NULL
 
-struct tuning_question {
-	const char *key; // the operation and its shape; no white space
-	uint32_t count;
-	const char *names[TUNING_MAXIMUM_CANDIDATES]; // no white space
-	// Runs a candidate once; false: it cannot be used. Called two to six times each, so a run must be short: other
-	// programs of the machine wait.
-	bool (*run)(void *context, uint32_t candidate);
-	void *context;
-	const _Atomic(bool) *stopped; // ends the wait for others; NULL: never
-};
-
-// Any thread; waits while another thread or process is timing, at most 30 s for a process: one that hangs must not hang all
-// others, which then take the first candidate, and say so. An answer is below question->count.
-uint32_t tuning_choose(struct tuning *tuning, const struct tuning_question *question);
-// The name that the file has for the key, so that no other candidate needs to be made; false where it has none. Waits for nobody.
-bool tuning_recall(struct tuning *tuning, const char *key, char ret_name[TUNING_NAME_SIZE]);
+// The nanoseconds of each candidate; UINT64_MAX: it cannot be used. From the file where it has all of them, else measured, while no
+// other process that uses the file measures. False: `*stopped` (NULL: never) ended it. Any thread; waits for other threads.
+bool tuning_time(struct tuning *tuning, const struct choice *choice, const _Atomic(bool) *stopped,
+		 uint64_t ret_ns[CHOICE_MAXIMUM_CANDIDATES]);

@@ -152,6 +152,8 @@ void executor_destroy(struct executor *executor)
 	free(executor->losses);
 	free(executor->correct);
 	free(executor->squares);
+	free(executor->kernels);
+	free(executor->kernel_is_marked);
 	pthread_cond_destroy(&executor->changed);
 	pthread_mutex_destroy(&executor->lock);
 	free(executor);

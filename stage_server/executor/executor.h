@@ -7,6 +7,7 @@
 
 #include "common/metrics/phases.h"
 #include "stage_server/device/device.h"
+#include "stage_server/device/tuning.h"
 #include "stage_server/executor/batches.h"
 #include "stage_server/executor/stage_metrics.h"
 #include "stage_server/executor/stage_plan.h"
@@ -49,6 +50,11 @@ struct exchange_use {
 };
 
 struct executor_events {
+	// Which kernels the stage wants to know of: executor_put_answers has what is known.
+	void (*questions)(void *user, const struct choice *choices, uint32_t count);
+	// The kernels of what is still open: executor_time_kernels and executor_put_answers, until all are answered.
+	void (*candidates)(void *user, struct choice *const *open, uint32_t count);
+	void (*timed)(void *user, const struct choice *choice, const uint64_t *ns); // [choice->count]
 	// What the stage will allocate is known: may it? Called before anything is allocated.
 	bool (*reserve)(void *user, const struct memory_use *use, const struct exchange_use *exchange,
 			struct error *error);
@@ -78,6 +84,7 @@ struct executor_options {
 	struct device *device;
 	// Of what is exchanged with the device, and with stages of this daemon. Borrowed until executor_destroy, copied by pools.
 	const struct buffer_memory *memory, *exchange_memory;
+	struct tuning *tuning; // of the device
 	uint32_t connections, chunk_bytes;
 	struct metrics *metrics;
 	const struct executor_events *events;
@@ -94,6 +101,10 @@ struct link *executor_link(struct executor *executor, enum neighbour side);
 
 // After `opened`: the new group's id, [DEVICE_GROUP_ID_BYTES], borrowed until executor_destroy; NULL: another replica makes it, or there is no group.
 const uint8_t *executor_group_id(const struct executor *executor);
+
+// While the stage is opened. ERROR_PROTOCOL when they come out of order, or are about what was not asked.
+bool executor_put_answers(struct executor *executor, const Penstock__V1__KernelAnswers *answers, struct error *error);
+bool executor_time_kernels(struct executor *executor, const Penstock__V1__TimeKernels *message, struct error *error);
 
 // Orders. ERROR_PROTOCOL when one comes out of order or too many wait.
 bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter *chunk,

@@ -17,6 +17,15 @@ enum answer_state {
 	ANSWER_HERE,       // the executor's thread takes it; a second one is refused
 };
 
+// Where the stage's questions about kernels stand; see kernels.c.
+enum kernels_state {
+	KERNELS_UNEXPECTED, // nothing is asked, or times are being taken: whatever comes is refused
+	KERNELS_RECALLING,  // takes the answers that are known, of any of the questions
+	KERNELS_SETTLING,   // takes what is to be timed, or the answers to all that is open
+	KERNELS_TIMING,     // what is to be timed is here
+	KERNELS_ANSWERED,
+};
+
 struct order {
 	struct order *next;
 	enum order_kind kind;
@@ -88,6 +97,12 @@ struct executor {
 	bool draining;        // executor_drain
 	bool saving;          // from its order to the next step's
 
+	// While the stage is opened; of the program.
+	enum kernels_state kernels_state;
+	struct choice **kernels; // [kernel_count]; owned
+	bool *kernel_is_marked;  // [kernel_count]: to be timed; owned
+	uint32_t kernel_count;
+
 	enum answer_state answer_state;
 	struct gradient_answer answer;
 	struct buffer_pool *save_pool; // while saving, so that a stop can wake it
@@ -101,6 +116,9 @@ void executor_free_order(struct order *order);
 // opening.c. Builds the program and allocates all that the stage needs; what is half built, executor_destroy frees.
 bool executor_open(struct executor *executor, uint64_t *ret_parameters, struct error *error);
 struct batches_options executor_batches_options(const struct stage_plan *plan);
+
+// kernels.c
+struct chooser executor_chooser(struct executor *executor); // of the executor's program
 
 // parameters.c
 // Draws the stage's initial values; ERROR_CANCELLED when stopped meanwhile.

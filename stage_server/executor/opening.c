@@ -103,6 +103,8 @@ bool executor_open(struct executor *executor, uint64_t *ret_parameters, struct e
 	spec.beside_bytes =
 		exchange.host_bytes + (executor->options.exchange_memory->is_device ? 0 : exchange.handover_bytes);
 	spec.stopped = &executor->stopped;
+	struct chooser chooser = executor_chooser(executor);
+	spec.chooser = &chooser;
 	if (!executor->ops->program_create(executor->options.device, &spec, &executor->program, error))
 		return false;
 	executor->ops->program_memory(executor->program, &use);

@@ -61,8 +61,7 @@ void inspect_devices(const struct daemon_options *options)
 {
 	for (const struct device_ops *const *ops = device_table; *ops != NULL; ops++) {
 		char name[32];
-		struct device_options device = {
-			.name = (*ops)->name, .threads = options->threads, .tuning_file = options->tuning_file};
+		struct device_options device = {.name = (*ops)->name, .threads = options->threads};
 		bool more = print_device(*ops, &device, true);
 		for (uint32_t i = 1; more; i++) {
 			snprintf(name, sizeof(name), "%s:%u", (*ops)->name, i);

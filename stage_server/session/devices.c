@@ -51,7 +51,7 @@ static bool open_slot(struct devices *devices, const struct devices_options *opt
 		      struct error *error)
 {
 	struct device_slot *slot = &devices->slots[devices->count];
-	struct device_options device = {.name = name, .threads = options->threads, .tuning_file = options->tuning_file};
+	struct device_options device = {.name = name, .threads = options->threads};
 	struct device_info info;
 	if (!device_find(name, &slot->ops, error) || !slot->ops->create(&device, &slot->device, error))
 		return error_wrap(error, "--device");
@@ -70,11 +70,15 @@ static bool open_slot(struct devices *devices, const struct devices_options *opt
 		limit_bytes = info.physical_bytes;
 	snprintf(slot->name, sizeof(slot->name), "%s", info.name);
 	snprintf(slot->group, sizeof(slot->group), "%s", info.group);
+	snprintf(slot->machine, sizeof(slot->machine), "%s", info.machine);
 	slot->shares_host_memory = info.shares_host_memory;
 	slot->ledger = ledger_create(limit_bytes);
-	if (slot->ledger == NULL) {
+	bool ok = slot->ledger != NULL ? tuning_create(options->tuning_file, info.machine, &slot->tuning, error)
+				       : error_set(error, ERROR_FAILED, "out of memory");
+	if (!ok) {
+		ledger_destroy(slot->ledger);
 		slot->ops->destroy(slot->device);
-		return error_set(error, ERROR_FAILED, "out of memory");
+		return false;
 	}
 	slot->exchange_memory = (struct buffer_memory){.allocate = slot_allocate_exchange,
 						       .release = slot_release_exchange,
@@ -115,6 +119,7 @@ void devices_close(struct devices *devices)
 		if (!devices_is_first(devices, i))
 			continue;
 		ledger_destroy(devices->slots[i].ledger);
+		tuning_destroy(devices->slots[i].tuning);
 		devices->slots[i].ops->destroy(devices->slots[i].device);
 	}
 	free(devices);

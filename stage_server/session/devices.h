@@ -6,15 +6,18 @@
 
 #include "common/base/buffer.h"
 #include "stage_server/device/device.h"
+#include "stage_server/device/tuning.h"
 #include "stage_server/session/ledger.h"
 
 enum { DEVICES_MAXIMUM = 32 };
 
 struct device_slot {
-	char name[32];  // "cuda:0"
-	char group[16]; // see device_info
+	char name[32];                  // "cuda:0"
+	char group[16];                 // see device_info
+	char machine[CHOICE_TEXT_SIZE]; // see device_info
 	const struct device_ops *ops;
 	struct device *device;
+	struct tuning *tuning; // how long its kernels take
 	struct ledger *ledger;
 	struct buffer_memory memory;          // of the host, as the device likes it
 	struct buffer_memory exchange_memory; // between stages of this daemon

@@ -73,6 +73,24 @@ static bool on_reserve(void *user, const struct memory_use *use, const struct ex
 	return true;
 }
 
+static void on_questions(void *user, const struct choice *choices, uint32_t count)
+{
+	reply_questions(user, choices, count);
+}
+
+static void on_candidates(void *user, struct choice *const *open, uint32_t count)
+{
+	const struct session *session = user;
+	struct log_fields fields = session_fields(session);
+	log_event(LOG_LEVEL_DEBUG, &fields, "the kernels of %u passes of layers are not known yet", count);
+	reply_candidates(user, open, count);
+}
+
+static void on_timed(void *user, const struct choice *choice, const uint64_t *ns)
+{
+	reply_times(user, choice, ns);
+}
+
 static void on_opened(void *user, uint64_t parameters)
 {
 	post(&(struct session_event){.kind = EVENT_OPENED, .session = user, .number = parameters});
@@ -132,6 +150,9 @@ static void on_saved(void *user, uint32_t parameters)
 }
 
 const struct executor_events session_executor_events = {
+	.questions = on_questions,
+	.candidates = on_candidates,
+	.timed = on_timed,
 	.reserve = on_reserve,
 	.opened = on_opened,
 	.loaded = on_loaded,

@@ -16,7 +16,7 @@
 // every state.
 enum session_state {
 	SESSION_ARRIVED, // a stream without Open. Open -> OPENING; nothing for PROTOCOL_TIMEOUT_MS -> ENDED
-	SESSION_OPENING, // the executor plans, allocates and draws. Its `opened` -> OPENED
+	SESSION_OPENING, // the executor plans, settles kernels, allocates and draws. Its `opened` -> OPENED
 	SESSION_OPENED,  // memory stands; parameters may be loaded. Connect -> LINKING; Close -> CLOSING
 	SESSION_LINKING, // waits for its links and its group; parameters may still be loaded. The last of them -> READY
 	SESSION_READY,   // steps run. Close -> CLOSING; the daemon stops, and its step is done -> ENDED
@@ -136,6 +136,10 @@ void inbound_drain(struct session_host *host); // ends those that belong to no s
 // reply.c: SessionResponses. Any thread.
 // `group_id`: [DEVICE_GROUP_ID_BYTES], NULL: none.
 void reply_opened(struct session *session, uint64_t parameters, const uint8_t *group_id);
+// What the stage asks about kernels.
+void reply_questions(struct session *session, const struct choice *choices, uint32_t count);
+void reply_candidates(struct session *session, struct choice *const *open, uint32_t count);
+void reply_times(struct session *session, const struct choice *choice, const uint64_t *ns);
 void reply_loaded(struct session *session, const struct parameter *parameter);
 void reply_ready(struct session *session);
 void reply_heartbeat(struct session *session); // loop's thread

@@ -94,6 +94,7 @@ bool session_open(struct session *session, const Penstock__V1__Open *open, struc
 		.device = session->slot->device,
 		.memory = &session->slot->memory,
 		.exchange_memory = &session->slot->exchange_memory,
+		.tuning = session->slot->tuning,
 		.connections = open->connections,
 		.chunk_bytes = open->chunk_bytes,
 		.metrics = session->host->options.metrics,

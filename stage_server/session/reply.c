@@ -1,4 +1,6 @@
 // SessionResponses, each written where its contents are known.
+#include <stdlib.h>
+
 #include "stage_server/session/internal.h"
 
 #define REPLY(session, CASE, field, message)                                                                           \
@@ -25,6 +27,91 @@ void reply_opened(struct session *session, uint64_t parameters, const uint8_t *g
 	if (group_id != NULL)
 		opened.group_id = (ProtobufCBinaryData){.data = (uint8_t *)group_id, .len = DEVICE_GROUP_ID_BYTES};
 	REPLY(session, OPENED, opened, opened);
+}
+
+// Without memory for it the stream ends, which ends the session.
+static bool refuse_without_memory(struct session *session, const void *memory)
+{
+	if (memory == NULL)
+		rpc_stream_finish(session->stream, RPC_RESOURCE_EXHAUSTED, "no memory for the stage's questions");
+	return memory == NULL;
+}
+
+struct questions {
+	Penstock__V1__KernelQuestion **list; // [count]
+	Penstock__V1__KernelQuestion *questions;
+	char *(*names)[CHOICE_MAXIMUM_CANDIDATES];
+};
+
+static void questions_fini(struct questions *questions)
+{
+	free(questions->list);
+	free(questions->questions);
+	free(questions->names);
+}
+
+static bool questions_init(struct questions *questions, uint32_t count)
+{
+	questions->list = calloc((size_t)count + 1, sizeof(questions->list[0]));
+	questions->questions = calloc((size_t)count + 1, sizeof(questions->questions[0]));
+	questions->names = calloc((size_t)count + 1, sizeof(questions->names[0]));
+	if (questions->list != NULL && questions->questions != NULL && questions->names != NULL)
+		return true;
+	questions_fini(questions);
+	return false;
+}
+
+static void set_question(struct questions *questions, uint32_t i, const struct choice *choice, bool with_candidates)
+{
+	Penstock__V1__KernelQuestion *question = &questions->questions[i];
+	penstock__v1__kernel_question__init(question);
+	question->layer = choice->layer;
+	question->key = (char *)choice->key;
+	if (with_candidates) {
+		for (uint32_t j = 0; j < choice->count; j++)
+			questions->names[i][j] = (char *)choice->names[j];
+		question->n_candidates = choice->count;
+		question->candidates = questions->names[i];
+	}
+	questions->list[i] = question;
+}
+
+void reply_questions(struct session *session, const struct choice *choices, uint32_t count)
+{
+	Penstock__V1__KernelQuestions message = PENSTOCK__V1__KERNEL_QUESTIONS__INIT;
+	struct questions questions;
+	if (refuse_without_memory(session, questions_init(&questions, count) ? questions.list : NULL))
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		set_question(&questions, i, &choices[i], false);
+	message.machine = (char *)session->slot->machine;
+	message.n_questions = count;
+	message.questions = questions.list;
+	REPLY(session, KERNEL_QUESTIONS, kernel_questions, message);
+	questions_fini(&questions);
+}
+
+void reply_candidates(struct session *session, struct choice *const *open, uint32_t count)
+{
+	Penstock__V1__KernelCandidates message = PENSTOCK__V1__KERNEL_CANDIDATES__INIT;
+	struct questions questions;
+	if (refuse_without_memory(session, questions_init(&questions, count) ? questions.list : NULL))
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		set_question(&questions, i, open[i], true);
+	message.n_questions = count;
+	message.questions = questions.list;
+	REPLY(session, KERNEL_CANDIDATES, kernel_candidates, message);
+	questions_fini(&questions);
+}
+
+void reply_times(struct session *session, const struct choice *choice, const uint64_t *ns)
+{
+	Penstock__V1__KernelTimes message = PENSTOCK__V1__KERNEL_TIMES__INIT;
+	message.key = (char *)choice->key;
+	message.n_ns = choice->count;
+	message.ns = (uint64_t *)ns;
+	REPLY(session, KERNEL_TIMES, kernel_times, message);
 }
 
 void reply_loaded(struct session *session, const struct parameter *parameter)

@@ -101,7 +101,7 @@ static const struct {
 	uint32_t takes; // of requests that come to the loop
 } states[] = {
 	[SESSION_ARRIVED] = {"waits for Open", REQUEST(OPEN)},
-	[SESSION_OPENING] = {"is being opened", 0},
+	[SESSION_OPENING] = {"is being opened", REQUEST(KERNEL_ANSWERS) | REQUEST(TIME_KERNELS)},
 	[SESSION_OPENED] = {"waits for Connect", REQUEST(CONNECT) | REQUEST(CLOSE)},
 	[SESSION_LINKING] = {"waits for its links", REQUEST(CLOSE)},
 	[SESSION_READY] = {"is ready", REQUEST(RUN_STEP) | REQUEST(GRADIENT_SCALE) | REQUEST(SAVE) | REQUEST(CLOSE)},
@@ -146,6 +146,10 @@ static bool obey(struct session *session, const Penstock__V1__SessionRequest *re
 	switch (request->body_case) {
 	case PENSTOCK__V1__SESSION_REQUEST__BODY_OPEN:
 		return session_open(session, request->open, error);
+	case PENSTOCK__V1__SESSION_REQUEST__BODY_KERNEL_ANSWERS:
+		return executor_put_answers(session->executor, request->kernel_answers, error);
+	case PENSTOCK__V1__SESSION_REQUEST__BODY_TIME_KERNELS:
+		return executor_time_kernels(session->executor, request->time_kernels, error);
 	case PENSTOCK__V1__SESSION_REQUEST__BODY_CONNECT:
 		return session_connect(session, request->connect, error);
 	case PENSTOCK__V1__SESSION_REQUEST__BODY_RUN_STEP:

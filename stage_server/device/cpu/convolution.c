@@ -6,13 +6,13 @@
 #include "stage_server/device/cpu/convolution_methods.h"
 #include "stage_server/device/cpu/program.h"
 #include "stage_server/device/cpu/vector.h"
-#include "stage_server/device/tuning.h"
 
 // A trial of a pass has at most these operations, on as many of the samples: more of them would only repeat it. Where a
 // single sample has more nothing is timed. It runs in the program's own memory.
 #define TRIAL_FLOPS ((double)(1ull << 34))
 
-_Static_assert((int)METHOD_NAME_SIZE == (int)TUNING_NAME_SIZE, "a method's name fits the file");
+_Static_assert((int)METHOD_NAME_SIZE == (int)CHOICE_TEXT_SIZE && (int)METHOD_COUNT <= (int)CHOICE_MAXIMUM_CANDIDATES,
+	       "a question takes all methods");
 
 static struct window_shape shape_of(const struct program *program, const struct layer *layer)
 {
@@ -52,10 +52,144 @@ static bool make_methods(struct program *program, struct layer_state *state, str
 					  &state->trial, error);
 }
 
+static bool run(struct program *program, const struct convolution_methods *methods, enum kernel_pass pass,
+		enum convolution_method method, bool add, void *const pointers[ARGUMENT_COUNT])
+{
+	return convolution_methods_run(methods, pass, method, program->device->threads,
+				       program_pointer(program, &program->scratchpad, 0), add, pointers);
+}
+
+// ---- the choice
+
+static const struct convolution_methods *trial_methods(const struct layer_state *state)
+{
+	return state->trial != NULL ? state->trial : state->methods;
+}
+
+// Whether every tensor of fewer samples fits where the tensors of all of them are.
+static bool fits(const struct convolution_methods *trial, const struct convolution_methods *all, enum kernel_pass pass)
+{
+	static const enum kernel_argument arguments[3][4] = {
+		[PASS_FORWARD] = {ARGUMENT_SOURCE, ARGUMENT_WEIGHTS, ARGUMENT_BIAS, ARGUMENT_DESTINATION},
+		[PASS_BACKWARD_INPUT] = {ARGUMENT_DESTINATION_GRADIENT, ARGUMENT_WEIGHTS, ARGUMENT_SOURCE_GRADIENT,
+					 ARGUMENT_SOURCE_GRADIENT},
+		[PASS_BACKWARD_WEIGHT] = {ARGUMENT_SOURCE, ARGUMENT_DESTINATION_GRADIENT, ARGUMENT_WEIGHTS_GRADIENT,
+					  ARGUMENT_BIAS_GRADIENT},
+	};
+	const struct kernel *forward = trial->kernels[PASS_FORWARD][METHOD_DIRECT]; // whose source every pass takes
+	if (layout_bytes(kernel_layout(forward, ARGUMENT_SOURCE)) >
+	    layout_bytes(kernel_layout(all->kernels[PASS_FORWARD][METHOD_DIRECT], ARGUMENT_SOURCE)))
+		return false;
+	for (int i = 0; i < 4; i++)
+		if (layout_bytes(kernel_layout(trial->kernels[pass][METHOD_DIRECT], arguments[pass][i])) >
+		    layout_bytes(kernel_layout(all->kernels[pass][METHOD_DIRECT], arguments[pass][i])))
+			return false;
+	return true;
+}
+
+static void set_pointers(const struct trial *t, void *p[ARGUMENT_COUNT])
+{
+	struct program *program = t->program;
+	struct layer_state *state = t->state;
+	bool has_copy = state->weights_copy.bytes > state->weight->value.bytes;
+	p[ARGUMENT_SOURCE] = program_pointer(program, &state->input.block, 0);
+	p[ARGUMENT_DESTINATION] = program_pointer(program, &state->output.block, 0);
+	p[ARGUMENT_WEIGHTS] = program_pointer(
+		program, has_copy && t->pass == PASS_BACKWARD_INPUT ? &state->weights_copy : &state->weight->value, 0);
+	p[ARGUMENT_BIAS] = program_pointer(program, &state->bias->value, 0);
+	if (t->pass == PASS_FORWARD)
+		return;
+	p[ARGUMENT_DESTINATION_GRADIENT] = program_gradient(program);
+	p[ARGUMENT_SOURCE_GRADIENT] = program_next_gradient(program);
+	p[ARGUMENT_WEIGHTS_GRADIENT] = program_pointer(program, &state->weight->gradient, 0);
+	p[ARGUMENT_BIAS_GRADIENT] = program_pointer(program, &state->bias->gradient, 0);
+}
+
+// The candidates are the methods that the shape has, in their order; METHOD_COUNT: there are not so many.
+static enum convolution_method method_of(const struct layer_state *state, enum kernel_pass pass, uint32_t candidate)
+{
+	enum convolution_method method = METHOD_DIRECT;
+	for (; method < METHOD_COUNT; method++)
+		if (convolution_methods_have(state->methods, pass, method) && candidate-- == 0)
+			return method;
+	return method;
+}
+
+// A weight gradient is timed with what it costs to bring it to the value's layout, as in a step of one micro-batch: in a step of
+// more, the methods that must be brought there gain, because they add in place.
+static bool try_method(void *context, uint32_t candidate)
+{
+	const struct trial *t = context;
+	struct program *program = t->program;
+	const struct convolution_methods *methods = trial_methods(t->state);
+	enum convolution_method method = method_of(t->state, t->pass, candidate);
+	void *pointers[ARGUMENT_COUNT] = {0};
+	set_pointers(t, pointers);
+	if (!convolution_methods_have(methods, t->pass, method) ||
+	    !run(program, methods, t->pass, method, false, pointers))
+		return false;
+	if (t->pass != PASS_BACKWARD_WEIGHT)
+		return true;
+	struct kernel *align = t->state->weight->forms[method == METHOD_IM2COL].align;
+	return align == NULL || program_convert(program, align, pointers[ARGUMENT_WEIGHTS_GRADIENT],
+						program_pointer(program, &program->weight_temporary, 0), 0);
+}
+
+// The key does not say whether a ReLU follows: a cut between the two must not change which kernel computes the convolution.
+static void convolution_ask(struct program *program, struct layer_state *state)
+{
+	static const char *const passes[] = {"forward", "backward-input", "backward-weight"};
+	struct window_shape s = shape_of(program, state->layer);
+	for (enum kernel_pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++) {
+		char key[CHOICE_TEXT_SIZE];
+		if (pass != PASS_FORWARD && (!program->training || (pass == PASS_BACKWARD_INPUT && state->is_first)))
+			continue;
+		snprintf(key, sizeof(key), "convolution-%s/n=%lld/in=%lldx%lldx%lld/out=%lld/k=%lld/s=%lld/p=%lld",
+			 passes[pass], (long long)s.n, (long long)s.channels, (long long)s.height, (long long)s.width,
+			 (long long)s.filters, (long long)s.kernel_size, (long long)s.stride, (long long)s.padding);
+		program_ask(program, state, pass, key, try_method);
+	}
+}
+
+// Where no trial can be run, the direct kernel is the only candidate.
+static void convolution_offer(const struct layer_state *state)
+{
+	for (enum kernel_pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++) {
+		struct choice *question = state->question[pass];
+		if (question == NULL)
+			continue;
+		bool is_open =
+			trial_samples(&state->methods->shape) > 0 && fits(trial_methods(state), state->methods, pass);
+		enum convolution_method method;
+		for (uint32_t i = 0; (method = method_of(state, pass, i)) < (is_open ? METHOD_COUNT : METHOD_WINOGRAD);
+		     i++)
+			convolution_methods_name(state->methods, pass, method, question->names[question->count++]);
+	}
+}
+
+static void convolution_settle(struct program *program, struct layer_state *state)
+{
+	for (enum kernel_pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++)
+		state->choice[pass] = method_of(state, pass, choice_index(state->question[pass]));
+	convolution_methods_destroy(state->trial);
+	state->trial = NULL;
+	state->weight->form = state->choice[PASS_BACKWARD_WEIGHT] == METHOD_IM2COL;
+	if (state->weights_reorder == NULL || state->choice[PASS_BACKWARD_INPUT] == METHOD_DIRECT)
+		return;
+	const struct kernel *kernel = state->methods->kernels[PASS_BACKWARD_INPUT][METHOD_WINOGRAD];
+	if (layout_equal(kernel_layout(kernel, ARGUMENT_WEIGHTS), state->weight->layout)) {
+		kernel_destroy(state->weights_reorder);
+		state->weights_reorder = NULL;
+	}
+}
+
+// ---- layouts and memory
+
 static bool convolution_prepare(struct program *program, struct layer_state *state, struct error *error)
 {
 	if (!make_methods(program, state, error))
 		return false;
+	convolution_offer(state);
 	const struct convolution_methods *m = state->methods;
 	const struct kernel *forward = m->kernels[PASS_FORWARD][METHOD_DIRECT];
 	const struct kernel *backward_weight = m->kernels[PASS_BACKWARD_WEIGHT][METHOD_DIRECT];
@@ -100,126 +234,6 @@ static bool convolution_place(struct program *program, struct layer_state *state
 		return true;
 	return program_reserve(program, REGION_WORKSPACE, layout_bytes(state->backward_weights_layout),
 			       &state->weights_copy, error);
-}
-
-static bool run(struct program *program, const struct convolution_methods *methods, enum kernel_pass pass,
-		enum convolution_method method, bool add, void *const pointers[ARGUMENT_COUNT])
-{
-	return convolution_methods_run(methods, pass, method, program->device->threads,
-				       program_pointer(program, &program->scratchpad, 0), add, pointers);
-}
-
-// ---- the choice
-
-struct trial {
-	struct program *program;
-	struct layer_state *state;
-	const struct convolution_methods *methods;
-	enum kernel_pass pass;
-	enum convolution_method candidates[METHOD_COUNT];
-	void *pointers[ARGUMENT_COUNT];
-};
-
-// Of the weight gradient with what it costs to bring it to the value's layout, as in a step of one micro-batch: in a step of
-// more the methods that must be brought there gain, for they add in place.
-static bool try_method(void *context, uint32_t candidate)
-{
-	const struct trial *t = context;
-	struct program *program = t->program;
-	enum convolution_method method = t->candidates[candidate];
-	if (!convolution_methods_have(t->methods, t->pass, method) ||
-	    !run(program, t->methods, t->pass, method, false, t->pointers))
-		return false;
-	if (t->pass != PASS_BACKWARD_WEIGHT)
-		return true;
-	struct kernel *align = t->state->weight->forms[method == METHOD_IM2COL].align;
-	return align == NULL || program_convert(program, align, t->pointers[ARGUMENT_WEIGHTS_GRADIENT],
-						program_pointer(program, &program->weight_temporary, 0), 0);
-}
-
-// Whether every tensor of fewer samples fits where the tensors of all of them are.
-static bool fits(const struct convolution_methods *trial, const struct convolution_methods *all, enum kernel_pass pass)
-{
-	static const enum kernel_argument arguments[3][4] = {
-		[PASS_FORWARD] = {ARGUMENT_SOURCE, ARGUMENT_WEIGHTS, ARGUMENT_BIAS, ARGUMENT_DESTINATION},
-		[PASS_BACKWARD_INPUT] = {ARGUMENT_DESTINATION_GRADIENT, ARGUMENT_WEIGHTS, ARGUMENT_SOURCE_GRADIENT,
-					 ARGUMENT_SOURCE_GRADIENT},
-		[PASS_BACKWARD_WEIGHT] = {ARGUMENT_SOURCE, ARGUMENT_DESTINATION_GRADIENT, ARGUMENT_WEIGHTS_GRADIENT,
-					  ARGUMENT_BIAS_GRADIENT},
-	};
-	const struct kernel *forward = trial->kernels[PASS_FORWARD][METHOD_DIRECT]; // whose source every pass takes
-	if (layout_bytes(kernel_layout(forward, ARGUMENT_SOURCE)) >
-	    layout_bytes(kernel_layout(all->kernels[PASS_FORWARD][METHOD_DIRECT], ARGUMENT_SOURCE)))
-		return false;
-	for (int i = 0; i < 4; i++)
-		if (layout_bytes(kernel_layout(trial->kernels[pass][METHOD_DIRECT], arguments[pass][i])) >
-		    layout_bytes(kernel_layout(all->kernels[pass][METHOD_DIRECT], arguments[pass][i])))
-			return false;
-	return true;
-}
-
-static void set_pointers(struct trial *t)
-{
-	struct program *program = t->program;
-	struct layer_state *state = t->state;
-	bool has_copy = state->weights_copy.bytes > state->weight->value.bytes;
-	void **p = t->pointers;
-	p[ARGUMENT_SOURCE] = program_pointer(program, &state->input.block, 0);
-	p[ARGUMENT_DESTINATION] = program_pointer(program, &state->output.block, 0);
-	p[ARGUMENT_WEIGHTS] = program_pointer(
-		program, has_copy && t->pass == PASS_BACKWARD_INPUT ? &state->weights_copy : &state->weight->value, 0);
-	p[ARGUMENT_BIAS] = program_pointer(program, &state->bias->value, 0);
-	if (t->pass == PASS_FORWARD)
-		return;
-	p[ARGUMENT_DESTINATION_GRADIENT] = program_gradient(program);
-	p[ARGUMENT_SOURCE_GRADIENT] = program_next_gradient(program);
-	p[ARGUMENT_WEIGHTS_GRADIENT] = program_pointer(program, &state->weight->gradient, 0);
-	p[ARGUMENT_BIAS_GRADIENT] = program_pointer(program, &state->bias->gradient, 0);
-}
-
-static enum convolution_method choose_method(struct program *program, struct layer_state *state, enum kernel_pass pass)
-{
-	static const char *const passes[] = {"forward", "backward-input", "backward-weight"};
-	const struct window_shape *s = &state->methods->shape;
-	struct trial trial = {.program = program,
-			      .state = state,
-			      .methods = state->trial != NULL ? state->trial : state->methods,
-			      .pass = pass};
-	if (trial_samples(s) == 0 || !fits(trial.methods, state->methods, pass))
-		return METHOD_DIRECT;
-	set_pointers(&trial);
-	char key[TUNING_KEY_SIZE], names[METHOD_COUNT][METHOD_NAME_SIZE];
-	struct tuning_question question = {
-		.key = key, .run = try_method, .context = &trial, .stopped = program->stopped};
-	for (enum convolution_method method = METHOD_DIRECT; method < METHOD_COUNT; method++) {
-		if (!convolution_methods_have(state->methods, pass, method))
-			continue;
-		convolution_methods_name(state->methods, pass, method, names[method]);
-		question.names[question.count] = names[method];
-		trial.candidates[question.count++] = method;
-	}
-	// Not whether a ReLU follows: a cut between the two must not change which kernel computes the convolution.
-	snprintf(key, sizeof(key), "convolution-%s/n=%lld/in=%lldx%lldx%lld/out=%lld/k=%lld/s=%lld/p=%lld",
-		 passes[pass], (long long)s->n, (long long)s->channels, (long long)s->height, (long long)s->width,
-		 (long long)s->filters, (long long)s->kernel_size, (long long)s->stride, (long long)s->padding);
-	return trial.candidates[tuning_choose(program->device->tuning, &question)];
-}
-
-static void convolution_choose(struct program *program, struct layer_state *state)
-{
-	for (enum kernel_pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++)
-		if (state->methods->kernels[pass][METHOD_DIRECT] != NULL)
-			state->choice[pass] = choose_method(program, state, pass);
-	convolution_methods_destroy(state->trial);
-	state->trial = NULL;
-	state->weight->form = state->choice[PASS_BACKWARD_WEIGHT] == METHOD_IM2COL;
-	if (state->weights_reorder == NULL || state->choice[PASS_BACKWARD_INPUT] == METHOD_DIRECT)
-		return;
-	const struct kernel *kernel = state->methods->kernels[PASS_BACKWARD_INPUT][METHOD_WINOGRAD];
-	if (layout_equal(kernel_layout(kernel, ARGUMENT_WEIGHTS), state->weight->layout)) {
-		kernel_destroy(state->weights_reorder);
-		state->weights_reorder = NULL;
-	}
 }
 
 // ---- the passes
@@ -294,9 +308,10 @@ static bool convolution_backward_input(struct program *program, struct layer_sta
 }
 
 const struct layer_class convolution_class = {
+	.ask = convolution_ask,
 	.prepare = convolution_prepare,
 	.place = convolution_place,
-	.choose = convolution_choose,
+	.settle = convolution_settle,
 	.forward = convolution_forward,
 	.backward_weight = convolution_backward_weight,
 	.backward_input = convolution_backward_input,

@@ -12,13 +12,11 @@
 
 #include "common/base/processors.h"
 #include "stage_server/device/cpu/program.h"
-#include "stage_server/device/tuning.h"
 
 static void cpu_destroy(struct device *device)
 {
 	if (device == NULL)
 		return;
-	tuning_destroy(device->tuning);
 	onednn_destroy(device->onednn);
 	free(device);
 }
@@ -38,7 +36,7 @@ static void processor_name(char *into, size_t size)
 	snprintf(into, size, "%s-%s-%s", vendor, family, model);
 }
 
-// What a choice among kernels depends on besides the shape.
+// What kernels and their bits depend on besides the shape.
 static void machine_name(uint32_t threads, char *into, size_t size)
 {
 	char processor[72], library[32], instructions[16];
@@ -46,6 +44,9 @@ static void machine_name(uint32_t threads, char *into, size_t size)
 	onednn_version(library, sizeof(library));
 	onednn_instructions(instructions, sizeof(instructions));
 	snprintf(into, size, "%s/%s/%s/threads=%u", processor, library, instructions, threads);
+	for (char *c = into; *c != '\0'; c++)
+		if (*c == ' ' || *c == '\t')
+			*c = '-';
 }
 
 static bool cpu_create(const struct device_options *options, struct device **ret_device, struct error *error)
@@ -58,10 +59,7 @@ static bool cpu_create(const struct device_options *options, struct device **ret
 	if (device == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
 	device->threads = options->threads > 0 ? options->threads : processors_allowed();
-	char machine[160];
-	machine_name(device->threads, machine, sizeof(machine));
-	if (!onednn_create(&device->onednn, error) ||
-	    !tuning_create(options->tuning_file, machine, &device->tuning, error)) {
+	if (!onednn_create(&device->onednn, error)) {
 		cpu_destroy(device);
 		return error_wrap(error, "open device cpu");
 	}
@@ -81,6 +79,7 @@ static void cpu_describe(const struct device *device, struct device_info *ret_in
 		.physical_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
 	};
 	snprintf(ret_info->description, sizeof(ret_info->description), "%s, %s", version, instructions);
+	machine_name(device->threads, ret_info->machine, sizeof(ret_info->machine));
 }
 
 // The system's own tools say it better.

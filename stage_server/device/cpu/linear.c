@@ -5,7 +5,6 @@
 #include "stage_server/device/cpu/matrix.h"
 #include "stage_server/device/cpu/program.h"
 #include "stage_server/device/cpu/vector.h"
-#include "stage_server/device/tuning.h"
 
 // How the forward pass and the input gradient are computed. The weight gradient is always an SGEMM: it writes the whole
 // matrix once, which is all that it costs.
@@ -35,56 +34,45 @@ static bool backward_product(uint32_t threads, uint32_t product, int64_t n, int6
 // larger, and takes at most 2^31 multiply-adds.
 enum { TRIAL_N = 128, TRIAL_WEIGHTS = 16 << 20, TRIAL_OUT = 64, TRIAL_IN = TRIAL_WEIGHTS / TRIAL_OUT };
 
-struct trial {
-	uint32_t threads;
-	enum kernel_pass pass;
-	int64_t n, in, out;
-	const float *from, *weight;
-	float *to;
-};
-
 static bool try_product(void *context, uint32_t product)
 {
 	const struct trial *t = context;
-	return (t->pass == PASS_FORWARD ? forward_product : backward_product)(t->threads, product, t->n, t->in, t->out,
-									      t->from, t->weight, t->to);
-}
-
-static uint32_t choose_product(struct program *program, struct layer_state *state, enum kernel_pass pass)
-{
-	if (!matrix_is_supported())
-		return PRODUCT_SGEMM;
+	struct program *program = t->program;
+	const struct layer_state *state = t->state;
 	int64_t in = state->layer->in_channels, out = state->layer->out_channels, n = program->n;
-	bool forward = pass == PASS_FORWARD;
-	struct trial trial = {
-		.threads = program->device->threads,
-		.pass = pass,
-		.n = n < TRIAL_N ? n : TRIAL_N,
-		.in = in < TRIAL_IN ? in : TRIAL_IN,
-		.from = forward ? program_pointer(program, &state->input.block, 0) : program_gradient(program),
-		.weight = program_pointer(program, &state->weight->value, 0),
-		.to = forward ? program_pointer(program, &state->output.block, 0) : program_next_gradient(program),
-	};
-	trial.out = out < TRIAL_WEIGHTS / trial.in ? out : TRIAL_WEIGHTS / trial.in;
-	char key[TUNING_KEY_SIZE];
-	snprintf(key, sizeof(key), "linear-%s/n=%lld/in=%lld/out=%lld", forward ? "forward" : "backward-input",
-		 (long long)n, (long long)in, (long long)out);
-	struct tuning_question question = {
-		.key = key,
-		.count = PRODUCT_COUNT,
-		.names = {product_names[0], product_names[1]},
-		.run = try_product,
-		.context = &trial,
-		.stopped = program->stopped,
-	};
-	return tuning_choose(program->device->tuning, &question);
+	n = n < TRIAL_N ? n : TRIAL_N;
+	in = in < TRIAL_IN ? in : TRIAL_IN;
+	out = out < TRIAL_WEIGHTS / in ? out : TRIAL_WEIGHTS / in;
+	const float *weight = program_pointer(program, &state->weight->value, 0);
+	if (t->pass == PASS_FORWARD)
+		return forward_product(program->device->threads, product, n, in, out,
+				       program_pointer(program, &state->input.block, 0), weight,
+				       program_pointer(program, &state->output.block, 0));
+	return backward_product(program->device->threads, product, n, in, out, program_gradient(program), weight,
+				program_next_gradient(program));
 }
 
-static void linear_choose(struct program *program, struct layer_state *state)
+static void linear_ask(struct program *program, struct layer_state *state)
 {
-	state->choice[PASS_FORWARD] = choose_product(program, state, PASS_FORWARD);
-	if (program->training && !state->is_first)
-		state->choice[PASS_BACKWARD_INPUT] = choose_product(program, state, PASS_BACKWARD_INPUT);
+	for (enum kernel_pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_INPUT; pass++) {
+		char key[CHOICE_TEXT_SIZE];
+		if (pass == PASS_BACKWARD_INPUT && (!program->training || state->is_first))
+			continue;
+		snprintf(key, sizeof(key), "linear-%s/n=%u/in=%u/out=%u",
+			 pass == PASS_FORWARD ? "forward" : "backward-input", program->n, state->layer->in_channels,
+			 state->layer->out_channels);
+		program_ask(program, state, pass, key, try_product);
+		struct choice *question = state->question[pass];
+		question->count = matrix_is_supported() ? PRODUCT_COUNT : PRODUCT_SGEMM + 1;
+		for (uint32_t i = 0; i < question->count; i++)
+			snprintf(question->names[i], sizeof(question->names[i]), "%s", product_names[i]);
+	}
+}
+
+static void linear_settle(struct program *program, struct layer_state *state)
+{
+	for (enum kernel_pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_INPUT; pass++)
+		state->choice[pass] = choice_index(state->question[pass]);
 }
 
 static bool linear_prepare(struct program *program, struct layer_state *state, struct error *error)
@@ -144,9 +132,10 @@ static bool linear_backward_input(struct program *program, struct layer_state *s
 }
 
 const struct layer_class linear_class = {
+	.ask = linear_ask,
 	.prepare = linear_prepare,
 	.place = linear_place,
-	.choose = linear_choose,
+	.settle = linear_settle,
 	.forward = linear_forward,
 	.backward_weight = linear_backward_weight,
 	.backward_input = linear_backward_input,

@@ -70,6 +70,16 @@ bool program_reorder(struct program *program, const struct layout *from, const s
 	return true;
 }
 
+void program_ask(struct program *program, struct layer_state *state, enum kernel_pass pass, const char *key,
+		 bool (*run)(void *trial, uint32_t candidate))
+{
+	struct choice *question = choices_add(&program->choices, state->index, key);
+	state->trials[pass] = (struct trial){.program = program, .state = state, .pass = pass};
+	question->run = run;
+	question->context = &state->trials[pass];
+	state->question[pass] = question;
+}
+
 // ---- building
 
 static struct layout *plain_layout(uint32_t n, uint32_t rank, struct shape shape)
@@ -213,9 +223,19 @@ static void need_plain_temporary(struct program *program, const struct layout *l
 		program->plain_temporary_bytes = layout_bytes(layout);
 }
 
+static bool ask(struct program *program, struct error *error)
+{
+	if (!choices_init(&program->choices, 3 * program->layer_count, error))
+		return false;
+	for (uint32_t i = 0; i < program->layer_count; i++)
+		if (program->layers[i].class->ask != NULL)
+			program->layers[i].class->ask(program, &program->layers[i]);
+	return choices_recall(&program->choices, program->chooser, error);
+}
+
 static bool build(struct program *program, struct error *error)
 {
-	if (!build_layers(program, error) || !parameters_prepare(program, error))
+	if (!build_layers(program, error) || !parameters_prepare(program, error) || !ask(program, error))
 		return false;
 	for (uint32_t i = 0; i < program->layer_count; i++) {
 		struct layer_state *state = &program->layers[i];
@@ -278,6 +298,7 @@ bool cpu_program_create(struct device *device, const struct program_spec *spec, 
 	program->checkpoint_interval = spec->training ? spec->checkpoint_interval : 0;
 	program->held_slot = spec->slots; // none
 	program->raw_image_size = spec->raw_image_size;
+	program->chooser = spec->chooser;
 	program->stopped = spec->stopped;
 	program->beside_bytes = spec->beside_bytes;
 	memcpy(program->mean, spec->mean, sizeof(program->mean));
@@ -327,19 +348,17 @@ void cpu_program_memory(const struct program *program, struct memory_use *ret_us
 	};
 }
 
-// False when it was stopped.
-static bool choose(struct program *program)
+static bool settle(struct program *program, struct error *error)
 {
 	int threads_before = omp_get_max_threads();
 	omp_set_num_threads((int)program->device->threads);
-	bool stopped = false;
-	for (uint32_t i = 0; i < program->layer_count && !stopped; i++) {
-		if (program->layers[i].class->choose != NULL)
-			program->layers[i].class->choose(program, &program->layers[i]);
-		stopped = program->stopped != NULL && *program->stopped;
-	}
+	bool ok = choices_settle(&program->choices, program->chooser, error);
 	omp_set_num_threads(threads_before);
-	return !stopped;
+	for (uint32_t i = 0; i < program->layer_count && ok; i++)
+		if (program->layers[i].class->settle != NULL)
+			program->layers[i].class->settle(program, &program->layers[i]);
+	program->chooser = NULL;
+	return ok;
 }
 
 bool cpu_program_allocate(struct program *program, struct error *error)
@@ -351,7 +370,7 @@ bool cpu_program_allocate(struct program *program, struct error *error)
 		program->mapped_bytes[region] = mapped_bytes(program, region);
 		mapped = memory_map(program->mapped_bytes[region], &program->region[region], error);
 	}
-	return mapped && (choose(program) || error_set(error, ERROR_CANCELLED, "stopped"));
+	return mapped && settle(program, error);
 }
 
 static void layer_release(struct layer_state *state)
@@ -380,6 +399,7 @@ void cpu_program_destroy(struct program *program)
 	for (uint32_t i = 0; program->layers != NULL && i < program->layer_count; i++)
 		layer_release(&program->layers[i]);
 	free(program->layers);
+	choices_fini(&program->choices);
 	free(program->first_sample);
 	free(program->marks);
 	free(program->mean_losses);

@@ -13,11 +13,8 @@
 #include "stage_server/device/cpu/onednn.h"
 #include "stage_server/device/device.h"
 
-struct tuning;
-
 struct device {
 	struct onednn *onednn;
-	struct tuning *tuning;
 	uint32_t threads;
 };
 
@@ -71,17 +68,25 @@ struct parameter_state {
 struct program;
 struct layer_state;
 
-// One kind of layer. `prepare` makes kernels and says which layouts it wants and gives; `place` reserves memory once
-// the layouts around it are known; `choose`, with the memory there and all of it zeros, settles what is chosen by timing,
-// in that memory and no other. What is reserved does not depend on the choice. A NULL operation does nothing.
+// One kind of layer. `ask` puts the layer's questions, from its shape alone; `prepare` makes kernels, says which layouts it
+// wants and gives, and offers candidates; `place` reserves memory once the layouts around it are known; `settle`, when the
+// questions are answered, takes the answers. What is reserved does not depend on them. A NULL operation does nothing.
 struct layer_class {
 	bool in_place; // forward overwrites its input
+	void (*ask)(struct program *program, struct layer_state *state);
 	bool (*prepare)(struct program *program, struct layer_state *state, struct error *error);
 	bool (*place)(struct program *program, struct layer_state *state, struct error *error);
-	void (*choose)(struct program *program, struct layer_state *state);
+	void (*settle)(struct program *program, struct layer_state *state);
 	bool (*forward)(struct program *program, struct layer_state *state, uint32_t slot, uint64_t first_sample);
 	bool (*backward_weight)(struct program *program, struct layer_state *state, uint32_t slot);
 	bool (*backward_input)(struct program *program, struct layer_state *state, uint32_t slot);
+};
+
+// What a candidate is tried for.
+struct trial {
+	struct program *program;
+	struct layer_state *state;
+	enum kernel_pass pass;
 };
 
 struct layer_state {
@@ -109,7 +114,9 @@ struct layer_state {
 
 	struct kernel *forward, *backward_input; // of a max pool
 	struct parameter_state *weight, *bias;
-	uint32_t choice[3];                  // linear and convolution: by kernel_pass; 0 until chosen
+	struct choice *question[3];          // linear and convolution: by kernel_pass; NULL: nothing is asked
+	struct trial trials[3];              // of those
+	uint32_t choice[3];                  // by kernel_pass; 0 until settled
 	struct convolution_methods *methods; // of a convolution
 	struct convolution_methods *trial;   // the same of fewer samples, for timing; NULL: as many, or not timed
 	const struct layout *backward_weights_layout;
@@ -137,6 +144,8 @@ struct program {
 	float mean[3], standard_deviation[3];
 
 	struct layer_state *layers;         // [layer_count]
+	struct choices choices;             // that the layers ask for
+	const struct chooser *chooser;      // borrowed while the program is made
 	struct parameter_state *parameters; // [parameter_count]
 	uint32_t first_parameter, parameter_count;
 
@@ -186,6 +195,9 @@ void program_need_scratchpad(struct program *program, uint64_t bytes);
 bool program_run(struct program *program, struct kernel *kernel, void *const pointers[ARGUMENT_COUNT]);
 // `kernel` NULL: a copy of so many bytes, of floats.
 bool program_convert(struct program *program, struct kernel *kernel, const void *from, void *to, uint64_t bytes);
+// Puts the layer's question about a pass. prepare gives it candidates.
+void program_ask(struct program *program, struct layer_state *state, enum kernel_pass pass, const char *key,
+		 bool (*run)(void *trial, uint32_t candidate));
 bool program_reorder(struct program *program, const struct layout *from, const struct layout *to,
 		     struct kernel **ret_kernel, struct error *error);
 static inline float *program_gradient(const struct program *program)

@@ -8,7 +8,7 @@
 #include "stage_server/device/cuda/status.h"
 #include "stage_server/device/cuda/trial.h"
 
-_Static_assert((int)CONVOLUTION_MAXIMUM_PLANS <= (int)TUNING_MAXIMUM_CANDIDATES, "the file takes all plans");
+_Static_assert((int)CONVOLUTION_MAXIMUM_PLANS <= (int)CHOICE_MAXIMUM_CANDIDATES, "a question takes all plans");
 _Static_assert((int)PASS_FORWARD == (int)CONVOLUTION_FORWARD &&
 		       (int)PASS_BACKWARD_INPUT == (int)CONVOLUTION_BACKWARD_INPUT &&
 		       (int)PASS_BACKWARD_WEIGHT == (int)CONVOLUTION_BACKWARD_WEIGHT,
@@ -21,7 +21,7 @@ static struct convolution_spec spec_of(const struct program *program, const stru
 	const struct layer *layer = state->layer;
 	return (struct convolution_spec){
 		.n = program->n,
-		.channels = state->input.channels,
+		.channels = cuda_input_channels(program, state),
 		.height = layer->input.height,
 		.width = layer->input.width,
 		.output_channels = layer->out_channels,
@@ -39,43 +39,6 @@ static struct convolution_spec spec_of(const struct program *program, const stru
 static uint64_t rows_of(const struct program *program, const struct layer_state *state)
 {
 	return (uint64_t)program->n * state->output.positions;
-}
-
-// The key does not say whether a ReLU follows: a cut between the two must not change which engine computes the convolution.
-static void key_of(const struct convolution_spec *s, enum pass pass, char into[TUNING_KEY_SIZE])
-{
-	snprintf(into, TUNING_KEY_SIZE, "convolution-%s/%s%s/n=%u/in=%ux%ux%u/out=%u/k=%u/s=%u/p=%u", pass_names[pass],
-		 data_type_name(s->type), s->allow_tf32 ? "/tf32" : "", s->n, s->channels, s->height, s->width,
-		 s->output_channels, s->kernel_size, s->stride, s->padding);
-}
-
-// A choice that the file knows already is the only plan that is built.
-static bool prepare(struct program *program, struct layer_state *state, struct error *error)
-{
-	struct convolution_spec spec = spec_of(program, state);
-	struct parameter_state *weight = state->weight;
-	for (enum pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++) {
-		if (pass != PASS_FORWARD && (!program->training || (pass == PASS_BACKWARD_INPUT && state->is_first)))
-			continue;
-		char key[TUNING_KEY_SIZE], known[TUNING_NAME_SIZE];
-		key_of(&spec, pass, key);
-		bool is_known = tuning_recall(program->device->tuning, key, known);
-		if (!convolution_plans_create(program->cudnn, &spec, (enum convolution_pass)pass,
-					      pass == PASS_FORWARD && state->relu_follows,
-					      convolution_plans_limit(&spec, CUDA_WORKSPACE_LIMIT_BYTES),
-					      is_known ? known : NULL, &state->plans[pass], error))
-			return error_wrap(error, "%s", pass_names[pass]);
-		cuda_need_scratch(program, convolution_plans_workspace_bytes(state->plans[pass]));
-	}
-	if (!cuda_parameters_pad(program, weight, state->input.channels, error) ||
-	    !cuda_place_output(program, state, error))
-		return false;
-	if (!program->training)
-		return true;
-	cuda_need_weight_temporary(program, (uint64_t)weight->filters * weight->positions * state->input.channels *
-						    data_type_bytes(program->type));
-	cuda_need_scratch(program, kernel_column_sums_scratch(rows_of(program, state), state->layer->out_channels));
-	return true;
 }
 
 struct operands {
@@ -100,29 +63,81 @@ static struct operands operands_of(struct program *program, const struct layer_s
 	return o;
 }
 
-static bool issue(void *context, uint32_t plan, struct error *error)
+static bool issue(const struct operands *o, uint32_t plan, struct error *error)
 {
-	const struct operands *o = context;
 	struct program *program = o->program;
 	return convolution_plans_run(o->plans, plan, program->cudnn, program->compute, &o->tensors,
 				     program_pointer(program, &program->scratch, 0), error);
 }
 
-static void choose(struct program *program, struct layer_state *state)
+// ---- the choice
+
+static bool issue_trial(const struct trial *trial, uint32_t plan, struct error *error)
+{
+	struct operands operands = operands_of(trial->program, trial->state, trial->pass, 0);
+	return issue(&operands, plan, error);
+}
+
+// The key does not say whether a ReLU follows: a cut between the two must not change which engine computes the convolution.
+static void ask(struct program *program, struct layer_state *state)
 {
 	struct convolution_spec s = spec_of(program, state);
 	for (enum pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++) {
-		const struct convolution_plans *plans = state->plans[pass];
-		if (plans == NULL)
+		char key[CHOICE_TEXT_SIZE];
+		if (pass != PASS_FORWARD && (!program->training || (pass == PASS_BACKWARD_INPUT && state->is_first)))
 			continue;
-		struct operands operands = operands_of(program, state, pass, 0);
-		struct trial trial = {.count = convolution_plans_count(plans), .issue = issue, .context = &operands};
-		key_of(&s, pass, trial.key);
-		for (uint32_t i = 0; i < trial.count; i++)
-			convolution_plans_name(plans, i, trial.names[i], sizeof(trial.names[i]));
-		state->choice[pass] = cuda_trial_choose(program, &trial);
+		snprintf(key, sizeof(key), "convolution-%s/%s%s/n=%u/in=%ux%ux%u/out=%u/k=%u/s=%u/p=%u",
+			 pass_names[pass], data_type_name(s.type), s.allow_tf32 ? "/tf32" : "", s.n, s.channels,
+			 s.height, s.width, s.output_channels, s.kernel_size, s.stride, s.padding);
+		cuda_ask(program, state, pass, key, issue_trial);
 	}
 }
+
+static void offer(const struct convolution_plans *plans, struct choice *question)
+{
+	question->count = convolution_plans_count(plans);
+	for (uint32_t i = 0; i < question->count; i++)
+		convolution_plans_name(plans, i, question->names[i], sizeof(question->names[i]));
+}
+
+static void settle(struct program *program, struct layer_state *state)
+{
+	for (enum pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++)
+		state->choice[pass] = choice_index(state->question[pass]);
+}
+
+// ---- plans and memory
+
+// An answer that is known already is the only plan that is built, where it can be built.
+static bool prepare(struct program *program, struct layer_state *state, struct error *error)
+{
+	struct convolution_spec spec = spec_of(program, state);
+	struct parameter_state *weight = state->weight;
+	for (enum pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++) {
+		struct choice *question = state->question[pass];
+		if (question == NULL)
+			continue;
+		if (!convolution_plans_create(program->cudnn, &spec, (enum convolution_pass)pass,
+					      pass == PASS_FORWARD && state->relu_follows,
+					      convolution_plans_limit(&spec, CUDA_WORKSPACE_LIMIT_BYTES),
+					      question->answer[0] != '\0' ? question->answer : NULL,
+					      &state->plans[pass], error))
+			return error_wrap(error, "%s", pass_names[pass]);
+		offer(state->plans[pass], question);
+		cuda_need_scratch(program, convolution_plans_workspace_bytes(state->plans[pass]));
+	}
+	if (!cuda_parameters_pad(program, weight, state->input.channels, error) ||
+	    !cuda_place_output(program, state, error))
+		return false;
+	if (!program->training)
+		return true;
+	cuda_need_weight_temporary(program, (uint64_t)weight->filters * weight->positions * state->input.channels *
+						    data_type_bytes(program->type));
+	cuda_need_scratch(program, kernel_column_sums_scratch(rows_of(program, state), state->layer->out_channels));
+	return true;
+}
+
+// ---- the passes
 
 static bool forward(struct program *program, struct layer_state *state, uint32_t slot, uint64_t first_sample,
 		    struct error *error)
@@ -162,8 +177,9 @@ static bool backward_input(struct program *program, struct layer_state *state, u
 }
 
 const struct layer_class cuda_convolution_class = {
+	.ask = ask,
 	.prepare = prepare,
-	.choose = choose,
+	.settle = settle,
 	.forward = forward,
 	.backward_weight = backward_weight,
 	.backward_input = backward_input,

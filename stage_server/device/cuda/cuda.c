@@ -1,5 +1,5 @@
 // The CUDA device's row in the table of devices, and what belongs to a GPU rather than to a program: its name, its memory, pinned
-// memory of the host, the tuning file. Streams and the libraries' handles are a program's own (program.c).
+// memory of the host. Streams and the libraries' handles are a program's own (program.c).
 #include "stage_server/device/cuda/cuda.h"
 
 #include <math.h>
@@ -12,13 +12,11 @@
 #include "stage_server/device/cuda/nvml.h"
 #include "stage_server/device/cuda/program.h"
 #include "stage_server/device/cuda/status.h"
-#include "stage_server/device/tuning.h"
 
 static void destroy(struct device *device)
 {
 	if (device == NULL)
 		return;
-	tuning_destroy(device->tuning);
 	free(device);
 }
 
@@ -79,6 +77,9 @@ static bool describe_gpu(struct device *device, struct error *error)
 		 cudnn % 100);
 	snprintf(device->machine, sizeof(device->machine), "%.64s/driver=%d/cudnn=%zu/cublaslt=%zu/workspace=%lluMiB",
 		 properties.name, driver, cudnn, cublasLtGetVersion(), CUDA_WORKSPACE_LIMIT_BYTES >> 20);
+	for (char *c = device->machine; *c != '\0'; c++)
+		if (*c == ' ' || *c == '\t')
+			*c = '-';
 	return true;
 }
 
@@ -87,8 +88,7 @@ static bool create(const struct device_options *options, struct device **ret_dev
 	struct device *device = calloc(1, sizeof(*device));
 	if (device == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
-	if (!libraries_load(error) || !find_gpu(options->name, &device->gpu, error) || !describe_gpu(device, error) ||
-	    !tuning_create(options->tuning_file, device->machine, &device->tuning, error)) {
+	if (!libraries_load(error) || !find_gpu(options->name, &device->gpu, error) || !describe_gpu(device, error)) {
 		destroy(device);
 		return error_wrap(error, "open device %s", options->name);
 	}
@@ -103,6 +103,7 @@ static void describe(const struct device *device, struct device_info *ret_info)
 	snprintf(ret_info->name, sizeof(ret_info->name), "cuda:%d", device->gpu);
 	snprintf(ret_info->group, sizeof(ret_info->group), "%s", device->has_nccl ? "nccl" : "");
 	snprintf(ret_info->description, sizeof(ret_info->description), "%s", device->description);
+	snprintf(ret_info->machine, sizeof(ret_info->machine), "%s", device->machine);
 }
 
 // NVML's where it has it, so that looking at an idle GPU makes no context.

@@ -7,7 +7,7 @@
 #include "stage_server/device/cuda/status.h"
 #include "stage_server/device/cuda/trial.h"
 
-_Static_assert((int)MATMUL_MAXIMUM_ALGORITHMS <= (int)TUNING_MAXIMUM_CANDIDATES, "the file takes all algorithms");
+_Static_assert((int)MATMUL_MAXIMUM_ALGORITHMS <= (int)CHOICE_MAXIMUM_CANDIDATES, "a question takes all algorithms");
 
 static const char *const pass_names[PASS_COUNT] = {"forward", "backward-input", "backward-weight", "add-weight"};
 
@@ -47,23 +47,6 @@ static bool is_needed(const struct program *program, const struct layer_state *s
 	return program->training && (pass != PASS_BACKWARD_INPUT || !state->is_first);
 }
 
-static bool prepare(struct program *program, struct layer_state *state, struct error *error)
-{
-	if (state->input.positions != 1)
-		return error_set(error, ERROR_USAGE, "a linear layer needs a flatten before it");
-	for (enum pass pass = 0; pass < PASS_COUNT; pass++) {
-		if (!is_needed(program, state, pass))
-			continue;
-		struct matmul_spec spec = spec_of(program, state, pass);
-		if (!matmul_create(program->cublas, &spec, CUDA_WORKSPACE_LIMIT_BYTES, &state->products[pass], error))
-			return error_wrap(error, "%s", pass_names[pass]);
-		cuda_need_scratch(program, matmul_workspace_bytes(state->products[pass]));
-	}
-	if (program->training)
-		cuda_need_scratch(program, kernel_column_sums_scratch(program->n, state->layer->out_channels));
-	return cuda_place_output(program, state, error);
-}
-
 struct operands {
 	struct program *program;
 	const struct matmul *product;
@@ -98,9 +81,8 @@ static struct operands operands_of(struct program *program, const struct layer_s
 	return o;
 }
 
-static bool issue(void *context, uint32_t algorithm, struct error *error)
+static bool issue(const struct operands *o, uint32_t algorithm, struct error *error)
 {
-	const struct operands *o = context;
 	return matmul_run(o->product, algorithm, o->program->compute, o->a, o->b, o->bias, o->c,
 			  program_pointer(o->program, &o->program->scratch, 0), error);
 }
@@ -112,22 +94,56 @@ static bool run(struct program *program, const struct layer_state *state, enum p
 	return issue(&operands, state->choice[pass], error);
 }
 
+static bool issue_trial(const struct trial *trial, uint32_t algorithm, struct error *error)
+{
+	struct operands operands = operands_of(trial->program, trial->state, trial->pass, 0);
+	return issue(&operands, algorithm, error);
+}
+
 // The key does not say whether a ReLU follows: a cut between the two must not change which algorithm computes the product.
-static void choose(struct program *program, struct layer_state *state)
+static void ask(struct program *program, struct layer_state *state)
 {
 	for (enum pass pass = 0; pass < PASS_COUNT; pass++) {
-		const struct matmul *product = state->products[pass];
-		if (product == NULL)
+		char key[CHOICE_TEXT_SIZE];
+		if (!is_needed(program, state, pass))
 			continue;
-		struct operands operands = operands_of(program, state, pass, 0);
-		struct trial trial = {.count = matmul_count(product), .issue = issue, .context = &operands};
-		snprintf(trial.key, sizeof(trial.key), "linear-%s/%s%s/n=%u/in=%u/out=%u", pass_names[pass],
+		snprintf(key, sizeof(key), "linear-%s/%s%s/n=%u/in=%u/out=%u", pass_names[pass],
 			 data_type_name(program->type), program->allow_tf32 ? "/tf32" : "", program->n,
 			 state->layer->in_channels, state->layer->out_channels);
-		for (uint32_t i = 0; i < trial.count; i++)
-			matmul_name(product, i, trial.names[i], sizeof(trial.names[i]));
-		state->choice[pass] = cuda_trial_choose(program, &trial);
+		cuda_ask(program, state, pass, key, issue_trial);
 	}
+}
+
+static void offer(const struct matmul *product, struct choice *question)
+{
+	question->count = matmul_count(product);
+	for (uint32_t i = 0; i < question->count; i++)
+		matmul_name(product, i, question->names[i], sizeof(question->names[i]));
+}
+
+static void settle(struct program *program, struct layer_state *state)
+{
+	for (enum pass pass = 0; pass < PASS_COUNT; pass++)
+		state->choice[pass] = choice_index(state->question[pass]);
+}
+
+static bool prepare(struct program *program, struct layer_state *state, struct error *error)
+{
+	if (state->input.positions != 1)
+		return error_set(error, ERROR_USAGE, "a linear layer needs a flatten before it");
+	for (enum pass pass = 0; pass < PASS_COUNT; pass++) {
+		struct choice *question = state->question[pass];
+		if (question == NULL)
+			continue;
+		struct matmul_spec spec = spec_of(program, state, pass);
+		if (!matmul_create(program->cublas, &spec, CUDA_WORKSPACE_LIMIT_BYTES, &state->products[pass], error))
+			return error_wrap(error, "%s", pass_names[pass]);
+		offer(state->products[pass], question);
+		cuda_need_scratch(program, matmul_workspace_bytes(state->products[pass]));
+	}
+	if (program->training)
+		cuda_need_scratch(program, kernel_column_sums_scratch(program->n, state->layer->out_channels));
+	return cuda_place_output(program, state, error);
 }
 
 static bool forward(struct program *program, struct layer_state *state, uint32_t slot, uint64_t first_sample,
@@ -155,8 +171,9 @@ static bool backward_input(struct program *program, struct layer_state *state, u
 }
 
 const struct layer_class cuda_linear_class = {
+	.ask = ask,
 	.prepare = prepare,
-	.choose = choose,
+	.settle = settle,
 	.forward = forward,
 	.backward_weight = backward_weight,
 	.backward_input = backward_input,

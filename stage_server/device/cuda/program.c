@@ -82,13 +82,19 @@ static uint32_t image_channels(const struct program *program)
 	return program->allow_tf32 ? 4 : 3;
 }
 
+uint32_t cuda_input_channels(const struct program *program, const struct layer_state *state)
+{
+	uint32_t channels = state->layer->input.channels;
+	bool has_images = state->is_first && state->layer->kind == LAYER_CONVOLUTION;
+	return has_images && image_channels(program) > channels ? image_channels(program) : channels;
+}
+
 static bool place_input(struct program *program, struct error *error)
 {
 	struct layer_state *first = &program->layers[0];
 	struct shape shape = first->layer->input;
-	first->input = (struct value){.positions = shape.height * shape.width, .channels = shape.channels};
-	if (first->is_first && first->layer->kind == LAYER_CONVOLUTION && image_channels(program) > shape.channels)
-		first->input.channels = image_channels(program);
+	first->input = (struct value){.positions = shape.height * shape.width,
+				      .channels = cuda_input_channels(program, first)};
 	return cuda_reserve(program, REGION_STASH, value_bytes(program, &first->input), &first->input.block, error);
 }
 
@@ -131,9 +137,20 @@ static bool prepare_layers(struct program *program, struct error *error)
 	return true;
 }
 
+static bool ask(struct program *program, struct error *error)
+{
+	if (!choices_init(&program->choices, PASS_COUNT * program->layer_count, error))
+		return false;
+	for (uint32_t i = 0; i < program->layer_count; i++)
+		if (program->layers[i].class->ask != NULL)
+			program->layers[i].class->ask(program, &program->layers[i]);
+	return choices_recall(&program->choices, program->chooser, error);
+}
+
 static bool build(struct program *program, uint32_t checkpoint_interval, struct error *error)
 {
-	return build_layers(program, error) && cuda_checkpoint_prepare(program, checkpoint_interval, error) &&
+	return build_layers(program, error) && ask(program, error) &&
+	       cuda_checkpoint_prepare(program, checkpoint_interval, error) &&
 	       cuda_parameters_prepare(program, error) && place_input(program, error) &&
 	       prepare_layers(program, error) && cuda_loss_plan(program, error) &&
 	       cuda_transfers_plan(program, error) &&
@@ -169,6 +186,7 @@ static struct program *program_of(struct device *device, const struct program_sp
 	struct shape output = spec->model->layers[spec->end_layer - 1].output;
 	program->has_labels = spec->end_layer == spec->model->layer_count && output.height * output.width == 1;
 	program->raw_image_size = spec->raw_image_size;
+	program->chooser = spec->chooser;
 	program->stopped = spec->stopped;
 	program->beside_bytes = spec->beside_bytes;
 	memcpy(program->mean, spec->mean, sizeof(program->mean));
@@ -224,14 +242,14 @@ static bool create_marks(struct program *program, struct error *error)
 }
 
 // A candidate that failed was passed over; a GPU that failed shows here.
-static bool choose(struct program *program, struct error *error)
+static bool settle(struct program *program, struct error *error)
 {
-	for (uint32_t i = 0; i < program->layer_count; i++) {
-		if (program->layers[i].class->choose != NULL)
-			program->layers[i].class->choose(program, &program->layers[i]);
-		if (is_stopped(program))
-			return error_set(error, ERROR_CANCELLED, "stopped");
-	}
+	if (!choices_settle(&program->choices, program->chooser, error))
+		return false;
+	for (uint32_t i = 0; i < program->layer_count; i++)
+		if (program->layers[i].class->settle != NULL)
+			program->layers[i].class->settle(program, &program->layers[i]);
+	program->chooser = NULL;
 	return cuda_ok(cudaStreamSynchronize(program->compute), error, "time kernels");
 }
 
@@ -241,7 +259,7 @@ bool cuda_program_allocate(struct program *program, struct error *error)
 	    !cuda_ok(cudaSetDevice(program->device->gpu), error, "use GPU %d", program->device->gpu) ||
 	    !create_streams(program, error) || !cuda_allocate(program, error) || !create_marks(program, error) ||
 	    !cuda_transfers_create(program, error) || !cuda_gradients_create(program, error) ||
-	    !choose(program, error) || !cuda_rehearse(program, error))
+	    !settle(program, error) || !cuda_rehearse(program, error))
 		return false;
 	program->stopped = NULL;
 	return true;
@@ -299,6 +317,7 @@ void cuda_program_destroy(struct program *program)
 		context_release(program->device->gpu);
 	}
 	free(program->layers);
+	choices_fini(&program->choices);
 	free(program->parameters);
 	free(program->runs);
 	free(program->first_samples);

@@ -31,7 +31,6 @@
 #include "stage_server/device/device.h"
 
 struct completions;
-struct tuning;
 
 // The most that a plan of cuDNN or an algorithm of cuBLASLt may ask for; convolution_plans_limit says where it is more.
 #define CUDA_WORKSPACE_LIMIT_BYTES (256ull << 20)
@@ -44,7 +43,6 @@ struct device {
 	bool has_nccl;
 	uint64_t physical_bytes;
 	int capability; // 90: compute capability 9.0
-	struct tuning *tuning;
 };
 
 // Alignment of every block in bytes; parameters lie at multiples of as many elements as fill it in the narrowest type.
@@ -88,14 +86,15 @@ struct parameter_state {
 struct program;
 struct layer_state;
 
-// One kind of layer. `prepare` makes plans and reserves memory; its input's place is known then. `choose`, with the memory there
-// and zeros in it, settles what is chosen by timing, in that memory and no other; what is reserved does not depend on the choice.
+// One kind of layer. `ask` puts the layer's questions, from its shape alone; `prepare` makes plans, offers them as candidates and
+// reserves memory, when its input's place is known; `settle`, when the questions are answered, takes the answers.
 // `keeps_place`: the output lies where the input does, unless that is a saved one. A NULL operation does nothing; a NULL
 // keeps_place says no.
 struct layer_class {
 	bool (*keeps_place)(const struct program *program, const struct layer *layer);
+	void (*ask)(struct program *program, struct layer_state *state);
 	bool (*prepare)(struct program *program, struct layer_state *state, struct error *error);
-	void (*choose)(struct program *program, struct layer_state *state);
+	void (*settle)(struct program *program, struct layer_state *state);
 	bool (*forward)(struct program *program, struct layer_state *state, uint32_t slot, uint64_t first_sample,
 			struct error *error);
 	bool (*backward_weight)(struct program *program, struct layer_state *state, uint32_t slot, struct error *error);
@@ -105,6 +104,14 @@ struct layer_class {
 // The first three are enum convolution_pass; a linear layer has one product for a gradient that is written and one for a gradient
 // that is added.
 enum pass { PASS_FORWARD, PASS_BACKWARD_INPUT, PASS_BACKWARD_WEIGHT, PASS_ADD_WEIGHT, PASS_COUNT };
+
+// What a candidate is tried for.
+struct trial {
+	struct program *program;
+	struct layer_state *state;
+	enum pass pass;
+	bool (*issue)(const struct trial *trial, uint32_t candidate, struct error *error); // on the compute stream
+};
 
 struct layer_state {
 	const struct layer *layer; // of program->model
@@ -122,7 +129,9 @@ struct layer_state {
 	struct parameter_state *weight, *bias;
 	struct convolution_plans *plans[3];  // convolution, by pass; NULL: not needed
 	struct matmul *products[PASS_COUNT]; // linear, by pass; NULL: not needed
-	uint32_t choice[PASS_COUNT];         // among its candidates; 0 until chosen
+	struct choice *question[PASS_COUNT]; // NULL: nothing is asked
+	struct trial trials[PASS_COUNT];     // of those
+	uint32_t choice[PASS_COUNT];         // among its candidates; 0 until settled
 	struct block kept;                   // dropout's mask, max pool's places: a byte an element
 	struct random_key key;               // dropout
 };
@@ -160,8 +169,10 @@ struct program {
 	const _Atomic(bool) *stopped; // borrowed while the program is made
 	uint64_t beside_bytes;        // see program_spec
 
-	struct layer_state *layers; // [layer_count]
-	struct layer_run *runs;     // [run_count]
+	struct layer_state *layers;    // [layer_count]
+	struct choices choices;        // that the layers ask for
+	const struct chooser *chooser; // borrowed while the program is made
+	struct layer_run *runs;        // [run_count]
 	uint32_t run_count;
 	enum region inner_region; // of what lies inside a run: the stash, or shared
 	uint64_t *first_samples;  // [slots]: of each slot's last forward pass
@@ -256,6 +267,8 @@ bool cuda_reserve(struct program *program, enum region region, uint64_t bytes, s
 void cuda_need_scratch(struct program *program, uint64_t bytes);
 void cuda_need_weight_temporary(struct program *program, uint64_t bytes);
 // Where a layer's output goes: a place of its own, or its input's where that may be overwritten. Reads the class and the run.
+// Of the layer's input; images are padded where the tensor cores compute the convolution.
+uint32_t cuda_input_channels(const struct program *program, const struct layer_state *state);
 bool cuda_place_output(struct program *program, struct layer_state *state, struct error *error);
 // Brings the input to the output's place, where it is another: what a layer that works in place begins with.
 bool cuda_bring_input(struct program *program, const struct layer_state *state, uint32_t slot, struct error *error);

@@ -1,4 +1,4 @@
-// Runs candidates for the tuning file. See trial.h.
+// See trial.h.
 #include "stage_server/device/cuda/trial.h"
 
 #include "stage_server/device/cuda/status.h"
@@ -17,32 +17,22 @@ static cudaError_t wait_for(cudaStream_t stream)
 	return status;
 }
 
-struct run {
-	struct program *program;
-	const struct trial *trial;
-};
-
 static bool run_candidate(void *context, uint32_t candidate)
 {
-	const struct run *run = context;
+	const struct trial *trial = context;
 	struct error error = {0};
 	for (int i = 0; i < REPETITIONS; i++)
-		if (!run->trial->issue(run->trial->context, candidate, &error))
+		if (!trial->issue(trial, candidate, &error))
 			return false;
-	return cuda_ok(wait_for(run->program->compute), &error, "wait for a trial");
+	return cuda_ok(wait_for(trial->program->compute), &error, "wait for a trial");
 }
 
-uint32_t cuda_trial_choose(struct program *program, const struct trial *trial)
+void cuda_ask(struct program *program, struct layer_state *state, enum pass pass, const char *key,
+	      bool (*issue)(const struct trial *trial, uint32_t candidate, struct error *error))
 {
-	struct run run = {.program = program, .trial = trial};
-	struct tuning_question question = {
-		.key = trial->key,
-		.count = trial->count,
-		.run = run_candidate,
-		.context = &run,
-		.stopped = program->stopped,
-	};
-	for (uint32_t i = 0; i < trial->count; i++)
-		question.names[i] = trial->names[i];
-	return tuning_choose(program->device->tuning, &question);
+	struct choice *question = choices_add(&program->choices, state->index, key);
+	state->trials[pass] = (struct trial){.program = program, .state = state, .pass = pass, .issue = issue};
+	question->run = run_candidate;
+	question->context = &state->trials[pass];
+	state->question[pass] = question;
 }

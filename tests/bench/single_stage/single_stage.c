@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/strings.h"
 #include "stage_server/device/device.h"
+#include "tests/bench/single_stage/fastest.h"
 
 enum { RAW = 32, MAXIMUM_STEPS = 100000 };
 
@@ -346,12 +347,14 @@ int main(int argc, char **argv)
 	}
 	b.spec.micro_batch_size = (uint32_t)batch;
 	b.loss_scale = b.spec.compute_type == DATA_FLOAT16 ? 1024.0f : 1.0f;
-	struct device_options device_options = {
-		.name = device, .threads = (uint32_t)threads, .tuning_file = getenv("PENSTOCK_TUNING_FILE")};
+	struct device_options device_options = {.name = device, .threads = (uint32_t)threads};
+	struct fastest *fastest = NULL;
 	bool done = model_create(words[0], (uint32_t)size, 10, -1.0f, &b.model, &error) &&
-		    device_find(device, &b.ops, &error) && b.ops->create(&device_options, &b.device, &error);
+		    device_find(device, &b.ops, &error) && b.ops->create(&device_options, &b.device, &error) &&
+		    fastest_create(b.ops, b.device, getenv("PENSTOCK_TUNING_FILE"), &fastest, &error);
 	if (done) {
 		b.spec.model = &b.model;
+		b.spec.chooser = fastest_chooser(fastest);
 		b.spec.end_layer = b.model.layer_count;
 		b.spec.marks = MARKS(b.model.layer_count);
 		b.elapsed_ns = calloc(b.spec.marks, sizeof(*b.elapsed_ns));
@@ -368,6 +371,7 @@ int main(int argc, char **argv)
 		b.ops->destroy(b.device);
 	}
 	free(b.elapsed_ns);
+	fastest_destroy(fastest);
 	if (!done)
 		fprintf(stderr, "single_stage: %s\n", error.message);
 	return done ? 0 : 1;

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -34,14 +33,10 @@ struct harness *harness_open(const struct device_ops *ops, uint32_t threads)
 	struct harness *harness = calloc(1, sizeof(*harness));
 	assert_non_null(harness);
 	harness->ops = ops;
-	snprintf(harness->folder, sizeof(harness->folder), "/tmp/penstock-device-XXXXXX");
-	assert_non_null(mkdtemp(harness->folder));
-	char file[96];
-	snprintf(file, sizeof(file), "%s/tuning", harness->folder);
 #ifdef __SANITIZE_THREAD__
 	threads = 1;
 #endif
-	struct device_options options = {.name = ops->name, .threads = threads, .tuning_file = file};
+	struct device_options options = {.name = ops->name, .threads = threads};
 	harness_check(ops->create(&options, &harness->device, &error), error);
 	return harness;
 }
@@ -49,10 +44,6 @@ struct harness *harness_open(const struct device_ops *ops, uint32_t threads)
 void harness_close(struct harness *harness)
 {
 	harness->ops->destroy(harness->device);
-	char file[96];
-	snprintf(file, sizeof(file), "%s/tuning", harness->folder);
-	unlink(file);
-	rmdir(harness->folder);
 	free(harness);
 }
 

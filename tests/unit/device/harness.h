@@ -1,4 +1,4 @@
-// What the tests of devices share: a device opened with a tuning file of its own, programs filled by rule, passes over all
+// What the tests of devices share: an open device, programs filled by rule, passes over all
 // layers of a program, and comparisons. Failures end the cmocka test that called.
 #pragma once
 
@@ -7,7 +7,6 @@
 struct harness {
 	const struct device_ops *ops;
 	struct device *device;
-	char folder[64]; // holds the tuning file
 };
 
 // Sanitizers keep memory of their own, and ThreadSanitizer cannot see how a team of threads (libgomp) synchronises.
@@ -17,7 +16,7 @@ struct harness {
 #define HARNESS_IS_SANITIZED 0
 #endif
 
-// One thread under ThreadSanitizer.
+// One thread under ThreadSanitizer. Programs use the first of their kernels, unless a test's spec has a chooser.
 struct harness *harness_open(const struct device_ops *ops, uint32_t threads);
 void harness_close(struct harness *harness);
 

@@ -30,8 +30,7 @@ static inline bool suite_has(const struct device_ops *ops)
 		return strcmp(wanted, ops->name) == 0;
 	struct error error;
 	struct device *device = NULL;
-	bool opened = ops->create(&(struct device_options){.name = ops->name, .threads = 1, .tuning_file = "/dev/null"},
-				  &device, &error);
+	bool opened = ops->create(&(struct device_options){.name = ops->name, .threads = 1}, &device, &error);
 	if (opened)
 		ops->destroy(device);
 	else

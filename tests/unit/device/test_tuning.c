@@ -1,4 +1,4 @@
-// What is timed once is remembered, by every process that reads the file; what cannot be remembered is not timed.
+// What is timed once is kept, for every process that reads the file; without a file it is timed each time.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,8 +16,8 @@
 
 struct fixture {
 	char folder[64], file[128];
-	int runs[TUNING_MAXIMUM_CANDIDATES];
-	uint64_t cost_ns[TUNING_MAXIMUM_CANDIDATES]; // 0: cannot be used
+	int runs[CHOICE_MAXIMUM_CANDIDATES];
+	uint64_t cost_ns[CHOICE_MAXIMUM_CANDIDATES]; // 0: cannot be used
 };
 
 static bool run_candidate(void *context, uint32_t candidate)
@@ -57,20 +57,30 @@ static struct tuning *open_tuning(const char *file, uint32_t threads)
 	struct error error = {0};
 	struct tuning *tuning = NULL;
 	char machine[64];
-	snprintf(machine, sizeof(machine), "a machine/threads=%u", threads);
+	snprintf(machine, sizeof(machine), "a-machine/threads=%u", threads);
 	if (!tuning_create(file, machine, &tuning, &error))
 		fail_msg("%s", error.message);
 	return tuning;
 }
 
-static uint32_t choose(struct fixture *f, const char *file, uint32_t threads, const char *key)
+static void time_with(struct fixture *f, const char *file, uint32_t threads, const char *key, const _Atomic(bool) *stopped,
+		      bool expected, uint64_t ret_ns[CHOICE_MAXIMUM_CANDIDATES])
 {
 	struct tuning *tuning = open_tuning(file, threads);
-	struct tuning_question question = {
-		.key = key, .count = 3, .names = {"slow", "fast", "broken"}, .run = run_candidate, .context = f};
-	uint32_t choice = tuning_choose(tuning, &question);
+	struct choice choice = {.count = 3, .names = {"slow", "fast", "broken"}, .run = run_candidate, .context = f};
+	snprintf(choice.key, sizeof(choice.key), "%s", key);
+	assert_int_equal(tuning_time(tuning, &choice, stopped, ret_ns), expected);
 	tuning_destroy(tuning);
-	return choice;
+}
+
+// The fastest of the three.
+static uint32_t choose(struct fixture *f, const char *file, uint32_t threads, const char *key)
+{
+	uint64_t ns[CHOICE_MAXIMUM_CANDIDATES] = {0};
+	time_with(f, file, threads, key, NULL, true, ns);
+	for (int i = 0; i < 3; i++)
+		assert_true(f->cost_ns[i] > 0 || ns[i] == UINT64_MAX);
+	return ns[0] <= ns[1] ? (ns[0] == UINT64_MAX ? 3 : 0) : 1;
 }
 
 static void set_costs(struct fixture *f, uint64_t a, uint64_t b, uint64_t c)
@@ -79,7 +89,7 @@ static void set_costs(struct fixture *f, uint64_t a, uint64_t b, uint64_t c)
 	memset(f->runs, 0, sizeof(f->runs));
 }
 
-static void choose_new_shape_takes_the_fastest_and_remembers(void **state)
+static void time_new_question_is_measured_and_kept(void **state)
 {
 	struct fixture *f = *state;
 	set_costs(f, 3000000, 300000, 0);
@@ -95,7 +105,7 @@ static void choose_new_shape_takes_the_fastest_and_remembers(void **state)
 	assert_true(f->runs[0] > 0);
 }
 
-static void choose_unknown_name_in_the_file_is_timed_again(void **state)
+static void time_candidate_that_the_file_lacks_is_measured(void **state)
 {
 	struct fixture *f = *state;
 	set_costs(f, 3000000, 300000, 0);
@@ -110,40 +120,44 @@ static void choose_unknown_name_in_the_file_is_timed_again(void **state)
 	memcpy(name, "\tlost\t", 6);
 	rewind(file);
 	fwrite(text, 1, length, file);
-	fputs("\n\t\t\nnonsense without tabs\n\xff\xfe\n", file);
+	fputs("\n\t\t\nnonsense without tabs\n\xff\xfe\na-machine/threads=1/product\tfast\t\n"
+	      "a-machine/threads=1/product\tfast\t12x\na-machine/threads=1/product\tfast\n",
+	      file);
 	fclose(file);
 	set_costs(f, 300000, 3000000, 0);
 	assert_int_equal(choose(f, f->file, 1, "product"), 0);
 	assert_true(f->runs[0] > 0);
 }
 
-static void choose_file_cannot_be_written_takes_the_first_untimed(void **state)
+static void time_without_a_file_is_measured_each_time(void **state)
 {
 	struct fixture *f = *state;
 	set_costs(f, 3000000, 300000, 0);
-	assert_int_equal(choose(f, "/proc/penstock/tuning", 1, "product"), 0);
-	assert_int_equal(f->runs[0] + f->runs[1], 0);
+	for (int i = 0; i < 2; i++) {
+		f->runs[1] = 0;
+		assert_int_equal(choose(f, "/proc/penstock/tuning", 1, "product"), 1);
+		assert_true(f->runs[1] > 0);
+	}
 }
 
-// A line more could not be found again, so it must not decide.
-static void choose_file_is_full_takes_the_first_untimed(void **state)
+// A file beyond its limit is neither read nor written.
+static void time_file_is_full_is_measured_each_time(void **state)
 {
 	struct fixture *f = *state;
 	set_costs(f, 3000000, 300000, 0);
 	choose(f, f->file, 1, "product/n=1");
-	assert_int_equal(truncate(f->file, 4 << 20), 0);
+	assert_int_equal(truncate(f->file, (4 << 20) + 1), 0);
 	struct stat before, after;
 	assert_int_equal(stat(f->file, &before), 0);
-	set_costs(f, 3000000, 300000, 0);
-	assert_int_equal(choose(f, f->file, 1, "product/n=2"), 0);
+	set_costs(f, 300000, 3000000, 0);
 	assert_int_equal(choose(f, f->file, 1, "product/n=1"), 0);
-	assert_int_equal(f->runs[0] + f->runs[1], 0);
+	assert_int_equal(choose(f, f->file, 1, "product/n=2"), 0);
 	assert_int_equal(stat(f->file, &after), 0);
 	assert_int_equal(before.st_size, after.st_size);
 }
 
-// Whoever waits for the lock waits for no more than this.
-static void choose_slow_candidates_are_run_twice(void **state)
+// A process that waits for the lock waits for no more than this.
+static void time_slow_candidates_are_run_twice(void **state)
 {
 	struct fixture *f = *state;
 	set_costs(f, 600000000, 10000000, 0);
@@ -152,18 +166,27 @@ static void choose_slow_candidates_are_run_twice(void **state)
 	assert_int_equal(f->runs[1], 2);
 }
 
-static void choose_nothing_usable_remembers_nothing(void **state)
+static void time_nothing_usable_says_so(void **state)
 {
 	struct fixture *f = *state;
 	set_costs(f, 0, 0, 0);
-	assert_int_equal(choose(f, f->file, 1, "product"), 0);
+	assert_int_equal(choose(f, f->file, 1, "product"), 3);
+}
+
+static void time_stopped_keeps_nothing(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ns[CHOICE_MAXIMUM_CANDIDATES];
+	_Atomic(bool) stopped = true;
+	set_costs(f, 1000, 1000, 0);
+	time_with(f, f->file, 1, "product", &stopped, false, ns);
 	struct stat status;
 	assert_int_equal(stat(f->file, &status), 0);
 	assert_int_equal(status.st_size, 0);
 }
 
-// Two processes at once: one times, the other waits and then reads.
-static void choose_two_processes_at_once_agree(void **state)
+// Two processes at once: one measures, the other waits and then reads.
+static void time_two_processes_at_once_agree(void **state)
 {
 	struct fixture *f = *state;
 	set_costs(f, 20000000, 10000000, 0);
@@ -183,14 +206,14 @@ static void choose_two_processes_at_once_agree(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(choose_new_shape_takes_the_fastest_and_remembers, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(choose_unknown_name_in_the_file_is_timed_again, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(choose_file_cannot_be_written_takes_the_first_untimed, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(choose_file_is_full_takes_the_first_untimed, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(choose_slow_candidates_are_run_twice, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(choose_nothing_usable_remembers_nothing, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(choose_two_processes_at_once_agree, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(time_new_question_is_measured_and_kept, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(time_candidate_that_the_file_lacks_is_measured, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(time_without_a_file_is_measured_each_time, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(time_file_is_full_is_measured_each_time, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(time_slow_candidates_are_run_twice, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(time_nothing_usable_says_so, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(time_stopped_keeps_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(time_two_processes_at_once_agree, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

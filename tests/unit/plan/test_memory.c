@@ -150,12 +150,8 @@ static void fill_of_every_stage_is_what_the_cpu_counts(void **state)
 	const struct device_ops *ops;
 	struct device *device = NULL;
 	struct error error = {0};
-	char file[] = "/tmp/penstock-tuning-XXXXXX";
-	int descriptor = mkstemp(file);
-	assert_true(descriptor >= 0);
-	close(descriptor);
 	assert_true(device_find("cpu", &ops, &error));
-	if (!ops->create(&(struct device_options){.name = "cpu", .threads = 1, .tuning_file = file}, &device, &error))
+	if (!ops->create(&(struct device_options){.name = "cpu", .threads = 1}, &device, &error))
 		fail_msg("%s", error.message);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct plan *plan = create(&rows[i]);
@@ -164,7 +160,6 @@ static void fill_of_every_stage_is_what_the_cpu_counts(void **state)
 		plan_destroy(plan);
 	}
 	ops->destroy(device);
-	unlink(file);
 }
 
 static struct plan *create_replicas(uint32_t replicas, enum plan_device device)

@@ -103,7 +103,7 @@ static void threads_do_not_spin(void **state)
 
 static void set_gpu(struct device **ret_device, const char *name)
 {
-	struct device_options options = {.name = name, .threads = 1, .tuning_file = "/dev/null/none"};
+	struct device_options options = {.name = name, .threads = 1};
 	struct error error = {0};
 	harness_check(ops->create(&options, ret_device, &error), error);
 }

@@ -66,7 +66,7 @@ static struct group *group_open(uint32_t members, bool same_device)
 		struct member *member = &group->member[r];
 		char name[16];
 		snprintf(name, sizeof(name), "cuda:%u", same_device ? 0 : r);
-		struct device_options options = {.name = name, .threads = 1, .tuning_file = "/dev/null/none"};
+		struct device_options options = {.name = name, .threads = 1};
 		member->group = group;
 		member->replica = r;
 		check(ops->create(&options, &member->device, &error));

@@ -40,7 +40,7 @@ static float *parameters(struct job *job)
 	return values;
 }
 
-// Nor is any code loaded in one, the first step included, where the tuning file knew every choice and no kernel was timed.
+// Nor is any code loaded in one, the first step included, though no kernel was timed.
 static void steps_allocate_nothing(void **state)
 {
 	struct harness *harness = harness_open(ops, 1);

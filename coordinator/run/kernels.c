@@ -1,0 +1,536 @@
+// Which kernels compute the job's layers: one answer for all ranks on machines of one name, so that the numbers do not depend on
+// where the model is cut. A rank asks; what is known is answered at once. What is not known waits until every rank has said
+// what is open there; then one rank of each machine times each question, and all get the answers. The messages and their
+// order: proto/penstock/v1/stage_server.proto.
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/strings.h"
+#include "coordinator/plan/rank_name.h"
+#include "coordinator/run/internal.h"
+
+_Static_assert((int)PROTOCOL_MAXIMUM_KERNELS == (int)NUMERICS_MAXIMUM_CANDIDATES &&
+		       (int)PROTOCOL_MAXIMUM_KERNEL_TEXT == (int)NUMERICS_TEXT_SIZE - 1,
+	       "what ranks may say can be kept");
+
+// What a rank has said. The messages are owned.
+struct kernel_rank {
+	Penstock__V1__SessionResponse *asked; // KernelQuestions
+	Penstock__V1__SessionResponse *open;  // KernelCandidates; NULL: nothing is open
+	bool answered;                        // what was open
+	bool opened;
+	struct job_kernel *kernels; // [as many as it asked]; owned
+	uint32_t to_time;           // questions that it has still to time
+};
+
+// A question that ranks on machines of one name have open. Texts are borrowed from the ranks' messages.
+struct open_question {
+	struct numerics_answer answer; // its candidates are those that all these ranks have
+	uint32_t timer;                // the rank that times it
+	bool is_timed;
+	const struct numerics_answer *settled;
+};
+
+struct kernels {
+	struct numerics *numerics;
+	bool owns_numerics;
+	uint32_t rank_count;
+	struct kernel_rank *ranks;             // [rank_count]
+	bool owes_nothing[PLAN_MAXIMUM_RANKS]; // opened, or waits for answers
+	struct open_question *open;            // [open_count]
+	uint32_t open_count, capacity;
+	bool is_settling; // all ranks have said what is open
+};
+
+bool kernels_create(struct job *job, struct error *error)
+{
+	struct kernels *kernels = calloc(1, sizeof(*kernels));
+	job->kernels = kernels;
+	if (kernels == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	kernels->numerics = job->options.numerics;
+	kernels->owns_numerics = kernels->numerics == NULL;
+	if (kernels->owns_numerics)
+		kernels->numerics = numerics_create();
+	kernels->rank_count = job->ranks;
+	kernels->ranks = calloc(job->ranks, sizeof(*kernels->ranks));
+	return (kernels->numerics != NULL && kernels->ranks != NULL) || error_set(error, ERROR_FAILED, "out of memory");
+}
+
+static void free_message(Penstock__V1__SessionResponse *message)
+{
+	if (message != NULL)
+		penstock__v1__session_response__free_unpacked(message, NULL);
+}
+
+void kernels_destroy(struct kernels *kernels)
+{
+	if (kernels == NULL)
+		return;
+	for (uint32_t r = 0; kernels->ranks != NULL && r < kernels->rank_count; r++) {
+		free_message(kernels->ranks[r].asked);
+		free_message(kernels->ranks[r].open);
+		free(kernels->ranks[r].kernels);
+	}
+	if (kernels->owns_numerics)
+		numerics_close(kernels->numerics);
+	free(kernels->ranks);
+	free(kernels->open);
+	free(kernels);
+}
+
+static const char *machine_of(const struct job *job, uint32_t rank)
+{
+	return job->kernels->ranks[rank].asked->kernel_questions->machine;
+}
+
+// ---- What a rank asks
+
+static bool check_questions(const struct job *job, uint32_t rank, const Penstock__V1__KernelQuestions *message,
+			    struct error *error)
+{
+	if (!numerics_is_text(message->machine))
+		return job_refuse(job, rank, "its KernelQuestions name no machine", error);
+	if (message->n_questions > PROTOCOL_MAXIMUM_KERNEL_QUESTIONS)
+		return job_refuse(job, rank, "it has more than 1024 questions about kernels", error);
+	for (size_t i = 0; i < message->n_questions; i++) {
+		const Penstock__V1__KernelQuestion *question = message->questions[i];
+		if (!numerics_is_text(question->key) || question->layer >= job->plan->model.layer_count ||
+		    question->n_candidates > 0)
+			return job_refuse(job, rank, "a question about kernels that is not one", error);
+	}
+	return true;
+}
+
+static bool is_repeated(Penstock__V1__KernelQuestion *const *questions, size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (strcmp(questions[j]->key, questions[i]->key) == 0)
+			return true;
+	return false;
+}
+
+struct answers {
+	Penstock__V1__KernelAnswers message;
+	Penstock__V1__KernelAnswer *all;
+	Penstock__V1__KernelAnswer **list;
+};
+
+static void answers_fini(struct answers *answers)
+{
+	free(answers->all);
+	free(answers->list);
+}
+
+static bool answers_init(struct answers *answers, size_t capacity, struct error *error)
+{
+	penstock__v1__kernel_answers__init(&answers->message);
+	answers->all = calloc(capacity + 1, sizeof(answers->all[0]));
+	answers->list = calloc(capacity + 1, sizeof(struct Penstock__V1__KernelAnswer *));
+	answers->message.answers = answers->list;
+	if (answers->all != NULL && answers->list != NULL)
+		return true;
+	answers_fini(answers);
+	return error_set(error, ERROR_FAILED, "out of memory");
+}
+
+static void answers_add(struct answers *answers, const struct numerics_answer *answer)
+{
+	Penstock__V1__KernelAnswer *into = &answers->all[answers->message.n_answers];
+	penstock__v1__kernel_answer__init(into);
+	into->key = (char *)answer->question;
+	into->choice = (char *)answer->names[answer->choice];
+	answers->list[answers->message.n_answers++] = into;
+}
+
+// What is known is answered at once.
+static bool take_questions(struct job *job, uint32_t rank, struct error *error)
+{
+	struct kernel_rank *of = &job->kernels->ranks[rank];
+	const Penstock__V1__KernelQuestions *message = of->asked->kernel_questions;
+	struct answers answers;
+	if (!check_questions(job, rank, message, error))
+		return false;
+	of->kernels = calloc(message->n_questions + 1, sizeof(*of->kernels));
+	if (of->kernels == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	if (!answers_init(&answers, message->n_questions, error))
+		return false;
+	for (size_t i = 0; i < message->n_questions; i++) {
+		const struct numerics_answer *answer =
+			numerics_find(job->kernels->numerics, message->machine, message->questions[i]->key);
+		of->kernels[i].layer = message->questions[i]->layer;
+		of->kernels[i].question = message->questions[i]->key;
+		of->kernels[i].choice = answer != NULL ? answer->names[answer->choice] : NULL;
+		if (answer != NULL && !is_repeated(message->questions, i))
+			answers_add(&answers, answer);
+	}
+	stage_session_kernel_answers(job->sessions[rank], &answers.message);
+	answers_fini(&answers);
+	return true;
+}
+
+static const Penstock__V1__KernelQuestion *find_question(Penstock__V1__KernelQuestion *const *questions, size_t count,
+							 const char *key)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(questions[i]->key, key) == 0)
+			return questions[i];
+	return NULL;
+}
+
+static bool has_asked(const struct kernel_rank *rank, const char *key)
+{
+	const Penstock__V1__KernelQuestions *asked = rank->asked->kernel_questions;
+	return find_question(asked->questions, asked->n_questions, key) != NULL;
+}
+
+// What the rank has open about the key, with its candidates; NULL: nothing.
+static const Penstock__V1__KernelQuestion *open_at(const struct kernel_rank *rank, const char *key)
+{
+	if (rank->open == NULL)
+		return NULL;
+	const Penstock__V1__KernelCandidates *open = rank->open->kernel_candidates;
+	return find_question(open->questions, open->n_questions, key);
+}
+
+static bool check_candidates(const struct job *job, uint32_t rank, struct error *error)
+{
+	const struct kernel_rank *of = &job->kernels->ranks[rank];
+	const Penstock__V1__KernelCandidates *message = of->open->kernel_candidates;
+	bool ok = message->n_questions > 0 && message->n_questions <= of->asked->kernel_questions->n_questions;
+	for (size_t i = 0; i < message->n_questions && ok; i++) {
+		const Penstock__V1__KernelQuestion *question = message->questions[i];
+		ok = has_asked(of, question->key) && question->n_candidates > 0 &&
+		     question->n_candidates <= PROTOCOL_MAXIMUM_KERNELS;
+		for (size_t j = 0; j < question->n_candidates && ok; j++)
+			ok = numerics_is_text(question->candidates[j]);
+	}
+	return ok || job_refuse(job, rank, "KernelCandidates that are not what it asked about, or no kernels", error);
+}
+
+// ---- What is open
+
+static bool refuse_strangers(const struct job *job, const char *key, uint32_t a, uint32_t b, struct error *error)
+{
+	char first[RANK_NAME_SIZE], second[RANK_NAME_SIZE];
+	return error_set(error, ERROR_VERSION,
+			 "%s and %s are of one kind (%s), but have different kernels for %s: install the same release "
+			 "of penstockd and its libraries on both",
+			 rank_name(job->plan, a, job->options.addresses[a], first, sizeof(first)),
+			 rank_name(job->plan, b, job->options.addresses[b], second, sizeof(second)), machine_of(job, a),
+			 key);
+}
+
+static struct open_question *find_open(struct kernels *kernels, const char *machine, const char *key)
+{
+	for (uint32_t i = 0; i < kernels->open_count; i++)
+		if (strcmp(kernels->open[i].answer.question, key) == 0 &&
+		    strcmp(kernels->open[i].answer.machine, machine) == 0)
+			return &kernels->open[i];
+	return NULL;
+}
+
+// Leaves the candidates that the rank has, too.
+static void keep_common(struct numerics_answer *answer, const Penstock__V1__KernelQuestion *question)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < answer->count; i++)
+		for (size_t j = 0; j < question->n_candidates; j++)
+			if (strcmp(answer->names[i], question->candidates[j]) == 0) {
+				answer->names[count++] = answer->names[i];
+				break;
+			}
+	answer->count = count;
+}
+
+static bool reserve_open(struct kernels *kernels, struct error *error)
+{
+	size_t capacity = 0;
+	for (uint32_t r = 0; r < kernels->rank_count; r++)
+		if (kernels->ranks[r].open != NULL)
+			capacity += kernels->ranks[r].open->kernel_candidates->n_questions;
+	kernels->open = calloc(capacity + 1, sizeof(*kernels->open));
+	return kernels->open != NULL || error_set(error, ERROR_FAILED, "out of memory");
+}
+
+// An answer that was known, and that the rank cannot use. A cache is corrected; a file that somebody named says what they want.
+static bool check_refused(const struct job *job, uint32_t rank, const Penstock__V1__KernelQuestion *question,
+			  struct error *error)
+{
+	const struct numerics *numerics = job->kernels->numerics;
+	const struct numerics_answer *known = numerics_find(numerics, machine_of(job, rank), question->key);
+	char names[400] = "", who[RANK_NAME_SIZE];
+	if (known == NULL)
+		return true;
+	for (size_t i = 0; i < question->n_candidates; i++) {
+		size_t length = strlen(names);
+		snprintf(names + length, sizeof(names) - length, "%s%s", i == 0 ? "" : ", ", question->candidates[i]);
+	}
+	rank_name(job->plan, rank, job->options.addresses[rank], who, sizeof(who));
+	if (numerics_is_named(numerics))
+		return error_set(
+			error, ERROR_USAGE,
+			"%s: the choice %s for %s cannot be used by %s, which has %s: correct the line, or remove "
+			"it",
+			numerics_path(numerics), known->names[known->choice], question->key, who, names);
+	log_warning("%s has no kernel %s for %s any more, as %s says: the question is asked anew", who,
+		    known->names[known->choice], question->key,
+		    numerics_path(numerics) != NULL ? numerics_path(numerics) : "the job before");
+	return true;
+}
+
+// Every rank on such a machine that has the question must have it open: its kernels are the same.
+static bool add_open(struct job *job, uint32_t rank, const Penstock__V1__KernelQuestion *question, struct error *error)
+{
+	struct kernels *kernels = job->kernels;
+	const char *machine = machine_of(job, rank);
+	if (find_open(kernels, machine, question->key) != NULL)
+		return true;
+	if (!check_refused(job, rank, question, error))
+		return false;
+	struct open_question *open = &kernels->open[kernels->open_count++];
+	open->answer = (struct numerics_answer){
+		.machine = machine, .question = question->key, .count = (uint32_t)question->n_candidates};
+	for (size_t i = 0; i < question->n_candidates; i++)
+		open->answer.names[i] = question->candidates[i];
+	open->timer = rank;
+	for (uint32_t r = 0; r < kernels->rank_count; r++) {
+		const struct kernel_rank *other = &kernels->ranks[r];
+		if (strcmp(machine_of(job, r), machine) != 0 || !has_asked(other, question->key))
+			continue;
+		const Penstock__V1__KernelQuestion *same = open_at(other, question->key);
+		if (same != NULL)
+			keep_common(&open->answer, same);
+		if (same == NULL || open->answer.count == 0)
+			return refuse_strangers(job, question->key, rank, r, error);
+		if (other->to_time < kernels->ranks[open->timer].to_time)
+			open->timer = r;
+	}
+	open->is_timed = open->answer.count == 1;
+	kernels->ranks[open->timer].to_time += !open->is_timed;
+	return true;
+}
+
+static void order_times(const struct job *job, uint32_t rank, const char **keys)
+{
+	const struct kernels *kernels = job->kernels;
+	Penstock__V1__TimeKernels message = PENSTOCK__V1__TIME_KERNELS__INIT;
+	for (uint32_t i = 0; i < kernels->open_count; i++)
+		if (kernels->open[i].timer == rank && !kernels->open[i].is_timed)
+			keys[message.n_keys++] = kernels->open[i].answer.question;
+	message.keys = (char **)keys;
+	if (message.n_keys > 0)
+		stage_session_time_kernels(job->sessions[rank], &message);
+}
+
+// Spreads what is to be timed over the ranks that have it.
+static bool begin_timing(struct job *job, struct error *error)
+{
+	struct kernels *kernels = job->kernels;
+	kernels->is_settling = true;
+	if (!reserve_open(kernels, error))
+		return false;
+	for (uint32_t r = 0; r < kernels->rank_count; r++) {
+		const Penstock__V1__SessionResponse *open = kernels->ranks[r].open;
+		for (size_t i = 0; open != NULL && i < open->kernel_candidates->n_questions; i++)
+			if (!add_open(job, r, open->kernel_candidates->questions[i], error))
+				return false;
+	}
+	_cleanup_free_ const char **keys = calloc((size_t)kernels->open_count + 1, sizeof(*keys));
+	if (keys == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	for (uint32_t r = 0; r < kernels->rank_count; r++)
+		order_times(job, r, keys);
+	return true;
+}
+
+static bool take_times(struct job *job, uint32_t rank, const Penstock__V1__KernelTimes *message, struct error *error)
+{
+	struct kernels *kernels = job->kernels;
+	struct open_question *open = find_open(kernels, machine_of(job, rank), message->key);
+	const Penstock__V1__KernelQuestion *question = open_at(&kernels->ranks[rank], message->key);
+	if (open == NULL || question == NULL || open->timer != rank || open->is_timed ||
+	    message->n_ns != question->n_candidates)
+		return job_refuse(job, rank, "times of kernels that it was not to time", error);
+	for (uint32_t i = 0; i < open->answer.count; i++)
+		for (size_t j = 0; j < question->n_candidates; j++)
+			if (strcmp(open->answer.names[i], question->candidates[j]) == 0)
+				open->answer.ns[i] = message->ns[j];
+	open->is_timed = true;
+	kernels->ranks[rank].to_time--;
+	return true;
+}
+
+// ---- The answers
+
+// Nothing is kept of a question whose kernels all failed: the first one will fail in a step, with a message.
+static bool settle_question(struct kernels *kernels, struct open_question *open, struct error *error)
+{
+	struct numerics_answer *answer = &open->answer;
+	uint32_t fastest = answer->count == 1 ? 0 : numerics_fastest(answer->count, answer->ns);
+	open->settled = answer;
+	answer->choice = fastest < answer->count ? fastest : 0;
+	if (fastest == answer->count)
+		return true;
+	const struct numerics_answer *kept;
+	if (!numerics_add(kernels->numerics, answer, &kept, error))
+		return false;
+	// Another job may have answered meanwhile. What it chose is known here, unless its daemons are others.
+	for (uint32_t i = 0; i < answer->count; i++)
+		if (strcmp(answer->names[i], kept->names[kept->choice]) == 0)
+			open->settled = kept;
+	return true;
+}
+
+static bool send_answers(struct job *job, uint32_t rank, struct error *error)
+{
+	struct kernels *kernels = job->kernels;
+	struct kernel_rank *of = &kernels->ranks[rank];
+	const Penstock__V1__KernelCandidates *open = of->open->kernel_candidates;
+	struct answers answers;
+	if (!answers_init(&answers, open->n_questions, error))
+		return false;
+	for (size_t i = 0; i < open->n_questions; i++) {
+		const struct numerics_answer *settled =
+			find_open(kernels, machine_of(job, rank), open->questions[i]->key)->settled;
+		if (!is_repeated(open->questions, i))
+			answers_add(&answers, settled);
+		for (size_t j = 0; j < of->asked->kernel_questions->n_questions; j++)
+			if (strcmp(of->kernels[j].question, settled->question) == 0)
+				of->kernels[j].choice = settled->names[settled->choice];
+	}
+	stage_session_kernel_answers(job->sessions[rank], &answers.message);
+	answers_fini(&answers);
+	of->answered = true;
+	return true;
+}
+
+static bool answer_all(struct job *job, struct error *error)
+{
+	struct kernels *kernels = job->kernels;
+	for (uint32_t i = 0; i < kernels->open_count; i++)
+		if (!settle_question(kernels, &kernels->open[i], error))
+			return false;
+	for (uint32_t r = 0; r < kernels->rank_count; r++)
+		if (kernels->ranks[r].open != NULL && !send_answers(job, r, error))
+			return false;
+	return true;
+}
+
+// ---- From Open to Opened
+
+static bool all_have_said(const struct kernels *kernels)
+{
+	for (uint32_t r = 0; r < kernels->rank_count; r++)
+		if (!kernels->ranks[r].opened && kernels->ranks[r].open == NULL)
+			return false;
+	return true;
+}
+
+static bool all_is_timed(const struct kernels *kernels)
+{
+	for (uint32_t i = 0; i < kernels->open_count; i++)
+		if (!kernels->open[i].is_timed)
+			return false;
+	return true;
+}
+
+// May keep the event's message.
+static bool take_event(struct job *job, struct stage_event *event, struct error *error)
+{
+	struct kernel_rank *rank = &job->kernels->ranks[event->rank];
+	switch (event->response->body_case) {
+	case PENSTOCK__V1__SESSION_RESPONSE__BODY_KERNEL_QUESTIONS:
+		if (rank->asked != NULL)
+			break;
+		rank->asked = steal_pointer(event->response);
+		return take_questions(job, event->rank, error);
+	case PENSTOCK__V1__SESSION_RESPONSE__BODY_KERNEL_CANDIDATES:
+		if (rank->kernels == NULL || rank->open != NULL || rank->opened)
+			break;
+		rank->open = steal_pointer(event->response);
+		return check_candidates(job, event->rank, error);
+	case PENSTOCK__V1__SESSION_RESPONSE__BODY_KERNEL_TIMES:
+		if (!job->kernels->is_settling)
+			break;
+		return take_times(job, event->rank, event->response->kernel_times, error);
+	case PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED:
+		if (rank->kernels == NULL || rank->opened || (rank->open != NULL && !rank->answered))
+			break;
+		rank->opened = true;
+		return true;
+	default:
+		break;
+	}
+	return job_unexpected(job, event, error);
+}
+
+static void tell(const struct job *job)
+{
+	const struct kernels *kernels = job->kernels;
+	_cleanup_free_ const char **machines = calloc(kernels->rank_count, sizeof(*machines));
+	_cleanup_free_ const struct job_kernel **of = calloc(kernels->rank_count, sizeof(struct job_kernel *));
+	_cleanup_free_ uint32_t *counts = calloc(kernels->rank_count, sizeof(*counts));
+	if (job->options.events->settled == NULL || machines == NULL || of == NULL || counts == NULL)
+		return;
+	struct job_numerics numerics = {.machines = machines, .kernels = of, .kernel_counts = counts};
+	for (uint32_t r = 0; r < kernels->rank_count; r++) {
+		machines[r] = machine_of(job, r);
+		of[r] = kernels->ranks[r].kernels;
+		counts[r] = (uint32_t)kernels->ranks[r].asked->kernel_questions->n_questions;
+		numerics.machines_differ |= strcmp(machines[r], machines[0]) != 0;
+	}
+	job->options.events->settled(job->options.user, &numerics);
+}
+
+// What the job waits for, for the limit of progress.
+static void note_debts(struct kernels *kernels)
+{
+	for (uint32_t r = 0; r < kernels->rank_count; r++) {
+		const struct kernel_rank *rank = &kernels->ranks[r];
+		kernels->owes_nothing[r] =
+			rank->opened || (rank->open != NULL && !rank->answered && rank->to_time == 0);
+	}
+}
+
+static bool settle(struct job *job,
+		   void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
+		   struct error *error)
+{
+	struct kernels *kernels = job->kernels;
+	bool is_answered = false;
+	for (uint32_t missing = job->ranks; missing > 0;) {
+		struct stage_event *event = job_next_event(job, error);
+		if (event == NULL)
+			return false;
+		bool is_opened = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED;
+		bool ok = take_event(job, event, error);
+		if (ok && is_opened) {
+			take(job, event->rank, event->response);
+			missing--;
+		}
+		stage_event_free(event);
+		if (ok && !kernels->is_settling && all_have_said(kernels))
+			ok = begin_timing(job, error);
+		if (ok && kernels->is_settling && !is_answered && all_is_timed(kernels))
+			is_answered = ok = answer_all(job, error);
+		if (!ok)
+			return false;
+		note_debts(kernels);
+	}
+	return true;
+}
+
+bool kernels_settle(struct job *job,
+		    void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
+		    struct error *error)
+{
+	job_await(job, "its Opened", job->kernels->owes_nothing);
+	bool ok = settle(job, take, error);
+	job_await(job, NULL, NULL);
+	if (ok)
+		tell(job);
+	return ok;
+}
