@@ -125,7 +125,7 @@ bool job_unexpected(const struct job *job, const struct stage_event *event, stru
 	return job_refuse(job, event->rank, why, error);
 }
 
-// Waits until each rank has sent `what`, in messages `name`, once. `take` may look at it.
+// Waits until each rank has sent `what`, in messages `name`, once.
 static bool wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what, const char *name,
 			 struct error *error)
 {

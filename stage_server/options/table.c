@@ -33,8 +33,7 @@ static const struct option_row rows[] = {
 	{"memory-limit", "SIZE", OPTION_BYTES, PLACE(memory_limit_bytes), 1 << 20, UINT64_MAX,
 	 .help = "memory that all stages of a device together may use, such as 16GiB (default: what it has)"},
 	{"tuning-file", "PATH", OPTION_TEXT, PLACE(tuning_file),
-	 .help = "folder for the choices of kernels, which are timed once per shape (default: penstock/ in the user's "
-		 "cache folder)"},
+	 .help = "file for measured times of kernels (default: penstock/tuning in the user's cache folder)"},
 
 	{"tls-cert-file", "FILE", OPTION_TEXT, PLACE(tls_cert_file),
 	 .help = "this daemon's certificate and its chain, PEM; with it, all calls use TLS"},

@@ -66,7 +66,7 @@ def wire_messages():
     request, response, exchange = pb.SessionRequest, pb.SessionResponse, pb.ExchangeMessage
     chunk = pb.TensorChunk(step=3, micro_batch=1, kind=1, dtype=1, shape=[2, 4, 8, 8], offset_bytes=4096)
     return {
-        "open": (0, request(open=pb.Open(protocol_version=3, job="a-1", plan=plan(0, 1), connections=2, chunk_bytes=1 << 21))),
+        "open": (0, request(open=pb.Open(protocol_version=4, job="a-1", plan=plan(0, 1), connections=2, chunk_bytes=1 << 21))),
         "load": (0, request(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[4]), payload=bytes(16))),
         "batch": (0, request(batch=pb.Batch(step=7, micro_batch=1, kind=1), payload=bytes(range(200)))),
         "run": (0, request(run_step=pb.RunStep(step=1, learning_rate=0.1, beta1=0.9, beta2=0.99, first_sample=128))),
@@ -76,7 +76,7 @@ def wire_messages():
         "saved": (1, response(saved_parameter=pb.SavedParameter(name="classifier.6.bias", shape=[10]), payload=bytes(40))),
         "chunk": (2, exchange(chunk=chunk, payload=bytes(64))),
         "credit": (2, exchange(credit=pb.Credit(tensors=2))),
-        "describe": (4, pb.DescribeResponse(version="0.1.0", protocol_version=3, maximum_sessions=16, uptime_seconds=5, devices=[
+        "describe": (4, pb.DescribeResponse(version="0.1.0", protocol_version=4, maximum_sessions=16, uptime_seconds=5, devices=[
             pb.Device(name="cpu", threads=2, memory_limit_bytes=1 << 33)], running=[pb.RunningStage(job="a", step=4, model="vgg16")])),
         "profile": (5, pb.ProfileRequest(end_layer=2, micro_batch_size=4, repetitions=3)),
     }

@@ -13,6 +13,7 @@ import sys
 import threading
 
 import messages
+import streams
 import tiny
 
 grpc, pb = messages.grpc, messages.pb
@@ -135,6 +136,9 @@ def session_requests():
         tiny.open_message(), tiny.open_message(1, 2),
         request(connect=pb.Connect()),
         request(connect=pb.Connect(next_address="127.0.0.1:1", next_link_token=tiny.TOKEN)),
+        request(kernel_answers=pb.KernelAnswers()),
+        request(kernel_answers=pb.KernelAnswers(answers=[pb.KernelAnswer(key="linear-forward/n=2/in=256/out=10", choice="sgemm")])),
+        request(time_kernels=pb.TimeKernels(keys=["linear-forward/n=2/in=256/out=10"])),
         request(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[4]), payload=bytes(16)),
         request(load_parameter=pb.LoadParameter(name="classifier.0.bias", shape=[10], offset_bytes=20), payload=bytes(20)),
         request(batch=pb.Batch(kind=1), payload=images), request(batch=pb.Batch(kind=2), payload=labels),
@@ -183,6 +187,8 @@ class Call:
         with contextlib.suppress(grpc.RpcError):
             for answer in self.call:
                 body = answer.WhichOneof("body")
+                if kind == "opened" and streams.kernel_answers(answer):
+                    self.send(streams.kernel_answers(answer))
                 if body in (kind, "failed"):
                     return body == kind
         return False
@@ -215,6 +221,7 @@ class Abuser:
         # What to say, and the answer to wait for, until a session is where the bad messages come.
         self.ways = {
             "arrived": [], "opening": [(tiny.open_message(), None)],
+            "settling": [(tiny.open_message(), "kernel_questions"), (pb.SessionRequest(kernel_answers=pb.KernelAnswers()), None)],
             "opened": [(tiny.open_message(), "opened")],
             "linking": [(tiny.open_message(1, 2), "opened"), (connect, None)],
             "ready": [(tiny.open_message(), "opened"), (connect, "ready")],

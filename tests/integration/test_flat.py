@@ -71,7 +71,7 @@ class Flat(harness.TestCase):
                     if number % 4 == 3:
                         stream.close()
                     else:
-                        stream.send(pb.SessionRequest(open=pb.Open(protocol_version=3, job="flat")))
+                        stream.send(pb.SessionRequest(open=pb.Open(protocol_version=4, job="flat")))
                         self.assertIs(stream.end()[0], grpc.StatusCode.INVALID_ARGUMENT)
                         stream.requests.put(None)
 

@@ -89,7 +89,7 @@ class Hostile(harness.TestCase):
         session = self.opened(1, 2)
         session.send(pb.SessionRequest(connect=pb.Connect()))
         link = self.exchange()
-        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.token)))
+        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=4, link_token=self.token)))
         link.answers("accepted")
         self.assertEqual(link.answers("credit").tensors, 1)
         session.answers("ready")
@@ -123,6 +123,52 @@ class Hostile(harness.TestCase):
                 stream = self.session()
                 stream.send(self.open_message(**fields))
                 self.refused(stream, words)
+
+    def test_words_about_kernels_that_are_wrong_end_the_session(self):
+        def answers(*pairs):
+            return pb.SessionRequest(kernel_answers=pb.KernelAnswers(answers=[pb.KernelAnswer(key=k, choice=c) for k, c in pairs]))
+
+        def times(*keys):
+            return pb.SessionRequest(time_kernels=pb.TimeKernels(keys=keys))
+
+        def settling(*requests):
+            stream = self.session()
+            stream.send(self.open_message())
+            keys = [question.key for question in stream.answers("kernel_questions").questions]
+            for request in requests:
+                stream.send(request)
+            return stream, keys
+
+        _, keys = settling()
+        self.assertIn("linear-forward/n=2/in=256/out=10", keys)
+        key = keys[0]
+        first = [(answers(("x", "y")), "not asked: x"), (answers((key, "")), "0 characters"), (answers((key, "y" * 200)), "200 characters"),
+                 (answers(*[(key, "y")] * 1000), "1000 answers"), (times(key), "none are open")]
+        for request, words in first:
+            with self.subTest(words=words):
+                self.refused(settling(request)[0], words, "kernel_candidates")
+        stream, _ = settling(answers(*[(key, "abacus") for key in keys]))  # none is a kernel: all are open
+        candidates = {question.key: list(question.candidates) for question in stream.answers("kernel_candidates").questions}
+        self.assertEqual(sorted(candidates), sorted(keys))
+        stream.send(times(*keys))
+        timed = {}
+        for _ in keys:
+            message = stream.answers("kernel_times")
+            timed[message.key] = len(message.ns)
+        self.assertEqual(timed, {key: len(names) for key, names in candidates.items()})
+        stream.send(answers(*[(key, names[-1]) for key, names in candidates.items()]))
+        stream.answers("opened")
+        second = [(answers(), "is none of its"), (answers((key, "abacus")), 'the answer "abacus" is none of its'), (times("x"), "not open: x"),
+                  (answers(("x", "y")), "not asked: x")]
+        for request, words in second:
+            with self.subTest(words=words):
+                stream, _ = settling(answers(*[(key, "abacus") for key in keys]))
+                stream.answers("kernel_candidates")
+                stream.send(request)
+                self.refused(stream, words)
+        stream = self.opened()
+        stream.send(answers())
+        self.refused(stream, "kernel_answers came to a session that waits for Connect", "ready")
 
     def test_words_of_a_client_are_text_when_they_are_quoted(self):
         for name, quoted in (("a" + "\u00e9" * 30, "a" + "\u00e9" * 19 + r"\?"), ("x\ny\x1b[2J", r"x\?y\?\[2J")):
@@ -261,7 +307,7 @@ class Hostile(harness.TestCase):
                 self.daemon.wait_until_free(15)
         next_stage = opened(1, previous_is_local=True)
         link = self.exchange()
-        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.token)))
+        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=4, link_token=self.token)))
         self.assertEqual(link.end()[0], grpc.StatusCode.INVALID_ARGUMENT)
         streams = [opened(0, next_is_local=True) for _ in range(2)]
         connect(streams[0])
@@ -290,11 +336,11 @@ class Hostile(harness.TestCase):
     # ---- Exchanges
 
     def test_exchange_without_a_session_is_refused(self):
-        for message, code in ((pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.token)),
+        for message, code in ((pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=4, link_token=self.token)),
                                grpc.StatusCode.PERMISSION_DENIED),
                               (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=1, link_token=self.token)),
                                grpc.StatusCode.FAILED_PRECONDITION),
-                              (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=b"short")),
+                              (pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=4, link_token=b"short")),
                                grpc.StatusCode.INVALID_ARGUMENT),
                               (pb.ExchangeMessage(chunk=pb.TensorChunk()), grpc.StatusCode.INVALID_ARGUMENT),
                               (b"\xff\xff", grpc.StatusCode.INVALID_ARGUMENT)):
@@ -302,7 +348,7 @@ class Hostile(harness.TestCase):
                 stream = self.exchange()
                 stream.send(message)
                 self.assertEqual(stream.end()[0], code)
-        lines = ["no session here has this link token", "the neighbour has protocol version 1, this daemon has 3"]
+        lines = ["no session here has this link token", "the neighbour has protocol version 1, this daemon has 4"]
         harness.wait_until(lambda: all(f"refused: {line}" in self.daemon.log for line in lines), 10, "lines of what was refused")
         self.assertRegex(self.daemon.log, r"an exchange from ipv4:127\.0\.0\.1:\d+ was refused: no session here")
         errors = self.daemon.metrics()
@@ -325,7 +371,7 @@ class Hostile(harness.TestCase):
     def test_exchange_connection_that_is_not_the_plans_is_refused(self):
         self.opened(1, 2)
         stream = self.exchange()
-        stream.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.token, connection=7)))
+        stream.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=4, link_token=self.token, connection=7)))
         self.assertEqual(stream.end(), (grpc.StatusCode.INVALID_ARGUMENT, "unknown connection 7: the link has 1, counted from 0"))
 
     def test_tensors_that_are_not_the_plans_end_the_job(self):
@@ -374,7 +420,7 @@ class Hostile(harness.TestCase):
         session.send(pb.SessionRequest(connect=pb.Connect(next_replica_address=neighbour.address,
                                                           next_replica_token=self.replica_token)))
         link = self.exchange()
-        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=self.replica_token)))
+        link.send(pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=4, link_token=self.replica_token)))
         link.answers("accepted")
         self.assertEqual(link.answers("credit").tensors, 2)
         session.answers("ready")
@@ -505,7 +551,7 @@ class Hostile(harness.TestCase):
     def test_describe_with_noise_is_answered_or_refused(self):
         describe = self.channel().unary_unary("/penstock.v1.StageServer/Describe",
                                               response_deserializer=pb.DescribeResponse.FromString)
-        self.assertEqual(describe(b"", timeout=10).protocol_version, 3)
+        self.assertEqual(describe(b"", timeout=10).protocol_version, 4)
         with self.assertRaises(grpc.RpcError):
             describe(b"\xff" * 100, timeout=10)
 

@@ -96,7 +96,7 @@ class Nccl(harness.TestCase):
             self.addCleanup(channel.close)
             session = streams.Stream(channel, "Session", response=pb.SessionResponse.FromString)
             self.addCleanup(session.close)
-            session.send(pb.SessionRequest(open=pb.Open(protocol_version=3, job="group", plan=plan, connections=1, chunk_bytes=4096,
+            session.send(pb.SessionRequest(open=pb.Open(protocol_version=4, job="group", plan=plan, connections=1, chunk_bytes=4096,
                                                         replica_token=16 * b"r")))
             sessions.append(session)
         ids = [session.answers("opened").group_id for session in sessions]

@@ -32,6 +32,7 @@ class Stages:
                 self.opens[plan.pipeline_stage] = plan
                 orders = self.orders.setdefault(plan.pipeline_stage, [])
                 scales = self.scales.setdefault(plan.pipeline_stage, [])
+                yield pb.SessionResponse(kernel_questions=pb.KernelQuestions(machine="strange"))
                 yield pb.SessionResponse(opened=pb.Opened())
             elif kind == "connect":
                 yield pb.SessionResponse(ready=pb.Ready())
@@ -163,7 +164,7 @@ class Precision(harness.TestCase):
 
     def test_nodes_lists_devices_and_names_slots_without_one(self):
         devices = [pb.Device(name="cpu", threads=2, memory_limit_bytes=2**30), pb.Device(name="cuda:0", memory_limit_bytes=2**34)]
-        node = pb.DescribeResponse(version="9.9.9", protocol_version=3, devices=devices, maximum_sessions=4)
+        node = pb.DescribeResponse(version="9.9.9", protocol_version=4, devices=devices, maximum_sessions=4)
         daemon = self.serve(Stages(), describe=lambda request, context: node)
         run = self.penstock("nodes", "-H", self.slots((daemon, 2)))
         self.assertRegex(run.out, rf"(?m)^{daemon.address} +0 +cpu +2 +0 B +1.0 GiB$")

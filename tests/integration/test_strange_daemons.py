@@ -31,15 +31,15 @@ class StrangeDaemons(harness.TestCase):
     def test_daemon_of_another_version_is_named(self):
         def session(requests, over):
             next(requests)
-            yield pb.SessionResponse(failed=pb.Failed(code=6, message="the coordinator speaks protocol version 2, this daemon version 3"))
+            yield pb.SessionResponse(failed=pb.Failed(code=6, message="the coordinator speaks protocol version 2, this daemon version 4"))
 
-        self.refuse(1, "this daemon version 3", self.strange(session=session))
+        self.refuse(1, "this daemon version 4", self.strange(session=session))
 
     def test_nodes_of_another_version_are_named(self):
         other = self.strange(describe=lambda request, context: pb.DescribeResponse(version="9.9.9", protocol_version=99))
         gone = self.start_daemons(1)[0]
         gone.stop()
-        words = f"{other.address}: has protocol version 99, this program has 3: install the same release"
+        words = f"{other.address}: has protocol version 99, this program has 4: install the same release"
         self.assertRegex(self.penstock("nodes", "-H", self.hostfile([other]), code=1).error, words)
         run = self.penstock("nodes", "-H", self.hostfile([gone, other]), code=4)  # the node that is not there outweighs it
         self.assertRegex(run.error, f"{gone.address}.*cannot be reached")
@@ -50,7 +50,7 @@ class StrangeDaemons(harness.TestCase):
             next(requests)
             yield pb.SessionResponse(failed=pb.Failed(code=1, message=EVIL))
 
-        node = pb.DescribeResponse(version=EVIL, protocol_version=3, devices=[pb.Device(name=EVIL)],
+        node = pb.DescribeResponse(version=EVIL, protocol_version=4, devices=[pb.Device(name=EVIL)],
                                    running=[pb.RunningStage(job=EVIL, model=EVIL)])
         daemon = self.strange(session=session, describe=lambda request, context: node)
         run = self.penstock("nodes", "-H", self.hostfile([daemon]))
@@ -86,7 +86,8 @@ class StrangeDaemons(harness.TestCase):
 
     def answers(self, **instead):
         """A session that gives every request its answer, or what `instead` gives for its kind."""
-        usual = {"open": lambda request: [pb.SessionResponse(opened=pb.Opened())],
+        questions = pb.SessionResponse(kernel_questions=pb.KernelQuestions(machine="strange"))
+        usual = {"open": lambda request: [questions, pb.SessionResponse(opened=pb.Opened())],
                  "connect": lambda request: [pb.SessionResponse(ready=pb.Ready())],
                  "run_step": lambda request: [pb.SessionResponse(step_report=pb.StepReport(step=request.run_step.step))]}
 
@@ -139,6 +140,43 @@ class StrangeDaemons(harness.TestCase):
 
         self.train("-H", self.hostfile([self.strange(session=self.answers(run_step=slow))]), "--steps", 1, "--progress-timeout", 1)
 
+    def test_words_about_kernels_that_are_wrong_are_refused(self):
+        key, machine = "linear-forward/n=4/in=9/out=7", "strange/threads=1"
+        question = pb.KernelQuestion(layer=3, key=key)
+        offer = pb.KernelQuestion(layer=3, key=key, candidates=["a", "b"])
+        questions = pb.SessionResponse(kernel_questions=pb.KernelQuestions(machine=machine, questions=[question]))
+
+        def candidates(*offers):
+            return pb.SessionResponse(kernel_candidates=pb.KernelCandidates(questions=offers))
+
+        def asked(**fields):
+            return pb.SessionResponse(kernel_questions=pb.KernelQuestions(**{"machine": machine, "questions": [question], **fields}))
+
+        def times(key, *ns):
+            return pb.SessionResponse(kernel_times=pb.KernelTimes(key=key, ns=ns))
+
+        cases = [
+            ("name no machine", asked(machine="")), ("name no machine", asked(machine="x" * 200)), ("name no machine", asked(machine="a b")),
+            ("more than 1024", asked(questions=[question] * 1025)), ("not one", asked(questions=[pb.KernelQuestion(layer=99, key=key)])),
+            ("not one", asked(questions=[pb.KernelQuestion(key="a\nb")])), ("unexpected answer", questions, questions),
+            ("unexpected answer", pb.SessionResponse(opened=pb.Opened())), ("unexpected answer", candidates(offer)),
+            ("or no kernels", questions, candidates()), ("or no kernels", questions, candidates(pb.KernelQuestion(key="other", candidates=["a"]))),
+            ("or no kernels", questions, candidates(question)), ("unexpected answer", questions, candidates(offer), candidates(offer)),
+            ("or no kernels", questions, candidates(pb.KernelQuestion(key=key, candidates=["a"] * 9))),
+            ("or no kernels", questions, candidates(pb.KernelQuestion(key=key, candidates=["a", " "]))),
+            ("not to time", questions, candidates(offer), times("other", 1, 2)), ("not to time", questions, candidates(offer), times(key, 1)),
+            ("not to time", questions, candidates(offer), times(key, 1, 2), times(key, 1, 2)),
+            ("unexpected answer", questions, candidates(offer), pb.SessionResponse(opened=pb.Opened())),
+        ]
+        for words, *responses in cases:
+            with self.subTest(words=words, responses=responses):
+                def session(requests, over):
+                    next(requests)
+                    yield from responses
+                    over.wait(30)
+
+                self.refuse(1, words, self.strange(session=session))
+
     def test_step_that_was_done_counts_when_neighbours_miss_a_stopping_daemon_first(self):
         missed = threading.Event()
 
@@ -146,6 +184,7 @@ class StrangeDaemons(harness.TestCase):
             for request in requests:
                 kind = request.WhichOneof("body")
                 if kind == "open":
+                    yield pb.SessionResponse(kernel_questions=pb.KernelQuestions(machine="strange"))
                     yield pb.SessionResponse(opened=pb.Opened())
                 elif kind == "connect":
                     yield pb.SessionResponse(ready=pb.Ready())

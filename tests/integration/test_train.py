@@ -119,14 +119,16 @@ class Train(harness.TestCase):
         self.assertRegex(run.out, r"busiest \(<\): stage [01] on unix:\S+\n")
         self.assertRegex(run.error, r"step 10/10  loss ")
         lines = harness.read_json_lines(path)
-        self.assertEqual([line["type"] for line in lines], ["plan"] + ["step"] * 10 + ["summary"])
+        self.assertEqual([line["type"] for line in lines], ["plan", "numerics"] + ["step"] * 10 + ["summary"])
         self.assertEqual([stage["pipeline_stage"] for stage in lines[0]["stages"]], [0, 1])
         self.assertEqual({step["learning_rate"] for step in lines[1:-1]}, {0.01})  # as --lr has it; the float is 0.009999999776
         self.assertEqual(lines[-1]["steps"], 10)
         self.assertTrue(lines[-1]["done"])
         self.assertGreater(lines[-1]["samples_per_second"], 0)
         crossing = 4 * lines[0]["stages"][0]["output_bytes"]  # 4 micro-batches
-        for line in lines[1:-1]:
+        self.assertFalse(lines[1]["machines_differ"])
+        self.assertIn("features.3", {kernel["layer"] for stage in lines[1]["stages"] for kernel in stage["kernels"]})
+        for line in lines[2:-1]:
             for stage in line["stages"]:
                 self.assertEqual((stage["sent_bytes"], stage["received_bytes"]), (crossing, crossing))
 

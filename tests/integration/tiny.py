@@ -35,7 +35,7 @@ def plan(stage, stages):
 
 
 def open_message(stage=0, stages=1, **fields):
-    open_ = pb.Open(protocol_version=3, job="hostile", plan=plan(stage, stages), connections=1, chunk_bytes=4096)
+    open_ = pb.Open(protocol_version=4, job="hostile", plan=plan(stage, stages), connections=1, chunk_bytes=4096)
     if stage > 0:
         open_.link_token = TOKEN
     for name, value in fields.items():
@@ -44,4 +44,4 @@ def open_message(stage=0, stages=1, **fields):
 
 
 def exchange_open(**fields):
-    return pb.ExchangeMessage(open=pb.ExchangeOpen(**{"protocol_version": 3, "link_token": TOKEN, **fields}))
+    return pb.ExchangeMessage(open=pb.ExchangeOpen(**{"protocol_version": 4, "link_token": TOKEN, **fields}))

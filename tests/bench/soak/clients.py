@@ -30,8 +30,8 @@ def stream(channel, method, requests):
 def calls(channel, mix):
     layers = [pb.Layer(kind=mix.randint(0, 9), in_channels=mix.getrandbits(31), out_channels=mix.getrandbits(31)) for _ in range(3)]
     plans = [pb.StagePlan(), pb.StagePlan(pipeline_size=2, micro_batches=mix.getrandbits(31), model=pb.Model(layers=layers))]
-    opens = [pb.SessionRequest(open=pb.Open(protocol_version=version, job="soak", plan=plan)) for version in (0, 3) for plan in plans]
-    token = pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=3, link_token=mix.randbytes(16), connection=mix.randint(0, 99)))
+    opens = [pb.SessionRequest(open=pb.Open(protocol_version=version, job="soak", plan=plan)) for version in (0, 4) for plan in plans]
+    token = pb.ExchangeMessage(open=pb.ExchangeOpen(protocol_version=4, link_token=mix.randbytes(16), connection=mix.randint(0, 99)))
     for _ in range(mix.randint(5, 40)):
         kind = mix.choice(["Session", "Exchange", "NoSuchMethod"])
         good = token if kind == "Exchange" else mix.choice(opens)

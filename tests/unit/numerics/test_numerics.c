@@ -164,7 +164,7 @@ static void open_file_with_a_wrong_line_names_it(void **state)
 	longest[0] = '{';
 	longest[sizeof(longest) - 1] = '\0';
 	static const char *const rows[][2] = {
-		{"nonsense", "column 2"},
+		{"nonsense", "near 'nonsense'"},
 		{"[]", "not a JSON object"},
 		{"{\"machine\": \"m\", \"machine\": \"n\"}", "duplicate"},
 		{"{\"machine\": 1, \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}}", "\"machine\" is missing"},
