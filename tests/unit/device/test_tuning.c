@@ -63,8 +63,8 @@ static struct tuning *open_tuning(const char *file, uint32_t threads)
 	return tuning;
 }
 
-static void time_with(struct fixture *f, const char *file, uint32_t threads, const char *key, const _Atomic(bool) *stopped,
-		      bool expected, uint64_t ret_ns[CHOICE_MAXIMUM_CANDIDATES])
+static void time_with(struct fixture *f, const char *file, uint32_t threads, const char *key,
+		      const _Atomic(bool) *stopped, bool expected, uint64_t ret_ns[CHOICE_MAXIMUM_CANDIDATES])
 {
 	struct tuning *tuning = open_tuning(file, threads);
 	struct choice choice = {.count = 3, .names = {"slow", "fast", "broken"}, .run = run_candidate, .context = f};

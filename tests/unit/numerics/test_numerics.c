@@ -144,9 +144,11 @@ static void add_to_what_is_answered_replaces_it(void **state)
 
 static void open_file_that_a_person_wrote_is_read(void **state)
 {
-	write_text("w", "\n  \n{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"b\", \"candidates\": {\"a\": 1, "
-			"\"b\": null}}\r\n"
-			"{\"candidates\":{\"a\":1},\"choice\":\"a\",\"question\":\"r\",\"machine\":\"m\"}"); // no end of line
+	write_text(
+		"w",
+		"\n  \n{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"b\", \"candidates\": {\"a\": 1, "
+		"\"b\": null}}\r\n"
+		"{\"candidates\":{\"a\":1},\"choice\":\"a\",\"question\":\"r\",\"machine\":\"m\"}"); // no end of line
 	struct numerics *numerics = open_file();
 	assert_int_equal(numerics_count(numerics), 2);
 	assert_string_equal(numerics_find(numerics, "m", "q")->names[1], "b");
@@ -167,18 +169,27 @@ static void open_file_with_a_wrong_line_names_it(void **state)
 		{"nonsense", "near 'nonsense'"},
 		{"[]", "not a JSON object"},
 		{"{\"machine\": \"m\", \"machine\": \"n\"}", "duplicate"},
-		{"{\"machine\": 1, \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}}", "\"machine\" is missing"},
-		{"{\"machine\": \"\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}}", "1 to 159 characters"},
-		{"{\"machine\": \"a b\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}}", "without a space"},
+		{"{\"machine\": 1, \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}}",
+		 "\"machine\" is missing"},
+		{"{\"machine\": \"\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}}",
+		 "1 to 159 characters"},
+		{"{\"machine\": \"a b\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}}",
+		 "without a space"},
 		{"{\"machine\": \"m\", \"choice\": \"a\", \"candidates\": {\"a\": 1}}", "\"question\" is missing"},
 		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\"}", "\"candidates\" is missing"},
 		{"{\"machine\": \"m\", \"question\": \"q\", \"candidates\": {\"a\": 1}}", "\"choice\" is missing"},
-		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"c\", \"candidates\": {\"a\": 1}}", "the choice, c, is none"},
-		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {}}", "is none of the candidates"},
-		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": -1}}", "neither nanoseconds"},
-		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1.5}}", "neither nanoseconds"},
-		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}, \"x\": 1}", "has no \"x\""},
-		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1, \"b\": 1, \"c\": 1, \"d\": 1, "
+		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"c\", \"candidates\": {\"a\": 1}}",
+		 "the choice, c, is none"},
+		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {}}",
+		 "is none of the candidates"},
+		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": -1}}",
+		 "neither nanoseconds"},
+		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1.5}}",
+		 "neither nanoseconds"},
+		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}, \"x\": 1}",
+		 "has no \"x\""},
+		{"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1, \"b\": 1, "
+		 "\"c\": 1, \"d\": 1, "
 		 "\"e\": 1, \"f\": 1, \"g\": 1, \"h\": 1, \"i\": 1}}",
 		 "more than 8 candidates"},
 		{NULL, "longer than 4096 bytes"},
@@ -187,7 +198,9 @@ static void open_file_with_a_wrong_line_names_it(void **state)
 		struct numerics *numerics = NULL;
 		struct error error = {0};
 		char place[128];
-		write_text("w", "{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}}\n");
+		write_text(
+			"w",
+			"{\"machine\": \"m\", \"question\": \"q\", \"choice\": \"a\", \"candidates\": {\"a\": 1}}\n");
 		write_text("a", rows[i][0] != NULL ? rows[i][0] : longest);
 		write_text("a", "\n");
 		assert_false(numerics_open_file(path, &numerics, &error));
