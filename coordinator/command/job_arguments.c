@@ -150,7 +150,8 @@ static const char *const reductions[] = {"auto", "ring", "nccl", NULL};
 static const struct option_row rows[] = {
 	// What differs between the commands
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = TRAIN, .instead = "--output DIR gets a sweep.json",
-	 .help = "write results as JSON lines: the plan, each step, a summary; with -, to stdout, and all else to "
+	 .help = "write results as JSON lines: the plan, the kernels, each step, a summary; with -, to stdout, and all "
+		 "else to "
 		 "stderr"},
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = PLAN,
 	 .help = "write the plan as a JSON object; with cells, a line for each"},
@@ -242,8 +243,7 @@ static const struct option_row rows[] = {
 	 .only = PLAN, .help = "of the optimizer"},
 	{"weight-decay", "X", OPTION_NUMBER, PLACE(overrides.weight_decay), .lowest = 0.0, .highest = MAXIMUM_RATE,
 	 OF_RUNS, .help = "of the optimizer"},
-	{"numerics", "FILE", OPTION_TEXT, PLACE(numerics), .only = TRAIN | SWEEP | PROVE,
-	 .instead = "a plan computes nothing",
+	{"numerics", "FILE", OPTION_TEXT, PLACE(numerics), OF_RUNS,
 	 .help = "which kernels compute is read from FILE, and kept there (default: in the cache folder)"},
 	{"precision", "NAME", OPTION_TEXT, PLACE(overrides.precision),
 	 .help = "fp32 (default), tf32, bf16 or fp16; parameters are fp32 in any case"},
