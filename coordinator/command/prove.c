@@ -1,12 +1,10 @@
 // penstock prove
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
-#include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
 #include "coordinator/command/output.h"
@@ -20,7 +18,7 @@
 #include "coordinator/prove/verdict.h"
 #include "coordinator/report/terminal.h"
 
-enum { NETWORK_THREADS = 2, DESCRIBE_DEADLINE_MS = 5000, FREE_TIMEOUT_MS = 15000, MACHINE_SIZE = 160 };
+enum { NETWORK_THREADS = 2, FREE_TIMEOUT_MS = 15000 };
 
 static const char introduction[] = "Usage: penstock prove --dataset PATH (-H HOSTFILE | --local N) [OPTION]...\n"
 				   "Trains twice with the same options: on one device without a pipeline, and in the\n"
@@ -41,11 +39,9 @@ struct prove {
 	struct job_inputs inputs;
 	struct numerics *numerics; // of both trainings
 	struct safetensors *against;
-	char (*machines)[MACHINE_SIZE]; // [ranks]
-	const char **machine_names;     // [ranks]
-	struct json_output *output;     // NULL: no --json
-	FILE *json;                     // NULL: none
-	FILE *text;                     // stdout, or stderr where the JSON lines have that
+	struct json_output *output; // NULL: no --json
+	FILE *json;                 // NULL: none
+	FILE *text;                 // stdout, or stderr where the JSON lines have that
 	bool rpc_is_started;
 	bool is_terminal; // stderr
 };
@@ -87,43 +83,6 @@ static bool start(struct prove *prove, struct error *error)
 		return false;
 	prove->rpc_is_started = true;
 	job_inputs_say(prove->setup.plan, &prove->inputs);
-	return true;
-}
-
-// What the daemon of a rank says of its device.
-static bool describe_rank(struct prove *prove, uint32_t rank, struct error *error)
-{
-	const char *address = prove->place.addresses[rank];
-	uint32_t index = prove->place.devices[rank];
-	Penstock__V1__DescribeResponse *node;
-	if (!describe(address, prove->place.tls, DESCRIBE_DEADLINE_MS, &node, error))
-		return error_wrap(error, "%s", address);
-	if (index < node->n_devices) { // else its Open tells
-		const Penstock__V1__Device *device = node->devices[index];
-		char name[MACHINE_SIZE];
-		strings_printable(device->name, name, sizeof(name));
-		if (device->threads > 0)
-			snprintf(prove->machines[rank], MACHINE_SIZE, "%s, %u thread%s", name, device->threads,
-				 device->threads == 1 ? "" : "s");
-		else
-			snprintf(prove->machines[rank], MACHINE_SIZE, "%s", name);
-	}
-	penstock__v1__describe_response__free_unpacked(node, NULL);
-	return true;
-}
-
-static bool describe_ranks(struct prove *prove, struct error *error)
-{
-	uint32_t ranks = plan_rank_count(prove->setup.plan);
-	prove->machines = calloc(ranks, sizeof(*prove->machines));
-	prove->machine_names = calloc(ranks, sizeof(*prove->machine_names));
-	if (prove->machines == NULL || prove->machine_names == NULL)
-		return error_set(error, ERROR_FAILED, "out of memory");
-	for (uint32_t r = 0; r < ranks; r++) {
-		prove->machine_names[r] = prove->machines[r];
-		if (!describe_rank(prove, r, error))
-			return false;
-	}
 	return true;
 }
 
@@ -211,7 +170,6 @@ static bool run(struct prove *prove, bool *ret_holds, struct error *error)
 	struct proof proof = {.reference = prove->reference,
 			      .pipeline = prove->setup.plan,
 			      .addresses = prove->place.addresses,
-			      .machines = prove->machine_names,
 			      .steps = prove->arguments.steps,
 			      .against_path = prove->arguments.against};
 	struct capture *reference = NULL, *pipeline = NULL;
@@ -240,8 +198,6 @@ static bool close_all(struct prove *prove, struct error *error)
 	job_nodes_fini(&prove->nodes);
 	plan_destroy(prove->reference);
 	job_setup_fini(&prove->setup);
-	free(prove->machine_names);
-	free(prove->machines);
 	return ok;
 }
 
@@ -267,7 +223,7 @@ int command_prove(int argc, char **argv)
 	     reference_plan(prove.setup.plan, &prove.reference, &error) &&
 	     job_inputs_read(&prove.arguments, &prove.setup, &prove.inputs, &error) && open_against(&prove, &error) &&
 	     job_numerics_open(&prove.arguments, &prove.numerics, &error) && open_json(&prove, &error) &&
-	     start(&prove, &error) && describe_ranks(&prove, &error) && run(&prove, &holds, &error);
+	     start(&prove, &error) && run(&prove, &holds, &error);
 	if (!close_all(&prove, &close_error) && ok) {
 		error = close_error;
 		ok = false;

@@ -14,8 +14,8 @@ bool capture_create(const struct model *model, uint64_t steps, struct capture **
 	capture->model = *model;
 	capture->parameter_count = count;
 	capture->step_count = steps;
-	capture->steps = calloc(steps, sizeof(*capture->steps));
-	capture->squares = calloc(steps, (count + 1) * sizeof(*capture->squares));
+	capture->steps = calloc(steps + 1, sizeof(*capture->steps));
+	capture->squares = calloc(steps + 1, (count + 1) * sizeof(*capture->squares));
 	capture->values = calloc(count + 1, sizeof(*capture->values));
 	capture->received_bytes = calloc(count + 1, sizeof(*capture->received_bytes));
 	bool ok = capture->steps != NULL && capture->squares != NULL && capture->values != NULL &&
@@ -41,6 +41,7 @@ void capture_destroy(struct capture *capture)
 		return;
 	for (uint32_t i = 0; i < capture->parameter_count && capture->values != NULL; i++)
 		free(capture->values[i]);
+	kernels_fini(&capture->kernels);
 	free(capture->values);
 	free(capture->received_bytes);
 	free(capture->squares);
@@ -105,12 +106,20 @@ bool capture_check_whole(const struct capture *capture, struct error *error)
 struct run {
 	struct capture *capture;
 	const struct capture_progress *progress;
-	struct error error; // of a step that could not be kept; the job goes on to its end
+	uint32_t ranks;
+	struct error error; // of what could not be kept; the job goes on to its end
 	bool failed;
 };
 
 static void on_opened(void *user, uint32_t rank, const struct job_memory *memory)
 {
+}
+
+static void on_settled(void *user, const struct job_numerics *numerics)
+{
+	struct run *run = user;
+	if (!run->failed && !kernels_copy(numerics, run->ranks, &run->capture->kernels, &run->error))
+		run->failed = true;
 }
 
 static void on_started(void *user)
@@ -136,8 +145,9 @@ static bool put(void *user, uint32_t parameter, uint64_t offset_bytes, const voi
 bool capture_run(struct capture *capture, const struct job_options *options, const struct capture_progress *progress,
 		 struct error *error)
 {
-	static const struct job_events events = {.opened = on_opened, .started = on_started, .step = on_step};
-	struct run run = {.capture = capture, .progress = progress};
+	static const struct job_events events = {
+		.opened = on_opened, .settled = on_settled, .started = on_started, .step = on_step};
+	struct run run = {.capture = capture, .progress = progress, .ranks = plan_rank_count(options->plan)};
 	struct job_sink sink = {.put = put, .user = &run};
 	struct job_options captured = *options;
 	captured.events = &events;

@@ -1,5 +1,5 @@
-// What one training did, kept in memory to be compared with another: the loss and the gradient norms of each step, and the final
-// parameters. One thread.
+// What one training did, kept in memory to be compared with another: the kernels that it used, the loss and the gradient norms of each
+// step, and the final parameters. One thread.
 #pragma once
 
 #include <stdbool.h>
@@ -7,6 +7,7 @@
 
 #include "common/base/error.h"
 #include "common/model/model.h"
+#include "coordinator/prove/kernels.h"
 #include "coordinator/run/job.h"
 
 struct capture_step {
@@ -24,6 +25,7 @@ struct capture {
 	double *squares;            // [step_count][parameter_count] sums of squares of each parameter's gradient
 	float **values;             // [parameter_count] final, row-major
 	uint64_t *received_bytes;   // [parameter_count] of values
+	struct kernel_list kernels;
 };
 
 // Copies the model. Takes memory for the final parameters now: a training that could not be kept is not begun.

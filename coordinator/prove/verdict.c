@@ -6,6 +6,8 @@
 
 #include "common/model/optimizer.h"
 
+enum { KERNELS_SHOWN = 8 };
+
 const char *difference_name(enum difference_kind kind)
 {
 	static const char *const names[] = {
@@ -49,6 +51,11 @@ static bool has_replicas(const struct proof *proof)
 	return proof->pipeline->options.data_parallel_size > 1;
 }
 
+static const char *reference_name(const struct proof *proof)
+{
+	return has_replicas(proof) ? "no pipeline" : "one device";
+}
+
 // ---- Before the trainings
 
 static void print_ranks(const struct proof *proof, const struct plan *plan, FILE *out)
@@ -58,8 +65,8 @@ static void print_ranks(const struct proof *proof, const struct plan *plan, FILE
 		char replica[32] = "";
 		if (has_replicas(proof))
 			snprintf(replica, sizeof(replica), " of replica %u", plan_rank_replica(plan, r));
-		fprintf(out, "  stage %u%s, layers %u-%u: %s (%s)\n", plan_rank_stage(plan, r), replica,
-			stage->first_layer, stage->end_layer - 1, proof->addresses[r], proof->machines[r]);
+		fprintf(out, "  stage %u%s, layers %u-%u: %s\n", plan_rank_stage(plan, r), replica, stage->first_layer,
+			stage->end_layer - 1, proof->addresses[r]);
 	}
 }
 
@@ -131,7 +138,7 @@ static const char *ulp_text(uint64_t ulp, char into[48])
 
 static void print_values(const struct verdict *verdict, const struct difference *difference, FILE *out)
 {
-	const char *first = has_replicas(verdict->proof) ? "no pipeline" : "one device";
+	const char *first = reference_name(verdict->proof);
 	bool is_float = difference->kind == DIFFERENCE_PARAMETER;
 	int digits = is_float ? 9 : 17, hex = is_float ? 8 : 16;
 	char ulp[48];
@@ -205,6 +212,50 @@ static void print_parameters(const struct verdict *verdict, FILE *out)
 	print_values(verdict, &c->first_value, out);
 }
 
+static void print_kernel(const char *training, const char *kernel, const char *machine, FILE *out)
+{
+	if (kernel != NULL)
+		fprintf(out, "  %-11s  %s on %s\n", training, kernel, machine);
+	else
+		fprintf(out, "  %-11s  not asked\n", training);
+}
+
+static void print_kernels(const struct verdict *verdict, FILE *out)
+{
+	const struct plan *plan = verdict->proof->pipeline;
+	struct kernel_difference differences[KERNELS_SHOWN];
+	uint32_t count = kernels_compare(&verdict->reference->kernels, &verdict->pipeline->kernels,
+					 plan->options.data_parallel_size, differences, KERNELS_SHOWN);
+	if (count == 0) {
+		fputs("both trainings used the same kernels for every pass of every layer\n", out);
+		return;
+	}
+	fprintf(out, "kernels that differ: %u\n", count);
+	for (uint32_t i = 0; i < count && i < KERNELS_SHOWN; i++) {
+		const struct kernel_difference *d = &differences[i];
+		fprintf(out, "layer %u, %s: %s\n", d->layer, plan->model.layers[d->layer].name, d->question);
+		print_kernel(reference_name(verdict->proof), d->reference, d->reference_machine, out);
+		print_kernel("pipeline", d->pipeline, d->pipeline_machine, out);
+	}
+	if (count > KERNELS_SHOWN)
+		fprintf(out, "and %u more\n", count - KERNELS_SHOWN);
+}
+
+static void print_machines(const struct verdict *verdict, FILE *out)
+{
+	const struct kernel_list *list = &verdict->pipeline->kernels;
+	if (list->rank_count == 0)
+		return;
+	if (kernels_share_machine(&verdict->reference->kernels, list)) {
+		fprintf(out, "computed on %s\n", list->machines[0]);
+		return;
+	}
+	fputs("note: the devices are not of one kind, so equal bits cannot be promised\n", out);
+	fprintf(out, "  %s: %s\n", reference_name(verdict->proof), verdict->reference->kernels.machines[0]);
+	for (uint32_t r = 0; r < list->rank_count; r++)
+		fprintf(out, "  %s: %s\n", verdict->proof->addresses[r], list->machines[r]);
+}
+
 static void print_divergence(const struct comparison *c, FILE *out)
 {
 	if (!c->diverged)
@@ -238,11 +289,13 @@ static void print_comparison(const struct verdict *verdict, FILE *out)
 			c->gradients);
 		print_first(verdict, out);
 		print_parameters(verdict, out);
+		print_kernels(verdict, out);
 		if (proof_rounds_boundaries(verdict->proof))
 			fprintf(out, "this is by design: what crosses between stages is rounded to %s\n",
 				data_type_name(verdict->proof->pipeline->options.boundary_type));
 	}
 	print_divergence(c, out);
+	print_machines(verdict, out);
 }
 
 static void print_against(const struct verdict *verdict, FILE *out)

@@ -14,7 +14,6 @@
 struct proof {
 	const struct plan *reference, *pipeline;
 	const char *const *addresses; // [ranks of the pipeline]
-	const char *const *machines;  // [ranks of the pipeline] "cpu, 1 thread": what its daemon says of the device
 	uint64_t steps;
 	const char *against_path; // NULL: no file
 };

@@ -9,6 +9,8 @@
 #include "common/model/optimizer.h"
 #include "coordinator/prove/verdict.h"
 
+enum { KERNELS_WRITTEN = 256 };
+
 // Takes the object; NULL: memory was out.
 static bool write_line(FILE *json, json_t *object, struct error *error)
 {
@@ -33,11 +35,11 @@ static json_t *ranks_of(const struct proof *proof, const struct plan *plan)
 	json_t *ranks = json_array();
 	for (uint32_t r = 0; r < plan_rank_count(plan); r++) {
 		const struct plan_stage *stage = &plan->stages[plan_rank_stage(plan, r)];
-		json_array_append_new(ranks, json_pack("{s:i, s:i, s:i, s:i, s:s, s:s}", "pipeline_stage",
-						       (int)plan_rank_stage(plan, r), "replica",
-						       (int)plan_rank_replica(plan, r), "first_layer",
-						       (int)stage->first_layer, "end_layer", (int)stage->end_layer,
-						       "address", proof->addresses[r], "machine", proof->machines[r]));
+		json_array_append_new(ranks,
+				      json_pack("{s:i, s:i, s:i, s:i, s:s}", "pipeline_stage",
+						(int)plan_rank_stage(plan, r), "replica",
+						(int)plan_rank_replica(plan, r), "first_layer", (int)stage->first_layer,
+						"end_layer", (int)stage->end_layer, "address", proof->addresses[r]));
 	}
 	return ranks;
 }
@@ -124,6 +126,38 @@ static json_t *difference_of(const struct verdict *verdict, const struct differe
 	return object;
 }
 
+static json_t *machines_of(const struct kernel_list *list)
+{
+	json_t *machines = json_array();
+	for (uint32_t r = 0; r < list->rank_count; r++)
+		json_array_append_new(machines, json_string(list->machines[r]));
+	return machines;
+}
+
+static json_t *text(const char *text)
+{
+	return text != NULL ? json_string(text) : json_null();
+}
+
+static json_t *kernels_of(const struct verdict *verdict)
+{
+	struct kernel_difference differences[KERNELS_WRITTEN];
+	uint32_t replicas = verdict->proof->pipeline->options.data_parallel_size;
+	uint32_t count = kernels_compare(&verdict->reference->kernels, &verdict->pipeline->kernels, replicas,
+					 differences, KERNELS_WRITTEN);
+	json_t *kernels = json_array();
+	for (uint32_t i = 0; i < count && i < KERNELS_WRITTEN; i++) {
+		const struct kernel_difference *d = &differences[i];
+		json_array_append_new(kernels,
+				      json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "layer", (int)d->layer, "name",
+						verdict->pipeline->model.layers[d->layer].name, "question", d->question,
+						"reference_kernel", text(d->reference), "kernel", text(d->pipeline),
+						"reference_machine", text(d->reference_machine), "machine",
+						text(d->pipeline_machine)));
+	}
+	return kernels;
+}
+
 static json_t *verdict_of(const struct verdict *verdict)
 {
 	const struct comparison *c = verdict->comparison;
@@ -136,6 +170,11 @@ static json_t *verdict_of(const struct verdict *verdict)
 			  (int)c->parameters_differ, "elements", (json_int_t)c->elements, "elements_differ",
 			  (json_int_t)c->elements_differ, "first_difference", difference_of(verdict, &c->first),
 			  "first_parameter_difference", difference_of(verdict, &c->first_value));
+	if (object != NULL) {
+		json_object_set_new(object, "kernel_differences", kernels_of(verdict));
+		json_object_set_new(object, "reference_machines", machines_of(&verdict->reference->kernels));
+		json_object_set_new(object, "machines", machines_of(&verdict->pipeline->kernels));
+	}
 	if (object != NULL && verdict->against != NULL)
 		json_object_set_new(object, "agrees", json_boolean(verdict->against->agree == verdict->against->count));
 	return object;

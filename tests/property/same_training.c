@@ -1,9 +1,11 @@
 // Trains drawn networks in drawn pipelines over real daemons, and each on one device as well: losses, gradient norms and final
-// parameters must be the same to the bit. draw.c says what is drawn.
+// parameters must be the same to the bit. draw.c says what is drawn. The kernels are drawn, too: of those that the daemons offer for a
+// question any may be the fastest, so a pipeline must be right with any.
 //
-//   same_training [--draws N] [--seed S] [--threads N]
+//   same_training [--draws N] [--seed S] [--threads N] [--wrong-kernels]
 //
-// Draw number i is that of seed S + i: `--seed S+i --draws 1` repeats it alone. $SEED stands for --seed.
+// Draw number i is that of seed S + i: `--seed S+i --draws 1` repeats it alone. $SEED stands for --seed. With --wrong-kernels the
+// pipeline's kernels are drawn apart from those of the one device, so that its bits differ: the program must see it.
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/daemons/describe.h"
 #include "coordinator/daemons/local.h"
+#include "coordinator/numerics/numerics.h"
 #include "coordinator/prove/reference.h"
 #include "coordinator/prove/verdict.h"
 #include "tests/property/draw.h"
@@ -28,7 +31,10 @@ struct property {
 	uint32_t draws, threads;
 	struct local_daemons *daemons;
 	struct cifar10 dataset;
+	bool wrong_kernels;
+	struct numerics *honest;  // with the kernels that there are for every question so far
 	uint64_t steps, elements; // compared so far
+	uint64_t drawn, slower;   // answers about kernels, and those that are not the fastest
 };
 
 // Noise: nothing is to be learnt from it.
@@ -47,7 +53,7 @@ static bool make_dataset(struct cifar10 *ret_dataset)
 // ---- One draw
 
 struct place {
-	const char *addresses[DRAW_MAXIMUM_RANKS], *machines[DRAW_MAXIMUM_RANKS];
+	const char *addresses[DRAW_MAXIMUM_RANKS];
 	uint32_t devices[DRAW_MAXIMUM_RANKS];
 };
 
@@ -55,13 +61,12 @@ static void place_ranks(const struct property *property, const struct draw *draw
 {
 	for (uint32_t r = 0; r < DRAW_MAXIMUM_RANKS; r++) {
 		place->addresses[r] = local_daemons_address(property->daemons, draw->daemon_of[r]);
-		place->machines[r] = "cpu";
 		place->devices[r] = 0;
 	}
 }
 
 static bool train(struct property *property, const struct draw *draw, const struct plan *plan,
-		  const struct place *place, struct capture *capture, struct error *error)
+		  const struct place *place, struct numerics *numerics, struct capture *capture, struct error *error)
 {
 	struct sampler *sampler;
 	char name[64];
@@ -76,7 +81,8 @@ static bool train(struct property *property, const struct draw *draw, const stru
 				      .config = &draw->config,
 				      .dataset = &property->dataset,
 				      .sampler = sampler,
-				      .steps = draw->steps,
+				      .steps = capture->step_count,
+				      .numerics = numerics,
 				      .connections = draw->connections,
 				      .chunk_bytes = draw->chunk_bytes};
 	bool ok = capture_run(capture, &options, NULL, error);
@@ -85,6 +91,60 @@ static bool train(struct property *property, const struct draw *draw, const stru
 	return ok;
 }
 
+// ---- Kernels
+
+static uint32_t draw_usable(const struct numerics_answer *answer, uint64_t seed)
+{
+	struct random_key key = random_key_make(seed, RANDOM_DATASET, random_hash_name(answer->question));
+	uint32_t usable[NUMERICS_MAXIMUM_CANDIDATES], count = 0;
+	for (uint32_t i = 0; i < answer->count; i++)
+		if (answer->ns[i] != NUMERICS_UNUSABLE)
+			usable[count++] = i;
+	return count > 0 ? usable[random_below(key, 0, count)] : answer->choice;
+}
+
+// Answers each question of the training that `asked` was by any kernel that can be used.
+static bool draw_answers(struct property *property, const struct capture *asked, uint64_t seed,
+			 struct numerics **ret_numerics, struct error *error)
+{
+	struct numerics *numerics = numerics_create();
+	if (numerics == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	for (uint32_t i = 0; i < asked->kernels.count; i++) {
+		const struct kernel_use *use = &asked->kernels.uses[i];
+		const char *machine = asked->kernels.machines[use->rank];
+		const struct numerics_answer *honest = numerics_find(property->honest, machine, use->question), *kept;
+		if (honest == NULL || numerics_find(numerics, machine, use->question) != NULL)
+			continue; // there is one kernel alone; or another layer has asked
+		struct numerics_answer drawn = *honest;
+		drawn.choice = draw_usable(honest, seed);
+		property->drawn++;
+		property->slower += drawn.choice != honest->choice;
+		if (!numerics_add(numerics, &drawn, &kept, error)) {
+			numerics_close(numerics);
+			return false;
+		}
+	}
+	*ret_numerics = numerics;
+	return true;
+}
+
+// Opens the reference and trains nothing, to learn what is asked; then draws the answers of both trainings.
+static bool draw_kernels(struct property *property, const struct draw *draw, const struct plan *reference,
+			 const struct place *place, struct numerics *ret_numerics[2], struct error *error)
+{
+	struct capture *asked = NULL;
+	bool ok = capture_create(&draw->model, 0, &asked, error) &&
+		  train(property, draw, reference, place, property->honest, asked, error);
+	for (int i = 0; i < 2 && ok; i++) // the same answers twice, unless they are to be wrong
+		ok = draw_answers(property, asked, draw->seed + (property->wrong_kernels ? i * UINT64_C(1000003) : 0),
+				  &ret_numerics[i], error);
+	capture_destroy(asked);
+	return ok;
+}
+
+// ---- The judgement
+
 // The plan of a drawn pipeline. Where the schedule cannot do with so few in flight, as many as it takes.
 static bool make_plan(struct draw *draw, struct plan **ret_plan, struct error *error)
 {
@@ -92,6 +152,19 @@ static bool make_plan(struct draw *draw, struct plan **ret_plan, struct error *e
 		return true;
 	draw->options.in_flight = 0;
 	return plan_create(&draw->model, &draw->options, ret_plan, error);
+}
+
+// Every pass of every layer asks the same question and is answered alike, wherever the network is cut.
+static bool same_kernels(const struct verdict *verdict)
+{
+	struct kernel_difference difference;
+	uint32_t replicas = verdict->proof->pipeline->options.data_parallel_size;
+	if (kernels_compare(&verdict->reference->kernels, &verdict->pipeline->kernels, replicas, &difference, 1) == 0)
+		return true;
+	printf("layer %u: %s: %s, and %s in the pipeline\n", difference.layer, difference.question,
+	       difference.reference != NULL ? difference.reference : "not asked",
+	       difference.pipeline != NULL ? difference.pipeline : "not asked");
+	return false;
 }
 
 // A comparison that sees nothing would pass every draw: one bit of what was compared, turned around, must be seen.
@@ -127,6 +200,8 @@ static bool judge(struct property *property, const struct draw *draw, const stru
 		verdict_print(&shown, stdout);
 		return false;
 	}
+	if (!property->wrong_kernels && !same_kernels(verdict))
+		return false;
 	if (!sees_one_bit(property, draw, verdict->reference, pipeline)) {
 		printf("a bit that was turned around was not seen\n");
 		return false;
@@ -138,26 +213,29 @@ static bool try_draw(struct property *property, struct draw *draw)
 {
 	struct plan *pipeline = NULL, *reference = NULL;
 	struct capture *a = NULL, *b = NULL;
+	struct numerics *numerics[2] = {NULL, NULL};
 	struct place place;
 	struct error error = {0};
 	place_ranks(property, draw, &place);
 	bool ran = make_plan(draw, &pipeline, &error) && reference_plan(pipeline, &reference, &error) &&
 		   capture_create(&draw->model, draw->steps, &a, &error) &&
 		   capture_create(&draw->model, draw->steps, &b, &error) &&
-		   train(property, draw, reference, &place, a, &error) &&
-		   train(property, draw, pipeline, &place, b, &error);
+		   draw_kernels(property, draw, reference, &place, numerics, &error) &&
+		   train(property, draw, reference, &place, numerics[0], a, &error) &&
+		   train(property, draw, pipeline, &place, numerics[1], b, &error);
 	bool ok = false;
 	if (ran) {
 		struct proof proof = {.reference = reference,
 				      .pipeline = pipeline,
 				      .addresses = place.addresses,
-				      .machines = place.machines,
 				      .steps = draw->steps};
 		struct verdict verdict = {.proof = &proof, .reference = a, .pipeline = b};
 		ok = judge(property, draw, &verdict, b);
 	} else {
 		printf("failed: %s\n", error.message);
 	}
+	numerics_close(numerics[0]);
+	numerics_close(numerics[1]);
 	capture_destroy(a);
 	capture_destroy(b);
 	plan_destroy(pipeline);
@@ -196,14 +274,18 @@ static bool read_arguments(int argc, char **argv, struct property *property)
 	static const struct option options[] = {{"draws", required_argument, NULL, 'd'},
 						{"seed", required_argument, NULL, 's'},
 						{"threads", required_argument, NULL, 't'},
+						{"wrong-kernels", no_argument, NULL, 'w'},
 						{0}};
 	const char *seed = getenv("SEED");
 	uint64_t number;
 	int option;
 	bool ok = seed == NULL || read_number(seed, INT64_MAX, &property->seed);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1 && ok) {
-		ok = option != '?' && read_number(optarg, option == 's' ? INT64_MAX : 1000000, &number);
-		if (option == 'd')
+		ok = option == 'w' ||
+		     (option != '?' && read_number(optarg, option == 's' ? INT64_MAX : 1000000, &number));
+		if (option == 'w')
+			property->wrong_kernels = true;
+		else if (option == 'd')
 			property->draws = (uint32_t)number;
 		else if (option == 's')
 			property->seed = number;
@@ -211,7 +293,7 @@ static bool read_arguments(int argc, char **argv, struct property *property)
 			property->threads = (uint32_t)number;
 	}
 	if (!ok || optind < argc)
-		fprintf(stderr, "usage: %s [--draws N] [--seed S] [--threads N]\n", argv[0]);
+		fprintf(stderr, "usage: %s [--draws N] [--seed S] [--threads N] [--wrong-kernels]\n", argv[0]);
 	return ok && optind == argc;
 }
 
@@ -222,13 +304,15 @@ int main(int argc, char **argv)
 	if (!read_arguments(argc, argv, &property))
 		return 2;
 	struct local_options local = {.count = DAEMONS, .threads = property.threads};
-	if (!make_dataset(&property.dataset) || !local_daemons_start(&local, &property.daemons, &error) ||
-	    !rpc_start(NETWORK_THREADS, &error)) {
+	property.honest = numerics_create();
+	if (property.honest == NULL || !make_dataset(&property.dataset) ||
+	    !local_daemons_start(&local, &property.daemons, &error) || !rpc_start(NETWORK_THREADS, &error)) {
 		fprintf(stderr, "cannot begin: %s\n", error.message);
 		return 1;
 	}
 	uint64_t begin_ns = clock_now_ns();
 	uint32_t wrong = try_all(&property);
+	printf("%" PRIu64 " kernels drawn, %" PRIu64 " of them not the fastest\n", property.drawn, property.slower);
 	printf("%u draws from seed %" PRIu64 ": %" PRIu64 " steps and %" PRIu64
 	       " final values compared, %u draws wrong, %.1f s\n",
 	       property.draws, property.seed, property.steps, property.elements, wrong,
@@ -237,5 +321,6 @@ int main(int argc, char **argv)
 	rpc_stop();
 	local_daemons_stop(property.daemons);
 	cifar10_fini(&property.dataset);
+	numerics_close(property.honest);
 	return wrong > 0;
 }

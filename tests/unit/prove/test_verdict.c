@@ -9,7 +9,7 @@
 
 struct fixture {
 	struct plan *reference, *pipeline;
-	const char *addresses[2], *machines[2];
+	const char *addresses[2];
 	struct proof proof;
 	struct capture *a, *b;
 	struct comparison comparison;
@@ -19,10 +19,7 @@ struct fixture {
 static int setup(void **state)
 {
 	static struct fixture f;
-	f = (struct fixture){.addresses = {"one:7070", "two:7070"},
-			     .machines = {"cpu, 1 thread", "cpu, 1 thread"},
-			     .a = training_create(),
-			     .b = training_create()};
+	f = (struct fixture){.addresses = {"one:7070", "two:7070"}, .a = training_create(), .b = training_create()};
 	struct error error;
 	struct plan_options options = {.partition_method = "flops",
 				       .schedule = "1f1b",
@@ -36,11 +33,8 @@ static int setup(void **state)
 	options.pipeline_size = 2;
 	options.split = "1";
 	assert_true(plan_create(&f.a->model, &options, &f.pipeline, &error));
-	f.proof = (struct proof){.reference = f.reference,
-				 .pipeline = f.pipeline,
-				 .addresses = f.addresses,
-				 .machines = f.machines,
-				 .steps = TRAINING_STEPS};
+	f.proof = (struct proof){
+		.reference = f.reference, .pipeline = f.pipeline, .addresses = f.addresses, .steps = TRAINING_STEPS};
 	f.verdict = (struct verdict){.proof = &f.proof, .reference = f.a, .pipeline = f.b, .comparison = &f.comparison};
 	*state = &f;
 	return 0;
@@ -74,7 +68,7 @@ static void of_equal_trainings_says_what_and_how_many(void **state)
 {
 	char *text = print(*state);
 	assert_non_null(strstr(text, "one device: 3 micro-batches of 2 a step"));
-	assert_non_null(strstr(text, "  stage 1, layers 1-3: two:7070 (cpu, 1 thread)\n"));
+	assert_non_null(strstr(text, "  stage 1, layers 1-3: two:7070\n"));
 	assert_non_null(strstr(text, "compared bit for bit: 3 losses, 3 gradient norms, 12 norms of single gradients,\n"
 				     "4 final parameters with 386 elements\n"
 				     "EQUAL: the pipeline trained exactly what one device trains\n"));
