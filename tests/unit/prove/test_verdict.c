@@ -9,7 +9,7 @@
 
 struct fixture {
 	struct plan *reference, *pipeline;
-	const char *addresses[2];
+	const char *addresses[4];
 	struct proof proof;
 	struct capture *a, *b;
 	struct comparison comparison;
@@ -108,6 +108,20 @@ static void of_narrow_boundaries_says_that_bits_differ_by_design(void **state)
 	free(text);
 }
 
+static void of_replicas_says_what_is_compared(void **state)
+{
+	struct fixture *f = *state;
+	f->reference->options.data_parallel_size = f->pipeline->options.data_parallel_size = 2;
+	f->addresses[0] = f->addresses[1] = f->addresses[2] = f->addresses[3] = "one:7070";
+	char *text = print(f);
+	assert_non_null(strstr(text, "no pipeline: 2 replicas, each with the whole network on one device\n"));
+	assert_non_null(strstr(text, "  stage 1 of replica 1, layers 1-3: one:7070\n"));
+	assert_non_null(strstr(text, "note: the number of replicas decides the order"));
+	assert_non_null(
+		strstr(text, "EQUAL: the pipeline trained exactly what the same replicas train without a pipeline\n"));
+	free(text);
+}
+
 static void of_json_every_line_can_be_read(void **state)
 {
 	struct fixture *f = *state;
@@ -157,6 +171,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(of_equal_trainings_says_what_and_how_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_a_difference_names_place_bits_and_distance, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_narrow_boundaries_says_that_bits_differ_by_design, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_replicas_says_what_is_compared, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_json_every_line_can_be_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(json_that_cannot_be_written_is_an_error, setup, teardown),
 	};
