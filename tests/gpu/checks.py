@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness  # noqa: E402
 
 
-NOT_TIMED = "/dev/null/none"  # a tuning file where nothing can be remembered, so that nothing is timed
+NOT_KEPT = "/dev/null/none"  # a tuning file that cannot be: no times are kept
 
 
 class Skip(Exception):
@@ -72,7 +72,7 @@ class Context:
 
     def daemon(self, slots=1, *options, program=harness.PENSTOCKD, tuning=None):
         """On the device under test. Daemons share a file of kernel choices, which the same bits need; the stand-in's times mean nothing."""
-        tuning = tuning or (NOT_TIMED if self.kind == "stand-in" else os.environ["PENSTOCK_TUNING_FILE"])
+        tuning = tuning or (NOT_KEPT if self.kind == "stand-in" else os.environ["PENSTOCK_TUNING_FILE"])
         devices = [word for _ in range(slots) for word in ("--device", self.device)]
         threads = ["--threads", str(max(1, os.cpu_count() // 4))]
         try:

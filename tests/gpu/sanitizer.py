@@ -44,7 +44,7 @@ def is_clean(tool):
             file.write(f'#!/bin/sh\nexec "{sanitizer}" --tool {tool} {OPTIONS[tool]} --target-processes all --error-exitcode 99 --log-file "{report}" '
                        f'"{harness.PENSTOCKD}" "$@"\n')
         os.chmod(wrapper, stat.S_IRWXU)
-        daemon = context.daemon(2, program=wrapper, tuning=checks.NOT_TIMED)
+        daemon = context.daemon(2, program=wrapper, tuning=checks.NOT_KEPT)
         steps = context.train("--dataset", context.dataset(), "--image-size", 63, "--micro-batch-size", 2,
                               "--gradient-accumulation-steps", 2, "--steps", 2, "-H", context.hostfile(daemon), "-p", 2,
                               "--precision", "bf16", seconds=120)

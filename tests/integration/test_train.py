@@ -121,7 +121,7 @@ class Train(harness.TestCase):
         lines = harness.read_json_lines(path)
         self.assertEqual([line["type"] for line in lines], ["plan", "numerics"] + ["step"] * 10 + ["summary"])
         self.assertEqual([stage["pipeline_stage"] for stage in lines[0]["stages"]], [0, 1])
-        self.assertEqual({step["learning_rate"] for step in lines[1:-1]}, {0.01})  # as --lr has it; the float is 0.009999999776
+        self.assertEqual({step["learning_rate"] for step in lines[2:-1]}, {0.01})  # as --lr has it; the float is 0.009999999776
         self.assertEqual(lines[-1]["steps"], 10)
         self.assertTrue(lines[-1]["done"])
         self.assertGreater(lines[-1]["samples_per_second"], 0)
@@ -143,7 +143,7 @@ class Train(harness.TestCase):
 
     def test_json_dash_is_stdout_and_the_rest_goes_to_stderr(self):
         run = self.train("--local", 1, "--steps", 1, "--json", "-")
-        self.assertEqual([json.loads(line)["type"] for line in run.out.splitlines()], ["plan", "step", "summary"])
+        self.assertEqual([json.loads(line)["type"] for line in run.out.splitlines()], ["plan", "numerics", "step", "summary"])
         self.assertIn("1 steps in", run.error)
         run = self.penstock("plan", "-p", 2, "--json", "-")
         self.assertEqual(json.loads(run.out)["pipeline_size"], 2)
@@ -172,7 +172,7 @@ class Train(harness.TestCase):
             run = self.train("--local", 1, "--json", path, code=2)
         self.assertIn(f"--json: {path}: process {os.getpid()} is writing it", run.error)
         self.train("--local", 1, "--steps", 1, "--json", path)
-        self.assertEqual([line["type"] for line in harness.read_json_lines(path)], ["plan", "step", "summary"])
+        self.assertEqual([line["type"] for line in harness.read_json_lines(path)], ["plan", "numerics", "step", "summary"])
 
     def test_file_over_the_size_limit_is_an_error_that_loses_nothing(self):
         saved = self.path("limited.safetensors")
@@ -209,7 +209,7 @@ class Train(harness.TestCase):
                                *map(str, self.small), "--local", "1", "--steps", "2", "--json", path, "--metrics-listen", "127.0.0.1:0"],
                               timeout=60 * harness.PATIENCE, check=False).returncode
         self.assertEqual(code, 0)
-        self.assertEqual([line["type"] for line in harness.read_json_lines(path)], ["plan"] + ["step"] * 2 + ["summary"])
+        self.assertEqual([line["type"] for line in harness.read_json_lines(path)], ["plan", "numerics"] + ["step"] * 2 + ["summary"])
 
     def test_two_jobs_at_once_on_the_same_daemons(self):
         daemons = self.start_daemons(2)
