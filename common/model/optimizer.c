@@ -6,7 +6,7 @@
 static const struct {
 	const char *name;
 	uint32_t state_tensors;
-} optimizers[] = {
+} optimizers[OPTIMIZER_COUNT] = {
 	[OPTIMIZER_SGD] = {"SGD", 1},
 	[OPTIMIZER_ADAM] = {"Adam", 2},
 	[OPTIMIZER_ADAMW] = {"AdamW", 2},
@@ -19,7 +19,7 @@ const char *optimizer_name(enum optimizer_kind kind)
 
 bool optimizer_parse(const char *name, enum optimizer_kind *ret_kind)
 {
-	for (uint32_t i = 0; i < sizeof(optimizers) / sizeof(optimizers[0]); i++) {
+	for (uint32_t i = 0; i < OPTIMIZER_COUNT; i++) {
 		if (strcasecmp(name, optimizers[i].name) == 0) {
 			*ret_kind = (enum optimizer_kind)i;
 			return true;

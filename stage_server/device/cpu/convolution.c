@@ -41,15 +41,13 @@ static bool make_methods(struct program *program, struct layer_state *state, str
 {
 	struct window_shape shape = shape_of(program, state->layer);
 	struct onednn *onednn = program->device->onednn;
-	if (!convolution_methods_create(onednn, &shape, state->relu_follows, program->training, !state->is_first,
-					&state->methods, error))
+	if (!convolution_methods_create(onednn, &shape, program->training, !state->is_first, &state->methods, error))
 		return false;
 	int64_t samples = trial_samples(&shape);
 	if (samples == shape.n || samples == 0)
 		return true;
 	shape.n = samples;
-	return convolution_methods_create(onednn, &shape, state->relu_follows, program->training, !state->is_first,
-					  &state->trial, error);
+	return convolution_methods_create(onednn, &shape, program->training, !state->is_first, &state->trial, error);
 }
 
 static bool run(struct program *program, const struct convolution_methods *methods, enum kernel_pass pass,
@@ -238,16 +236,23 @@ static bool convolution_place(struct program *program, struct layer_state *state
 
 // ---- the passes
 
+// The library's own ReLU turns NaN into 0, so it is not asked for one. A cut behind the convolution then cannot change which of
+// its kernels computes it, either.
 static bool convolution_forward(struct program *program, struct layer_state *state, uint32_t slot,
 				uint64_t first_sample)
 {
-	return run(program, state->methods, PASS_FORWARD, state->choice[PASS_FORWARD], false,
-		   (void *[ARGUMENT_COUNT]){
-			   [ARGUMENT_SOURCE] = program_pointer(program, &state->input.block, slot),
-			   [ARGUMENT_WEIGHTS] = program_pointer(program, &state->weight->value, 0),
-			   [ARGUMENT_BIAS] = program_pointer(program, &state->bias->value, 0),
-			   [ARGUMENT_DESTINATION] = program_pointer(program, &state->output.block, slot),
-		   });
+	float *output = program_pointer(program, &state->output.block, slot);
+	if (!run(program, state->methods, PASS_FORWARD, state->choice[PASS_FORWARD], false,
+		 (void *[ARGUMENT_COUNT]){
+			 [ARGUMENT_SOURCE] = program_pointer(program, &state->input.block, slot),
+			 [ARGUMENT_WEIGHTS] = program_pointer(program, &state->weight->value, 0),
+			 [ARGUMENT_BIAS] = program_pointer(program, &state->bias->value, 0),
+			 [ARGUMENT_DESTINATION] = output,
+		 }))
+		return false;
+	if (state->relu_follows)
+		vector_relu(program->device->threads, layout_bytes(state->given_output) / sizeof(float), output);
+	return true;
 }
 
 // The first micro-batch's gradient is written where it belongs; each later one is added in place, or computed beside it and

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stage_server/device/cpu/vector.h"
-
 _Static_assert((int)METHOD_DIRECT == (int)ALGORITHM_DIRECT && (int)METHOD_WINOGRAD == (int)ALGORITHM_WINOGRAD,
 	       "kernels are indexed by either");
 
@@ -16,7 +14,7 @@ enum { MAXIMUM_WINOGRAD_BYTES = 128 << 20, ALIGNMENT = 128 };
 static bool create_direct(struct onednn *onednn, struct convolution_methods *m, enum kernel_pass pass,
 			  struct error *error)
 {
-	return kernel_create_convolution(onednn, pass, ALGORITHM_DIRECT, &m->shape, false,
+	return kernel_create_convolution(onednn, pass, ALGORITHM_DIRECT, &m->shape,
 					 m->kernels[PASS_FORWARD][METHOD_DIRECT], &m->kernels[pass][METHOD_DIRECT],
 					 error);
 }
@@ -62,30 +60,11 @@ static bool is_interchangeable(const struct convolution_methods *m, enum kernel_
 static void try_winograd(struct onednn *onednn, struct convolution_methods *m, enum kernel_pass pass)
 {
 	struct kernel *kernel = NULL;
-	if (!kernel_create_convolution(onednn, pass, ALGORITHM_WINOGRAD, &m->shape, false,
+	if (!kernel_create_convolution(onednn, pass, ALGORITHM_WINOGRAD, &m->shape,
 				       m->kernels[PASS_FORWARD][METHOD_DIRECT], &kernel, NULL))
 		return;
 	if (is_interchangeable(m, pass, kernel))
 		m->kernels[pass][METHOD_WINOGRAD] = kernel;
-	else
-		kernel_destroy(kernel);
-}
-
-// Asked for a ReLU as well, the library may take another implementation, which sums in another order: it is not used, because
-// a stage that ends before the ReLU could not use it. The GEMM convolution's ReLU makes -0 of negative sums, where every
-// other ReLU makes 0.
-static void try_fused(struct onednn *onednn, struct convolution_methods *m, enum convolution_algorithm algorithm)
-{
-	const struct kernel *plain = m->kernels[PASS_FORWARD][algorithm];
-	struct kernel *kernel = NULL;
-	if (plain == NULL ||
-	    !kernel_create_convolution(onednn, PASS_FORWARD, algorithm, &m->shape, true, NULL, &kernel, NULL))
-		return;
-	if (strcmp(kernel_name(plain), kernel_name(kernel)) == 0 && strstr(kernel_name(kernel), "gemm") == NULL &&
-	    same(plain, kernel, ARGUMENT_SOURCE) && same(plain, kernel, ARGUMENT_WEIGHTS) &&
-	    same(plain, kernel, ARGUMENT_BIAS) && same(plain, kernel, ARGUMENT_DESTINATION) &&
-	    kernel_scratchpad_bytes(kernel) <= kernel_scratchpad_bytes(plain))
-		m->fused[algorithm] = kernel;
 	else
 		kernel_destroy(kernel);
 }
@@ -101,7 +80,7 @@ static uint64_t kernels_scratchpad_bytes(const struct convolution_methods *m)
 	return largest;
 }
 
-bool convolution_methods_create(struct onednn *onednn, const struct window_shape *shape, bool relu, bool training,
+bool convolution_methods_create(struct onednn *onednn, const struct window_shape *shape, bool training,
 				bool input_gradient_wanted, struct convolution_methods **ret_methods,
 				struct error *error)
 {
@@ -109,7 +88,6 @@ bool convolution_methods_create(struct onednn *onednn, const struct window_shape
 	if (m == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory");
 	m->shape = *shape;
-	m->relu = relu;
 	if (!create_direct(onednn, m, PASS_FORWARD, error) ||
 	    (training &&
 	     (!create_direct(onednn, m, PASS_BACKWARD_WEIGHT, error) || !create_input_reorder(onednn, m, error))) ||
@@ -121,8 +99,6 @@ bool convolution_methods_create(struct onednn *onednn, const struct window_shape
 	for (enum kernel_pass pass = PASS_FORWARD; pass <= PASS_BACKWARD_WEIGHT; pass++)
 		if (m->kernels[pass][METHOD_DIRECT] != NULL)
 			try_winograd(onednn, m, pass);
-	for (enum convolution_algorithm algorithm = 0; relu && algorithm < ALGORITHM_COUNT; algorithm++)
-		try_fused(onednn, m, algorithm);
 	const struct kernel *backward_weight = m->kernels[PASS_BACKWARD_WEIGHT][METHOD_DIRECT];
 	if (backward_weight != NULL)
 		im2col_create(onednn, shape, kernel_layout(m->kernels[PASS_FORWARD][METHOD_DIRECT], ARGUMENT_SOURCE),
@@ -139,8 +115,6 @@ void convolution_methods_destroy(struct convolution_methods *m)
 	for (int pass = 0; pass < 3; pass++)
 		for (int algorithm = ALGORITHM_COUNT; algorithm-- > 0;)
 			kernel_destroy(m->kernels[pass][algorithm]);
-	for (int algorithm = 0; algorithm < ALGORITHM_COUNT; algorithm++)
-		kernel_destroy(m->fused[algorithm]);
 	im2col_destroy(m->im2col);
 	kernel_destroy(m->input_reorder);
 	free(m);
@@ -174,27 +148,11 @@ uint64_t convolution_methods_scratchpad_bytes(const struct convolution_methods *
 	return largest > im2col ? largest : im2col;
 }
 
-static bool run_forward(const struct convolution_methods *m, enum convolution_method method, uint32_t threads,
-			void *scratchpad, void *const pointers[ARGUMENT_COUNT])
-{
-	struct kernel *plain = m->kernels[PASS_FORWARD][method];
-	if (m->fused[method] != NULL)
-		return kernel_run(m->fused[method], scratchpad, pointers);
-	if (!kernel_run(plain, scratchpad, pointers))
-		return false;
-	if (m->relu)
-		vector_relu(threads, layout_bytes(kernel_layout(plain, ARGUMENT_DESTINATION)) / sizeof(float),
-			    pointers[ARGUMENT_DESTINATION]);
-	return true;
-}
-
 bool convolution_methods_run(const struct convolution_methods *m, enum kernel_pass pass, enum convolution_method method,
 			     uint32_t threads, void *scratchpad, bool add, void *const pointers[ARGUMENT_COUNT])
 {
 	if (method == METHOD_IM2COL)
 		return im2col_run(m->im2col, threads, scratchpad, add, pointers);
-	if (pass == PASS_FORWARD)
-		return run_forward(m, method, threads, scratchpad, pointers);
 	if (pass != PASS_BACKWARD_WEIGHT || m->input_reorder == NULL)
 		return kernel_run(m->kernels[pass][method], scratchpad, pointers);
 	void *replaced[ARGUMENT_COUNT], *reordered = (uint8_t *)scratchpad + m->reordered_at;

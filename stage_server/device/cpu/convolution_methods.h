@@ -1,6 +1,6 @@
-// The ways in which the passes of a convolution of one shape can be computed, from the shape alone: a ReLU behind it changes
-// neither which methods there are nor their names. All methods of one pass take and give the same layouts; im2col alone gives
-// the weight gradient in a layout of its own. Threads: that of the program.
+// The ways in which the passes of a convolution of one shape can be computed, from the shape alone; a ReLU behind it is another
+// pass. All methods of one pass take and give the same layouts; im2col alone gives the weight gradient in a layout of its own.
+// Threads: that of the program.
 #pragma once
 
 #include "stage_server/device/cpu/im2col.h"
@@ -11,20 +11,15 @@ enum { METHOD_NAME_SIZE = 160 };
 
 struct convolution_methods {
 	struct window_shape shape;
-	struct kernel *kernels[3][ALGORITHM_COUNT]; // by kernel_pass, without the ReLU; NULL: there is none
-	bool relu;
-	// The forward pass with its ReLU, where the library computes both by the same implementation; NULL: the ReLU is a pass of
-	// its own.
-	struct kernel *fused[ALGORITHM_COUNT];
-	struct im2col *im2col; // of the weight gradient; NULL: there is none
+	struct kernel *kernels[3][ALGORITHM_COUNT]; // by kernel_pass; NULL: there is none
+	struct im2col *im2col;                      // of the weight gradient; NULL: there is none
 	// To the layout in which the weight gradient's kernels want the input, into the scratchpad; NULL: the forward pass's.
 	struct kernel *input_reorder;
 	uint64_t reordered_at; // in the scratchpad
 };
 
 // The direct kernels are always there: of the backward passes if `training`, of the input's gradient if it is wanted, too.
-// `relu`: the forward pass ends with a ReLU.
-bool convolution_methods_create(struct onednn *onednn, const struct window_shape *shape, bool relu, bool training,
+bool convolution_methods_create(struct onednn *onednn, const struct window_shape *shape, bool training,
 				bool input_gradient_wanted, struct convolution_methods **ret_methods,
 				struct error *error);
 void convolution_methods_destroy(struct convolution_methods *methods); // takes NULL

@@ -69,6 +69,7 @@ static inline __attribute__((always_inline)) void random_group(struct random_key
 	}
 }
 
+// What is dropped becomes 0, but NaN and infinity become NaN, as in PyTorch, which multiplies by 0.
 VECTOR_CLONES static void drop_samples(void *context, uint64_t begin, uint64_t end)
 {
 	const struct dropout *d = context;
@@ -83,7 +84,7 @@ VECTOR_CLONES static void drop_samples(void *context, uint64_t begin, uint64_t e
 				// random_uniform, written out so that it is a vector's work too
 				bool keep = (float)(int32_t)(words[i] >> 8) * 0x1p-24f >= d->probability;
 				mask[e + i] = keep;
-				values[e + i] = keep ? values[e + i] * d->scale : 0.0f;
+				values[e + i] = keep ? values[e + i] * d->scale : values[e + i] - values[e + i];
 			}
 		}
 	}
@@ -95,7 +96,7 @@ VECTOR_CLONES static void drop_gradients(void *context, uint64_t begin, uint64_t
 	float *restrict values = d->values;
 	const uint8_t *restrict mask = d->mask;
 	for (uint64_t i = begin; i < end; i++)
-		values[i] = mask[i] ? values[i] * d->scale : 0.0f;
+		values[i] = mask[i] ? values[i] * d->scale : values[i] - values[i];
 }
 
 static float scale_of(const struct layer *layer)

@@ -137,11 +137,17 @@ struct layout *layout_create_channels_first(const int64_t dimensions[4])
 	return layout_create(4, dimensions, dnnl_bacd);
 }
 
-static dnnl_format_tag_t vector_tag(int64_t channels)
+uint32_t onednn_vector_lanes(int64_t channels)
 {
 	if (cpu_has(dnnl_cpu_isa_avx512_core) && channels % 16 == 0)
-		return dnnl_nChw16c;
-	return cpu_has(dnnl_cpu_isa_avx2) && channels % 8 == 0 ? dnnl_nChw8c : dnnl_nchw;
+		return 16;
+	return cpu_has(dnnl_cpu_isa_avx2) && channels % 8 == 0 ? 8 : 1;
+}
+
+static dnnl_format_tag_t vector_tag(int64_t channels)
+{
+	uint32_t lanes = onednn_vector_lanes(channels);
+	return lanes == 16 ? dnnl_nChw16c : lanes == 8 ? dnnl_nChw8c : dnnl_nchw;
 }
 
 void layout_destroy(struct layout *layout)
@@ -194,23 +200,13 @@ static bool kernel_finish(struct onednn *onednn, dnnl_primitive_desc_t descripti
 	return true;
 }
 
-// What a kernel is asked for beside its tensors: the caller's scratchpad and, if `relu`, a ReLU on what it computes.
-static dnnl_status_t make_attributes(bool relu, dnnl_primitive_attr_t *ret_attributes)
+// The caller passes the scratchpad.
+static dnnl_status_t make_attributes(dnnl_primitive_attr_t *ret_attributes)
 {
-	dnnl_post_ops_t post = NULL;
 	dnnl_status_t status = dnnl_primitive_attr_create(ret_attributes);
-	if (status == dnnl_success)
-		status = dnnl_primitive_attr_set_scratchpad_mode(*ret_attributes, dnnl_scratchpad_mode_user);
-	if (status != dnnl_success || !relu)
-		return status;
-	status = dnnl_post_ops_create(&post);
-	if (status == dnnl_success)
-		status = api_append_relu(post);
-	if (status == dnnl_success)
-		status = dnnl_primitive_attr_set_post_ops(*ret_attributes, post);
-	if (post != NULL)
-		dnnl_post_ops_destroy(post);
-	return status;
+	return status == dnnl_success
+		       ? dnnl_primitive_attr_set_scratchpad_mode(*ret_attributes, dnnl_scratchpad_mode_user)
+		       : status;
 }
 
 // From a description just made, which it takes, or the reason why there is none.
@@ -234,7 +230,7 @@ static void window_fini(struct api_window *w)
 }
 
 bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, enum convolution_algorithm algorithm,
-			       const struct window_shape *shape, bool relu, const struct kernel *forward,
+			       const struct window_shape *shape, const struct kernel *forward,
 			       struct kernel **ret_kernel, struct error *error)
 {
 	int64_t source[] = {shape->n, shape->channels, shape->height, shape->width};
@@ -249,7 +245,7 @@ bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, enu
 	dnnl_primitive_attr_t attributes = NULL;
 	dnnl_primitive_desc_t description = NULL;
 	bool described = w.source != NULL && w.weights != NULL && w.bias != NULL && w.destination != NULL;
-	dnnl_status_t status = described ? make_attributes(relu, &attributes) : dnnl_invalid_arguments;
+	dnnl_status_t status = described ? make_attributes(&attributes) : dnnl_invalid_arguments;
 	if (status == dnnl_success)
 		status = api_describe_convolution(
 			onednn->engine, pass,
@@ -275,7 +271,7 @@ bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const 
 	dnnl_primitive_attr_t attributes = NULL;
 	dnnl_primitive_desc_t description = NULL;
 	bool described = w.source != NULL && w.destination != NULL;
-	dnnl_status_t status = described ? make_attributes(false, &attributes) : dnnl_invalid_arguments;
+	dnnl_status_t status = described ? make_attributes(&attributes) : dnnl_invalid_arguments;
 	if (status == dnnl_success)
 		status = api_describe_max_pool(onednn->engine, pass, training, &w, attributes,
 					       forward != NULL ? forward->description : NULL, &description);
@@ -293,7 +289,7 @@ bool kernel_create_reorder(struct onednn *onednn, const struct layout *from, con
 		return true;
 	dnnl_primitive_attr_t attributes = NULL;
 	dnnl_primitive_desc_t description = NULL;
-	dnnl_status_t status = make_attributes(false, &attributes);
+	dnnl_status_t status = make_attributes(&attributes);
 	if (status == dnnl_success)
 		status = dnnl_reorder_primitive_desc_create(&description, from->desc, onednn->engine, to->desc,
 							    onednn->engine, attributes);

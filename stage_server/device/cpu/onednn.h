@@ -54,12 +54,14 @@ struct window_shape {
 enum convolution_algorithm { ALGORITHM_DIRECT, ALGORITHM_WINOGRAD, ALGORITHM_COUNT };
 
 // False with *ret_kernel NULL where the library has none. `forward` is the direct kernel of PASS_FORWARD for the other
-// passes. Layouts depend on the arguments alone, never on a neighbour. `relu` is of PASS_FORWARD.
+// passes. Layouts depend on the arguments alone, never on a neighbour.
 bool kernel_create_convolution(struct onednn *onednn, enum kernel_pass pass, enum convolution_algorithm algorithm,
-			       const struct window_shape *shape, bool relu, const struct kernel *forward,
+			       const struct window_shape *shape, const struct kernel *forward,
 			       struct kernel **ret_kernel, struct error *error);
 // Source, destination and their gradients have the channels in blocks of a vector where they divide so, else row-major:
 // by the shape and the machine only. The workspace is there when training.
+// How many channels lie together in the tensors of a max pool.
+uint32_t onednn_vector_lanes(int64_t channels);
 bool kernel_create_max_pool(struct onednn *onednn, enum kernel_pass pass, const struct window_shape *shape,
 			    bool training, const struct kernel *forward, struct kernel **ret_kernel,
 			    struct error *error);

@@ -16,8 +16,6 @@ api_desc api_desc_create(uint32_t rank, const int64_t *dimensions, dnnl_format_t
 void api_desc_destroy(api_desc desc);  // takes NULL; of those that api_desc_create made
 bool api_desc_is_empty(api_desc desc); // takes NULL
 
-dnnl_status_t api_append_relu(dnnl_post_ops_t post);
-
 struct api_window {
 	api_desc source, weights, bias, destination; // of a pool: no weights, no bias
 	dnnl_dims_t strides, padding, kernel;

@@ -27,13 +27,6 @@ bool api_desc_is_empty(api_desc desc)
 	return desc == NULL || dnnl_memory_desc_query(desc, dnnl_query_ndims_s32, &rank) != dnnl_success || rank == 0;
 }
 
-dnnl_status_t api_append_relu(dnnl_post_ops_t post)
-{
-	return dnnl_post_ops_append_eltwise(post, dnnl_eltwise_relu, 0.0f, 0.0f);
-}
-
-static const dnnl_dims_t dense = {0, 0}; // windows without holes
-
 dnnl_status_t api_describe_convolution(dnnl_engine_t engine, enum kernel_pass pass, dnnl_alg_kind_t algorithm,
 				       const struct api_window *w, const_dnnl_primitive_attr_t attributes,
 				       const_dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *ret_description)

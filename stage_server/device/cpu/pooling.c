@@ -1,4 +1,5 @@
-// Max pool on oneDNN, which keeps where each maximum was; adaptive average pool by own loops over row-major images.
+// Max pool, forward by own loops over the library's blocked images, backward by the library; adaptive average pool by own loops
+// over row-major images.
 #include "stage_server/device/cpu/program.h"
 #include "stage_server/device/cpu/vector.h"
 
@@ -33,7 +34,6 @@ static bool max_pool_prepare(struct program *program, struct layer_state *state,
 
 static bool max_pool_place(struct program *program, struct layer_state *state, struct error *error)
 {
-	program_need_scratchpad(program, kernel_scratchpad_bytes(state->forward));
 	program_need_scratchpad(program, kernel_scratchpad_bytes(state->backward_input));
 	return program_reserve(program, REGION_STASH, layout_bytes(state->given_output), &state->output.block, error) &&
 	       (!program->training ||
@@ -41,14 +41,105 @@ static bool max_pool_place(struct program *program, struct layer_state *state, s
 				&state->workspace, error));
 }
 
+enum { MOST_LANES = 16, POOL_ROWS_CHUNK = 16 };
+
+// Tensors of (planes, rows, columns, lanes): a plane is a sample's channels that lie together.
+struct max_pool {
+	const struct layer *layer;
+	const float *from;
+	float *to;
+	uint8_t *places;       // of each output: row * window + column of the largest, the first of equals; or
+	int32_t *wide_places;  // the same, for windows of more than a byte's places; both NULL: not wanted
+	bool relu;             // of what is found
+};
+
+// One output: its window begins at `from`. NaN wins, as in PyTorch: it must reach the loss.
+static inline __attribute__((always_inline)) void pool_window(const struct max_pool *p, uint32_t lanes,
+							      const float *from, uint64_t at)
+{
+	uint32_t window = p->layer->kernel_size;
+	uint64_t row_floats = (uint64_t)p->layer->input.width * lanes;
+	float largest[MOST_LANES];
+	int32_t place[MOST_LANES];
+	for (uint32_t i = 0; i < lanes; i++) {
+		largest[i] = from[i];
+		place[i] = 0;
+	}
+	for (uint32_t y = 0; y < window; y++)
+		for (uint32_t x = 0; x < window; x++) {
+			const float *values = from + y * row_floats + (uint64_t)x * lanes;
+			int32_t here = (int32_t)(y * window + x);
+			for (uint32_t i = 0; i < lanes; i++) {
+				bool wins = (values[i] > largest[i]) | (values[i] != values[i]);
+				largest[i] = wins ? values[i] : largest[i];
+				place[i] = wins ? here : place[i];
+			}
+		}
+	if (p->relu)
+		for (uint32_t i = 0; i < lanes; i++)
+			largest[i] = largest[i] <= 0.0f ? 0.0f : largest[i];
+	for (uint32_t i = 0; i < lanes; i++)
+		p->to[at + i] = largest[i];
+	if (p->places != NULL)
+		for (uint32_t i = 0; i < lanes; i++)
+			p->places[at + i] = (uint8_t)place[i];
+	if (p->wide_places != NULL)
+		for (uint32_t i = 0; i < lanes; i++)
+			p->wide_places[at + i] = place[i];
+}
+
+// Rows of outputs, over all planes.
+static inline __attribute__((always_inline)) void pool_rows(const struct max_pool *p, uint32_t lanes, uint64_t begin,
+							    uint64_t end)
+{
+	struct shape in = p->layer->input, out = p->layer->output;
+	for (uint64_t row = begin; row < end; row++) {
+		uint64_t plane = row / out.height, top = row % out.height * p->layer->stride;
+		const float *from = p->from + (plane * in.height + top) * in.width * lanes;
+		for (uint32_t x = 0; x < out.width; x++)
+			pool_window(p, lanes, from + (uint64_t)x * p->layer->stride * lanes,
+				    (row * out.width + x) * lanes);
+	}
+}
+
+VECTOR_CLONES static void pool_16(void *context, uint64_t begin, uint64_t end)
+{
+	pool_rows(context, 16, begin, end);
+}
+
+VECTOR_CLONES static void pool_8(void *context, uint64_t begin, uint64_t end)
+{
+	pool_rows(context, 8, begin, end);
+}
+
+VECTOR_CLONES static void pool_1(void *context, uint64_t begin, uint64_t end)
+{
+	pool_rows(context, 1, begin, end);
+}
+
+// The library's own forward pass loses NaN. Where each maximum was goes where and as its backward pass looks for it.
 static bool max_pool_forward(struct program *program, struct layer_state *state, uint32_t slot, uint64_t first_sample)
 {
-	return program_run(program, state->forward,
-			   (void *[ARGUMENT_COUNT]){
-				   [ARGUMENT_SOURCE] = program_pointer(program, &state->input.block, slot),
-				   [ARGUMENT_DESTINATION] = program_pointer(program, &state->output.block, slot),
-				   [ARGUMENT_WORKSPACE] = program_pointer(program, &state->workspace, slot),
-			   });
+	const struct layer *layer = state->layer;
+	uint64_t outputs = program->n * shape_count(layer->output);
+	void *places = program->training ? program_pointer(program, &state->workspace, slot) : NULL;
+	bool wide = state->workspace.bytes > outputs;
+	struct max_pool pool = {
+		.layer = layer,
+		.from = program_pointer(program, &state->input.block, slot),
+		.to = program_pointer(program, &state->output.block, slot),
+		.places = wide ? NULL : places,
+		.wide_places = wide ? places : NULL,
+		.relu = state->relu_before,
+	};
+	uint32_t lanes = onednn_vector_lanes(layer->input.channels);
+	uint64_t planes = (uint64_t)program->n * layer->input.channels / lanes;
+	vector_for(program->device->threads, planes * layer->output.height, POOL_ROWS_CHUNK,
+		   lanes == 16  ? pool_16
+		   : lanes == 8 ? pool_8
+				: pool_1,
+		   &pool);
+	return true;
 }
 
 static bool max_pool_backward_input(struct program *program, struct layer_state *state, uint32_t slot)

@@ -118,6 +118,12 @@ static bool build_layers(struct program *program, struct error *error)
 		enum layer_kind before = state[-1].layer->kind;
 		state->done_before = before == LAYER_CONVOLUTION || before == LAYER_LINEAR;
 		state[-1].relu_follows = state->done_before;
+		// A max pool reads every value once more anyhow: it applies the ReLU to its few results instead.
+		if (before == LAYER_CONVOLUTION && i + 1 < program->layer_count &&
+		    state->layer[1].kind == LAYER_MAX_POOL) {
+			state[-1].relu_follows = false;
+			state[1].relu_before = true;
+		}
 	}
 	return true;
 }

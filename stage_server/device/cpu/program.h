@@ -95,7 +95,8 @@ struct layer_state {
 	uint32_t index;    // of the model
 	bool is_first;     // of the model: no gradient of its input is wanted
 	bool relu_follows; // and is computed here
-	bool done_before;  // a ReLU whose forward the layer before it computes
+	bool done_before;  // a ReLU whose forward the layer before it computes, or the max pool behind it
+	bool relu_before;  // a max pool that computes it; between the two its input's signs alone matter
 	uint32_t rank;     // of its input: 4, or 2 after flatten
 	uint32_t output_rank;
 
@@ -112,7 +113,7 @@ struct layer_state {
 	struct kernel *input_reorder;
 	struct kernel *reorder_for_weight, *reorder_for_input; // of the gradient
 
-	struct kernel *forward, *backward_input; // of a max pool
+	struct kernel *forward, *backward_input; // of a max pool; the first one is never run
 	struct parameter_state *weight, *bias;
 	struct choice *question[3];          // linear and convolution: by kernel_pass; NULL: nothing is asked
 	struct trial trials[3];              // of those

@@ -60,7 +60,7 @@ VECTOR_CLONES static void relu(void *context, uint64_t begin, uint64_t end)
 {
 	float *restrict to = ((struct vectors *)context)->to;
 	for (uint64_t i = begin; i < end; i++)
-		to[i] = to[i] > 0.0f ? to[i] : 0.0f;
+		to[i] = to[i] <= 0.0f ? 0.0f : to[i];
 }
 
 void vector_relu(uint32_t threads, uint64_t count, float *values)
@@ -73,7 +73,7 @@ VECTOR_CLONES static void relu_backward(void *context, uint64_t begin, uint64_t 
 	const float *restrict output = ((struct vectors *)context)->from;
 	float *restrict to = ((struct vectors *)context)->to;
 	for (uint64_t i = begin; i < end; i++)
-		to[i] = output[i] > 0.0f ? to[i] : 0.0f;
+		to[i] = output[i] <= 0.0f ? 0.0f : to[i];
 }
 
 void vector_relu_backward(uint32_t threads, uint64_t count, const float *output, float *gradient)
@@ -103,7 +103,7 @@ VECTOR_CLONES static void bias_rows(void *context, uint64_t begin, uint64_t end)
 		if (v->flag) {
 			for (uint64_t i = 0; i < v->columns; i++) {
 				float sum = to[i] + bias[i];
-				to[i] = sum > 0.0f ? sum : 0.0f;
+				to[i] = sum <= 0.0f ? 0.0f : sum;
 			}
 		} else {
 			for (uint64_t i = 0; i < v->columns; i++)

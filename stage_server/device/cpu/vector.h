@@ -19,11 +19,12 @@ void vector_for(uint32_t threads, uint64_t count, uint64_t chunk,
 		void (*work)(void *context, uint64_t begin, uint64_t end), void *context);
 
 void vector_copy(uint32_t threads, uint64_t count, const float *from, float *to);
+// As in PyTorch: only what is at most 0 becomes 0, so NaN stays NaN, and its gradient passes.
 void vector_relu(uint32_t threads, uint64_t count, float *values);
-// gradient = output > 0 ? gradient : 0
+// gradient = output <= 0 ? 0 : gradient
 void vector_relu_backward(uint32_t threads, uint64_t count, const float *output, float *gradient);
 void vector_add(uint32_t threads, uint64_t count, const float *from, float *to);
-// Rows of `columns`: adds the bias to each, then takes what is above 0 if `relu`.
+// Rows of `columns`: adds the bias to each, then applies ReLU if `relu`.
 void vector_bias(uint32_t threads, uint64_t rows, uint64_t columns, const float *bias, float *values, int relu);
 // sums[c] (+)= the sum over rows, in their order
 void vector_column_sums(uint32_t threads, uint64_t rows, uint64_t columns, const float *values, int add, float *sums);

@@ -138,7 +138,7 @@ static void pool(const struct layer *l, uint32_t n, const double *x, double *y, 
 					for (uint32_t w = w0; w < w1; w++) {
 						uint64_t in = (plane * in_height + h) * in_width + w;
 						sum += x[in];
-						if (x[in] > x[largest])
+						if (x[in] > x[largest] || isnan(x[in]))
 							largest = in;
 						if (dx && average)
 							dx[in] += dy[out] * share;
@@ -192,7 +192,7 @@ void reference_forward(struct reference *r)
 			break;
 		case LAYER_RELU:
 			for (uint64_t e = 0; e < count; e++)
-				y[e] = x[e] > 0 ? x[e] : 0;
+				y[e] = x[e] <= 0 ? 0 : x[e];
 			break;
 		case LAYER_MAX_POOL:
 		case LAYER_ADAPTIVE_AVERAGE_POOL:
@@ -230,7 +230,7 @@ void reference_backward(struct reference *r)
 			break;
 		case LAYER_RELU:
 			for (uint64_t e = 0; e < count; e++)
-				dx[e] = x[e] > 0 ? dy[e] : 0;
+				dx[e] = x[e] <= 0 ? 0 : dy[e];
 			break;
 		case LAYER_MAX_POOL:
 		case LAYER_ADAPTIVE_AVERAGE_POOL:

@@ -1,5 +1,5 @@
 // The plainest arithmetic there is for a run of layers: loops over NCHW in double, one pass, no fusing. What a device
-// computes is compared to this. Slow on purpose; small shapes only. Dropout must have probability 0 here.
+// computes is compared to this, also where it is NaN: as PyTorch does it. Slow on purpose; small shapes only. Dropout must have probability 0 here.
 #pragma once
 
 #include <stdbool.h>

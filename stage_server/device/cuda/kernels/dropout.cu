@@ -52,7 +52,7 @@ static __global__ void dropout(struct dropout_kernel s, float scale, T *__restri
 			load<T, LANES>(values + at, kept);
 			for (int i = 0; i < LANES; i++) {
 				keep.lane[i] = is_kept(words[i], s.probability);
-				kept[i] = keep.lane[i] ? kept[i] * scale : 0.0f;
+				kept[i] = keep.lane[i] ? kept[i] * scale : kept[i] - kept[i];
 			}
 			store<T, LANES>(values + at, kept);
 			*reinterpret_cast<pack<uint8_t, LANES> *>(mask + at) = keep;
@@ -88,7 +88,7 @@ static inline __device__ void dropout_backward_lanes(float scale, const uint8_t 
 	pack<uint8_t, LANES> keep = *reinterpret_cast<const pack<uint8_t, LANES> *>(mask);
 	load<T, LANES>(gradient, values);
 	for (int i = 0; i < LANES; i++)
-		values[i] = keep.lane[i] ? values[i] * scale : 0.0f;
+		values[i] = keep.lane[i] ? values[i] * scale : values[i] - values[i];
 	store<T, LANES>(gradient, values);
 }
 

@@ -79,7 +79,7 @@ static inline __device__ void relu_backward_lanes(const T *output, T *gradient, 
 	load<T, LANES>(output, values);
 	load<T, LANES>(gradient, ret_gradients);
 	for (int i = 0; i < LANES; i++)
-		ret_gradients[i] = values[i] > 0.0f ? ret_gradients[i] : 0.0f;
+		ret_gradients[i] = values[i] <= 0.0f ? 0.0f : ret_gradients[i];
 	store<T, LANES>(gradient, ret_gradients);
 }
 

@@ -44,11 +44,11 @@ cudaError_t kernel_accumulate(cudaStream_t stream, uint64_t rows, uint32_t row, 
 			      enum data_type type, const void *from, bool add, float *to);
 
 // ---- elementwise.cu
-// values[r][c] += bias[c], then what is above 0 if `relu`.
+// values[r][c] += bias[c], then a ReLU if `relu`.
 cudaError_t kernel_bias(cudaStream_t stream, enum data_type type, uint64_t rows, uint32_t columns, const float *bias,
 			bool relu, void *values);
 cudaError_t kernel_relu(cudaStream_t stream, enum data_type type, uint64_t count, void *values);
-// gradient = output > 0 ? gradient : 0
+// gradient = output <= 0 ? 0 : gradient: NaN lets it pass, as in PyTorch
 cudaError_t kernel_relu_backward(cudaStream_t stream, enum data_type type, uint64_t count, const void *output,
 				 void *gradient);
 // sums[c] (+)= the sum over rows. `scratch` has kernel_column_sums_scratch bytes.
@@ -66,7 +66,7 @@ struct pool_kernel {
 		stride; // max pool: square; window <= 15; every window lies inside the input (no padding, floor)
 };
 // `places` (N, OH, OW, C): which element of the window is the largest (row * window + column; the first of equals). `behind_relu`: the
-// input is a ReLU's output, and a maximum that is not above 0, or is no number, has no place. So no gradient goes there, and the input's
+// input is a ReLU's output, and a maximum that is not above 0 has no place; NaN has one. So no gradient goes there, and the input's
 // gradient is what that ReLU's backward pass would make of it, to the bit.
 cudaError_t kernel_max_pool(cudaStream_t stream, enum data_type type, const struct pool_kernel *spec, bool behind_relu,
 			    const void *input, void *output, uint8_t *places);

@@ -31,7 +31,7 @@ static __global__ void max_pool(struct pool_kernel s, bool behind_relu, const T 
 						}
 				}
 			for (int i = 0; i < LANES; i++)
-				if (behind_relu && !(largest[i] > 0.0f))
+				if (behind_relu && largest[i] <= 0.0f)
 					place.lane[i] = NO_PLACE;
 			uint64_t to = (n * positions + p) * s.channels + channel;
 			store<T, LANES>(output + to, largest);

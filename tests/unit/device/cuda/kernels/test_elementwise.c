@@ -47,7 +47,7 @@ static void check_relu(enum data_type type, uint64_t count, uint64_t askew)
 		float positive = values[i] > 0.0f ? values[i] : 0.0f;
 		if (isnan(values[i]) ? !isnan(got[i]) : got[i] != positive)
 			fail_msg("relu of %g is %g", values[i], got[i]);
-		if (got_gradients[i] != (values[i] > 0.0f ? gradients[i] : 0.0f))
+		if (got_gradients[i] != (values[i] <= 0.0f ? 0.0f : gradients[i]))
 			fail_msg("relu's gradient at %g of %g is %g", values[i], gradients[i], got_gradients[i]);
 	}
 	tensor_free(&output);
