@@ -16,6 +16,12 @@ bool optimizer_check(const struct optimizer *optimizer, struct error *error)
 	if (!is_from_zero(optimizer->epsilon))
 		return error_set(error, ERROR_USAGE, "epsilon is %g; it must be finite and not negative",
 				 (double)optimizer->epsilon);
+	if (optimizer->kind == OPTIMIZER_LAMB &&
+	    !(is_from_zero(optimizer->minimum_coefficient) && isfinite(optimizer->maximum_coefficient) &&
+	      optimizer->minimum_coefficient <= optimizer->maximum_coefficient))
+		return error_set(error, ERROR_USAGE,
+				 "the coefficients are from %g to %g; they must be finite, not negative and in order",
+				 (double)optimizer->minimum_coefficient, (double)optimizer->maximum_coefficient);
 	return isfinite(optimizer->dampening) ||
 	       error_set(error, ERROR_USAGE, "dampening is %g; it must be finite", (double)optimizer->dampening);
 }
@@ -29,6 +35,8 @@ bool optimizer_check_step(enum optimizer_kind kind, float learning_rate, float b
 		return is_from_zero(beta1) ||
 		       error_set(error, ERROR_PROTOCOL, "the momentum is %g; it must be finite and not negative",
 				 (double)beta1);
+	if (!optimizer_has_betas(kind))
+		return true;
 	return (is_from_zero(beta1) && beta1 < 1 && is_from_zero(beta2) && beta2 < 1) ||
 	       error_set(error, ERROR_PROTOCOL, "the betas are %.9g and %.9g; each must be from 0 to below 1",
 			 (double)beta1, (double)beta2);

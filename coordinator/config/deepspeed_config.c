@@ -98,7 +98,7 @@ static void read_values(const struct hjson *document, const json_t *root, struct
 {
 	struct json_keys top;
 	*ret_config = (struct deepspeed_config){
-		.optimizer = {.kind = OPTIMIZER_SGD},
+		.optimizer = {.kind = OPTIMIZER_SGD, .no_momentum = true},
 		.learning_rate = 1e-3f,
 		.schedule = {.kind = LEARNING_RATE_CONSTANT},
 		.gradient_clipping = 1.0,

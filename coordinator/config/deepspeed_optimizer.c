@@ -27,6 +27,7 @@ static void read_sgd(struct json_keys *params, struct deepspeed_config *config, 
 		.weight_decay = (float)weight_decay,
 		.dampening = (float)dampening,
 		.nesterov = nesterov,
+		.no_momentum = momentum == 0, // no schedule moves it
 	};
 	config->beta1 = (float)momentum;
 	config->beta2 = 0;
@@ -58,6 +59,73 @@ static void read_adam(struct json_keys *params, enum optimizer_kind kind, struct
 	config->beta2 = (float)betas[1];
 }
 
+// What Adam has in common with Lamb and Lion: the defaults are those of all three in DeepSpeed.
+static void read_betas(struct json_keys *params, struct deepspeed_config *config)
+{
+	double betas[2] = {0.9, 0.999};
+	json_keys_pair(params, "betas", 0, below_one, betas);
+	config->beta1 = (float)betas[0];
+	config->beta2 = (float)betas[1];
+}
+
+static void read_lamb(struct json_keys *params, struct deepspeed_config *config)
+{
+	struct optimizer *optimizer = &config->optimizer;
+	double epsilon = 1e-8, weight_decay = 0, smallest = 0.01, greatest = 10;
+	bool bias_correction = true;
+	read_betas(params, config);
+	json_keys_number(params, "eps", 0, largest, &epsilon);
+	json_keys_number(params, "weight_decay", 0, largest, &weight_decay);
+	bool ok = json_keys_number(params, "min_coeff", 0, largest, &smallest);
+	ok = json_keys_number(params, "max_coeff", 0, largest, &greatest) && ok;
+	json_keys_boolean(params, "bias_correction", &bias_correction);
+	json_keys_boolean(params, "eps_inside_sqrt", &optimizer->epsilon_inside_root);
+	json_keys_ignore_where(params, "amsgrad", false);
+	if (ok && smallest > greatest)
+		json_keys_mistake(params, "min_coeff", "%smin_coeff is %g, above max_coeff, %g", params->prefix,
+				  smallest, greatest);
+	optimizer->epsilon = (float)epsilon;
+	optimizer->weight_decay = (float)weight_decay;
+	optimizer->no_bias_correction = !bias_correction;
+	optimizer->minimum_coefficient = (float)smallest;
+	optimizer->maximum_coefficient = (float)greatest;
+}
+
+static void read_lion(struct json_keys *params, struct deepspeed_config *config)
+{
+	double weight_decay = 0;
+	read_betas(params, config);
+	json_keys_number(params, "weight_decay", 0, largest, &weight_decay);
+	json_keys_ignore(params, "set_grad_none"); // who frees gradients is the device's affair
+	config->optimizer.weight_decay = (float)weight_decay;
+}
+
+static void read_adagrad(struct json_keys *params, struct deepspeed_config *config)
+{
+	double epsilon = 1e-10, weight_decay = 0;
+	json_keys_number(params, "eps", 0, largest, &epsilon);
+	json_keys_number(params, "weight_decay", 0, largest, &weight_decay);
+	json_keys_ignore_where(params, "amsgrad", false);
+	config->optimizer.epsilon = (float)epsilon;
+	config->optimizer.weight_decay = (float)weight_decay;
+	config->beta1 = config->beta2 = 0;
+}
+
+static void read_others(struct json_keys *params, enum optimizer_kind kind, struct deepspeed_config *config,
+			double *learning_rate)
+{
+	if (kind == OPTIMIZER_ADAGRAD)
+		*learning_rate = 0.01; // the others' is 0.001
+	json_keys_number(params, "lr", 0, largest, learning_rate);
+	config->optimizer = (struct optimizer){.kind = kind};
+	if (kind == OPTIMIZER_LAMB)
+		read_lamb(params, config);
+	else if (kind == OPTIMIZER_LION)
+		read_lion(params, config);
+	else
+		read_adagrad(params, config);
+}
+
 static void read_params(struct json_keys *params, enum optimizer_kind kind, struct deepspeed_config *config,
 			double *learning_rate)
 {
@@ -69,8 +137,10 @@ static void read_params(struct json_keys *params, enum optimizer_kind kind, stru
 	json_keys_ignore(params, "max_grad_norm");
 	if (kind == OPTIMIZER_SGD)
 		read_sgd(params, config, learning_rate);
-	else
+	else if (kind == OPTIMIZER_ADAM || kind == OPTIMIZER_ADAMW)
 		read_adam(params, kind, config, learning_rate);
+	else
+		read_others(params, kind, config, learning_rate);
 	config->learning_rate = (float)*learning_rate;
 }
 
@@ -80,10 +150,10 @@ static bool read_type(struct json_keys *section, enum optimizer_kind *ret_kind)
 	if (!json_keys_string(section, "type", type, sizeof(type)))
 		return false;
 	if (type[0] == '\0')
-		return json_keys_mistake(section, "type", "optimizer.type is missing: write SGD, Adam or AdamW");
+		return json_keys_mistake(section, "type", "optimizer.type is missing; there are %s", optimizer_names());
 	return optimizer_parse(type, ret_kind) ||
-	       json_keys_mistake(section, "type", "optimizer.type \"%s\" is unknown; there are SGD, Adam and AdamW",
-				 type);
+	       json_keys_mistake(section, "type", "optimizer.type \"%s\" is unknown; there are %s", type,
+				 optimizer_names());
 }
 
 void deepspeed_optimizer_read(struct json_keys *top, struct deepspeed_config *config, double *learning_rate)

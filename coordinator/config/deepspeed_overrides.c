@@ -94,9 +94,8 @@ static bool apply_optimizer(json_t *root, const struct deepspeed_overrides *over
 	enum optimizer_kind kind;
 	type = json_string_value(json_object_get(section, "type"));
 	if (!isnan(overrides->momentum) && type != NULL && optimizer_parse(type, &kind) && kind != OPTIMIZER_SGD)
-		return error_set(error, ERROR_USAGE,
-				 "--momentum applies to SGD; the optimizer %s has betas, which ds_config.json sets",
-				 optimizer_name(kind));
+		return error_set(error, ERROR_USAGE, "--momentum applies to SGD; the optimizer %s %s", optimizer_name(kind),
+				 optimizer_has_betas(kind) ? "has betas, which ds_config.json sets" : "has none");
 	if (!put_number(params, "lr", overrides->learning_rate) ||
 	    !put_number(params, "momentum", overrides->momentum) ||
 	    !put_number(params, "weight_decay", overrides->weight_decay))
@@ -169,7 +168,8 @@ json_t *deepspeed_overrides_base(const struct deepspeed_overrides *overrides)
 	enum optimizer_kind kind = OPTIMIZER_SGD;
 	json_t *root = json_pack("{s:i}", "gradient_clipping", 0);
 	bool ok = root != NULL;
-	if (ok && overrides->optimizer != NULL && optimizer_parse(overrides->optimizer, &kind) && kind != OPTIMIZER_SGD)
+	if (ok && overrides->optimizer != NULL && optimizer_parse(overrides->optimizer, &kind) &&
+	    (kind == OPTIMIZER_ADAM || kind == OPTIMIZER_ADAMW))
 		ok = put(root, "optimizer",
 			 json_pack("{s:{s:b, s:b}}", "params", "torch_adam", true, "adam_w_mode", false));
 	if (ok && overrides->train_batch_size == 0 && overrides->micro_batch_size == 0 &&

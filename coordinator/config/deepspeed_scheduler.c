@@ -81,7 +81,7 @@ static void read_one_cycle(struct json_keys *params, struct deepspeed_config *co
 	json_keys_number(params, "decay_mom_rate", 0, largest, &schedule->decay_mom_rate);
 	// DeepSpeed cycles the first beta of an optimizer that has betas, and sets the second to 0.99. It does not change
 	// SGD's momentum.
-	if (config->optimizer.kind == OPTIMIZER_SGD)
+	if (!optimizer_has_betas(config->optimizer.kind))
 		schedule->cycle_momentum = false;
 	if (schedule->cycle_momentum)
 		config->beta2 = 0.99f;

@@ -193,7 +193,7 @@ void memory_fill(const struct model *model, const struct plan_options *options, 
 	uint64_t again_workspace = rules->recomputes_in_workspace ? stash.again : 0;
 	stage->parameter_bytes = tensors + stage->parameters * copy;
 	stage->gradient_bytes = tensors;
-	stage->optimizer_bytes = region(&c, tensors * optimizer_state_tensors(options->optimizer.kind));
+	stage->optimizer_bytes = region(&c, tensors * optimizer_state_tensors(&options->optimizer));
 	stage->stash_bytes = region(&c, stash.kept * slots) + region(&c, labels * slots) + again_stash;
 	stage->workspace_bytes = region(&c, 2 * largest_gradient(&c) + again_workspace + rules->workspace(&c));
 	stage->exchange_bytes = exchange_bytes(&c, schedule, s);

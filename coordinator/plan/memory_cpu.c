@@ -56,6 +56,7 @@ static uint64_t workspace(const struct memory_context *c)
 		bytes += memory_larger(memory_tensor(c, c->model->layers[c->stage->first_layer].input),
 				       memory_tensor(c, c->model->layers[c->stage->end_layer - 1].output));
 	uint64_t losses = memory_is_last(c) ? sizeof(double) * 2 * c->options->micro_batch_size : 0;
+	squares *= c->options->optimizer.kind == OPTIMIZER_LAMB ? 2 : 1; // of values and of updates
 	return bytes + most + memory_block(c, squares) + memory_block(c, losses) +
 	       (has_convolution ? SCRATCH_BYTES : 0);
 }

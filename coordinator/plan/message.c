@@ -107,6 +107,11 @@ Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t re
 	optimizer.dampening = options->optimizer.dampening;
 	optimizer.nesterov = options->optimizer.nesterov;
 	optimizer.epsilon = options->optimizer.epsilon;
+	optimizer.no_momentum = options->optimizer.no_momentum;
+	optimizer.epsilon_inside_root = options->optimizer.epsilon_inside_root;
+	optimizer.no_bias_correction = options->optimizer.no_bias_correction;
+	optimizer.minimum_coefficient = options->optimizer.minimum_coefficient;
+	optimizer.maximum_coefficient = options->optimizer.maximum_coefficient;
 	message.model = &model;
 	message.optimizer = &optimizer;
 	message.replica = replica;

@@ -33,3 +33,10 @@ bool program_spec_check(const struct program_spec *spec, bool (*has_layer)(uint3
 					 (unsigned)model->layers[i].kind);
 	return spec->first_layer > 0 || check_images(spec, error);
 }
+
+bool program_spec_check_step(const struct optimizer *optimizer, const struct optimizer_step *step, struct error *error)
+{
+	return optimizer->kind != OPTIMIZER_SGD || !optimizer->no_momentum || step->beta1 == 0.0f ||
+	       error_set(error, ERROR_USAGE, "optimizer_step: a momentum of %g, but the plan keeps no buffer for one",
+			 (double)step->beta1);
+}

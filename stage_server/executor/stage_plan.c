@@ -175,6 +175,11 @@ static bool read_optimizer(const Penstock__V1__StagePlan *message, struct stage_
 	plan->optimizer.dampening = optimizer->dampening;
 	plan->optimizer.nesterov = optimizer->nesterov;
 	plan->optimizer.epsilon = optimizer->epsilon;
+	plan->optimizer.no_momentum = optimizer->no_momentum;
+	plan->optimizer.epsilon_inside_root = optimizer->epsilon_inside_root;
+	plan->optimizer.no_bias_correction = optimizer->no_bias_correction;
+	plan->optimizer.minimum_coefficient = optimizer->minimum_coefficient;
+	plan->optimizer.maximum_coefficient = optimizer->maximum_coefficient;
 	return optimizer_check(&plan->optimizer, error) || error_wrap(error, "optimizer %s", optimizer->name);
 }
 

@@ -168,14 +168,15 @@ static void draw_optimizer(struct stream *s, struct draw *draw)
 {
 	struct deepspeed_config *config = &draw->config;
 	struct optimizer *optimizer = &draw->options.optimizer;
-	optimizer->kind = ONE_OF(s, OPTIMIZER_SGD, OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW);
+	optimizer_defaults(chance(s, 30) ? OPTIMIZER_SGD : (enum optimizer_kind)between(s, 0, OPTIMIZER_COUNT - 1),
+			   optimizer);
 	optimizer->weight_decay = chance(s, 50) ? 0.01f : 0.0f;
-	optimizer->epsilon = 1e-8f;
 	config->learning_rate = optimizer->kind == OPTIMIZER_SGD ? 0.05f : 0.002f;
 	config->beta1 = 0.9f;
 	config->beta2 = 0.999f;
 	if (optimizer->kind == OPTIMIZER_SGD) {
 		config->beta1 = chance(s, 60) ? 0.9f : 0.0f;
+		optimizer->no_momentum = config->beta1 == 0;
 		optimizer->nesterov = config->beta1 > 0 && chance(s, 30);
 		optimizer->dampening = config->beta1 > 0 && !optimizer->nesterov && chance(s, 30) ? 0.1f : 0.0f;
 	}

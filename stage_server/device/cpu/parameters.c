@@ -72,9 +72,11 @@ static bool place(struct program *program, struct parameter_state *parameter, ui
 		return false;
 	if (!program->training)
 		return true;
+	uint64_t chunks = (parameter->floats + VECTOR_CHUNK - 1) / VECTOR_CHUNK;
+	*max_chunks = chunks > *max_chunks ? chunks : *max_chunks;
 	if (!place_gradient(program, parameter, max_chunks, error))
 		return false;
-	for (uint32_t s = 0; s < optimizer_state_tensors(program->optimizer.kind); s++)
+	for (uint32_t s = 0; s < optimizer_state_tensors(&program->optimizer); s++)
 		if (!program_reserve(program, REGION_OPTIMIZER, bytes, &parameter->state[s], error))
 			return false;
 	return true;
@@ -86,7 +88,8 @@ bool parameters_place(struct program *program, struct error *error)
 	for (uint32_t i = 0; i < program->parameter_count; i++)
 		if (!place(program, &program->parameters[i], &max_chunks, error))
 			return error_wrap(error, "parameter %s", program->parameters[i].description.name);
-	return program_reserve(program, REGION_WORKSPACE, max_chunks * sizeof(double), &program->squares, error);
+	uint64_t sums = program->optimizer.kind == OPTIMIZER_LAMB ? 2 : 1; // a chunk: of values and of updates
+	return program_reserve(program, REGION_WORKSPACE, sums * max_chunks * sizeof(double), &program->squares, error);
 }
 
 void parameters_release(struct program *program)

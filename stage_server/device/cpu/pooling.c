@@ -48,9 +48,9 @@ struct max_pool {
 	const struct layer *layer;
 	const float *from;
 	float *to;
-	uint8_t *places;       // of each output: row * window + column of the largest, the first of equals; or
-	int32_t *wide_places;  // the same, for windows of more than a byte's places; both NULL: not wanted
-	bool relu;             // of what is found
+	uint8_t *places;      // of each output: row * window + column of the largest, the first of equals; or
+	int32_t *wide_places; // the same, for windows of more than a byte's places; both NULL: not wanted
+	bool relu;            // of what is found
 };
 
 // One output: its window begins at `from`. NaN wins, as in PyTorch: it must reach the loss.

@@ -5,6 +5,7 @@
 #include "stage_server/device/cuda/kernels/kernels.h"
 #include "stage_server/device/cuda/program.h"
 #include "stage_server/device/cuda/status.h"
+#include "stage_server/device/program_spec.h"
 
 static void describe(struct program *program, uint32_t i)
 {
@@ -21,6 +22,8 @@ static void describe(struct program *program, uint32_t i)
 		cuda_need_weight_temporary(program, description->count * sizeof(float));
 	}
 	cuda_need_scratch(program, kernel_squares_scratch(description->count));
+	if (program->optimizer.kind == OPTIMIZER_LAMB)
+		cuda_need_scratch(program, kernel_lamb_scratch(description->count));
 	struct layer_state *layer = &program->layers[description->layer - program->first_layer];
 	if (description->is_bias)
 		layer->bias = parameter;
@@ -39,7 +42,7 @@ static bool place(struct program *program, struct error *error)
 		return false;
 	if (!program->training)
 		return true;
-	for (uint32_t s = 0; s < optimizer_state_tensors(program->optimizer.kind); s++)
+	for (uint32_t s = 0; s < optimizer_state_tensors(&program->optimizer); s++)
 		if (!cuda_reserve(program, REGION_OPTIMIZER, bytes, &program->state[s], error))
 			return false;
 	return cuda_gradients_plan(program, error);
@@ -205,6 +208,24 @@ static bool issue_update(struct program *program, const struct optimizer_step *s
 		       &program->fault, "step");
 }
 
+// A tensor at a time: Lamb's steps are as long as a tensor's norm says.
+static bool issue_lamb(struct program *program, const struct optimizer_step *step)
+{
+	for (uint32_t i = 0; i < program->parameter_count; i++) {
+		const struct parameter_state *parameter = &program->parameters[i];
+		void *copy = program->copy.bytes > 0 ? copy_of(program, parameter) : NULL;
+		if (!cuda_ok(kernel_lamb_step(program->compute, &program->optimizer, step, parameter->description.count,
+					      cuda_parameter_values(program, parameter),
+					      cuda_parameter_gradient(program, parameter),
+					      in_floats(program, &program->state[0], parameter),
+					      in_floats(program, &program->state[1], parameter), program->type, copy,
+					      program_pointer(program, &program->scratch, 0)),
+			     &program->fault, "step"))
+			return false;
+	}
+	return true;
+}
+
 static bool pad_all(struct program *program)
 {
 	for (uint32_t i = 0; i < program->parameter_count; i++)
@@ -220,6 +241,8 @@ static bool issue_step(struct program *program, const struct optimizer_step *ste
 			return false;
 	if (program->floats == 0)
 		return true;
+	if (program->optimizer.kind == OPTIMIZER_LAMB)
+		return issue_lamb(program, step) && pad_all(program);
 	if (!issue_update(program, step, program->momentum_is_unset, program->floats))
 		return false;
 	if (step->beta1 != 0.0f)
@@ -231,8 +254,14 @@ static bool issue_step(struct program *program, const struct optimizer_step *ste
 static bool rehearse_updates(struct program *program)
 {
 	static const float momenta[] = {0.0f, 0.9f, 0.9f};
-	for (int i = 0; i < 3; i++) {
+	int count = program->optimizer.kind == OPTIMIZER_SGD && program->optimizer.no_momentum ? 1 : 3;
+	for (int i = 0; i < count; i++) {
 		struct optimizer_step step = {.beta1 = momenta[i], .beta2 = 0.999f, .gradient_scale = 1.0f};
+		if (program->optimizer.kind == OPTIMIZER_LAMB) {
+			if (!issue_lamb(program, &step))
+				return false;
+			break;
+		}
 		if (!issue_update(program, &step, i == 1, PARAMETER_ALIGNMENT))
 			return false;
 	}
@@ -262,5 +291,6 @@ bool cuda_parameters_rehearse(struct program *program)
 bool cuda_optimizer_step(struct program *program, const struct optimizer_step *step, struct error *error)
 {
 	return cuda_enter(program, "optimizer_step", 0, true, error) &&
+	       program_spec_check_step(&program->optimizer, step, error) &&
 	       cuda_leave(program, issue_step(program, step), error, "optimizer_step");
 }

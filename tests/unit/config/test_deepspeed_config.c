@@ -107,6 +107,39 @@ static void read_adam_modes_choose_the_weight_decay(void **state)
 	}
 }
 
+// Defaults and all parameters of deepspeed.ops: FusedLamb, FusedLion and CPUAdagrad.
+static void read_lamb_lion_and_adagrad_have_deepspeeds_defaults(void **state)
+{
+	struct deepspeed_config config = read_text("{\"optimizer\": {\"type\": \"Lamb\"}}");
+	assert_int_equal(config.optimizer.kind, OPTIMIZER_LAMB);
+	assert_true(config.learning_rate == 0.001f && config.beta1 == 0.9f && config.beta2 == 0.999f);
+	assert_true(config.optimizer.epsilon == 1e-8f && config.optimizer.weight_decay == 0);
+	assert_true(config.optimizer.minimum_coefficient == 0.01f && config.optimizer.maximum_coefficient == 10.0f);
+	assert_false(config.optimizer.no_bias_correction || config.optimizer.epsilon_inside_root);
+	config = read_text(ADAM("lamb", "\"lr\": 0.5, \"betas\": [0.8, 0.7], \"eps\": 0.25, \"weight_decay\": 0.125, "
+					"\"max_coeff\": 4, \"min_coeff\": 0.5, \"bias_correction\": false, "
+					"\"eps_inside_sqrt\": true, \"amsgrad\": false"));
+	assert_true(config.learning_rate == 0.5f && config.beta1 == 0.8f && config.beta2 == 0.7f);
+	assert_true(config.optimizer.epsilon == 0.25f && config.optimizer.weight_decay == 0.125f);
+	assert_true(config.optimizer.minimum_coefficient == 0.5f && config.optimizer.maximum_coefficient == 4.0f);
+	assert_true(config.optimizer.no_bias_correction && config.optimizer.epsilon_inside_root);
+	assert_string_equal(config.unknown_keys, "");
+	config = read_text(ADAM("Lion", "\"weight_decay\": 0.5"));
+	assert_int_equal(config.optimizer.kind, OPTIMIZER_LION);
+	assert_true(config.beta1 == 0.9f && config.beta2 == 0.999f && config.optimizer.weight_decay == 0.5f);
+	config = read_text(ADAM("Adagrad", "\"weight_decay\": 0.5"));
+	assert_int_equal(config.optimizer.kind, OPTIMIZER_ADAGRAD);
+	assert_true(config.learning_rate == 0.01f && config.optimizer.epsilon == 1e-10f);
+	assert_true(config.beta1 == 0 && config.beta2 == 0 && config.optimizer.weight_decay == 0.5f);
+	config = read_text(ADAM("Adagrad", "\"lr\": 0.5, \"eps\": 0.25, \"amsgrad\": true"));
+	assert_true(config.learning_rate == 0.5f && config.optimizer.epsilon == 0.25f);
+	assert_string_equal(config.unknown_keys, "optimizer.params.amsgrad");
+	// A momentum needs a buffer; without one nothing is kept.
+	assert_true(read_text(ADAM("SGD", "")).optimizer.no_momentum);
+	assert_true(read_text("{}").optimizer.no_momentum);
+	assert_false(read_text(ADAM("SGD", "\"momentum\": 0.5")).optimizer.no_momentum);
+}
+
 static void read_warmup_takes_all_parameters(void **state)
 {
 	struct learning_rate_schedule s = read_text("{" WITH_ADAM SCHEDULER("WarmupLR", "") "}").schedule;
@@ -350,8 +383,10 @@ static void read_wrong_value_is_refused_with_its_name(void **state)
 		{"{\"optimizer\": \"Adam\"}", "optimizer is a string; expected an object"},
 		{"{\"optimizer\": {}}", "optimizer.type is missing"},
 		{"{\"optimizer\": {\"type\": 4}}", "optimizer.type is 4; expected a string"},
-		{"{\"optimizer\": {\"type\": \"Lamb\"}}",
-		 "optimizer.type \"Lamb\" is unknown; there are SGD, Adam and AdamW"},
+		{"{\"optimizer\": {\"type\": \"Muon\"}}",
+		 "optimizer.type \"Muon\" is unknown; there are SGD, Adam, AdamW, Lamb, Lion and Adagrad"},
+		{ADAM("Lamb", "\"min_coeff\": 20"), "optimizer.params.min_coeff is 20, above max_coeff, 10"},
+		{ADAM("Lamb", "\"max_grad_norm\": 1"), "write gradient_clipping at the top level"},
 		{"{\"optimizer\": {\"type\": \"Adam\", \"params\": []}}", "optimizer.params is a list"},
 		{ADAM("Adam", "\"lr\": \"1e-3\""), "optimizer.params.lr is a string; expected a number of at least 0"},
 		{ADAM("Adam", "\"lr\": -1"), "optimizer.params.lr is -1; expected"},
@@ -606,6 +641,7 @@ int main(void)
 		cmocka_unit_test(read_sgd_takes_pytorchs_settings),
 		cmocka_unit_test(read_adam_takes_deepspeeds_settings),
 		cmocka_unit_test(read_adam_modes_choose_the_weight_decay),
+		cmocka_unit_test(read_lamb_lion_and_adagrad_have_deepspeeds_defaults),
 		cmocka_unit_test(read_warmup_takes_all_parameters),
 		cmocka_unit_test(read_warmup_cosine_and_range_test_take_all_parameters),
 		cmocka_unit_test(read_one_cycle_takes_all_parameters),

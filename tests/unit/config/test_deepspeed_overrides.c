@@ -213,7 +213,7 @@ static void overrides_do_not_mend_what_is_wrong_in_the_file(void **state)
 		const char *expected;
 	} bad[] = {
 		{"{\"optimizer\": \"Adam\"}", {.optimizer = "SGD"}, "optimizer is a string; expected an object"},
-		{ADAM("Lamb", ""), {.learning_rate = 1}, "optimizer.type \"Lamb\" is unknown"},
+		{ADAM("Muon", ""), {.learning_rate = 1}, "optimizer.type \"Muon\" is unknown"},
 		{"{\"optimizer\": {}}", {.learning_rate = 1}, "optimizer.type is missing"},
 		{"{\"optimizer\": {\"type\": \"SGD\", \"params\": 4}}", {.learning_rate = 1}, "optimizer.params is 4"},
 		{"{\"fp16\": 16}", {.precision = "fp16"}, "fp16 is 16; expected an object"},
@@ -229,6 +229,9 @@ static void overrides_do_not_mend_what_is_wrong_in_the_file(void **state)
 		 {.communication_type = "tf32"},
 		 "--communication-data-type: unknown type \"tf32\"; known: fp32, bf16 and fp16"},
 		{ADAM("Adam", ""), {.momentum = 0.9}, "--momentum applies to SGD; the optimizer Adam"},
+		{ADAM("SGD", ""),
+		 {.optimizer = "Adagrad", .momentum = 0.9},
+		 "--momentum is SGD's; the optimizer is Adagrad"},
 		{ADAM("SGD", ""),
 		 {.optimizer = "AdamW", .momentum = 0.9},
 		 "--momentum applies to SGD; the optimizer AdamW"},

@@ -1,5 +1,5 @@
 // See reference.h. The formulas are those of PyTorch's documentation of Conv2d, MaxPool2d, AdaptiveAvgPool2d, Linear,
-// CrossEntropyLoss, SGD, Adam and AdamW.
+// CrossEntropyLoss, SGD, Adam and AdamW; and DeepSpeed its Lamb, Lion and Adagrad.
 #include "tests/unit/device/reference.h"
 
 #include <math.h>
@@ -296,15 +296,42 @@ void reference_images(const uint8_t *images, uint32_t n, uint32_t raw, uint32_t 
 			}
 }
 
+// DeepSpeed's csrc/lamb/fused_lamb_cuda_kernel.cu, in double.
+static void lamb(const struct optimizer *o, const struct optimizer_step *step, uint64_t count, const double *gradient,
+		 double *parameter, double *first, double *second)
+{
+	double steps = (double)step->step + 1, step_size = step->learning_rate, values = 0, updates = 0,
+	       coefficient = 1;
+	double *update = calloc(count, sizeof(*update));
+	if (!o->no_bias_correction)
+		step_size *= sqrt(1 - pow(step->beta2, steps)) / (1 - pow(step->beta1, steps));
+	for (uint64_t i = 0; update != NULL && i < count; i++) {
+		double g = gradient[i] * step->gradient_scale;
+		first[i] = step->beta1 * first[i] + (1 - (double)step->beta1) * g;
+		second[i] = step->beta2 * second[i] + (1 - (double)step->beta2) * g * g;
+		double root = o->epsilon_inside_root ? sqrt(second[i] + o->epsilon) : sqrt(second[i]) + o->epsilon;
+		update[i] = first[i] / root + (double)o->weight_decay * parameter[i];
+		values += parameter[i] * parameter[i];
+		updates += update[i] * update[i];
+	}
+	if (values != 0 && updates != 0)
+		coefficient = fmax(o->minimum_coefficient, fmin(o->maximum_coefficient, sqrt(values) / sqrt(updates)));
+	for (uint64_t i = 0; update != NULL && i < count; i++)
+		parameter[i] -= step_size * coefficient * update[i];
+	free(update);
+}
+
 void reference_optimizer(const struct optimizer *o, const struct optimizer_step *step, uint64_t count,
 			 const double *gradient, double *parameter, double *state)
 {
 	double *first = state, *second = state + count;
 	double correction1 = 1 - pow(step->beta1, (double)step->step + 1);
 	double correction2 = 1 - pow(step->beta2, (double)step->step + 1);
-	for (uint64_t i = 0; i < count; i++) {
+	if (o->kind == OPTIMIZER_LAMB)
+		lamb(o, step, count, gradient, parameter, first, second);
+	for (uint64_t i = 0; i < count && o->kind != OPTIMIZER_LAMB; i++) {
 		double g = gradient[i] * step->gradient_scale;
-		if (o->kind == OPTIMIZER_ADAMW)
+		if (o->kind == OPTIMIZER_ADAMW || o->kind == OPTIMIZER_LION)
 			parameter[i] *= 1 - (double)step->learning_rate * o->weight_decay;
 		else
 			g += (double)o->weight_decay * parameter[i];
@@ -314,6 +341,17 @@ void reference_optimizer(const struct optimizer *o, const struct optimizer_step 
 				g = o->nesterov ? g + step->beta1 * first[i] : first[i];
 			}
 			parameter[i] -= step->learning_rate * g;
+			continue;
+		}
+		if (o->kind == OPTIMIZER_LION) {
+			double c = step->beta1 * first[i] + (1 - (double)step->beta1) * g;
+			parameter[i] -= step->learning_rate * ((c > 0) - (c < 0));
+			first[i] = step->beta2 * first[i] + (1 - (double)step->beta2) * g;
+			continue;
+		}
+		if (o->kind == OPTIMIZER_ADAGRAD) {
+			first[i] += g * g;
+			parameter[i] -= step->learning_rate * g / (sqrt(first[i]) + o->epsilon);
 			continue;
 		}
 		first[i] = step->beta1 * first[i] + (1 - (double)step->beta1) * g;

@@ -31,7 +31,7 @@ double reference_loss(struct reference *reference, const uint8_t *labels, uint64
 void reference_images(const uint8_t *images, uint32_t n, uint32_t raw_size, uint32_t size, const float mean[3],
 		      const float deviation[3], double *ret_values);
 
-// One step of `count` parameters as PyTorch documents it. `state` has optimizer_state_tensors * count doubles.
+// One step of a tensor of `count` parameters as PyTorch or DeepSpeed documents it. `state` has 2 * count doubles.
 void reference_optimizer(const struct optimizer *optimizer, const struct optimizer_step *step, uint64_t count,
 			 const double *gradient, double *parameter, double *state);
 

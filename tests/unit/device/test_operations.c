@@ -379,6 +379,24 @@ static const struct {
 	{{.kind = OPTIMIZER_ADAM, .epsilon = 1e-6f, .weight_decay = 0.1f}, 0.8f, 0.99f},
 	{{.kind = OPTIMIZER_ADAMW, .epsilon = 1e-8f, .weight_decay = 0.1f}, 0.9f, 0.999f},
 	{{.kind = OPTIMIZER_ADAM, .epsilon = 0.0f}, 0.9f, 0.999f}, // the padding of blocked layouts stays 0
+	{{.kind = OPTIMIZER_SGD, .no_momentum = true, .weight_decay = 0.01f}, 0.0f, 0.0f},
+	{{.kind = OPTIMIZER_LAMB, .epsilon = 1e-8f, .minimum_coefficient = 0.01f, .maximum_coefficient = 10.0f},
+	 0.9f,
+	 0.999f},
+	{{.kind = OPTIMIZER_LAMB, .weight_decay = 0.1f, .minimum_coefficient = 0.0f, .maximum_coefficient = 1e9f},
+	 0.8f,
+	 0.99f},
+	{{.kind = OPTIMIZER_LAMB,
+	  .epsilon = 1e-6f,
+	  .epsilon_inside_root = true,
+	  .no_bias_correction = true,
+	  .minimum_coefficient = 0.3f,
+	  .maximum_coefficient = 0.3f},
+	 0.9f,
+	 0.9f},
+	{{.kind = OPTIMIZER_LION, .weight_decay = 0.1f}, 0.9f, 0.99f},
+	{{.kind = OPTIMIZER_ADAGRAD, .epsilon = 1e-10f, .weight_decay = 0.1f}, 0.0f, 0.0f},
+	{{.kind = OPTIMIZER_ADAGRAD, .epsilon = 0.0f}, 0.0f, 0.0f},
 };
 
 // Three steps of two layers, one with padded channels, on the device's own gradients.

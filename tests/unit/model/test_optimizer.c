@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "common/model/optimizer.h"
@@ -20,7 +21,7 @@ static void parse_names_in_any_case_are_taken(void **state)
 
 static void parse_other_names_are_refused_and_leave_the_output(void **state)
 {
-	static const char *const bad[] = {"", "Adam W", "Adagrad", "SGD ", "Ada"};
+	static const char *const bad[] = {"", "Adam W", "Muon", "SGD ", "Ada"};
 	enum optimizer_kind kind = OPTIMIZER_ADAM;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_false(optimizer_parse(bad[i], &kind));
@@ -29,15 +30,21 @@ static void parse_other_names_are_refused_and_leave_the_output(void **state)
 
 static void name_is_pytorchs_and_parses_back(void **state)
 {
-	static const char *const expected[] = {"SGD", "Adam", "AdamW"};
-	static const uint32_t tensors[] = {1, 2, 2};
-	for (int i = 0; i < 3; i++) {
+	static const char *const expected[OPTIMIZER_COUNT] = {"SGD", "Adam", "AdamW", "Lamb", "Lion", "Adagrad"};
+	static const uint32_t tensors[OPTIMIZER_COUNT] = {1, 2, 2, 2, 1, 1};
+	for (int i = 0; i < OPTIMIZER_COUNT; i++) {
 		enum optimizer_kind kind;
+		struct optimizer optimizer;
 		assert_string_equal(optimizer_name((enum optimizer_kind)i), expected[i]);
 		assert_true(optimizer_parse(expected[i], &kind));
 		assert_int_equal(kind, i);
-		assert_int_equal(optimizer_state_tensors(kind), tensors[i]);
+		optimizer_defaults(kind, &optimizer);
+		assert_int_equal(optimizer.kind, i);
+		assert_int_equal(optimizer_state_tensors(&optimizer), tensors[i]);
+		assert_non_null(strstr(optimizer_names(), expected[i]));
 	}
+	struct optimizer without = {.kind = OPTIMIZER_SGD, .no_momentum = true};
+	assert_int_equal(optimizer_state_tensors(&without), 0);
 }
 
 int main(void)

@@ -27,6 +27,12 @@ static void check_settings_are_finite_and_not_negative(void **state)
 		{{.epsilon = -1}, "epsilon is -1"},
 		{{.dampening = NAN}, "dampening is nan"},
 		{{.dampening = -INFINITY}, "dampening is -inf"},
+		{{.kind = OPTIMIZER_LAMB, .minimum_coefficient = 1, .maximum_coefficient = 1}, NULL},
+		{{.kind = OPTIMIZER_LAMB, .minimum_coefficient = 2, .maximum_coefficient = 1},
+		 "coefficients are from 2 to 1"},
+		{{.kind = OPTIMIZER_LAMB, .maximum_coefficient = INFINITY}, "coefficients are from 0 to inf"},
+		{{.kind = OPTIMIZER_LAMB, .minimum_coefficient = NAN, .maximum_coefficient = 1},
+		 "coefficients are from nan"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct error error = {0};
@@ -53,6 +59,8 @@ static void check_step_holds_rates_and_betas_to_their_ranges(void **state)
 		{OPTIMIZER_SGD, 0.1f, -0.5f, 0, "the momentum is -0.5"},
 		{OPTIMIZER_ADAM, 0.1f, 0.9f, 0.999f, NULL},
 		{OPTIMIZER_ADAM, 0.1f, 0, 0, NULL},
+		{OPTIMIZER_ADAGRAD, 0.1f, NAN, NAN, NULL}, // it has none
+		{OPTIMIZER_LION, 0.1f, 0.9f, 1, "the betas are"},
 		{OPTIMIZER_ADAMW, 0.1f, 0.99999994f, 0.99999994f, NULL}, // the largest float below 1
 		{OPTIMIZER_ADAM, 0.1f, 1, 0.999f, "the betas are 1 and 0.999"},
 		{OPTIMIZER_ADAM, 0.1f, 0.9f, 1, "the betas are"},

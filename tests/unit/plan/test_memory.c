@@ -49,12 +49,15 @@ static struct plan *create(const struct row *row)
 		.micro_batch_size = row->micro_batch_size,
 		.micro_batches = row->micro_batches,
 		.in_flight = row->in_flight,
-		.optimizer = {.kind = OPTIMIZER_ADAM},
 		.boundary_type = row->boundary_type,
 		.checkpoint_interval = row->checkpoint_interval,
 		.raw_image_size = 32,
 		.standard_deviation = {1, 1, 1},
 	};
+	// The optimizers in turn, and SGD without a momentum.
+	size_t kind = (size_t)(row - rows) % (OPTIMIZER_COUNT + 1);
+	optimizer_defaults(kind < OPTIMIZER_COUNT ? (enum optimizer_kind)kind : OPTIMIZER_SGD, &options.optimizer);
+	options.optimizer.no_momentum = kind == OPTIMIZER_COUNT;
 	if (!model_create(row->model, row->image_size, 10, -1, &model, &error) ||
 	    !plan_create(&model, &options, &plan, &error))
 		fail_msg("%s", error.message);

@@ -103,12 +103,18 @@ cudaError_t kernel_loss_backward(cudaStream_t stream, enum data_type type, uint3
 
 // ---- optimizer.cu
 // All of a stage's parameters at once: `count` floats of values, gradients and state (NULL where the optimizer has none), as
-// PyTorch's SGD, Adam and AdamW define the step (stage_server/device/cpu/optimizer.c has the same arithmetic). `first`: SGD's momentum
+// PyTorch's SGD, Adam and AdamW and DeepSpeed's Lion and Adagrad define the step (stage_server/device/cpu/optimizer.c has the same
+// arithmetic). `first`: SGD's momentum
 // buffer is not set yet. `copy` NULL, or the values once more in `copy_type`.
 cudaError_t kernel_optimizer_step(cudaStream_t stream, const struct optimizer *optimizer,
 				  const struct optimizer_step *step, bool first, uint64_t count, float *values,
 				  const float *gradients, float *state_0, float *state_1, enum data_type copy_type,
 				  void *copy);
+// A step of Lamb of one tensor, whose norms it needs. `scratch` has kernel_lamb_scratch bytes.
+uint64_t kernel_lamb_scratch(uint64_t count);
+cudaError_t kernel_lamb_step(cudaStream_t stream, const struct optimizer *optimizer, const struct optimizer_step *step,
+			     uint64_t count, float *values, const float *gradients, float *state_0, float *state_1,
+			     enum data_type copy_type, void *copy, void *scratch);
 // *ret_sum = the sum of squares, in double. `scratch` has kernel_squares_scratch bytes.
 uint64_t kernel_squares_scratch(uint64_t count);
 cudaError_t kernel_squares(cudaStream_t stream, uint64_t count, const float *values, double *ret_sum, void *scratch);

@@ -1,4 +1,4 @@
-// SGD, Adam and AdamW as PyTorch defines them (torch.optim, single-tensor arithmetic), operation for operation as
+// SGD, Adam and AdamW as PyTorch defines them (torch.optim, single-tensor arithmetic), Lion, Adagrad and Lamb as DeepSpeed does, operation for operation as
 // stage_server/device/cpu/optimizer.c: with -fmad=false (see device.cuh), and division and square root that round correctly (nvcc's
 // default), both devices step the same gradients to the same bits. One pass: it is bound by memory, so nothing is read twice.
 #include <float.h>
@@ -11,8 +11,8 @@ struct settings {
 	// SGD
 	float momentum, undamped;
 	bool nesterov;
-	// Adam, AdamW
-	float beta2, one_minus_beta1, one_minus_beta2, step_size, root_correction2, epsilon;
+	// Those with betas
+	float beta1, beta2, one_minus_beta1, one_minus_beta2, step_size, root_correction2, epsilon;
 	float keep, decay; // what decoupled weight decay leaves of a value; what goes into the gradient
 };
 
@@ -58,6 +58,33 @@ struct adam {
 	}
 };
 
+// 1, 0 or -1; NaN stays NaN.
+static inline __device__ float sign_of(float value)
+{
+	return value > 0.0f ? 1.0f : value < 0.0f ? -1.0f : value;
+}
+
+struct lion {
+	enum { READ = 1, WRITTEN = 1 };
+	static __device__ void apply(const struct settings &s, float gradient, float &value, float &first, float &)
+	{
+		float g = gradient * s.gradient_scale;
+		float direction = sign_of(s.beta1 * first + s.one_minus_beta1 * g);
+		value = s.keep * value - s.learning_rate * direction;
+		first = s.beta2 * first + s.one_minus_beta2 * g;
+	}
+};
+
+struct adagrad {
+	enum { READ = 1, WRITTEN = 1 };
+	static __device__ void apply(const struct settings &s, float gradient, float &value, float &sum, float &)
+	{
+		float g = gradient * s.gradient_scale + s.weight_decay * value;
+		sum = sum + g * g;
+		value -= s.learning_rate * (g / (sqrtf(sum) + s.epsilon));
+	}
+};
+
 // What a step reads and writes.
 template <typename T> struct tensors {
 	float *values;
@@ -99,7 +126,7 @@ static __global__ void update(struct settings s, uint64_t count, struct tensors<
 
 static struct settings settings_of(const struct optimizer *optimizer, const struct optimizer_step *step)
 {
-	bool decoupled = optimizer->kind == OPTIMIZER_ADAMW;
+	bool decoupled = optimizer->kind == OPTIMIZER_ADAMW || optimizer->kind == OPTIMIZER_LION;
 	double count = (double)step->step + 1.0;
 	struct settings s = {};
 	s.gradient_scale = step->gradient_scale;
@@ -108,6 +135,7 @@ static struct settings settings_of(const struct optimizer *optimizer, const stru
 	s.momentum = step->beta1;
 	s.undamped = 1.0f - optimizer->dampening;
 	s.nesterov = optimizer->nesterov;
+	s.beta1 = step->beta1;
 	s.beta2 = step->beta2;
 	s.one_minus_beta1 = (float)(1.0 - (double)step->beta1);
 	s.one_minus_beta2 = (float)(1.0 - (double)step->beta2);
@@ -142,7 +170,11 @@ cudaError_t kernel_optimizer_step(cudaStream_t stream, const struct optimizer *o
 		struct tensors<T> t = {
 			values, gradients, state_0, state_1, static_cast<T *>(copy)
 		};
-		if (optimizer->kind != OPTIMIZER_SGD)
+		if (optimizer->kind == OPTIMIZER_LION)
+			issue_update<lion>(stream, s, count, t);
+		else if (optimizer->kind == OPTIMIZER_ADAGRAD)
+			issue_update<adagrad>(stream, s, count, t);
+		else if (optimizer->kind != OPTIMIZER_SGD)
 			issue_update<adam>(stream, s, count, t);
 		else if (s.momentum == 0.0f)
 			issue_update<sgd_plain>(stream, s, count, t);
@@ -214,4 +246,97 @@ cudaError_t kernel_squares(cudaStream_t stream, uint64_t count, const float *val
 	KERNEL_LAUNCH_BARRIERS(sum_squares, many, stream, count, values, sums);
 	KERNEL_LAUNCH_BARRIERS(sum_sums, one, stream, blocks, sums, ret_sum);
 	return cudaGetLastError();
+}
+
+// ---- Lamb: a tensor at a time, whose norms are summed as squares are
+
+struct lamb_settings {
+	float outer_epsilon, inner_epsilon; // outside and inside of the root; one of them is 0
+	float minimum_coefficient, maximum_coefficient;
+};
+
+static inline __device__ float lamb_update(const struct settings &s, const struct lamb_settings &l, float first,
+					   float second, float value)
+{
+	return first / (sqrtf(second + l.inner_epsilon) + l.outer_epsilon) + s.weight_decay * value;
+}
+
+static __global__ void lamb_moments(struct settings s, struct lamb_settings l, uint64_t count,
+				    const float *__restrict__ values, const float *__restrict__ gradients,
+				    float *__restrict__ first, float *__restrict__ second,
+				    double *__restrict__ value_sums, double *__restrict__ update_sums)
+{
+	double value_sum = 0.0, update_sum = 0.0;
+	for (uint64_t i = flat_begin(); i < count; i += flat_step()) {
+		float g = gradients[i] * s.gradient_scale;
+		float m = s.beta1 * first[i] + s.one_minus_beta1 * g;
+		float v = s.beta2 * second[i] + s.one_minus_beta2 * g * g;
+		float change = lamb_update(s, l, m, v, values[i]);
+		first[i] = m;
+		second[i] = v;
+		value_sum += (double)values[i] * (double)values[i];
+		update_sum += (double)change * (double)change;
+	}
+	value_sum = block_sum(value_sum);
+	__syncthreads();
+	update_sum = block_sum(update_sum);
+	if (threadIdx.x == 0) {
+		value_sums[blockIdx.x] = value_sum;
+		update_sums[blockIdx.x] = update_sum;
+	}
+}
+
+template <typename T>
+static __global__ void lamb_apply(struct settings s, struct lamb_settings l, uint64_t count,
+				  const double *__restrict__ squares, const float *__restrict__ first,
+				  const float *__restrict__ second, float *__restrict__ values, T *__restrict__ copy)
+{
+	double coefficient = 1.0;
+	if (squares[0] != 0.0 && squares[1] != 0.0) {
+		coefficient = sqrt(squares[0]) / sqrt(squares[1]);
+		if (coefficient > l.maximum_coefficient)
+			coefficient = l.maximum_coefficient;
+		if (coefficient < l.minimum_coefficient)
+			coefficient = l.minimum_coefficient;
+	}
+	float rate = (float)(s.step_size * coefficient);
+	for (uint64_t i = flat_begin(); i < count; i += flat_step()) {
+		float value[1] = {values[i] - rate * lamb_update(s, l, first[i], second[i], values[i])};
+		values[i] = value[0];
+		if (copy != NULL)
+			store<T, 1>(copy + i, value);
+	}
+}
+
+uint64_t kernel_lamb_scratch(uint64_t count)
+{
+	return (2 * squares_blocks(count) + 2) * sizeof(double);
+}
+
+cudaError_t kernel_lamb_step(cudaStream_t stream, const struct optimizer *optimizer, const struct optimizer_step *step,
+			     uint64_t count, float *values, const float *gradients, float *state_0, float *state_1,
+			     enum data_type copy_type, void *copy, void *scratch)
+{
+	struct settings s = settings_of(optimizer, step);
+	struct lamb_settings l = {};
+	double steps = (double)step->step + 1.0;
+	s.step_size = optimizer->no_bias_correction
+			      ? step->learning_rate
+			      : (float)(step->learning_rate * sqrt(1.0 - pow(step->beta2, steps)) /
+					(1.0 - pow(step->beta1, steps)));
+	(optimizer->epsilon_inside_root ? l.inner_epsilon : l.outer_epsilon) = s.epsilon;
+	l.minimum_coefficient = optimizer->minimum_coefficient;
+	l.maximum_coefficient = optimizer->maximum_coefficient;
+	unsigned blocks = squares_blocks(count);
+	double *squares = static_cast<double *>(scratch), *value_sums = squares + 2, *update_sums = value_sums + blocks;
+	struct launch_shape many = {dim3(blocks), dim3(BLOCK_THREADS)}, one = {dim3(1), dim3(BLOCK_THREADS)};
+	KERNEL_LAUNCH_BARRIERS(lamb_moments, many, stream, s, l, count, values, gradients, state_0, state_1, value_sums,
+			       update_sums);
+	KERNEL_LAUNCH_BARRIERS(sum_sums, one, stream, blocks, value_sums, squares);
+	KERNEL_LAUNCH_BARRIERS(sum_sums, one, stream, blocks, update_sums, squares + 1);
+	return for_type(copy != NULL ? copy_type : DATA_FLOAT32, [&](auto element) {
+		using T = decltype(element);
+		KERNEL_LAUNCH(lamb_apply<T>, shape_flat(count), stream, s, l, count, squares, state_0, state_1, values,
+			      static_cast<T *>(copy));
+	});
 }

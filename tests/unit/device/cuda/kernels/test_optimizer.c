@@ -21,6 +21,12 @@ static const struct rule_case rule_cases[] = {
 	{"AdamW",
 	 {.kind = OPTIMIZER_ADAMW, .weight_decay = 0.1f, .epsilon = 1e-8f},
 	 {.learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.99f, .gradient_scale = 0.7f}},
+	{"Lion",
+	 {.kind = OPTIMIZER_LION, .weight_decay = 0.1f},
+	 {.learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.99f, .gradient_scale = 0.7f}},
+	{"Adagrad",
+	 {.kind = OPTIMIZER_ADAGRAD, .weight_decay = 0.1f, .epsilon = 1e-10f},
+	 {.learning_rate = 0.01f, .gradient_scale = 0.7f}},
 };
 
 // stage_server/device/cpu/optimizer.c for one value, each operation rounded: a GPU's answer has the same bits, or it was built with
@@ -28,7 +34,7 @@ static const struct rule_case rule_cases[] = {
 static void step_in_float(const struct optimizer *o, const struct optimizer_step *s, float gradient, float *value,
 			  float state[2])
 {
-	bool adamw = o->kind == OPTIMIZER_ADAMW;
+	bool adamw = o->kind == OPTIMIZER_ADAMW || o->kind == OPTIMIZER_LION;
 	float g = gradient * s->gradient_scale + (adamw ? 0.0f : o->weight_decay) * *value;
 	if (o->kind == OPTIMIZER_SGD) {
 		if (s->beta1 != 0.0f) {
@@ -38,9 +44,20 @@ static void step_in_float(const struct optimizer *o, const struct optimizer_step
 		*value -= s->learning_rate * g;
 		return;
 	}
+	float keep = adamw ? 1.0f - s->learning_rate * o->weight_decay : 1.0f;
+	if (o->kind == OPTIMIZER_LION) {
+		float c = s->beta1 * state[0] + (float)(1.0 - (double)s->beta1) * g;
+		*value = keep * *value - s->learning_rate * (c > 0.0f ? 1.0f : c < 0.0f ? -1.0f : c);
+		state[0] = s->beta2 * state[0] + (float)(1.0 - (double)s->beta2) * g;
+		return;
+	}
+	if (o->kind == OPTIMIZER_ADAGRAD) {
+		state[0] = state[0] + g * g;
+		*value -= s->learning_rate * (g / (sqrtf(state[0]) + o->epsilon));
+		return;
+	}
 	float step_size = (float)(s->learning_rate / (1.0 - pow(s->beta1, (double)s->step + 1.0)));
 	float root_correction2 = (float)sqrt(1.0 - pow(s->beta2, (double)s->step + 1.0));
-	float keep = adamw ? 1.0f - s->learning_rate * o->weight_decay : 1.0f;
 	state[0] = state[0] + (float)(1.0 - (double)s->beta1) * (g - state[0]);
 	state[1] = s->beta2 * state[1] + (float)(1.0 - (double)s->beta2) * g * g;
 	*value = keep * *value - step_size * state[0] / (sqrtf(state[1]) / root_correction2 + o->epsilon);
@@ -55,11 +72,11 @@ static void check_optimizer(const struct rule_case *rule, uint64_t count, uint64
 	double *expected = doubles(count), *expected_state = doubles(2 * count), *wide = doubles(count);
 	struct tensor at = typed_askew(DATA_FLOAT32, count, values, askew);
 	bool has_first = rule->optimizer.kind != OPTIMIZER_SGD || rule->step.beta1 != 0.0f;
-	bool has_second = rule->optimizer.kind != OPTIMIZER_SGD;
+	bool has_second = optimizer_state_tensors(&rule->optimizer) == 2;
 	struct tensor states[2] = {typed_askew(DATA_FLOAT32, count, zeros, askew),
 				   typed_askew(DATA_FLOAT32, count, zeros, askew)};
 	// SGD's first step must not read its buffer.
-	if (has_first && !has_second)
+	if (has_first && rule->optimizer.kind == OPTIMIZER_SGD)
 		check(cudaMemset(states[0].at, POISON, states[0].bytes));
 	struct tensor copy = tensor_new(count * data_type_bytes(copy_type), askew * data_type_bytes(copy_type));
 	for (uint64_t i = 0; i < count; i++)
@@ -134,6 +151,75 @@ static void optimizer_zeros_stay_zero(void **state)
 	free(got);
 }
 
+// Three steps of one tensor, at any place: the same bits, near what the reference says, and the copy rounded from them.
+static void check_lamb(const struct optimizer *optimizer, uint64_t count, uint64_t askew, enum data_type copy_type,
+		       float *ret_values)
+{
+	float *values = filled("values", 1.0f, count), *zeros = host_new(count * sizeof(float));
+	float *gradients = host_new(count * sizeof(float));
+	double *expected = doubles(count), *state = doubles(2 * count), *wide = doubles(count);
+	struct tensor at = typed_askew(DATA_FLOAT32, count, values, askew);
+	struct tensor first = typed_askew(DATA_FLOAT32, count, zeros, askew);
+	struct tensor second = typed_askew(DATA_FLOAT32, count, zeros, askew);
+	struct tensor copy = tensor_new(count * data_type_bytes(copy_type), 0);
+	struct tensor scratch = tensor_new(kernel_lamb_scratch(count), 0);
+	struct optimizer_step step = {.learning_rate = 0.1f, .beta1 = 0.9f, .beta2 = 0.99f, .gradient_scale = 0.5f};
+	for (uint64_t i = 0; i < count; i++)
+		expected[i] = values[i];
+	for (step.step = 0; step.step < 3; step.step++) {
+		char name[32];
+		snprintf(name, sizeof(name), "gradients.%d", (int)step.step);
+		rule_fill(name, 1.0f, count, gradients);
+		for (uint64_t i = 0; i < count; i++)
+			wide[i] = gradients[i];
+		struct tensor gradient = typed_askew(DATA_FLOAT32, count, gradients, askew);
+		check(kernel_lamb_step(NULL, optimizer, &step, count, (float *)at.at, (float *)gradient.at,
+				       (float *)first.at, (float *)second.at, copy_type, copy.at, scratch.at));
+		reference_optimizer(optimizer, &step, count, wide, expected, state);
+		tensor_free(&gradient);
+	}
+	float *got = tensor_bytes(&at), *got_copy = typed_values(copy_type, count, &copy);
+	assert_close("Lamb", DATA_FLOAT32, count, got, expected, 2e-6);
+	memcpy(ret_values, got, count * sizeof(float));
+	struct tensor rounded = typed(copy_type, count, got); // and so is `got` now
+	assert_equal("Lamb's copy", copy_type, count, got_copy, got);
+	struct tensor *tensors[] = {&at, &first, &second, &copy, &scratch, &rounded};
+	for (size_t t = 0; t < LENGTH(tensors); t++)
+		tensor_free(tensors[t]);
+	free(values);
+	free(zeros);
+	free(gradients);
+	free(expected);
+	free(state);
+	free(wide);
+	free(got);
+	free(got_copy);
+}
+
+static void lamb_steps_equal_reference_wherever_the_tensor_lies(void **state)
+{
+	static const uint64_t counts[] = {1, 5, 1027, 300001};
+	static const struct optimizer optimizers[] = {
+		{.kind = OPTIMIZER_LAMB, .epsilon = 1e-8f, .minimum_coefficient = 0.01f, .maximum_coefficient = 10.0f},
+		{.kind = OPTIMIZER_LAMB,
+		 .epsilon = 1e-6f,
+		 .weight_decay = 0.1f,
+		 .epsilon_inside_root = true,
+		 .no_bias_correction = true,
+		 .minimum_coefficient = 0.0f,
+		 .maximum_coefficient = 0.2f},
+	};
+	for (size_t o = 0; o < LENGTH(optimizers); o++)
+		for (size_t i = 0; i < LENGTH(counts); i++) {
+			float *here = host_new(counts[i] * sizeof(float)), *there = host_new(counts[i] * sizeof(float));
+			check_lamb(&optimizers[o], counts[i], 0, DATA_FLOAT32, here);
+			check_lamb(&optimizers[o], counts[i], 1, DATA_BFLOAT16, there);
+			assert_memory_equal(here, there, counts[i] * sizeof(float));
+			free(here);
+			free(there);
+		}
+}
+
 static double squares_of(const float *values, uint64_t count, uint64_t askew)
 {
 	float *copy = host_new(count * sizeof(float));
@@ -179,6 +265,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(optimizer_steps_match_the_cpu_to_the_bit),
 		cmocka_unit_test(optimizer_zeros_stay_zero),
+		cmocka_unit_test(lamb_steps_equal_reference_wherever_the_tensor_lies),
 		cmocka_unit_test(squares_are_the_same_wherever_they_lie),
 		cmocka_unit_test(squares_overflow_shows),
 	};
