@@ -54,6 +54,8 @@ const char *error_code_name(enum error_code code)
 		return "limit";
 	case ERROR_CANCELLED:
 		return "cancelled";
+	case ERROR_DIVERGED:
+		return "diverged";
 	}
 	return "failed";
 }

@@ -16,6 +16,7 @@ enum error_code {
 	ERROR_VERSION = 6,       // a peer speaks another version of the protocol
 	ERROR_LIMIT = 7,         // a limit of the daemon is reached; later may be better
 	ERROR_CANCELLED = 8,     // ended on request: SIGINT, Close, a coordinator that went away
+	ERROR_DIVERGED = 9,      // of a training: its loss, gradients or parameters are not finite
 };
 
 enum { ERROR_MESSAGE_SIZE = 1024 };

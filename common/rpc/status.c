@@ -57,6 +57,7 @@ enum rpc_status rpc_status_from_error(const struct error *error)
 	case ERROR_CANCELLED:
 		return RPC_CANCELLED;
 	case ERROR_FAILED:
+	case ERROR_DIVERGED: // the coordinator's own
 		break;
 	}
 	return RPC_INTERNAL;

@@ -51,7 +51,7 @@ static bool take_optimizer(void *into, const char *value, struct error *error)
 	enum optimizer_kind kind;
 	arguments->overrides.optimizer = value;
 	return optimizer_parse(value, &kind) ||
-	       error_set(error, ERROR_USAGE, "unknown optimizer \"%.40s\"; known: SGD, Adam and AdamW", value);
+	       error_set(error, ERROR_USAGE, "unknown optimizer \"%.40s\"; known: %s", value, optimizer_names());
 }
 
 // The daemons read it themselves.
@@ -64,6 +64,21 @@ static bool take_memory_limit(void *into, const char *value, struct error *error
 	struct job_arguments *arguments = into;
 	arguments->memory_limit = value;
 	return option_set(&bytes, value, into, error);
+}
+
+static bool take_stop_on_nan(void *into, const char *value, struct error *error)
+{
+	struct job_arguments *arguments = into;
+	arguments->stop_on_nan = value == NULL || strcmp(value, "yes") == 0;
+	return arguments->stop_on_nan || strcmp(value, "no") == 0 ||
+	       error_set(error, ERROR_USAGE, "\"%.40s\" is neither yes nor no", value);
+}
+
+static bool take_no_stop_on_nan(void *into, const char *value, struct error *error)
+{
+	struct job_arguments *arguments = into;
+	arguments->stop_on_nan = false;
+	return true;
 }
 
 static const struct option_row local_count = {
@@ -235,7 +250,12 @@ static const struct option_row rows[] = {
 	{"gradient-accumulation-steps", "N", OPTION_COUNT, PLACE(overrides.gradient_accumulation_steps), 1,
 	 MAXIMUM_BATCH, .only = TRAIN | PLAN | PROVE,
 	 .help = "any two give the third (default: micro-batches of 32, 4 of them)"},
-	{"optimizer", "NAME", OPTION_OWN, .take = take_optimizer, .help = "SGD, Adam or AdamW (default SGD)"},
+	{"stop-on-nan", "WORD", OPTION_OWN, .take = take_stop_on_nan, .value_may_lack = true, .only = TRAIN,
+	 .instead = "a sweep's cell that diverges is recorded as such"},
+	{"no-stop-on-nan", NULL, OPTION_OWN, .take = take_no_stop_on_nan, .only = TRAIN,
+	 .help = "yes (default): end where the loss or the gradient norm is not finite, and save nothing; no: go on"},
+	{"optimizer", "NAME", OPTION_OWN, .take = take_optimizer,
+	 .help = "SGD, Adam, AdamW, Lamb, Lion or Adagrad (default SGD)"},
 	{"lr", "X", OPTION_NUMBER, PLACE(overrides.learning_rate), .lowest = 0.0, .highest = MAXIMUM_RATE},
 	{"momentum", "X", OPTION_NUMBER, PLACE(overrides.momentum), .lowest = 0.0, .highest = MAXIMUM_RATE,
 	 .only = TRAIN | SWEEP | PROVE},
@@ -362,6 +382,7 @@ enum options_result job_arguments_parse(enum job_command command, int argc, char
 	struct job_arguments arguments = {
 		.dropout = -1.0,
 		.pipeline_size = -1,
+		.stop_on_nan = true,
 		// ImageNet's, as torchvision's own networks are trained with
 		.mean = {0.485f, 0.456f, 0.406f},
 		.standard_deviation = {0.229f, 0.224f, 0.225f},

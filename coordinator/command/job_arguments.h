@@ -39,6 +39,7 @@ struct job_arguments {
 	bool deepspeed;
 	int64_t local_rank;
 	const char *backend;
+	bool stop_on_nan;
 	struct tls_arguments tls;
 	uint64_t memory_limit_bytes; // 0: none
 	struct deepspeed_overrides overrides;

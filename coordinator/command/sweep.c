@@ -146,7 +146,8 @@ static bool resume(struct command *command, struct error *error)
 		return false;
 	bool ok = sweep_resume_from(sweep, before, path, error);
 	sweep_destroy(before);
-	uint32_t kept = count_outcome(sweep, SWEEP_DONE) + count_outcome(sweep, SWEEP_OUT_OF_MEMORY);
+	uint32_t kept = count_outcome(sweep, SWEEP_DONE) + count_outcome(sweep, SWEEP_OUT_OF_MEMORY) +
+			count_outcome(sweep, SWEEP_DIVERGED);
 	if (ok && kept > 0)
 		printf("%u of %u cells are already in %s and are kept\n", kept,
 		       sweep->count - count_outcome(sweep, SWEEP_EMPTY), path);

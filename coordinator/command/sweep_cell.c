@@ -172,6 +172,7 @@ static bool run_job(struct run *run, const struct job_arguments *arguments, cons
 				      .sampler = sampler,
 				      .numerics = run->options->numerics,
 				      .steps = arguments->steps,
+				      .stop_on_nan = true,
 				      .connections = arguments->connections,
 				      .progress_timeout_s = arguments->progress_timeout_s,
 				      .chunk_bytes = arguments->chunk_bytes,
@@ -230,7 +231,10 @@ void sweep_cell_run(const struct sweep_cell_options *options, struct sweep_resul
 		    check_fit(&arguments, &setup, result, &error) &&
 		    run_cell(options, &arguments, &setup, &result->figures, &error);
 	job_setup_fini(&setup);
-	result->outcome = done ? SWEEP_DONE : error.code == ERROR_OUT_OF_MEMORY ? SWEEP_OUT_OF_MEMORY : SWEEP_FAILED;
+	result->outcome = done                                ? SWEEP_DONE
+			  : error.code == ERROR_OUT_OF_MEMORY ? SWEEP_OUT_OF_MEMORY
+			  : error.code == ERROR_DIVERGED      ? SWEEP_DIVERGED
+							      : SWEEP_FAILED;
 	strings_printable(done ? "" : error.message, result->message, sizeof(result->message));
 	if (done)
 		error.code = ERROR_NONE;

@@ -108,6 +108,7 @@ static bool run(struct train *train, struct error *error)
 				      .load_skips = train->inputs.load_skips,
 				      .save = arguments->save,
 				      .numerics = train->numerics,
+				      .stop_on_nan = arguments->stop_on_nan,
 				      .connections = arguments->connections,
 				      .progress_timeout_s = arguments->progress_timeout_s,
 				      .chunk_bytes = arguments->chunk_bytes,

@@ -94,7 +94,8 @@ static bool apply_optimizer(json_t *root, const struct deepspeed_overrides *over
 	enum optimizer_kind kind;
 	type = json_string_value(json_object_get(section, "type"));
 	if (!isnan(overrides->momentum) && type != NULL && optimizer_parse(type, &kind) && kind != OPTIMIZER_SGD)
-		return error_set(error, ERROR_USAGE, "--momentum applies to SGD; the optimizer %s %s", optimizer_name(kind),
+		return error_set(error, ERROR_USAGE, "--momentum applies to SGD; the optimizer %s %s",
+				 optimizer_name(kind),
 				 optimizer_has_betas(kind) ? "has betas, which ds_config.json sets" : "has none");
 	if (!put_number(params, "lr", overrides->learning_rate) ||
 	    !put_number(params, "momentum", overrides->momentum) ||

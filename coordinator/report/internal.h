@@ -17,6 +17,8 @@ struct report {
 	uint64_t shown_ns; // when progress was last shown
 	double first_loss, last_loss, last_accuracy;
 	uint64_t skipped_steps;
+	bool has_diverged; // and at which step first
+	uint64_t diverged_step;
 	double last_loss_scale; // of the step after the last; 0: the loss is not scaled
 };
 
@@ -25,6 +27,7 @@ double step_accuracy(const struct report *report, const struct job_step *step);
 // lines.c
 void lines_progress(struct report *report, const struct job_step *step);
 void lines_warn_stuck(struct report *report, const struct job_step *step); // skipped, and the loss scale cannot fall
+void lines_warn_diverged(struct report *report, const struct job_step *step);
 void lines_print(struct report *report, const struct job_step *step);
 void lines_table(const struct report *report);
 

@@ -21,6 +21,8 @@ static const struct metric_family planned = {"penstock_job_planned_steps", "Opti
 static const struct metric_family steps = {"penstock_job_steps_total", "Optimizer steps done.", METRIC_COUNTER, 1.0};
 static const struct metric_family skipped = {"penstock_job_skipped_steps_total",
 					     "Steps skipped because a gradient overflowed.", METRIC_COUNTER, 1.0};
+static const struct metric_family diverged = {"penstock_job_diverged_steps_total",
+					      "Steps whose loss or gradient norm was not finite.", METRIC_COUNTER, 1.0};
 static const struct metric_family samples = {"penstock_job_samples_total", "Samples trained on.", METRIC_COUNTER, 1.0};
 static const struct metric_family step_seconds = {
 	"penstock_job_step_seconds", "Time from one step's end to the next one's.", METRIC_HISTOGRAM, 1e-9};
@@ -64,7 +66,7 @@ struct job_metrics {
 	struct metrics *metrics;
 	struct scrape *scrape;
 	struct metric *states[JOB_STATE_COUNT];
-	struct metric *steps, *skipped, *samples, *step_seconds;
+	struct metric *steps, *skipped, *diverged, *samples, *step_seconds;
 	struct stage_series *stages; // [pipeline size]
 };
 
@@ -109,6 +111,7 @@ static void find_series(struct job_metrics *job)
 		job->states[i] = metrics_series(job->metrics, &state_family, states[i]);
 	job->steps = metrics_series(job->metrics, &steps, "");
 	job->skipped = metrics_series(job->metrics, &skipped, "");
+	job->diverged = metrics_series(job->metrics, &diverged, "");
 	job->samples = metrics_series(job->metrics, &samples, "");
 	job->step_seconds = metrics_series(job->metrics, &step_seconds, "");
 	for (uint32_t s = 0; s < job->options.plan->options.pipeline_size; s++)
@@ -183,6 +186,7 @@ void job_metrics_step(struct job_metrics *job, const struct job_step *step)
 	uint32_t batch = job->options.train_batch_size;
 	metric_add(job->steps, 1);
 	metric_add(job->skipped, step->skipped);
+	metric_add(job->diverged, step->diverged);
 	metric_add(job->samples, batch);
 	metric_observe(job->step_seconds, (uint64_t)(step->seconds * 1e9));
 	set_last(job, &samples_rate, step->seconds > 0 ? batch / step->seconds : 0.0);
@@ -191,7 +195,7 @@ void job_metrics_step(struct job_metrics *job, const struct job_step *step)
 	set_last(job, &learning_rate, step->learning_rate);
 	if (step->loss_scale > 0)
 		set_last(job, &loss_scale, step->loss_scale);
-	if (step->gradient_norm > 0 || step->loss_scale > 0)
+	if (!(step->gradient_norm == 0) || step->loss_scale > 0)
 		set_last(job, &gradient_norm, step->gradient_norm);
 	for (uint32_t r = 0; r < plan_rank_count(job->options.plan); r++)
 		add_rank(&job->stages[plan_rank_stage(job->options.plan, r)], &step->ranks[r]);

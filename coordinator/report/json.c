@@ -120,6 +120,8 @@ void json_step(struct report *report, const struct job_step *step)
 		json_object_set_new(object, "loss_scale", json_real(step->loss_scale));
 		json_object_set_new(object, "skipped", json_boolean(step->skipped));
 	}
+	if (step->diverged && object != NULL)
+		json_object_set_new(object, "diverged", json_true());
 	write_line(report, object);
 }
 
@@ -155,6 +157,8 @@ void json_summary(struct report *report, const struct error *error)
 		json_object_set_new(summary, "loss_scale", json_real(report->last_loss_scale));
 		json_object_set_new(summary, "skipped_steps", json_integer((json_int_t)report->skipped_steps));
 	}
+	if (report->has_diverged && summary != NULL)
+		json_object_set_new(summary, "diverged_step", json_integer((json_int_t)report->diverged_step));
 	if (error != NULL && summary != NULL)
 		json_object_set_new(summary, "error", json_string(error->message));
 	write_line(report, summary);

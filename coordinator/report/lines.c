@@ -17,7 +17,7 @@ void lines_progress(struct report *report, const struct job_step *step)
 	uint64_t now = clock_now_ns();
 	bool last = report->totals.steps_done == report->options.steps;
 	uint64_t interval_ms = report->is_terminal ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
-	if (!last && !step->skipped && report->totals.steps_done > 1 &&
+	if (!last && !step->skipped && !step->diverged && report->totals.steps_done > 1 &&
 	    (now - report->shown_ns) / 1000000 < interval_ms)
 		return;
 	report->shown_ns = now;
@@ -51,6 +51,16 @@ void lines_warn_stuck(struct report *report, const struct job_step *step)
 		    " was skipped: a gradient overflowed, and the loss scale, %.10g, cannot fall; after %d such "
 		    "steps in a row the job ends",
 		    step->step, step->loss_scale, LOSS_SCALER_PATIENCE);
+}
+
+void lines_warn_diverged(struct report *report, const struct job_step *step)
+{
+	if (report->is_terminal)
+		fputs("\r\033[K", stderr);
+	log_warning("training diverged at step %" PRIu64
+		    ": the loss is %.6g, the gradient norm %.6g, the learning rate "
+		    "%.6g",
+		    step->step, step->loss, step->gradient_norm, step->learning_rate);
 }
 
 static bool has_replicas(const struct report *report)

@@ -91,8 +91,15 @@ void report_step(struct report *report, const struct job_step *step)
 	job_metrics_step(report->metrics, step);
 	if (report->totals.steps_done == report->options.steps)
 		job_metrics_state(report->metrics, JOB_STATE_ENDING);
+	bool diverges = step->diverged && !report->has_diverged;
+	if (diverges) {
+		report->has_diverged = true;
+		report->diverged_step = step->step;
+	}
 	json_step(report, step);
 	lines_progress(report, step);
+	if (diverges)
+		lines_warn_diverged(report, step);
 	if (step->stuck == 1)
 		lines_warn_stuck(report, step);
 	if (report->options.steps_per_print > 0 && report->totals.steps_done % report->options.steps_per_print == 0)

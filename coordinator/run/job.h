@@ -30,6 +30,7 @@ struct job_step {
 	// [parameters] the sum of squares of each parameter's gradient, of the scaled loss with float16; NULL: as above
 	const double *gradient_squares;
 	double loss_scale, next_loss_scale; // with float16; 0 otherwise
+	bool diverged;                      // the loss, or the norm of a step that is not skipped, is not finite
 	bool skipped;                       // with float16: a gradient overflowed, and nothing was changed
 	uint32_t stuck;                     // steps skipped in a row up to this one with a scale that cannot fall
 	double seconds;                     // since the step before was done
@@ -81,7 +82,8 @@ struct job_options {
 	const char *save;               // NULL: nothing is saved
 	const struct job_sink *sink;    // NULL: none
 	struct numerics *numerics;      // where answers about kernels are, and are kept; NULL: for this job alone
-	bool reduce_in_group;           // see StagePlan; every device of the job can
+	bool stop_on_nan;     // the job ends with ERROR_DIVERGED at the first step that diverged, and saves nothing
+	bool reduce_in_group; // see StagePlan; every device of the job can
 	uint32_t connections, chunk_bytes;
 	uint32_t progress_timeout_s; // how long all ranks may stand still, at least; 0: for ever. See progress.h
 	const struct job_events *events;

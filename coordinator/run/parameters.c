@@ -1,5 +1,6 @@
 // Parameters between a safetensors file and the ranks, in chunks: into all of them, and back from one replica.
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,6 +176,17 @@ static bool refuse_chunk(const struct job *job, const struct stage_event *event,
 	return job_refuse(job, event->rank, why, error);
 }
 
+static bool is_finite(const struct buffer *floats)
+{
+	for (size_t i = 0; i + sizeof(float) <= floats->size; i += sizeof(float)) {
+		float value;
+		memcpy(&value, floats->data + i, sizeof(value));
+		if (!isfinite(value))
+			return false;
+	}
+	return true;
+}
+
 static bool write_chunk(struct job *job, const struct stage_event *event, struct error *error)
 {
 	const Penstock__V1__SavedParameter *parameter = event->response->saved_parameter;
@@ -183,6 +195,12 @@ static bool write_chunk(struct job *job, const struct stage_event *event, struct
 	if (!is_next_chunk(job, event, &index))
 		return refuse_chunk(job, event, error);
 	job->saved_bytes[index] += size;
+	if (job->writer != NULL && job->options.stop_on_nan && !is_finite(event->payload))
+		return error_set(
+			error, ERROR_DIVERGED,
+			"--save %s: %.80s has values that are not finite after the last step: training diverged, and "
+			"the file was left as it was; --no-stop-on-nan saves them",
+			job->options.save, parameter->name);
 	const struct job_sink *sink = job->options.sink;
 	if (sink != NULL && !sink->put(sink->user, index, parameter->offset_bytes, event->payload->data, size, error))
 		return false;

@@ -1,5 +1,7 @@
 // The steps: orders and data go out ahead, reports and gradient norms come in.
 #include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,7 +130,25 @@ static double mean_loss(const double *losses, uint32_t replicas)
 	return sum / replicas;
 }
 
-static void finish_step(struct steps *steps)
+static bool refuse_divergence(const struct job_step *step, struct error *error)
+{
+	char norm[48] = "";
+	if (step->gradient_norm != 0.0) // told with clipping and float16
+		snprintf(norm, sizeof(norm), ", the gradient norm %.6g", step->gradient_norm);
+	return error_set(error, ERROR_DIVERGED,
+			 "step %" PRIu64 ": training diverged: the loss is %.6g%s, the learning rate %.6g; nothing was "
+			 "saved. Try a lower learning rate, a warm-up or gradient_clipping, and check the values that "
+			 "--load reads; --no-stop-on-nan goes on",
+			 step->step, step->loss, norm, step->learning_rate);
+}
+
+// With float16 a step whose gradients overflowed is skipped, and the next ones have another loss scale: it is no divergence.
+static bool has_diverged(const struct job_step *step)
+{
+	return !step->skipped && !(isfinite(step->loss) && isfinite(step->gradient_norm));
+}
+
+static bool finish_step(struct steps *steps, struct error *error)
 {
 	struct job *job = steps->job;
 	struct flight *flight = &steps->flight[steps->done % JOB_STEPS_AHEAD];
@@ -137,8 +157,10 @@ static void finish_step(struct steps *steps)
 	flight->result.seconds = (double)(now - steps->last_ns) * 1e-9;
 	steps->last_ns = now;
 	steps->skipped += flight->result.skipped;
+	flight->result.diverged = has_diverged(&flight->result);
 	job->step = ++steps->done;
 	job->options.events->step(job->options.user, &flight->result);
+	return !flight->result.diverged || !job->options.stop_on_nan || refuse_divergence(&flight->result, error);
 }
 
 static bool take_report(struct steps *steps, uint32_t rank, const Penstock__V1__StepReport *report, struct error *error)
@@ -162,7 +184,8 @@ static bool take_report(struct steps *steps, uint32_t rank, const Penstock__V1__
 	}
 	flight->reports++;
 	while (steps->done < steps->ordered && steps->flight[steps->done % JOB_STEPS_AHEAD].reports == job->ranks)
-		finish_step(steps);
+		if (!finish_step(steps, error))
+			return false;
 	return true;
 }
 

@@ -48,7 +48,7 @@ static const struct sweep_result *result_at(const struct plot *plot, uint32_t b,
 static bool has_bar(const struct sweep_result *result)
 {
 	return result->outcome == SWEEP_DONE || result->outcome == SWEEP_OUT_OF_MEMORY ||
-	       result->outcome == SWEEP_FAILED;
+	       result->outcome == SWEEP_FAILED || result->outcome == SWEEP_DIVERGED;
 }
 
 static uint32_t count_bars(const struct plot *plot, uint32_t b, uint32_t n)
@@ -313,6 +313,7 @@ static void write_lines(const struct plot *plot, uint32_t b)
 		snprintf(why, sizeof(why), "none: one device alone %s",
 			 base == NULL || base->outcome == SWEEP_DONE ? "is not among the cells"
 			 : base->outcome == SWEEP_OUT_OF_MEMORY      ? "is out of memory"
+			 : base->outcome == SWEEP_DIVERGED           ? "diverged"
 			 : base->outcome == SWEEP_FAILED             ? "failed"
 								     : "was not run");
 		fputs("set label 1 ", out);

@@ -39,7 +39,7 @@ const struct sweep_column sweep_columns[SWEEP_COLUMNS] = {
 
 static const char *const outcome_names[] = {
 	[SWEEP_MISSING] = "missing", [SWEEP_DONE] = "done",   [SWEEP_OUT_OF_MEMORY] = "out of memory",
-	[SWEEP_FAILED] = "failed",   [SWEEP_EMPTY] = "empty",
+	[SWEEP_FAILED] = "failed",   [SWEEP_EMPTY] = "empty", [SWEEP_DIVERGED] = "diverged",
 };
 enum { OUTCOMES = sizeof(outcome_names) / sizeof(outcome_names[0]) };
 

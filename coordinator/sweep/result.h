@@ -17,7 +17,8 @@ enum sweep_outcome {
 	SWEEP_DONE,          // it has figures
 	SWEEP_OUT_OF_MEMORY, // the plan does not fit a device; the message has the numbers
 	SWEEP_FAILED,        // the message says why
-	SWEEP_EMPTY,         // its nodes make no whole pipelines; the message says why
+	SWEEP_DIVERGED, // the loss or the gradient norm was not finite; the message has the step. It would be again
+	SWEEP_EMPTY,    // its nodes make no whole pipelines; the message says why
 };
 
 // Of the measured steps. Shares are of the time that these took, as means over the devices.

@@ -50,7 +50,8 @@ static bool check_setting(const struct sweep *sweep, const struct sweep *before,
 
 static bool has_result(const struct sweep_result *result)
 {
-	return result->outcome == SWEEP_DONE || result->outcome == SWEEP_OUT_OF_MEMORY;
+	return result->outcome == SWEEP_DONE || result->outcome == SWEEP_OUT_OF_MEMORY ||
+	       result->outcome == SWEEP_DIVERGED;
 }
 
 static bool check_cells(const struct sweep *sweep, const struct sweep *before, const char *path, struct error *error)

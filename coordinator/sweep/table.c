@@ -26,6 +26,9 @@ static void write_throughput(const struct sweep *sweep, const struct sweep_resul
 	case SWEEP_FAILED:
 		fputs("failed", out);
 		break;
+	case SWEEP_DIVERGED:
+		fputs("diverged", out);
+		break;
 	case SWEEP_MISSING:
 		fputs("not run", out);
 		break;
@@ -255,6 +258,7 @@ void sweep_table_write(const struct sweep *sweep, FILE *out)
 	write_times(sweep, out);
 	write_remarks(sweep, SWEEP_DONE, "How cells were made to fit", out);
 	write_remarks(sweep, SWEEP_OUT_OF_MEMORY, "Out of memory", out);
+	write_remarks(sweep, SWEEP_DIVERGED, "Diverged", out);
 	write_remarks(sweep, SWEEP_FAILED, "Failed", out);
 	write_empty(sweep, out);
 	write_setting(sweep, out);

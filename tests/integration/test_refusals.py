@@ -32,7 +32,7 @@ class Refusals(harness.TestCase):
         self.refuse(2, 'unknown model "resnet".*alexnet', "train", "--model", "resnet", *data)
         self.refuse(2, "alexnet takes images of 63 x 63.*not 62 x 62", "train", "--image-size", 62, *data)
         self.refuse(2, "vgg11 takes images of 32 x 32.*not 31 x 31", "train", "--model", "vgg11", "--image-size", 31, *data)
-        self.refuse(2, '--optimizer: unknown optimizer "Lion"; known: SGD, Adam and AdamW', "train", "--optimizer", "Lion", *data)
+        self.refuse(2, '--optimizer: unknown optimizer "Muon"; known: SGD, Adam, AdamW, Lamb, Lion and Adagrad', "train", "--optimizer", "Muon", *data)
         self.refuse(2, 'unknown schedule "zigzag"; known: gpipe, 1f1b', "train", "--schedule", "zigzag", *data)
         self.refuse(2, r'unknown partition method "flosp" \(did you mean flops\?\)', "plan", "--partition-method", "flosp")
         self.refuse(2, 'unknown partition method "best"; known: flops, memory, uniform, parameters, type:REGEX', "train", "--partition-method", "best", *data)
@@ -73,7 +73,7 @@ class Refusals(harness.TestCase):
         self.refuse(2, "config.json: line 1, column 2: train_batch_size is a string; expected a whole number from 1", *train, config('{"train_batch_size": "eight"}'))
         self.refuse(2, "train_batch_size 100 is not train_micro_batch_size_per_gpu 32 x gradient_accumulation_steps 4 x", *train, config(json.dumps(
             {"train_batch_size": 100, "train_micro_batch_size_per_gpu": 32, "gradient_accumulation_steps": 4})))
-        self.refuse(2, 'config.json: line 1, column 39: optimizer.type "Lion" is unknown; there are SGD, Adam and AdamW', *train, config('{"train_batch_size": 8, "optimizer": {"type": "Lion"}}'))
+        self.refuse(2, 'config.json: line 1, column 39: optimizer.type "Muon" is unknown; there are SGD, Adam, AdamW, Lamb, Lion and Adagrad', *train, config('{"train_batch_size": 8, "optimizer": {"type": "Muon"}}'))
         self.refuse(2, "nowhere.json: No such file", *train, self.path("nowhere.json"))
         warned = self.penstock("plan", "--deepspeed-config",
                                config('{"train_batch_size": 8, "zero_optimization": {"stage": 3}}'))

@@ -4,6 +4,7 @@ same to the bit; parameters are saved and loaded; results are written."""
 import fcntl
 import io
 import json
+import math
 import os
 import struct
 import subprocess
@@ -30,6 +31,17 @@ def read_tensors(path):
         length = int.from_bytes(file.read(8), "little")
         header, data = json.loads(file.read(length)), file.read()
     return {name: data[slice(*tensor["data_offsets"])] for name, tensor in header.items() if name != "__metadata__"}
+
+
+def poison(path, into, tensor, value=math.nan):
+    """A copy of a safetensors file in which the first value of a tensor is another."""
+    with open(path, "rb") as file:
+        content = bytearray(file.read())
+    length = int.from_bytes(content[:8], "little")
+    begin = 8 + length + json.loads(content[8:8 + length])[tensor]["data_offsets"][0]
+    content[begin:begin + 4] = struct.pack("<f", value)
+    with open(into, "wb") as file:
+        file.write(content)
 
 
 class Train(harness.TestCase):
@@ -85,6 +97,37 @@ class Train(harness.TestCase):
             runs.append([(step["loss"], step["gradient_norm"]) for step in steps])
         self.assertEqual(runs[0], runs[1])
         self.assertTrue(all(norm > 0.05 for _, norm in runs[0]))
+
+    def test_training_that_diverged_ends_and_saves_nothing(self):
+        good, poisoned, target, file = (self.path(name) for name in ("g.safetensors", "p.safetensors", "t.safetensors", "d.json"))
+        self.train("--local", 1, "--steps", 1, "--save", good)
+        poison(good, poisoned, "features.0.weight")
+        with open(target, "wb") as earlier:
+            earlier.write(b"earlier")
+        options = ["--local", 2, "--threads", 1, "--steps", 3, "--load", poisoned, "--save", target, "--json", file]
+        result = self.train(*options, code=1)
+        self.assertIn("penstock: step 0: training diverged: the loss is nan, the learning rate 0.0", result.error)
+        self.assertIn("training diverged at step 0", result.error)
+        lines = harness.read_json_lines(file)
+        self.assertEqual([(line["loss"], line["diverged"]) for line in lines if line["type"] == "step"], [(None, True)])
+        self.assertEqual((lines[-1]["done"], lines[-1]["diverged_step"]), (False, 0))
+        with open(target, "rb") as earlier:
+            self.assertEqual(earlier.read(), b"earlier")
+        # Told to, it goes on, tells the step where it began, and saves.
+        result = self.train(*options, "--no-stop-on-nan")
+        self.assertEqual(result.error.count("training diverged"), 1)
+        lines = harness.read_json_lines(file)
+        self.assertEqual([line["loss"] for line in lines if line["type"] == "step"], [None] * 3)
+        self.assertEqual((lines[-1]["done"], lines[-1]["diverged_step"]), (True, 0))
+        self.assertEqual(read_tensors(target).keys(), read_tensors(good).keys())
+        # The loss of the last step is finite, and its update is not: such parameters replace no file either.
+        poison(good, poisoned, "features.0.bias", -3e38)  # which its ReLU hides
+        with open(target, "wb") as earlier:
+            earlier.write(b"earlier")
+        result = self.train("--local", 2, "--steps", 1, "--weight-decay", 1e9, "--load", poisoned, "--save", target, code=1)
+        self.assertIn("features.0.bias has values that are not finite after the last step", result.error)
+        with open(target, "rb") as earlier:
+            self.assertEqual(earlier.read(), b"earlier")
 
     def test_saved_parameters_train_on_as_if_never_saved(self):
         saved, again, file = self.path("a.safetensors"), self.path("b.safetensors"), self.path("s.json")

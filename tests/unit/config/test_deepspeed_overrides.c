@@ -231,7 +231,7 @@ static void overrides_do_not_mend_what_is_wrong_in_the_file(void **state)
 		{ADAM("Adam", ""), {.momentum = 0.9}, "--momentum applies to SGD; the optimizer Adam"},
 		{ADAM("SGD", ""),
 		 {.optimizer = "Adagrad", .momentum = 0.9},
-		 "--momentum is SGD's; the optimizer is Adagrad"},
+		 "--momentum applies to SGD; the optimizer Adagrad has none"},
 		{ADAM("SGD", ""),
 		 {.optimizer = "AdamW", .momentum = 0.9},
 		 "--momentum applies to SGD; the optimizer AdamW"},
