@@ -166,7 +166,7 @@ class Refusals(harness.TestCase):
         self.assertEqual(daemons[0].used_bytes(), 0)
 
     def test_second_job_that_does_not_fit_is_refused_and_the_first_goes_on(self):
-        daemons = self.start_daemons(1, "--memory-limit", "1GiB")
+        daemons = self.start_daemons(1, "--memory-limit", "700MiB")
         hostfile = self.hostfile(daemons)
         path = self.path("first.json")
         first = self.begin_train("-H", hostfile, "--steps", 40, "--json", path)
