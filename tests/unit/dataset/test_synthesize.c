@@ -146,7 +146,7 @@ static void synthesize_real_set_is_left_alone(void **state)
 	fclose(file);
 	struct error error = {0};
 	assert_false(synthesize_cifar10(folder, 10, 1, &error));
-	assert_non_null(strstr(error.message, "data_batch_3.bin is there and is not a synthetic set"));
+	assert_non_null(strstr(error.message, "data_batch_3.bin exists and is not a synthetic set"));
 	assert_int_equal(error.code, ERROR_USAGE);
 	assert_int_equal(count_files(false), 1);
 	file = fopen(path, "r");
