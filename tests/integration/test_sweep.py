@@ -153,7 +153,7 @@ class Sweep(harness.TestCase):
 
     def test_cell_that_does_not_fit_is_a_result(self):
         output = self.folder_of("memory")
-        run = self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--memory-limit", "610MiB")
+        run = self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--momentum", 0.9, "--memory-limit", "610MiB")
         self.assertRegex(run.out, r"cell 1 of 3: .*: out of memory: .*needs [\d.]+ MiB")
         cells = self.cells(output)
         self.assertEqual({key: cell["outcome"] for key, cell in cells.items()},
@@ -162,7 +162,7 @@ class Sweep(harness.TestCase):
         self.assertRegex(cells[2, 2]["fit"], "^made to fit by: a cut by memory; ")  # without --fit, too
         self.assertIn("- 2 nodes, pipeline size 2, micro-batches of 2: made to fit by: a cut by memory", self.text(output))
         self.assertIn("None for micro-batches of 2: the cell they refer to, 1 node at pipeline size 0, is out of memory", self.text(output))
-        again = self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--memory-limit", "610MiB")
+        again = self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--momentum", 0.9, "--memory-limit", "610MiB")
         self.assertIn("3 of 3 cells are already in", again.out)
         self.assertEqual(again.error.count("cell "), 0)
 
@@ -170,7 +170,7 @@ class Sweep(harness.TestCase):
         output = self.folder_of("fit")
         # One device alone fits when it computes activations again, two replicas with their sums do not, two stages do as they are.
         self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--micro-batches", 64, "--image-size", 127, "--fit",
-                   "--memory-limit", "880MiB", steps=2)
+                   "--momentum", 0.9, "--memory-limit", "880MiB", steps=2)
         cells = self.cells(output)
         self.assertEqual({key: cell["outcome"] for key, cell in cells.items()},
                          {(1, 0): "done", (1, 2): "empty", (2, 0): "out of memory", (2, 2): "done"})
@@ -185,9 +185,9 @@ class Sweep(harness.TestCase):
         output = self.folder_of("others")
         daemons = self.start_daemons(1, "--memory-limit", "1200MiB")
         hostfile = self.hostfile(daemons)
-        other = self.begin_train("-H", hostfile, "--steps", 1000000, "--image-size", 63, "--micro-batch-size", 2)
+        other = self.begin_train("-H", hostfile, "--steps", 1000000, "--image-size", 63, "--micro-batch-size", 2, "--momentum", 0.9)
         harness.wait_until(lambda: daemons[0].used_bytes() > 0, 30, "the other job")
-        more = ["-H", hostfile, "--nodes", 1, "--pipeline-sizes", 0]
+        more = ["-H", hostfile, "--nodes", 1, "--pipeline-sizes", 0, "--momentum", 0.9]
         run = self.sweep(output, *more, code=1)
         cell = self.cells(output)[1, 0]
         self.assertEqual(cell["outcome"], "failed", cell)

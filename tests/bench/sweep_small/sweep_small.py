@@ -136,7 +136,7 @@ def whole(options, output):
 
 
 def limited(options, output):
-    sweep(options, output, (1, 2), (0, 2), (8,), "--memory-limit", "660MiB")
+    sweep(options, output, (1, 2), (0, 2), (8,), "--momentum", "0.9", "--memory-limit", "660MiB")
     outcomes = {(cell["nodes"], cell["pipeline_size"]): cell["outcome"] for cell in read_json(output)["cells"]}
     check(outcomes == {(1, 0): "out of memory", (1, 2): "empty", (2, 0): "out of memory", (2, 2): "done"}, f"{outcomes}")
     check_files_agree(output, (0, 2))

@@ -184,6 +184,11 @@ static void resume_takes_what_is_done_or_out_of_memory_and_leaves_the_rest(void 
 	assert_string_equal(sweep->results[5].message, "CUDA out of Memory");
 	assert_false(sweep_is_complete(sweep));
 	sweep_destroy(sweep);
+	before->results[3].outcome = SWEEP_DIVERGED; // is a result, too
+	sweep = fresh("2,0", "8", "1,2", json_pack("{s:i}", "steps", 7));
+	assert_true(sweep_resume_from(sweep, before, path, &error));
+	assert_int_equal(sweep_find(sweep, before->results[3].cell)->outcome, SWEEP_DIVERGED);
+	sweep_destroy(sweep);
 	sweep_destroy(before);
 }
 

@@ -173,6 +173,25 @@ static void table_of_deepspeeds_figures_has_the_layout_of_the_original(void **st
 	sweep_destroy(sweep);
 }
 
+// What diverged would diverge again: it is a result, with its reason, and no throughput.
+static void diverged_cell_is_a_result(void **state)
+{
+	struct sweep *sweep = small_sweep();
+	sweep->results[4].outcome = SWEEP_DIVERGED;
+	strcpy(sweep->results[4].message, "step 3: training diverged");
+	sweep->results[5].outcome = SWEEP_DONE;
+	assert_true(sweep_is_complete(sweep));
+	enum sweep_outcome outcome = SWEEP_MISSING;
+	assert_true(sweep_outcome_parse(sweep_outcome_name(SWEEP_DIVERGED), &outcome));
+	assert_int_equal(outcome, SWEEP_DIVERGED);
+	char *text = text_of(sweep, sweep_table_write);
+	assert_has(text, "| 4 | diverged |");
+	assert_has(text, "## Diverged");
+	assert_has(text, "step 3: training diverged");
+	free(text);
+	sweep_destroy(sweep);
+}
+
 static void efficiency_without_a_cell_of_one_device_is_not_invented(void **state)
 {
 	static const double rates[] = {30, 15, 40, 20};
@@ -216,6 +235,7 @@ int main(void)
 		cmocka_unit_test(csv_of_every_outcome_is_the_golden_text),
 		cmocka_unit_test(table_of_every_outcome_is_the_golden_text),
 		cmocka_unit_test(table_of_deepspeeds_figures_has_the_layout_of_the_original),
+		cmocka_unit_test(diverged_cell_is_a_result),
 		cmocka_unit_test(efficiency_without_a_cell_of_one_device_is_not_invented),
 		cmocka_unit_test(efficiency_with_two_devices_a_node_is_not_invented),
 		cmocka_unit_test(efficiency_refers_to_one_stage_where_there_is_no_pipeline_size_0),
