@@ -246,7 +246,7 @@ static void loss_of_nan_in_any_parameter_is_nan(void **state)
 	harness_close(harness);
 }
 
-enum { DROPOUT_LAYER = 12, DROPOUT_ELEMENTS = 800 };
+enum { DROPOUT_LAYER = 12, DROPPED = 2 * 800 }; // its elements in a micro-batch of 2
 
 // PyTorch multiplies by a mask of zeros and ones, so what is dropped of NaN and of infinity is NaN.
 static void dropout_keeps_nan_also_where_it_drops(void **state)
@@ -258,9 +258,9 @@ static void dropout_keeps_nan_also_where_it_drops(void **state)
 	harness_small_model(0.5f, &model);
 	struct program_spec spec = harness_spec(&model, DROPOUT_LAYER, DROPOUT_LAYER + 1, 2);
 	struct program *program = harness_program(harness, &spec);
-	float *values = harness_filled("input", 1.0f, 2 * DROPOUT_ELEMENTS);
-	float *gradients = harness_filled("gradient", 1.0f, 2 * DROPOUT_ELEMENTS);
-	for (uint64_t i = 0; i < 2 * DROPOUT_ELEMENTS; i++) {
+	float *values = harness_filled("input", 1.0f, DROPPED);
+	float *gradients = harness_filled("gradient", 1.0f, DROPPED);
+	for (uint64_t i = 0; i < DROPPED; i++) {
 		values[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? INFINITY : values[i];
 		gradients[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? -INFINITY : gradients[i];
 	}
@@ -271,7 +271,7 @@ static void dropout_keeps_nan_also_where_it_drops(void **state)
 	harness_backward(harness, program, &spec, 0);
 	harness_check(ops->read_input_gradient(program, gradients, HARNESS_WAIT, &error), error);
 	uint32_t dropped = 0;
-	for (uint64_t i = 0; i < 2 * DROPOUT_ELEMENTS; i++) {
+	for (uint64_t i = 0; i < DROPPED; i++) {
 		dropped += i % 3 == 1 && isnan(values[i]);
 		assert_true(i % 3 == 2 ? isfinite(values[i]) : !isfinite(values[i]));
 		assert_true(i % 3 == 2 ? isfinite(gradients[i]) : !isfinite(gradients[i]));
