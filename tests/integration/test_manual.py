@@ -1,5 +1,4 @@
-"""The manual pages: each says every option that --help says, with its default, and none that is not there; and mandoc and man find
-nothing to complain of."""
+"""The manual pages: each has the options of --help with their defaults, and no others. mandoc and man find no mistakes in them."""
 
 import glob
 import os
@@ -12,7 +11,7 @@ import command_help
 import harness
 
 PAGES = os.path.join(harness.SOURCE, "docs", "man")
-# Options that stand for the daemon's command line alone have no place in its configuration file.
+# These options are for the command line only, not for the configuration file.
 NOT_IN_FILE = {"--config", "--check-config", "--print-devices", "--help", "--version"}
 JOB_COMMANDS = {"train", "plan", "sweep", "prove"}
 
@@ -89,8 +88,8 @@ class Manual(harness.TestCase):
             manual = options(section(page, " ".join(words), "Ss"))
             if words[0] in JOB_COMMANDS:
                 job = options(section(page, "JOB OPTIONS"))
-                without = re.search(r"of which\n((?:\.Fl .*\n)+)have no place here", section(page, " ".join(words), "Ss"))
-                for name in re.sub(r" ,|\.Fl", "", without[1]).split() if without else []:
+                without = re.search(r"below, except\n((?:\.Fl .*\n)+)", section(page, " ".join(words), "Ss"))
+                for name in re.sub(r" [,.](?=\s)|\.Fl", "", without[1]).split() if without else []:
                     del job["-" + name.replace("\\-", "-")]
                 manual = job | manual
             if words[0] not in ("dataset", "plan"):  # the others speak with daemons
