@@ -333,21 +333,24 @@ _Static_assert(sizeof(rows) / sizeof(rows[0]) <= OPTION_TABLE_MAXIMUM, "every ro
 // What is written over must not be what is read, nor what else is written, also by another name or through a link.
 static bool check_files(const struct job_arguments *arguments, struct error *error)
 {
+	enum { JSON, SAVE, WRITTEN, LOAD = WRITTEN, FILES = 7 };
 	const struct {
 		const char *name, *path;
-	} written[] = {{"--json", arguments->json}, {"--save", arguments->save}},
-	  others[] = {{"--save", arguments->save},
-		      {"--load", arguments->load},
-		      {"--hostfile", arguments->hostfile},
-		      {"--deepspeed-config", arguments->deepspeed_config}};
-	for (int w = 0; w < 2; w++)
-		for (int o = 0; o < 4; o++) {
-			bool may_be_same = w == 1 && o <= 1; // --save may replace what --load has read
-			if (written[w].path != NULL && others[o].path != NULL && !may_be_same &&
-			    output_path_is_same(written[w].path, others[o].path))
+	} files[FILES] = {[JSON] = {"--json", arguments->json},
+			  [SAVE] = {"--save", arguments->save},
+			  [LOAD] = {"--load", arguments->load},
+			  {"--against", arguments->against},
+			  {"--numerics", arguments->numerics},
+			  {"--hostfile", arguments->hostfile},
+			  {"--deepspeed-config", arguments->deepspeed_config}};
+	for (int w = 0; w < WRITTEN; w++)
+		for (int o = w + 1; o < FILES; o++) {
+			bool may_be_same = w == SAVE && o == LOAD; // --save may replace what --load has read
+			if (files[w].path != NULL && files[o].path != NULL && !may_be_same &&
+			    output_path_is_same(files[w].path, files[o].path))
 				return error_set(error, ERROR_USAGE,
 						 "%s %.200s and %s %.200s are the same file: name another",
-						 written[w].name, written[w].path, others[o].name, others[o].path);
+						 files[w].name, files[w].path, files[o].name, files[o].path);
 		}
 	return true;
 }

@@ -18,10 +18,13 @@
 #define LOCK_TIMEOUT_NS 5000000000ull // others hold it for as long as a write takes
 #define LOCK_RETRY_NS   5000000l
 
+// A path that cannot be right is wrong usage; a full or broken disk is not.
 static bool fail(const struct numerics *numerics, const char *what, struct error *error)
 {
-	return error_set(error, numerics->is_named ? ERROR_USAGE : ERROR_FAILED, "%s: %s: %s", numerics->path, what,
-			 strerror(errno));
+	int why = errno;
+	bool is_disk = why == ENOSPC || why == EDQUOT || why == EFBIG || why == EIO || why == EWOULDBLOCK;
+	return error_set(error, numerics->is_named && !is_disk ? ERROR_USAGE : ERROR_FAILED, "%s: %s: %s",
+			 numerics->path, what, strerror(why));
 }
 
 // A line that is wrong ends a named file's reading; it would be ignored in silence otherwise.
@@ -125,14 +128,14 @@ static bool write_line(struct numerics *numerics, int file, const struct numeric
 	return fail(numerics, "write it", error);
 }
 
-bool numerics_append(struct numerics *numerics, const struct numerics_answer *answer, struct error *error)
+bool numerics_append(struct numerics *numerics, const struct numerics_answer *answer,
+		     const struct numerics_answer *refused, struct error *error)
 {
-	const struct numerics_answer *before = numerics_find(numerics, answer->machine, answer->question);
 	int file = open(numerics->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644);
 	if (file < 0)
 		return fail(numerics, "open it", error);
 	bool ok = lock_file(numerics, file, error) && read_news(numerics, file, error);
-	if (ok && numerics_find(numerics, answer->machine, answer->question) == before)
+	if (ok && numerics_find(numerics, answer->machine, answer->question) == refused)
 		ok = write_line(numerics, file, answer, error) && read_news(numerics, file, error);
 	close(file);
 	return ok;

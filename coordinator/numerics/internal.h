@@ -35,5 +35,7 @@ char *numerics_write_line(const struct numerics_answer *answer); // without an e
 
 // file.c
 bool numerics_read_file(struct numerics *numerics, struct error *error);
-// With the file locked: what other processes have added is read, then the answer is written, unless it is there.
-bool numerics_append(struct numerics *numerics, const struct numerics_answer *answer, struct error *error);
+// With the file locked: what other processes have added is read, then the answer is written, unless there is
+// one that is not `refused`.
+bool numerics_append(struct numerics *numerics, const struct numerics_answer *answer,
+		     const struct numerics_answer *refused, struct error *error);

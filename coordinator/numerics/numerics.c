@@ -127,18 +127,17 @@ const struct numerics_answer *numerics_keep(struct numerics *numerics, const str
 }
 
 bool numerics_add(struct numerics *numerics, const struct numerics_answer *answer,
-		  const struct numerics_answer **ret_answer, struct error *error)
+		  const struct numerics_answer *refused, const struct numerics_answer **ret_answer, struct error *error)
 {
 	struct error why;
-	const struct numerics_answer *before = numerics_find(numerics, answer->machine, answer->question);
-	if (numerics->path != NULL && !numerics_append(numerics, answer, &why)) {
+	if (numerics->path != NULL && !numerics_append(numerics, answer, refused, &why)) {
 		if (numerics->is_named)
-			return error_set(error, why.code, "%s", why.message);
+			return error_set(error, why.code, "--numerics: %s", why.message);
 		log_warning("%s; answers from here on are kept for this command only", why.message);
 		free(steal_pointer(numerics->path));
 	}
 	const struct numerics_answer *now = numerics_find(numerics, answer->machine, answer->question);
-	*ret_answer = now != before ? now : numerics_keep(numerics, answer);
+	*ret_answer = now != refused ? now : numerics_keep(numerics, answer);
 	return *ret_answer != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
 

@@ -43,10 +43,12 @@ bool numerics_is_named(const struct numerics *numerics);    // numerics_open_fil
 uint32_t numerics_count(const struct numerics *numerics);   // answers, those that later ones replaced included
 // The last one; NULL: there is none.
 const struct numerics_answer *numerics_find(const struct numerics *numerics, const char *machine, const char *question);
-// Adds a copy, to the file too. If another process has answered the question meanwhile, its answer holds: *ret_answer is what
-// numerics_find finds from now on. False where a named file cannot be written; a cache that cannot be is warned about once.
+// Adds a copy, to the file too. `refused` is the answer that the caller found and cannot use; NULL: it found none. If another process
+// has answered the question since then, its answer holds: *ret_answer is what numerics_find finds from now on. False where a named
+// file cannot be written; a cache that cannot be is warned about once.
 bool numerics_add(struct numerics *numerics, const struct numerics_answer *answer,
-		  const struct numerics_answer **ret_answer, struct error *error);
+		  const struct numerics_answer *refused, const struct numerics_answer **ret_answer,
+		  struct error *error);
 
 // The fastest of `count`; the first one wins a tie of 2 %. `count`: none can be used.
 uint32_t numerics_fastest(uint32_t count, const uint64_t *ns);

@@ -29,6 +29,7 @@ struct open_question {
 	struct numerics_answer answer; // its candidates are those that all these ranks have
 	uint32_t timer;                // the rank that times it
 	bool is_timed;
+	const struct numerics_answer *refused; // was known, and cannot be used; NULL: none was known
 	const struct numerics_answer *settled;
 };
 
@@ -295,6 +296,7 @@ static bool add_open(struct job *job, uint32_t rank, const Penstock__V1__KernelQ
 		.machine = machine, .question = question->key, .count = (uint32_t)question->n_candidates};
 	for (size_t i = 0; i < question->n_candidates; i++)
 		open->answer.names[i] = question->candidates[i];
+	open->refused = numerics_find(kernels->numerics, machine, question->key);
 	open->timer = rank;
 	for (uint32_t r = 0; r < kernels->rank_count; r++) {
 		const struct kernel_rank *other = &kernels->ranks[r];
@@ -375,7 +377,7 @@ static bool settle_question(struct kernels *kernels, struct open_question *open,
 	if (fastest == answer->count)
 		return true;
 	const struct numerics_answer *kept;
-	if (!numerics_add(kernels->numerics, answer, &kept, error))
+	if (!numerics_add(kernels->numerics, answer, open->refused, &kept, error))
 		return false;
 	// Another job may have answered meanwhile. What it chose is known here, unless its daemons are others.
 	for (uint32_t i = 0; i < answer->count; i++)

@@ -210,6 +210,13 @@ class Train(harness.TestCase):
         os.symlink(saved, linked)
         self.train("--local", 1, "--json", linked, "--save", saved, code=2)
         self.assertFalse(os.path.exists(saved))
+        answers = self.path("same.numerics")
+        for option, same in (("--json", answers), ("--save", answers)):
+            with open(answers, "w") as file:
+                file.write("\n")
+            run = self.train("--local", 1, "--numerics", answers, option, same, code=2)
+            self.assertIn(f"{option} {same} and --numerics {answers} are the same file: name another", run.error)
+            self.assertEqual(os.path.getsize(answers), 1)
         with open(path) as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             run = self.train("--local", 1, "--json", path, code=2)

@@ -120,7 +120,7 @@ static bool draw_answers(struct property *property, const struct capture *asked,
 		drawn.choice = draw_usable(honest, seed);
 		property->drawn++;
 		property->slower += drawn.choice != honest->choice;
-		if (!numerics_add(numerics, &drawn, &kept, error)) {
+		if (!numerics_add(numerics, &drawn, NULL, &kept, error)) {
 			numerics_close(numerics);
 			return false;
 		}

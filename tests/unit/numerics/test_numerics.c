@@ -6,9 +6,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,14 +64,20 @@ static struct numerics_answer answer_of(const char *question, uint32_t choice)
 					.choice = choice};
 }
 
-static const struct numerics_answer *add(struct numerics *numerics, const char *question, uint32_t choice)
+static const struct numerics_answer *add_after(struct numerics *numerics, const char *question, uint32_t choice,
+					       const struct numerics_answer *refused)
 {
 	struct error error = {0};
 	struct numerics_answer answer = answer_of(question, choice);
 	const struct numerics_answer *kept = NULL;
-	if (!numerics_add(numerics, &answer, &kept, &error))
+	if (!numerics_add(numerics, &answer, refused, &kept, &error))
 		fail_msg("%s", error.message);
 	return kept;
+}
+
+static const struct numerics_answer *add(struct numerics *numerics, const char *question, uint32_t choice)
+{
+	return add_after(numerics, question, choice, NULL);
 }
 
 static void assert_choice(const struct numerics *numerics, const char *question, const char *name)
@@ -114,18 +122,20 @@ static void add_in_memory_is_found_again(void **state)
 	numerics_close(numerics);
 }
 
-// Two coordinators with one file, both asked the same: the first answer holds for both.
+// Two coordinators with one file, both asked the same two questions: the first answers hold for both, also the second one, which was
+// read together with the first.
 static void add_what_another_process_has_answered_gives_its_answer(void **state)
 {
 	struct numerics *first = open_file(), *second = open_file();
 	add(first, QUESTION, 1);
-	const struct numerics_answer *kept = add(second, QUESTION, 0);
-	assert_int_equal(kept->choice, 1);
+	add(first, "linear-forward/n=4/in=9/out=7", 1);
+	assert_int_equal(add(second, QUESTION, 0)->choice, 1);
+	assert_int_equal(add(second, "linear-forward/n=4/in=9/out=7", 0)->choice, 1);
 	assert_choice(second, QUESTION, "winograd/jit_wino_4x3");
 	numerics_close(first);
 	numerics_close(second);
 	struct numerics *third = open_file();
-	assert_int_equal(numerics_count(third), 1);
+	assert_int_equal(numerics_count(third), 2);
 	numerics_close(third);
 }
 
@@ -133,8 +143,7 @@ static void add_what_another_process_has_answered_gives_its_answer(void **state)
 static void add_to_what_is_answered_replaces_it(void **state)
 {
 	struct numerics *numerics = open_file();
-	add(numerics, QUESTION, 0);
-	add(numerics, QUESTION, 1);
+	add_after(numerics, QUESTION, 1, add(numerics, QUESTION, 0));
 	assert_choice(numerics, QUESTION, "winograd/jit_wino_4x3");
 	numerics_close(numerics);
 	numerics = open_file();
@@ -233,9 +242,22 @@ static void add_to_a_named_file_that_cannot_be_written_fails(void **state)
 	struct numerics_answer answer = answer_of(QUESTION, 0);
 	const struct numerics_answer *kept = NULL;
 	assert_int_equal(mkdir(path, 0755), 0);
-	assert_false(numerics_add(numerics, &answer, &kept, &error));
+	assert_false(numerics_add(numerics, &answer, NULL, &kept, &error));
 	assert_non_null(strstr(error.message, path));
+	assert_int_equal(error.code, ERROR_USAGE);
 	assert_int_equal(rmdir(path), 0);
+
+	// No room is a failure, not wrong usage.
+	struct rlimit before;
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_not_equal(signal(SIGXFSZ, SIG_IGN), SIG_ERR);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max}), 0);
+	bool added = numerics_add(numerics, &answer, NULL, &kept, &error);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	signal(SIGXFSZ, SIG_DFL);
+	assert_false(added);
+	assert_int_equal(error.code, ERROR_FAILED);
+	assert_non_null(strstr(error.message, "File too large"));
 	numerics_close(numerics);
 }
 
