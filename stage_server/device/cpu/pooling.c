@@ -41,11 +41,17 @@ static bool max_pool_place(struct program *program, struct layer_state *state, s
 				&state->workspace, error));
 }
 
-enum { MOST_LANES = 16, POOL_ROWS_CHUNK = 16 };
+enum { GROUP = 8, POOL_ROWS_CHUNK = 16 };
+
+// Channels that lie together, compared at once. Loads need no alignment.
+typedef float group_floats __attribute__((vector_size(GROUP * sizeof(float)), aligned(sizeof(float))));
+typedef int32_t group_ints __attribute__((vector_size(GROUP * sizeof(int32_t)), aligned(sizeof(int32_t))));
+typedef uint8_t group_bytes __attribute__((vector_size(GROUP), aligned(1)));
 
 // Tensors of (planes, rows, columns, lanes): a plane is a sample's channels that lie together.
 struct max_pool {
 	const struct layer *layer;
+	uint32_t lanes;
 	const float *from;
 	float *to;
 	uint8_t *places;      // of each output: row * window + column of the largest, the first of equals; or
@@ -53,68 +59,90 @@ struct max_pool {
 	bool relu;            // of what is found
 };
 
-// One output: its window begins at `from`. NaN wins, as in PyTorch: it must reach the loss.
-static inline __attribute__((always_inline)) void pool_window(const struct max_pool *p, uint32_t lanes,
-							      const float *from, uint64_t at)
+// Places come as 4 bytes or 1.
+static inline __attribute__((always_inline)) void keep_group(const struct max_pool *p, uint64_t at,
+							     group_floats largest, group_ints place)
 {
-	uint32_t window = p->layer->kernel_size;
-	uint64_t row_floats = (uint64_t)p->layer->input.width * lanes;
-	float largest[MOST_LANES];
-	int32_t place[MOST_LANES];
-	for (uint32_t i = 0; i < lanes; i++) {
-		largest[i] = from[i];
-		place[i] = 0;
-	}
-	for (uint32_t y = 0; y < window; y++)
-		for (uint32_t x = 0; x < window; x++) {
-			const float *values = from + y * row_floats + (uint64_t)x * lanes;
-			int32_t here = (int32_t)(y * window + x);
-			for (uint32_t i = 0; i < lanes; i++) {
-				bool wins = (values[i] > largest[i]) | (values[i] != values[i]);
-				largest[i] = wins ? values[i] : largest[i];
-				place[i] = wins ? here : place[i];
-			}
-		}
+	group_ints above = ~(largest <= 0.0f); // NaN, too
 	if (p->relu)
-		for (uint32_t i = 0; i < lanes; i++)
-			largest[i] = largest[i] <= 0.0f ? 0.0f : largest[i];
-	for (uint32_t i = 0; i < lanes; i++)
-		p->to[at + i] = largest[i];
+		largest = (group_floats)(above & (group_ints)largest);
+	*(group_floats *)(p->to + at) = largest;
 	if (p->places != NULL)
-		for (uint32_t i = 0; i < lanes; i++)
-			p->places[at + i] = (uint8_t)place[i];
+		*(group_bytes *)(p->places + at) = __builtin_convertvector(place, group_bytes);
 	if (p->wide_places != NULL)
-		for (uint32_t i = 0; i < lanes; i++)
-			p->wide_places[at + i] = place[i];
+		*(group_ints *)(p->wide_places + at) = place;
 }
 
-// Rows of outputs, over all planes.
-static inline __attribute__((always_inline)) void pool_rows(const struct max_pool *p, uint32_t lanes, uint64_t begin,
+// One output of a group, whose window begins at `from`. NaN wins, as in PyTorch: it must reach the loss.
+static inline __attribute__((always_inline)) void pool_group(const struct max_pool *p, uint32_t window,
+							     const float *from, uint64_t at)
+{
+	uint64_t row_floats = (uint64_t)p->layer->input.width * p->lanes;
+	group_floats largest = *(const group_floats *)from;
+	group_ints place = {0};
+	for (uint32_t y = 0; y < window; y++)
+		for (uint32_t x = 0; x < window; x++) {
+			group_floats values = *(const group_floats *)(from + y * row_floats + (uint64_t)x * p->lanes);
+			// NOLINTNEXTLINE(misc-redundant-expression): NaN alone differs from itself
+			group_ints wins = (values > largest) | (values != values);
+			largest = (group_floats)((wins & (group_ints)values) | (~wins & (group_ints)largest));
+			place = (wins & (int32_t)(y * window + x)) | (~wins & place);
+		}
+	keep_group(p, at, largest, place);
+}
+
+// The same of one channel, where the channels fill no vector and lie apart.
+static inline __attribute__((always_inline)) void pool_one(const struct max_pool *p, const float *from, uint64_t at)
+{
+	uint32_t window = p->layer->kernel_size;
+	float largest = *from;
+	int32_t place = 0;
+	for (uint32_t y = 0; y < window; y++)
+		for (uint32_t x = 0; x < window; x++) {
+			float value = from[(uint64_t)y * p->layer->input.width + x];
+			bool wins = value > largest || value != value;
+			largest = wins ? value : largest;
+			place = wins ? (int32_t)(y * window + x) : place;
+		}
+	p->to[at] = p->relu && largest <= 0.0f ? 0.0f : largest;
+	if (p->places != NULL)
+		p->places[at] = (uint8_t)place;
+	if (p->wide_places != NULL)
+		p->wide_places[at] = place;
+}
+
+// Rows of outputs, over all planes. A window that the compiler knows is unrolled.
+static inline __attribute__((always_inline)) void pool_rows(const struct max_pool *p, uint32_t window, uint64_t begin,
 							    uint64_t end)
 {
 	struct shape in = p->layer->input, out = p->layer->output;
 	for (uint64_t row = begin; row < end; row++) {
 		uint64_t plane = row / out.height, top = row % out.height * p->layer->stride;
-		const float *from = p->from + (plane * in.height + top) * in.width * lanes;
-		for (uint32_t x = 0; x < out.width; x++)
-			pool_window(p, lanes, from + (uint64_t)x * p->layer->stride * lanes,
-				    (row * out.width + x) * lanes);
+		const float *from = p->from + (plane * in.height + top) * in.width * p->lanes;
+		uint64_t at = row * out.width * p->lanes;
+		for (uint32_t x = 0; x < out.width;
+		     x++, at += p->lanes, from += (uint64_t)p->layer->stride * p->lanes) {
+			if (p->lanes == 1)
+				pool_one(p, from, at);
+			for (uint32_t lane = 0; lane + GROUP <= p->lanes; lane += GROUP)
+				pool_group(p, window, from + lane, at + lane);
+		}
 	}
 }
 
-VECTOR_CLONES static void pool_16(void *context, uint64_t begin, uint64_t end)
+VECTOR_CLONES static void pool_any(void *context, uint64_t begin, uint64_t end)
 {
-	pool_rows(context, 16, begin, end);
-}
-
-VECTOR_CLONES static void pool_8(void *context, uint64_t begin, uint64_t end)
-{
-	pool_rows(context, 8, begin, end);
-}
-
-VECTOR_CLONES static void pool_1(void *context, uint64_t begin, uint64_t end)
-{
-	pool_rows(context, 1, begin, end);
+	const struct max_pool pool = *(const struct max_pool *)context;
+	switch (pool.layer->kernel_size) {
+	case 2:
+		pool_rows(&pool, 2, begin, end);
+		break;
+	case 3:
+		pool_rows(&pool, 3, begin, end);
+		break;
+	default:
+		pool_rows(&pool, pool.layer->kernel_size, begin, end);
+	}
 }
 
 // The library's own forward pass loses NaN. Where each maximum was goes where and as its backward pass looks for it.
@@ -126,19 +154,15 @@ static bool max_pool_forward(struct program *program, struct layer_state *state,
 	bool wide = state->workspace.bytes > outputs;
 	struct max_pool pool = {
 		.layer = layer,
+		.lanes = onednn_vector_lanes(layer->input.channels),
 		.from = program_pointer(program, &state->input.block, slot),
 		.to = program_pointer(program, &state->output.block, slot),
 		.places = wide ? NULL : places,
 		.wide_places = wide ? places : NULL,
 		.relu = state->relu_before,
 	};
-	uint32_t lanes = onednn_vector_lanes(layer->input.channels);
-	uint64_t planes = (uint64_t)program->n * layer->input.channels / lanes;
-	vector_for(program->device->threads, planes * layer->output.height, POOL_ROWS_CHUNK,
-		   lanes == 16  ? pool_16
-		   : lanes == 8 ? pool_8
-				: pool_1,
-		   &pool);
+	uint64_t planes = (uint64_t)program->n * layer->input.channels / pool.lanes;
+	vector_for(program->device->threads, planes * layer->output.height, POOL_ROWS_CHUNK, pool_any, &pool);
 	return true;
 }
 
