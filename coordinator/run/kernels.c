@@ -226,10 +226,12 @@ static bool refuse_strangers(const struct job *job, const char *key, uint32_t a,
 
 static struct open_question *find_open(struct kernels *kernels, const char *machine, const char *key)
 {
-	for (uint32_t i = 0; i < kernels->open_count; i++)
-		if (strcmp(kernels->open[i].answer.question, key) == 0 &&
-		    strcmp(kernels->open[i].answer.machine, machine) == 0)
+	for (uint32_t i = 0; i < kernels->open_count; i++) {
+		const struct numerics_answer *answer = &kernels->open[i].answer;
+		if (answer->question != NULL && strcmp(answer->question, key) == 0 &&
+		    strcmp(answer->machine, machine) == 0)
 			return &kernels->open[i];
+	}
 	return NULL;
 }
 

@@ -95,7 +95,9 @@ bool stage_session_create(const struct stage_session_options *options, struct st
 	if (session == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
 	session->options = *options;
-	session->begun_ns = session->heard_ns = session->moved_ns = clock_now_ns();
+	session->begun_ns = clock_now_ns();
+	session->heard_ns = session->begun_ns;
+	session->moved_ns = session->begun_ns;
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_cond_init(&session->changed, NULL);
 	if (!rpc_client_create(options->address, &client, &session->client, error)) {

@@ -238,7 +238,8 @@ static bool take_norms(struct steps *steps, uint32_t rank, const Penstock__V1__G
 		return job_refuse(job, rank, "gradient norms of an unknown step or parameter range", error);
 	if (!job_take_answer(job, rank, flight->has_norms, error))
 		return false;
-	memcpy(flight->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
+	if (flight->squares != NULL && norms->n_squares > 0) // a stage without parameters sends none
+		memcpy(flight->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
 	if (++flight->norms < job->plan->options.pipeline_size)
 		return true;
 	struct gradient_scale scale =

@@ -63,8 +63,9 @@ static void linear_ask(struct program *program, struct layer_state *state)
 			 state->layer->out_channels);
 		program_ask(program, state, pass, key, try_product);
 		struct choice *question = state->question[pass];
-		question->count = matrix_is_supported() ? PRODUCT_COUNT : PRODUCT_SGEMM + 1;
-		for (uint32_t i = 0; i < question->count; i++)
+		uint32_t count = matrix_is_supported() ? PRODUCT_COUNT : PRODUCT_SGEMM + 1;
+		question->count = count;
+		for (uint32_t i = 0; i < count; i++)
 			snprintf(question->names[i], sizeof(question->names[i]), "%s", product_names[i]);
 	}
 }
