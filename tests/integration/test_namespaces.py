@@ -137,8 +137,9 @@ class Namespaces(harness.TestCase):
         begin = time.monotonic()
         run.finish(30)
         self.assertEqual(run.code, 4, run.error)
-        # At most 11 seconds of silence, and one second to hear who was the cause
-        self.assertLess(time.monotonic() - begin, 15 * harness.PATIENCE)
+        # A silent daemon is lost after 11 seconds. A link between neighbours is closed by the kernel after 16 seconds without an answer:
+        # a neighbour that is paused for less than 8 seconds must not be lost.
+        self.assertLess(time.monotonic() - begin, 20 * harness.PATIENCE)
         for daemon in self.daemons:  # one that is cut off too, on its own
             daemon.wait_until_free(15)
         self.network.unlimit(1)
