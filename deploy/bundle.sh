@@ -60,7 +60,7 @@ done
 	fail "$build has no programs; build first: cmake --preset release && cmake --build --preset release"
 
 version=$("$build/coordinator/penstock" --version | sed -n '1s/^[^0-9]*\([0-9][0-9.]*\).*/\1/p')
-[ -n "$version" ] || fail "$build/coordinator/penstock does not say its version"
+[ -n "$version" ] || fail "$build/coordinator/penstock does not print its version"
 name=penstock-$version-linux-x86_64
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -122,14 +122,14 @@ while read -r library file; do
 		continue
 	fi
 	if is_nvidia "$library"; then
-		fail "a program is linked to $library; it must find NVIDIA's libraries when it runs, or it does not start without them"
+		fail "a program is linked to $library; NVIDIA's libraries must be loaded at run time, or the program does not start without them"
 	fi
 	[ -f "$file" ] || fail "$library is not found here ($file)"
 	cp -L "$file" "$root/lib/$library"
 	# A library from a package is in it under one of two names where /lib is a link to /usr/lib.
 	real=$(readlink -f "$file")
 	package=$(dpkg-query -S "$real" "${real#/usr}" 2>/dev/null | sed -n '1s/:.*//p')
-	[ -n "$package" ] || fail "$file is of no Debian package, so its licence is not known: build against Debian's"
+	[ -n "$package" ] || fail "$file does not belong to a Debian package, so its licence is not known: build against Debian's"
 	echo "$package" >>"$scratch/packages"
 done <"$scratch/libraries"
 [ -n "$(ls "$root/lib")" ] || fail "no library was found; is ldd there?"
@@ -171,7 +171,7 @@ sort -u "$scratch/packages" >"$scratch/unique"
 : >"$documents/libraries"
 while read -r package; do
 	copyright=/usr/share/doc/$package/copyright
-	[ -f "$copyright" ] || fail "$package has no $copyright; a system that leaves documentation out cannot make a bundle"
+	[ -f "$copyright" ] || fail "$package has no $copyright; make the bundle on a system that installs documentation"
 	cp -L "$copyright" "$documents/licences/$package"
 	# shellcheck disable=SC2016 # dpkg's own words
 	dpkg-query -W -f '${Package} ${Version} (source ${source:Package} ${source:Version})\n' "$package" |

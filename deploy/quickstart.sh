@@ -1,6 +1,6 @@
 #!/bin/sh
 # From a bare Debian 12 or 13 to a training run: installs what is needed, builds, starts two stage daemons on loopback, trains
-# AlexNet cut into two stages for 40 steps, stops the daemons, and says what the run showed.
+# AlexNet cut into two stages for 40 steps, stops the daemons, and sums up the run.
 #
 #   deploy/quickstart.sh [--dataset DIR] [--steps N] [--image-size N]
 #
@@ -66,7 +66,7 @@ for i in 1 2; do
 	while [ ! -s "$scratch/ready$i" ]; do
 		tries=$((tries + 1))
 		if [ $tries -gt 100 ]; then
-			echo "daemon $i did not start; it said:" >&2
+			echo "daemon $i did not start; its log:" >&2
 			cat "$scratch/daemon$i.log" >&2
 			exit 1
 		fi

@@ -40,7 +40,8 @@ static bool refuse(int descriptor, const char *path, struct error *error)
 	char who[40] = "another process";
 	if (holder > 0)
 		snprintf(who, sizeof(who), "process %d", holder);
-	return error_set(error, ERROR_USAGE, "%s: %s is writing it: wait for its end, or name another", path, who);
+	return error_set(error, ERROR_USAGE, "%s: %s is writing it: wait until it ends, or name another file", path,
+			 who);
 }
 
 enum taken { TAKEN, HELD, NO_LOCKS };

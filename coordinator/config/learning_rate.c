@@ -8,8 +8,6 @@
 #include "coordinator/config/learning_rate.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 const char *learning_rate_name(enum learning_rate_kind kind)
 {
@@ -22,19 +20,6 @@ const char *learning_rate_name(enum learning_rate_kind kind)
 		[LEARNING_RATE_ONE_CYCLE] = "OneCycle",
 	};
 	return names[kind];
-}
-
-double learning_rate_shown(double rate)
-{
-	double shown = rate;
-	for (int digits = 1; digits <= 9; digits++) { // nine are enough for every float
-		char text[32];
-		snprintf(text, sizeof(text), "%.*g", digits, (double)(float)rate);
-		shown = strtod(text, NULL);
-		if ((float)shown == (float)rate)
-			break;
-	}
-	return shown;
 }
 
 // Rises from 0 to 1 over the warm-up; `iteration` is last_batch_iteration and not negative.

@@ -40,8 +40,6 @@ struct learning_rate_value {
 };
 
 const char *learning_rate_name(enum learning_rate_kind kind); // "WarmupLR"; "" for a constant rate
-// The shortest decimal that reads as the float that an optimizer gets: 0.01, where the float itself is 0.0099999998.
-double learning_rate_shown(double rate);
 // For optimizer step `step` (from 0), as DeepSpeed's engine applies it: base values where the schedule is constant.
 struct learning_rate_value learning_rate_at(const struct learning_rate_schedule *schedule, uint64_t step,
 					    double base_lr, double base_momentum);

@@ -148,7 +148,7 @@ static bool read_member(gzFile file, struct members *members, int member, enum c
 {
 	struct cifar10 *set = &members->sets[member];
 	if (set->count > 0)
-		return error_set(error, ERROR_USAGE, "is in it twice");
+		return error_set(error, ERROR_USAGE, "appears twice in it");
 	if (size > MAXIMUM_MEMBER_BYTES)
 		return error_set(error, ERROR_USAGE, "is larger than the %d bytes that are read", MAXIMUM_MEMBER_BYTES);
 	_cleanup_free_ uint8_t *bytes = malloc(size + 1);

@@ -81,7 +81,7 @@ static bool find_members(const struct pickle *pickle, const struct pickle_value 
 	const struct pickle_value *data = pickle_get(pickle, root, "data"),
 				  *labels = pickle_get(pickle, root, "labels");
 	if (root->kind != PICKLE_DICTIONARY)
-		return error_set(error, ERROR_USAGE, "holds no dictionary, as CIFAR-10's files do");
+		return error_set(error, ERROR_USAGE, "does not hold a dictionary, as CIFAR-10's files do");
 	if (data == NULL || data->kind != PICKLE_ARRAY || data->bytes == NULL)
 		return error_set(error, ERROR_USAGE, "its dictionary has no \"data\" that is an array of numpy");
 	if (labels == NULL || labels->kind != PICKLE_LIST)

@@ -89,7 +89,7 @@ static bool grow(void **array, uint32_t *capacity, uint32_t wanted, size_t eleme
 static bool push(struct pickle *p, uint32_t value, struct error *error)
 {
 	if (p->stack_count == MAXIMUM_VALUES)
-		return refuse(p, error, "it has more values than are read");
+		return refuse(p, error, "it has more values than the limit");
 	if (!grow((void **)&p->stack, &p->stack_capacity, p->stack_count + 1, sizeof(*p->stack)))
 		return out_of_memory(error);
 	p->stack[p->stack_count++] = value;
@@ -100,7 +100,7 @@ static bool push_new(struct pickle *p, struct pickle_value value, struct error *
 {
 	if (p->value_count == MAXIMUM_VALUES) {
 		free(value.owned);
-		return refuse(p, error, "it has more values than are read");
+		return refuse(p, error, "it has more values than the limit");
 	}
 	if (!grow((void **)&p->values, &p->value_capacity, p->value_count + 1, sizeof(*p->values))) {
 		free(value.owned);
@@ -115,7 +115,7 @@ static struct pickle_value *peek(struct pickle *p, uint32_t below, struct error 
 {
 	if (below < p->stack_count && p->stack[p->stack_count - 1 - below] != MARK)
 		return &p->values[p->stack[p->stack_count - 1 - below]];
-	refuse(p, error, "it takes a value from the stack where there is none");
+	refuse(p, error, "it takes a value from an empty stack");
 	return NULL;
 }
 
@@ -127,14 +127,14 @@ static bool count_above_mark(const struct pickle *p, uint32_t *ret_count, struct
 			*ret_count = p->stack_count - i;
 			return true;
 		}
-	return refuse(p, error, "it takes values from the stack down to a mark that is not there");
+	return refuse(p, error, "it takes values down to a mark, and the stack has no mark");
 }
 
 // Moves the top `count` values to the end of `into`.
 static bool take_items(struct pickle *p, struct pickle_value *into, uint32_t count, struct error *error)
 {
 	if (count > MAXIMUM_VALUES - p->item_count)
-		return refuse(p, error, "it has more values than are read");
+		return refuse(p, error, "it has more values than the limit");
 	if (!grow((void **)&into->items, &into->capacity, into->count + count, sizeof(*into->items)))
 		return out_of_memory(error);
 	for (uint32_t i = 0; i < count; i++)
@@ -176,7 +176,7 @@ static bool take_line(struct pickle *p, char into[MAXIMUM_NAME], struct error *e
 	const uint8_t *from = p->bytes + p->at;
 	const uint8_t *end = memchr(from, '\n', p->size - p->at);
 	if (end == NULL || end - from >= MAXIMUM_NAME)
-		return refuse(p, error, "it names a function that is none of numpy's");
+		return refuse(p, error, "it names a function that is not one of numpy's");
 	memcpy(into, from, (size_t)(end - from));
 	into[end - from] = '\0';
 	p->at += (size_t)(end - from) + 1;
@@ -226,7 +226,7 @@ static bool push_tuple(struct pickle *p, uint32_t count, bool has_mark, struct e
 {
 	struct pickle_value tuple = {.kind = PICKLE_TUPLE};
 	if (count > p->stack_count)
-		return refuse(p, error, "it takes a value from the stack where there is none");
+		return refuse(p, error, "it takes a value from an empty stack");
 	if (!take_items(p, &tuple, count, error)) {
 		free(tuple.items);
 		return false;
@@ -249,7 +249,7 @@ static bool store(struct pickle *p, size_t index_bytes, struct error *error)
 	if (!take_number(p, index_bytes, &index, error) || peek(p, 0, error) == NULL)
 		return false;
 	if (index >= MAXIMUM_VALUES)
-		return refuse(p, error, "it stores more values than are read");
+		return refuse(p, error, "it stores more values than the limit");
 	if (!grow((void **)&p->memo, &p->memo_capacity, index + 1, sizeof(*p->memo)))
 		return out_of_memory(error);
 	for (uint32_t i = before; i < p->memo_capacity; i++)
@@ -277,7 +277,7 @@ static bool extend(struct pickle *p, enum pickle_kind kind, uint32_t count, bool
 	if (collection == NULL)
 		return false;
 	if (collection->kind != kind)
-		return refuse(p, error, "it puts values into what is not a list or dictionary");
+		return refuse(p, error, "it puts values into a value that is not a list or dictionary");
 	if (kind == PICKLE_DICTIONARY && count % 2 != 0)
 		return refuse(p, error, "it puts a key without a value into a dictionary");
 	if (!take_items(p, collection, count, error))
@@ -363,7 +363,7 @@ static bool reduce(struct pickle *p, struct error *error)
 	if (function == NULL)
 		return false;
 	if (function->kind != PICKLE_FUNCTION || arguments->kind != PICKLE_TUPLE)
-		return refuse(p, error, "it calls what is not a function");
+		return refuse(p, error, "it calls a value that is not a function");
 	if (!call(p, function->integer, arguments, &result, error))
 		return false;
 	p->stack_count -= 2;
@@ -381,7 +381,7 @@ static bool fill_array(const struct pickle *p, struct pickle_value *array, const
 	    columns->integer < 0 || item(p, state, 2)->kind != PICKLE_ELEMENT)
 		return refuse(p, error, "its array is not a table of bytes");
 	if (order->kind != PICKLE_BOOLEAN || order->integer != 0)
-		return refuse(p, error, "its array is in Fortran's order; CIFAR-10's is in C's");
+		return refuse(p, error, "its array is in column-major order; CIFAR-10's is in row-major order");
 	uint64_t size;
 	if (data->kind != PICKLE_BYTES ||
 	    __builtin_mul_overflow((uint64_t)rows->integer, (uint64_t)columns->integer, &size) || size != data->size)
@@ -417,7 +417,7 @@ static bool refuse_opcode(const struct pickle *p, uint8_t code, struct error *er
 	for (size_t i = 0; i < sizeof(other_opcodes) / sizeof(other_opcodes[0]); i++)
 		if (other_opcodes[i].code == code)
 			name = other_opcodes[i].name;
-	snprintf(what, sizeof(what), "opcode 0x%02x (%s) is none that CIFAR-10's files have", code, name);
+	snprintf(what, sizeof(what), "opcode 0x%02x (%s) is not used in CIFAR-10's files", code, name);
 	return refuse(p, error, what);
 }
 

@@ -49,7 +49,7 @@ static bool read_candidates(json_t *object, struct numerics_answer *answer, stru
 	for (answer->choice = 0; answer->choice < answer->count; answer->choice++)
 		if (strcmp(answer->names[answer->choice], choice) == 0)
 			return true;
-	return error_set(error, ERROR_USAGE, "the choice, %s, is none of the candidates", choice);
+	return error_set(error, ERROR_USAGE, "the choice, %s, is not one of the candidates", choice);
 }
 
 static bool read_object(json_t *object, struct numerics_answer *answer, struct error *error)

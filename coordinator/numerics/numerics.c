@@ -42,12 +42,12 @@ bool numerics_open_cache(struct numerics **ret_numerics, struct error *error)
 	if (path != NULL && open_path(path, false, ret_numerics, &why)) {
 		const struct numerics *numerics = *ret_numerics;
 		if (numerics->wrong_lines > 0)
-			log_warning("%u lines of %s are left out; the first one: %s", numerics->wrong_lines,
+			log_warning("%u lines of %s are ignored; the first one: %s", numerics->wrong_lines,
 				    numerics->path, numerics->first_wrong);
 		return true;
 	}
-	log_warning("%s%swhich kernels this job uses is kept for this command only; --numerics FILE keeps it",
-		    path != NULL ? why.message : "there is no folder for a cache", ": ");
+	log_warning("%s%sthe choice of kernels is kept for this command only; --numerics FILE keeps it in a file",
+		    path != NULL ? why.message : "no cache folder was found", ": ");
 	*ret_numerics = numerics_create();
 	return *ret_numerics != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
@@ -133,7 +133,7 @@ bool numerics_add(struct numerics *numerics, const struct numerics_answer *answe
 	if (numerics->path != NULL && !numerics_append(numerics, answer, refused, &why)) {
 		if (numerics->is_named)
 			return error_set(error, why.code, "--numerics: %s", why.message);
-		log_warning("%s; answers from here on are kept for this command only", why.message);
+		log_warning("%s; later choices of kernels are kept for this command only", why.message);
 		free(steal_pointer(numerics->path));
 	}
 	const struct numerics_answer *now = numerics_find(numerics, answer->machine, answer->question);

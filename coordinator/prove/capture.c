@@ -28,8 +28,9 @@ bool capture_create(const struct model *model, uint64_t steps, struct capture **
 	}
 	if (!ok) {
 		capture_destroy(capture);
-		return error_set(error, ERROR_FAILED,
-				 "out of memory: the parameters of both trainings are kept here to be compared");
+		return error_set(
+			error, ERROR_FAILED,
+			"out of memory: the coordinator keeps the parameters of both trainings to compare them");
 	}
 	*ret_capture = capture;
 	return true;
@@ -53,7 +54,7 @@ bool capture_add_step(struct capture *capture, const struct job_step *step, stru
 {
 	uint64_t s = capture->steps_done;
 	if (s == capture->step_count || step->step != s)
-		return error_set(error, ERROR_FAILED, "step %" PRIu64 " was reported in the place of step %" PRIu64,
+		return error_set(error, ERROR_FAILED, "step %" PRIu64 " was reported instead of step %" PRIu64,
 				 step->step, s);
 	if (step->gradient_squares == NULL && capture->parameter_count > 0)
 		return error_set(error, ERROR_PROTOCOL, "step %" PRIu64 " has no gradient norms", s);

@@ -119,7 +119,7 @@ void verdict_print_proof(const struct proof *proof, FILE *out)
 		      out);
 	if (proof_rounds_boundaries(proof))
 		fprintf(out,
-			"note: what crosses between stages is rounded to %s, which one device does not do: the bits\n"
+			"note: tensors between stages are rounded to %s, which one device does not need: the bits\n"
 			"differ by design\n",
 			data_type_name(options->boundary_type));
 	fputs("\n", out);
@@ -182,7 +182,7 @@ static void print_first(const struct verdict *verdict, FILE *out)
 		fputs("the loss", out);
 		break;
 	case DIFFERENCE_CORRECT:
-		fputs("how many samples are classified correctly", out);
+		fputs("the number of correctly classified samples", out);
 		break;
 	case DIFFERENCE_SKIPPED:
 		fputs("whether it was skipped because a gradient overflowed", out);
@@ -291,7 +291,7 @@ static void print_comparison(const struct verdict *verdict, FILE *out)
 		print_parameters(verdict, out);
 		print_kernels(verdict, out);
 		if (proof_rounds_boundaries(verdict->proof))
-			fprintf(out, "this is by design: what crosses between stages is rounded to %s\n",
+			fprintf(out, "this is by design: tensors between stages are rounded to %s\n",
 				data_type_name(verdict->proof->pipeline->options.boundary_type));
 	}
 	print_divergence(c, out);

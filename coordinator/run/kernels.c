@@ -12,7 +12,7 @@
 
 _Static_assert((int)PROTOCOL_MAXIMUM_KERNELS == (int)NUMERICS_MAXIMUM_CANDIDATES &&
 		       (int)PROTOCOL_MAXIMUM_KERNEL_TEXT == (int)NUMERICS_TEXT_SIZE - 1,
-	       "what ranks may say can be kept");
+	       "struct numerics_answer holds every valid answer of a rank");
 
 // What a rank has said. The messages are owned.
 struct kernel_rank {
@@ -92,14 +92,14 @@ static bool check_questions(const struct job *job, uint32_t rank, const Penstock
 			    struct error *error)
 {
 	if (!numerics_is_text(message->machine))
-		return job_refuse(job, rank, "its KernelQuestions name no machine", error);
+		return job_refuse(job, rank, "its KernelQuestions have no valid machine name", error);
 	if (message->n_questions > PROTOCOL_MAXIMUM_KERNEL_QUESTIONS)
-		return job_refuse(job, rank, "it has more than 1024 questions about kernels", error);
+		return job_refuse(job, rank, "it sent more than 1024 questions about kernels", error);
 	for (size_t i = 0; i < message->n_questions; i++) {
 		const Penstock__V1__KernelQuestion *question = message->questions[i];
 		if (!numerics_is_text(question->key) || question->layer >= job->plan->model.layer_count ||
 		    question->n_candidates > 0)
-			return job_refuse(job, rank, "a question about kernels that is not one", error);
+			return job_refuse(job, rank, "an invalid question about kernels", error);
 	}
 	return true;
 }
@@ -208,7 +208,8 @@ static bool check_candidates(const struct job *job, uint32_t rank, struct error 
 		for (size_t j = 0; j < question->n_candidates && ok; j++)
 			ok = numerics_is_text(question->candidates[j]);
 	}
-	return ok || job_refuse(job, rank, "KernelCandidates that are not what it asked about, or no kernels", error);
+	return ok || job_refuse(job, rank, "KernelCandidates without candidates, or for a question that it did not ask",
+				error);
 }
 
 // ---- What is open
@@ -235,7 +236,7 @@ static struct open_question *find_open(struct kernels *kernels, const char *mach
 	return NULL;
 }
 
-// Leaves the candidates that the rank has, too.
+// Removes the candidates that the rank does not have.
 static void keep_common(struct numerics_answer *answer, const Penstock__V1__KernelQuestion *question)
 {
 	uint32_t count = 0;
@@ -258,7 +259,7 @@ static bool reserve_open(struct kernels *kernels, struct error *error)
 	return kernels->open != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
 
-// An answer that was known, and that the rank cannot use. A cache is corrected; a file that somebody named says what they want.
+// The rank cannot use the known answer. An answer in the cache is replaced; an answer in a file that the user named ends the job.
 static bool check_refused(const struct job *job, uint32_t rank, const Penstock__V1__KernelQuestion *question,
 			  struct error *error)
 {
@@ -275,16 +276,16 @@ static bool check_refused(const struct job *job, uint32_t rank, const Penstock__
 	if (numerics_is_named(numerics))
 		return error_set(
 			error, ERROR_USAGE,
-			"%s: the choice %s for %s cannot be used by %s, which has %s: correct the line, or remove "
+			"%s: the choice %s for %s is unknown to %s, whose kernels are %s: correct the line or remove "
 			"it",
 			numerics_path(numerics), known->names[known->choice], question->key, who, names);
-	log_warning("%s has no kernel %s for %s any more, as %s says: the question is asked anew", who,
+	log_warning("%s does not have the kernel %s for %s, which %s names: its kernels are timed again", who,
 		    known->names[known->choice], question->key,
 		    numerics_path(numerics) != NULL ? numerics_path(numerics) : "the job before");
 	return true;
 }
 
-// Every rank on such a machine that has the question must have it open: its kernels are the same.
+// Ranks on machines of one name have the same kernels. So each of them that asked the question must have it open.
 static bool add_open(struct job *job, uint32_t rank, const Penstock__V1__KernelQuestion *question, struct error *error)
 {
 	struct kernels *kernels = job->kernels;
@@ -329,7 +330,7 @@ static void order_times(const struct job *job, uint32_t rank, const char **keys)
 		stage_session_time_kernels(job->sessions[rank], &message);
 }
 
-// Spreads what is to be timed over the ranks that have it.
+// Distributes the open questions over the ranks that asked them: each question is timed once.
 static bool begin_timing(struct job *job, struct error *error)
 {
 	struct kernels *kernels = job->kernels;
@@ -357,7 +358,7 @@ static bool take_times(struct job *job, uint32_t rank, const Penstock__V1__Kerne
 	const Penstock__V1__KernelQuestion *question = open_at(&kernels->ranks[rank], message->key);
 	if (open == NULL || question == NULL || open->timer != rank || open->is_timed ||
 	    message->n_ns != question->n_candidates)
-		return job_refuse(job, rank, "times of kernels that it was not to time", error);
+		return job_refuse(job, rank, "times of kernels that it was not asked to time", error);
 	for (uint32_t i = 0; i < open->answer.count; i++)
 		for (size_t j = 0; j < question->n_candidates; j++)
 			if (strcmp(open->answer.names[i], question->candidates[j]) == 0)

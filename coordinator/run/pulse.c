@@ -45,7 +45,7 @@ static bool check_silence(const struct job *job, uint64_t now_ns, struct error *
 	}
 	if (longest_ms <= PROTOCOL_TIMEOUT_MS)
 		return true;
-	error_set(error, ERROR_UNREACHABLE, "it has been silent for %" PRIu64 " ms", longest_ms);
+	error_set(error, ERROR_UNREACHABLE, "no message came from it for %" PRIu64 " ms", longest_ms);
 	return lose_rank(job, silent, BLAME_STREAM, error);
 }
 
@@ -61,7 +61,7 @@ static bool name_holder(const struct job *job, const struct progress_rank *ranks
 		snprintf(device, sizeof(device), ", and its device has run one instruction for %" PRIu64 " s",
 			 ranks[holder].device_ns / UINT64_C(1000000000));
 	error_set(error, ERROR_UNREACHABLE,
-		  "it sends heartbeats, but %s does not come: no stage has made progress for %" PRIu64
+		  "it sends heartbeats, but did not send %s: no stage has made progress for %" PRIu64
 		  " s%s (--progress-timeout sets the limit)",
 		  what, idle_ms / 1000, device);
 	return lose_rank(job, holder, BLAME_FAILED, error);
@@ -92,7 +92,7 @@ void job_await(struct job *job, const char *what, const bool *has_answered)
 bool job_take_answer(const struct job *job, uint32_t rank, bool *has_answered, struct error *error)
 {
 	if (has_answered[rank])
-		return job_refuse(job, rank, "it has answered that already", error);
+		return job_refuse(job, rank, "it sent the same answer twice", error);
 	has_answered[rank] = true;
 	return true;
 }

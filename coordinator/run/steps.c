@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/strings.h"
 #include "coordinator/run/gradient_scale.h"
 #include "coordinator/run/internal.h"
 #include "coordinator/run/loss_scaler.h"
@@ -100,8 +101,9 @@ static bool order_step(struct steps *steps, struct error *error)
 		flight->has_reported[r] = false;
 		flight->has_norms[r] = plan_rank_replica(job->plan, r) != 0;
 	}
-	flight->result = (struct job_step){
-		.step = step, .learning_rate = learning_rate_shown(rate.learning_rate), .ranks = flight->ranks};
+	flight->result = (struct job_step){.step = step,
+					   .learning_rate = strings_shortest_decimal((float)rate.learning_rate),
+					   .ranks = flight->ranks};
 	Penstock__V1__RunStep order = PENSTOCK__V1__RUN_STEP__INIT;
 	order.step = step;
 	order.learning_rate = (float)rate.learning_rate;
@@ -194,7 +196,7 @@ static void scale_loss(struct steps *steps, struct job_step *result, bool overfl
 		       Penstock__V1__GradientScale *message)
 {
 	uint64_t applied = steps->scaler.steps - steps->scaler.skipped;
-	result->learning_rate = learning_rate_shown(rate_at(steps, applied).learning_rate);
+	result->learning_rate = strings_shortest_decimal((float)rate_at(steps, applied).learning_rate);
 	result->loss_scale = steps->scaler.scale;
 	loss_scaler_update(&steps->scaler, overflow);
 	result->next_loss_scale = steps->scaler.scale;

@@ -66,7 +66,7 @@ bool choices_settle(struct choices *choices, const struct chooser *chooser, stru
 						 : error_set(error, ERROR_FAILED, "no kernel for %s", open[0]->key));
 	for (uint32_t i = 0; i < count && ok; i++)
 		ok = choice_index(open[i]) < open[i]->count ||
-		     error_set(error, ERROR_FAILED, "the kernel %s for %s is not one of the %u that there are",
+		     error_set(error, ERROR_FAILED, "the kernel %s for %s is not one of the %u candidates",
 			       open[i]->answer, open[i]->key, open[i]->count);
 	free(open);
 	return ok;

@@ -62,9 +62,9 @@ bool tuning_create(const char *file, const char *machine, struct tuning **ret_tu
 	tuning->path = file != NULL ? strdup(file) : cache_file_path("tuning");
 	errno = 0;
 	if (tuning->path == NULL) {
-		log_info("there is no cache folder for the times of kernels: they are measured for each job anew");
+		log_info("no cache folder was found for the times of kernels: they are measured again for each job");
 	} else if ((file != NULL && !cache_file_make_folders(tuning->path)) || !can_open(tuning->path)) {
-		log_warning("tuning file %s: %s; the times of kernels are measured for each job anew", tuning->path,
+		log_warning("tuning file %s: %s; the times of kernels are measured again for each job", tuning->path,
 			    strerror(errno));
 		free(steal_pointer(tuning->path));
 	}
@@ -150,7 +150,7 @@ static bool measure(const struct choice *choice, const _Atomic(bool) *stopped,
 	return true;
 }
 
-// A process that measures holds it for a second or two; one that hangs must not hang all others, which then measure beside it.
+// A process holds the lock for a second or two while it measures. If it hangs, the others measure without the lock after a while.
 static void lock_file(const struct tuning *tuning, int file, const _Atomic(bool) *stopped)
 {
 	uint64_t begin_ns = clock_now_ns();
@@ -159,7 +159,7 @@ static void lock_file(const struct tuning *tuning, int file, const _Atomic(bool)
 			return;
 		if (clock_now_ns() - begin_ns > LOCK_TIMEOUT_NS) {
 			log_warning("tuning file %s: another process holds its lock for %llu s; kernels are timed "
-				    "beside it",
+				    "without the lock",
 				    tuning->path, LOCK_TIMEOUT_NS / 1000000000);
 			return;
 		}
@@ -182,7 +182,7 @@ static void keep(const struct tuning *tuning, int file, const char *key, const s
 	ssize_t written = write(file, lines, length);
 	// All of it or nothing: half a line, as a full disk leaves it, would spoil the next one.
 	if (written > 0 && written < (ssize_t)length && ftruncate(file, status.st_size) != 0)
-		log_warning("a half line is left in the tuning file %s: %s", tuning->path, strerror(errno));
+		log_warning("the tuning file %s ends with an incomplete line: %s", tuning->path, strerror(errno));
 }
 
 bool tuning_time(struct tuning *tuning, const struct choice *choice, const _Atomic(bool) *stopped,

@@ -312,7 +312,8 @@ void session_tick(struct session *session, const struct lateness *lateness, uint
 	}
 	uint64_t silent_ms = lateness_silence_ms(lateness, atomic_load(&session->heard_ns), now_ns);
 	if (silent_ms > PROTOCOL_TIMEOUT_MS) {
-		error_set(&error, ERROR_UNREACHABLE, "the coordinator has been silent for %" PRIu64 " ms", silent_ms);
+		error_set(&error, ERROR_UNREACHABLE, "no message came from the coordinator for %" PRIu64 " ms",
+			  silent_ms);
 		session_end_with(session, &error);
 		return;
 	}

@@ -59,7 +59,7 @@ class Faults(harness.TestCase):
         run.finish(30)
         self.assertEqual(run.code, 4, run.error)
         # It is named itself, not by a neighbour whose link to it broke.
-        self.assertRegex(run.error, rf"penstock: stage 1 on {daemons[1].address} was lost at step \d+: it has been silent for")
+        self.assertRegex(run.error, rf"penstock: stage 1 on {daemons[1].address} was lost at step \d+: no message came from it for")
         daemons[0].wait_until_free(5)
         daemons[1].process.send_signal(signal.SIGCONT)
         daemons[1].wait_until_free(15)

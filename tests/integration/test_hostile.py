@@ -524,7 +524,7 @@ class Hostile(harness.TestCase):
         question = self.channel().stream_unary("/penstock.v1.StageServer/Describe").future(iter(queue.Queue().get, None))
         threading.Thread(target=lambda: [time.sleep(1) or beginner.send(pb.SessionRequest(heartbeat=pb.Heartbeat()))
                                          for _ in range(16)], daemon=True).start()
-        self.refused(coordinator, "silent", "step_report")
+        self.refused(coordinator, "no message came from the coordinator", "step_report")
         self.assertGreater(time.monotonic() - begin, 7)
         self.daemon.wait_until_free(5)
         self.refused(beginner, "no Open came")

@@ -83,8 +83,8 @@ class Numerics(harness.TestCase):
         with open(numerics, "w") as file:
             file.writelines(json.dumps(answer) + "\n" for answer in answers)
         run = self.train(*train, code=2)
-        self.assertRegex(run.error, f"numerics.jsonl: the choice abacus for {answers[0]['question']} cannot be used by stage 0 on "
-                                    f"{daemons[0].address}, which has .*: correct the line, or remove it")
+        self.assertRegex(run.error, f"numerics.jsonl: the choice abacus for {answers[0]['question']} is unknown to stage 0 on "
+                                    f"{daemons[0].address}, whose kernels are .*: correct the line or remove it")
         with open(numerics, "a") as file:
             file.write("nonsense\n")
         self.assertRegex(self.train(*train, code=2).error, rf"--numerics: {numerics}:{len(answers) + 1}: column")
@@ -93,8 +93,8 @@ class Numerics(harness.TestCase):
             os.makedirs(os.path.join(self.folder, "cache", "penstock"))
             os.rename(numerics, os.path.join(self.folder, "cache", "penstock", "numerics"))
             run = self.train(*train[:-2])
-            self.assertRegex(run.error, "1 lines of .*/numerics are left out")
-            self.assertRegex(run.error, f"no kernel abacus for {answers[0]['question']}")
+            self.assertRegex(run.error, "1 lines of .*/numerics are ignored")
+            self.assertRegex(run.error, f"does not have the kernel abacus for {answers[0]['question']}")
             self.assertNotIn("abacus", self.train(*train[:-2]).error)
 
     def test_devices_that_differ_are_named(self):

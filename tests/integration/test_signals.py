@@ -100,7 +100,7 @@ class Signals(harness.TestCase):
             nonlocal text
             with contextlib.suppress(BlockingIOError):
                 text += os.read(reader, 65536)
-            return re.search(rb"penstock: \d+ lines were left out here: nobody read them\nstep \d+/100000 ", text)
+            return re.search(rb"penstock: \d+ lines were dropped here: the output was not read in time\nstep \d+/100000 ", text)
 
         harness.wait_until(is_told, 30, "the number of lines that were left out")
         with contextlib.suppress(BlockingIOError):

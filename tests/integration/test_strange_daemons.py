@@ -122,11 +122,11 @@ class StrangeDaemons(harness.TestCase):
         def beat_from_step_1(request):
             return beat(request) if request.run_step.step == 1 else [pb.SessionResponse(step_report=pb.StepReport(step=0))]
 
-        for words, instead in ((": .*its Opened does not come: .* for 3 s", {"open": beat}),
-                               (": .*its Ready does not come: .* for 1 s", {"connect": beat}),
-                               (", step 1: .*its StepReport does not come: .* for 1 s, and its device has run one instruction for 20 s",
+        for words, instead in ((": .*did not send its Opened: .* for 3 s", {"open": beat}),
+                               (": .*did not send its Ready: .* for 1 s", {"connect": beat}),
+                               (", step 1: .*did not send its StepReport: .* for 1 s, and its device has run one instruction for 20 s",
                                 {"run_step": beat_from_step_1}),
-                               (": .*its Saved does not come", {"save": beat})):
+                               (": .*did not send its Saved", {"save": beat})):
             daemon = self.strange(session=self.answers(**instead))
             self.refuse(4, f"penstock: stage 0 on {daemon.address}{words}", daemon, "--steps", 2, "--progress-timeout", 1,
                         "--save", self.path("owed.safetensors"))
@@ -156,16 +156,16 @@ class StrangeDaemons(harness.TestCase):
             return pb.SessionResponse(kernel_times=pb.KernelTimes(key=key, ns=ns))
 
         cases = [
-            ("name no machine", asked(machine="")), ("name no machine", asked(machine="x" * 200)), ("name no machine", asked(machine="a b")),
-            ("more than 1024", asked(questions=[question] * 1025)), ("not one", asked(questions=[pb.KernelQuestion(layer=99, key=key)])),
-            ("not one", asked(questions=[pb.KernelQuestion(key="a\nb")])), ("unexpected answer", questions, questions),
+            ("have no valid machine name", asked(machine="")), ("have no valid machine name", asked(machine="x" * 200)), ("have no valid machine name", asked(machine="a b")),
+            ("more than 1024", asked(questions=[question] * 1025)), ("an invalid question", asked(questions=[pb.KernelQuestion(layer=99, key=key)])),
+            ("an invalid question", asked(questions=[pb.KernelQuestion(key="a\nb")])), ("unexpected answer", questions, questions),
             ("unexpected answer", pb.SessionResponse(opened=pb.Opened())), ("unexpected answer", candidates(offer)),
-            ("or no kernels", questions, candidates()), ("or no kernels", questions, candidates(pb.KernelQuestion(key="other", candidates=["a"]))),
-            ("or no kernels", questions, candidates(question)), ("unexpected answer", questions, candidates(offer), candidates(offer)),
-            ("or no kernels", questions, candidates(pb.KernelQuestion(key=key, candidates=["a"] * 9))),
-            ("or no kernels", questions, candidates(pb.KernelQuestion(key=key, candidates=["a", " "]))),
-            ("not to time", questions, candidates(offer), times("other", 1, 2)), ("not to time", questions, candidates(offer), times(key, 1)),
-            ("not to time", questions, candidates(offer), times(key, 1, 2), times(key, 1, 2)),
+            ("KernelCandidates without candidates", questions, candidates()), ("KernelCandidates without candidates", questions, candidates(pb.KernelQuestion(key="other", candidates=["a"]))),
+            ("KernelCandidates without candidates", questions, candidates(question)), ("unexpected answer", questions, candidates(offer), candidates(offer)),
+            ("KernelCandidates without candidates", questions, candidates(pb.KernelQuestion(key=key, candidates=["a"] * 9))),
+            ("KernelCandidates without candidates", questions, candidates(pb.KernelQuestion(key=key, candidates=["a", " "]))),
+            ("not asked to time", questions, candidates(offer), times("other", 1, 2)), ("not asked to time", questions, candidates(offer), times(key, 1)),
+            ("not asked to time", questions, candidates(offer), times(key, 1, 2), times(key, 1, 2)),
             ("unexpected answer", questions, candidates(offer), pb.SessionResponse(opened=pb.Opened())),
         ]
         for words, *responses in cases:
@@ -218,7 +218,7 @@ class StrangeDaemons(harness.TestCase):
             return iter(())
 
         begin = time.monotonic()
-        self.refuse(4, "silent for", self.strange(session=session))
+        self.refuse(4, "no message came from it for", self.strange(session=session))
         self.assertGreater(time.monotonic() - begin, 7)
 
 

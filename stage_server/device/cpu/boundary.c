@@ -91,7 +91,7 @@ bool cpu_read_input_gradient(struct program *program, void *ret_values, struct d
 {
 	struct layer_state *first = &program->layers[0];
 	if (first->is_first)
-		return error_set(error, ERROR_FAILED, "read_input_gradient: the first stage has none");
+		return error_set(error, ERROR_FAILED, "read_input_gradient: the first stage has no input gradient");
 	return program_enter(program, "read_input_gradient", 0, true, error) &&
 	       finish(bring_out(program, first->plain_input, program->input_gradient_export, program_gradient(program),
 				ret_values),

@@ -53,7 +53,8 @@ static bool cpu_create(const struct device_options *options, struct device **ret
 {
 	const char *index = strchr(options->name, ':');
 	if (index != NULL && strspn(index + 1, "0") != strlen(index + 1))
-		return error_set(error, ERROR_USAGE, "open device %.40s: there is one cpu, \"cpu\" or \"cpu:0\"",
+		return error_set(error, ERROR_USAGE,
+				 "open device %.40s: the only CPU device is \"cpu\", also called \"cpu:0\"",
 				 options->name);
 	struct device *device = calloc(1, sizeof(*device));
 	if (device == NULL)

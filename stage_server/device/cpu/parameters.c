@@ -112,7 +112,7 @@ static struct parameter_state *find(struct program *program, uint32_t parameter,
 {
 	if (parameter >= program->first_parameter && parameter - program->first_parameter < program->parameter_count)
 		return &program->parameters[parameter - program->first_parameter];
-	error_set(error, ERROR_FAILED, "parameter %u is not of this stage, [%u, %u)", parameter,
+	error_set(error, ERROR_FAILED, "parameter %u is not in this stage, [%u, %u)", parameter,
 		  program->first_parameter, program->first_parameter + program->parameter_count);
 	return NULL;
 }

@@ -22,7 +22,7 @@ static struct layer_state *find_layer(struct program *program, const char *opera
 {
 	if (layer >= program->first_layer && layer < program->end_layer)
 		return &program->layers[layer - program->first_layer];
-	error_set(error, ERROR_FAILED, "%s: layer %u is not of this stage, [%u, %u)", operation, layer,
+	error_set(error, ERROR_FAILED, "%s: layer %u is not in this stage, [%u, %u)", operation, layer,
 		  program->first_layer, program->end_layer);
 	return NULL;
 }

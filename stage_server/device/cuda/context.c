@@ -24,7 +24,7 @@ static bool open_context(int gpu, struct error *error)
 	size_t free_bytes = 0, total_bytes = 0;
 	bool ok = cuda_ok(cudaSetDevice(gpu), error, "use GPU %d", gpu) &&
 		  cuda_ok(cudaSetDeviceFlags(cudaDeviceScheduleBlockingSync), error, "set the flags of GPU %d", gpu) &&
-		  cuda_ok(cudaMemGetInfo(&free_bytes, &total_bytes), error, "ask GPU %d for its memory", gpu);
+		  cuda_ok(cudaMemGetInfo(&free_bytes, &total_bytes), error, "query the memory of GPU %d", gpu);
 	contexts[gpu].is_made |= ok;
 	return ok;
 }
@@ -33,9 +33,9 @@ static bool open_context(int gpu, struct error *error)
 static bool reset(int gpu, struct error *error)
 {
 	int current = -1;
-	cuda_ok(cudaGetDevice(&current), NULL, "ask for the thread's GPU"); // may say the fault once more
+	cuda_ok(cudaGetDevice(&current), NULL, "query the thread's GPU"); // may say the fault once more
 	if (current != gpu)
-		return error_set(error, ERROR_FAILED, "GPU %d cannot be made the thread's", gpu);
+		return error_set(error, ERROR_FAILED, "cannot select GPU %d in this thread", gpu);
 	contexts[gpu].is_made = false;
 	return cuda_ok(cudaDeviceReset(), error, "reset GPU %d", gpu);
 }
@@ -43,14 +43,14 @@ static bool reset(int gpu, struct error *error)
 static bool revive(int gpu, struct error *error)
 {
 	if (contexts[gpu].users > 0)
-		return error_wrap(error, "GPU %d failed, and %u programs or buffers on it are not gone yet", gpu,
+		return error_wrap(error, "GPU %d failed, and %u programs or buffers on it are not released yet", gpu,
 				  contexts[gpu].users);
 	struct error failure = {0}, before = *error;
 	if (!reset(gpu, &failure))
 		log_warning("%s", failure.message);
 	if (!open_context(gpu, error))
-		return error_wrap(error, "GPU %d failed and does not come back; restart the daemon", gpu);
-	log_warning("GPU %d failed (%s); it has a new context and serves on", gpu, before.message);
+		return error_wrap(error, "GPU %d failed and could not be reset; restart the daemon", gpu);
+	log_warning("GPU %d failed (%s); it was reset and can be used again", gpu, before.message);
 	return true;
 }
 
@@ -78,7 +78,7 @@ bool context_memory(int gpu, size_t *ret_free_bytes, size_t *ret_total_bytes)
 	if (pthread_mutex_trylock(&lock) != 0)
 		return false;
 	bool ok = contexts[gpu].is_made && cuda_ok(cudaSetDevice(gpu), NULL, "use GPU %d", gpu) &&
-		  cuda_ok(cudaMemGetInfo(ret_free_bytes, ret_total_bytes), NULL, "ask GPU %d for its memory", gpu);
+		  cuda_ok(cudaMemGetInfo(ret_free_bytes, ret_total_bytes), NULL, "query the memory of GPU %d", gpu);
 	pthread_mutex_unlock(&lock);
 	return ok;
 }

@@ -41,9 +41,8 @@ static bool find_gpu(const char *name, int *ret_index, struct error *error)
 	cudaError_t status = cudaGetDeviceCount(&count);
 	if (status == cudaErrorInsufficientDriver || status == cudaErrorNoDevice)
 		return error_set(error, ERROR_USAGE,
-				 "there is no NVIDIA GPU here, or its driver is older than CUDA %d wants (%s): see "
-				 "what nvidia-smi "
-				 "says, or start with --device cpu",
+				 "there is no NVIDIA GPU here, or its driver is older than CUDA %d needs (%s): run "
+				 "nvidia-smi, or start with --device cpu",
 				 CUDART_VERSION / 1000, cudaGetErrorName(status));
 	if (!cuda_ok(status, error, "look for GPUs"))
 		return false;
@@ -61,11 +60,11 @@ static bool describe_gpu(struct device *device, struct error *error)
 	struct cudaDeviceProp properties;
 	int runtime = 0, driver = 0;
 	char pci_bus_id[20];
-	if (!cuda_ok(cudaGetDeviceProperties(&properties, device->gpu), error, "ask for the GPU's properties") ||
+	if (!cuda_ok(cudaGetDeviceProperties(&properties, device->gpu), error, "query the GPU's properties") ||
 	    !cuda_ok(cudaDeviceGetPCIBusId(pci_bus_id, sizeof(pci_bus_id), device->gpu), error,
-		     "ask for the GPU's place") ||
-	    !cuda_ok(cudaRuntimeGetVersion(&runtime), error, "ask for CUDA's version") ||
-	    !cuda_ok(cudaDriverGetVersion(&driver), error, "ask for the driver's version"))
+		     "query the GPU's PCI address") ||
+	    !cuda_ok(cudaRuntimeGetVersion(&runtime), error, "query CUDA's version") ||
+	    !cuda_ok(cudaDriverGetVersion(&driver), error, "query the driver's version"))
 		return false;
 	nvml_find(pci_bus_id, (const uint8_t *)properties.uuid.bytes, &device->nvml);
 	device->physical_bytes = properties.totalGlobalMem;

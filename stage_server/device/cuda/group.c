@@ -43,7 +43,7 @@ static bool pause_or_stop(const struct program *program)
 
 static bool say_stopped(struct program *program)
 {
-	return error_set(&program->fault, ERROR_CANCELLED, "stopped while other replicas were waited for");
+	return error_set(&program->fault, ERROR_CANCELLED, "stopped during the wait for other replicas");
 }
 
 // Until NCCL has done on the host what it was asked: with a communicator that does not block it may only have begun.
@@ -108,7 +108,7 @@ bool cuda_group_join(struct program *program, const uint8_t *id, uint32_t replic
 		return false;
 	if (!program->in_group || program->communicator != NULL)
 		return error_set(error, ERROR_FAILED, "group_join: the program %s",
-				 program->in_group ? "is in a group already" : "was planned for no group");
+				 program->in_group ? "is in a group already" : "was planned without a group");
 	ncclUniqueId unique;
 	memcpy(&unique, id, sizeof(unique));
 	ncclConfig_t config = {
@@ -116,7 +116,7 @@ bool cuda_group_join(struct program *program, const uint8_t *id, uint32_t replic
 	program->group_stopped = stopped;
 	ncclResult_t status =
 		ncclCommInitRankConfig(&program->communicator, (int)replicas, unique, (int)replica, &config);
-	bool ok = settle(program, status, "NCCL cannot join the replicas (train with --reduce ring to do without it)");
+	bool ok = settle(program, status, "NCCL cannot join the replicas (--reduce ring trains without NCCL)");
 	ok = ok && rehearse(program);
 	return cuda_leave(program, ok, error, "group_join as replica %u of %u", replica, replicas);
 }
@@ -124,12 +124,12 @@ bool cuda_group_join(struct program *program, const uint8_t *id, uint32_t replic
 bool cuda_group_reduce(struct program *program, uint32_t layer, struct error *error)
 {
 	if (layer < program->first_layer || layer >= program->end_layer)
-		return error_set(error, ERROR_FAILED, "group_reduce: layer %u is not of this stage, [%u, %u)", layer,
+		return error_set(error, ERROR_FAILED, "group_reduce: layer %u is not in this stage, [%u, %u)", layer,
 				 program->first_layer, program->end_layer);
 	if (!cuda_enter(program, "group_reduce", 0, true, error))
 		return false;
 	if (program->communicator == NULL)
-		return error_set(error, ERROR_FAILED, "group_reduce: the program is in no group");
+		return error_set(error, ERROR_FAILED, "group_reduce: the program is not in a group");
 	const struct layer_state *state = &program->layers[layer - program->first_layer];
 	return cuda_leave(program, state->weight == NULL || reduce(program, state), error, "group_reduce of layer %s",
 			  state->layer->name);
@@ -156,7 +156,7 @@ bool cuda_group_finish(struct program *program)
 		(void)cudaGetLastError(); // not ready is no error
 		ncclResult_t status = NCCL_SUCCESS;
 		if (!nccl_ok(ncclCommGetAsyncError(program->communicator, &status), &program->fault,
-			     "ask NCCL how it stands") ||
+			     "query the state of NCCL") ||
 		    (status != NCCL_IN_PROGRESS &&
 		     !nccl_ok(status, &program->fault, "wait for the sums over the replicas")))
 			return false;

@@ -249,7 +249,7 @@ static bool load(const char *title, const char *soname, const char *install, con
 	const char *chosen = chosen_folders();
 	if (!open_somewhere(&search))
 		return error_set(error, ERROR_FAILED,
-				 "%s is not here: no %s that loads in %s%s%s; install %s, or name its folder in "
+				 "%s was not found: no %s that loads in %s%s%s; install %s, or name its folder in "
 				 "PENSTOCK_CUDA_LIBRARY_PATH",
 				 title, soname, chosen != NULL ? "PENSTOCK_CUDA_LIBRARY_PATH=" : "",
 				 chosen != NULL ? chosen

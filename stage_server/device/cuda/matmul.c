@@ -97,7 +97,7 @@ static bool describe_preference(uint64_t limit_bytes, cublasLtMatmulPreference_t
 							      &schemes, sizeof(schemes));
 	for (size_t i = 0; status == CUBLAS_STATUS_SUCCESS && i < sizeof(alignments) / sizeof(alignments[0]); i++)
 		status = cublasLtMatmulPreferenceSetAttribute(*ret, alignments[i], &alignment, sizeof(alignment));
-	return cublas_ok(status, error, "describe what algorithms a product may have");
+	return cublas_ok(status, error, "describe the allowed algorithms of a product");
 }
 
 // 0 where the algorithm does not say. Attributes are of 2, 4 or 8 bytes, little endian as all that CUDA runs on.
@@ -172,14 +172,13 @@ static bool find_algorithms(struct matmul *matmul, uint64_t limit_bytes, struct 
 		  cublas_ok(cublasLtMatmulAlgoGetHeuristic(matmul->handle, matmul->operation, matmul->first,
 							   matmul->second, matmul->result, matmul->result, preference,
 							   MAXIMUM_ASKED, results, &count),
-			    error, "ask for algorithms");
+			    error, "query algorithms");
 	if (preference != NULL)
 		cublasLtMatmulPreferenceDestroy(preference);
 	for (int i = 0; ok && i < count; i++)
 		keep(matmul, &results[i], limit_bytes);
 	if (ok && matmul->count == 0)
-		return error_set(error, ERROR_FAILED,
-				 "none that gives the same bits each time in %llu bytes of workspace",
+		return error_set(error, ERROR_FAILED, "none is deterministic within %llu bytes of workspace",
 				 (unsigned long long)limit_bytes);
 	return ok;
 }
@@ -263,5 +262,5 @@ bool matmul_run(const struct matmul *matmul, uint32_t algorithm, cudaStream_t st
 		return cuda_ok(kernel_bias(stream, spec->output_type, spec->m, spec->n, bias, spec->relu, c), error,
 			       "add the bias of a product");
 	return !spec->relu || cuda_ok(kernel_relu(stream, spec->output_type, (uint64_t)spec->m * spec->n, c), error,
-				      "cut a product below 0");
+				      "apply ReLU to a product");
 }

@@ -104,7 +104,7 @@ bool cuda_allocate(struct program *program, struct error *error)
 	struct memory_use use;
 	cuda_program_memory(program, &use);
 	size_t free_bytes = 0, total_bytes = 0;
-	if (!cuda_ok(cudaMemGetInfo(&free_bytes, &total_bytes), error, "ask for the GPU's memory"))
+	if (!cuda_ok(cudaMemGetInfo(&free_bytes, &total_bytes), error, "query the GPU's memory"))
 		return false;
 	if (memory_use_total(&use) > free_bytes)
 		return refuse(program, free_bytes, total_bytes, error);

@@ -111,7 +111,7 @@ struct parameter_state *cuda_parameter_find(struct program *program, uint32_t in
 {
 	if (index >= program->first_parameter && index - program->first_parameter < program->parameter_count)
 		return &program->parameters[index - program->first_parameter];
-	error_set(error, ERROR_FAILED, "parameter %u is not of this stage, [%u, %u)", index, program->first_parameter,
+	error_set(error, ERROR_FAILED, "parameter %u is not in this stage, [%u, %u)", index, program->first_parameter,
 		  program->first_parameter + program->parameter_count);
 	return NULL;
 }

@@ -47,7 +47,7 @@ static struct layer_state *enter_layer(struct program *program, const char *oper
 				       bool needs_training, struct error *error)
 {
 	if (layer < program->first_layer || layer >= program->end_layer) {
-		error_set(error, ERROR_FAILED, "%s: layer %u is not of this stage, [%u, %u)", operation, layer,
+		error_set(error, ERROR_FAILED, "%s: layer %u is not in this stage, [%u, %u)", operation, layer,
 			  program->first_layer, program->end_layer);
 		return NULL;
 	}

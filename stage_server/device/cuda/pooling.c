@@ -25,7 +25,7 @@ static struct pool_kernel spec_of(const struct program *program, const struct la
 static bool max_pool_prepare(struct program *program, struct layer_state *state, struct error *error)
 {
 	if (state->layer->kernel_size > MAXIMUM_WINDOW)
-		return error_set(error, ERROR_USAGE, "a window of %u; on a GPU %d is the largest",
+		return error_set(error, ERROR_USAGE, "a window of %u; the largest on a GPU is %d",
 				 state->layer->kernel_size, MAXIMUM_WINDOW);
 	return cuda_place_output(program, state, error) &&
 	       cuda_reserve(program, program->inner_region, value_count(program, &state->output), &state->kept, error);

@@ -225,7 +225,7 @@ static bool create_streams(struct program *program, struct error *error)
 	if (program->in_group &&
 	    !cuda_ok(cudaStreamCreateWithFlags(&program->reduce, cudaStreamNonBlocking), error, "create a stream"))
 		return false;
-	return cudnn_ok(cudnnSetStream(program->cudnn, program->compute), error, "give cuDNN its stream");
+	return cudnn_ok(cudnnSetStream(program->cudnn, program->compute), error, "set the stream of cuDNN");
 }
 
 static bool create_marks(struct program *program, struct error *error)

@@ -337,7 +337,7 @@ bool cuda_read_input_gradient(struct program *program, void *ret_values, struct 
 			      struct error *error)
 {
 	if (program->first_layer == 0)
-		return error_set(error, ERROR_FAILED, "read_input_gradient: the first stage has none");
+		return error_set(error, ERROR_FAILED, "read_input_gradient: the first stage has no input gradient");
 	if (!cuda_enter(program, "read_input_gradient", 0, true, error))
 		return false;
 	bool ok = depart(program, input_shape(program), program_gradient(program), ret_values) &&

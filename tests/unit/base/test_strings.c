@@ -145,6 +145,10 @@ static void shortest_decimal_reads_as_the_float(void **state)
 	assert_true(strings_shortest_decimal(0.485f) == 0.485);
 	assert_true(strings_shortest_decimal(0.01f) == 0.01);
 	assert_true(strings_shortest_decimal(-3.0f) == -3.0);
+	assert_true(strings_shortest_decimal(0.0f) == 0);
+	assert_true(strings_shortest_decimal(3e-5f) == 3e-5);
+	assert_true(strings_shortest_decimal(1e-30f) == 1e-30);
+	assert_true(strings_shortest_decimal((float)0.030102999566398114) == 0.030103);
 	assert_true((float)strings_shortest_decimal(1.0f / 3.0f) == 1.0f / 3.0f);
 	assert_true(isinf(strings_shortest_decimal(INFINITY)));
 }

@@ -212,7 +212,7 @@ static void read_bad_archive_is_refused(void **state)
 	write_batch(folder, "data_batch_1", 2, 0, 0);
 	assert_archive_refused("cifar-10-batches-py/test_batch", "holds neither data_batch_1 nor data_batch_1.bin");
 	assert_archive_refused("data_batch_1", "cifar-10-python.tar.gz: data_batch_1: is not a pickle of protocol 2");
-	assert_archive_refused("cifar-10-batches-py/data_batch_1 data_batch_1", "data_batch_1: is in it twice");
+	assert_archive_refused("cifar-10-batches-py/data_batch_1 data_batch_1", "data_batch_1: appears twice in it");
 	assert_archive_refused("cifar-10-batches-py/data_batch_4", "holds neither");
 	strcat(folder, "/a");
 	assert_int_equal(run_command("cd %s && truncate -s -20 cifar-10-python.tar.gz", folder), 0);
@@ -231,7 +231,7 @@ static void read_bad_pickle_is_refused_by_its_name(void **state)
 	assert_int_equal(run_command("printf '\\200\\002}.' >%s/data_batch_1", folder), 0);
 	assert_refused(false, "its dictionary has no \"data\" that is an array");
 	assert_int_equal(run_command("printf '\\200\\002N.' >%s/data_batch_1", folder), 0);
-	assert_refused(false, "holds no dictionary");
+	assert_refused(false, "does not hold a dictionary");
 }
 
 static void read_cut_file_is_refused_with_sizes(void **state)

@@ -62,8 +62,8 @@ static const struct refused refused[] = {
 	    "byte 2 of the pickle: it names os.system; only arrays of numpy are read, and nothing is executed"),
 	BAD(P "c__builtin__\neval\n.", "it names __builtin__.eval"),
 	BAD(P "c\x1b[2J\n\x07\n.", "it names ?[2J.?;"),
-	BAD(P "cnumpy\nndarray", "it names a function that is none of numpy's"),
-	BAD(P "N\x93.", "byte 3 of the pickle: opcode 0x93 (STACK_GLOBAL) is none that CIFAR-10's files have"),
+	BAD(P "cnumpy\nndarray", "it names a function that is not one of numpy's"),
+	BAD(P "N\x93.", "byte 3 of the pickle: opcode 0x93 (STACK_GLOBAL) is not used in CIFAR-10's files"),
 	BAD(P "(i.", "opcode 0x69 (INST)"),
 	BAD(P "\x81", "opcode 0x81 (NEWOBJ)"),
 	BAD(P "\xff", "opcode 0xff (unknown)"),
@@ -72,17 +72,17 @@ static const struct refused refused[] = {
 	BAD(P "X\0\0\0", "it is cut short"),
 	BAD(P "h\0.", "it fetches a value that it has not stored"),
 	BAD(P "Nq\1h\2.", "it fetches a value that it has not stored"),
-	BAD(P "q\1.", "it takes a value from the stack where there is none"),
-	BAD(P "Nr\xff\xff\xff\xff.", "it stores more values than are read"),
-	BAD(P "t.", "down to a mark that is not there"),
-	BAD(P "e.", "down to a mark that is not there"),
+	BAD(P "q\1.", "it takes a value from an empty stack"),
+	BAD(P "Nr\xff\xff\xff\xff.", "it stores more values than the limit"),
+	BAD(P "t.", "down to a mark, and the stack has no mark"),
+	BAD(P "e.", "down to a mark, and the stack has no mark"),
 	BAD(P "(N\x86.", "it puts a mark into a list"),
-	BAD(P "\x85.", "it takes a value from the stack where there is none"),
-	BAD(P "N(Ne.", "it puts values into what is not a list"),
-	BAD(P "((Ne.", "it takes a value from the stack where there is none"),
+	BAD(P "\x85.", "it takes a value from an empty stack"),
+	BAD(P "N(Ne.", "it puts values into a value that is not a list"),
+	BAD(P "((Ne.", "it takes a value from an empty stack"),
 	BAD(P "}(Nu.", "it puts a key without a value"),
-	BAD(P "](NNu.", "it puts values into what is not a list or dictionary"),
-	BAD(P "NNR.", "it calls what is not a function"),
+	BAD(P "](NNu.", "it puts values into a value that is not a list or dictionary"),
+	BAD(P "NNR.", "it calls a value that is not a function"),
 	BAD(P "cnumpy\ndtype\n)R.", "its array is not of uint8"),
 	BAD(P "cnumpy\ndtype\nU\2f4\x85R.", "its array is not of uint8"),
 	BAD(P "cnumpy\nndarray\n)R.", "it calls a function with other values"),
@@ -120,7 +120,7 @@ static void read_array_of_another_form_is_refused(void **state)
 		    "another number of bytes than its shape"),
 		BAD(P ARRAY "(K\1K\2K\3\x86" U1 "\x88U\6"
 			    "123456tb.",
-		    "in Fortran's order"),
+		    "in column-major order"),
 		BAD(P ARRAY "(K\1K\6\x85" U1 "\x89U\6"
 			    "123456tb.",
 		    "not a table of bytes"),
@@ -176,7 +176,7 @@ static void read_more_values_than_the_bound_is_refused(void **state)
 	memset(bytes, 'N', SIZE);
 	memcpy(bytes, P, 2);
 	assert_false(pickle_read(bytes, SIZE, &pickle, &error));
-	assert_non_null(strstr(error.message, "it has more values than are read"));
+	assert_non_null(strstr(error.message, "it has more values than the limit"));
 	free(bytes);
 }
 

@@ -469,9 +469,9 @@ static void gradients_of_a_wrong_parameter_or_program_are_refused(void **state)
 	struct error error = {0};
 	float *values = harness_floats(f.parameters[0].count);
 	assert_false(f.ops->read_gradient(f.program, f.count, values, HARNESS_WAIT, &error));
-	assert_non_null(strstr(error.message, "not of this stage"));
+	assert_non_null(strstr(error.message, "not in this stage"));
 	assert_false(f.ops->write_gradient(f.program, f.count, values, HARNESS_WAIT, &error));
-	assert_non_null(strstr(error.message, "not of this stage"));
+	assert_non_null(strstr(error.message, "not in this stage"));
 	f.ops->program_destroy(f.program);
 	f.spec.training = false;
 	f.program = harness_program(f.harness, &f.spec);

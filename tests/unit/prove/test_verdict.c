@@ -103,7 +103,7 @@ static void of_narrow_boundaries_says_that_bits_differ_by_design(void **state)
 	f->pipeline->options.boundary_type = DATA_BFLOAT16;
 	f->b->steps[0].loss = 1.0;
 	char *text = print(f);
-	assert_non_null(strstr(text, "note: what crosses between stages is rounded to bfloat16"));
+	assert_non_null(strstr(text, "note: tensors between stages are rounded to bfloat16"));
 	assert_non_null(strstr(text, "this is by design"));
 	free(text);
 }

@@ -332,15 +332,15 @@ static void operations_outside_a_group_are_refused(void **state)
 	struct group *group = group_open(1, false);
 	struct member *member = &group->member[0];
 	assert_false(ops->group_reduce(member->program, 0, &error));
-	assert_string_equal(error.message, "group_reduce: the program is in no group");
+	assert_string_equal(error.message, "group_reduce: the program is not in a group");
 	assert_false(ops->group_reduce(member->program, 99, &error));
-	assert_non_null(strstr(error.message, "layer 99 is not of this stage"));
+	assert_non_null(strstr(error.message, "layer 99 is not in this stage"));
 	ops->program_destroy(member->program);
 	group->spec.group = false;
 	check(ops->program_create(member->device, &group->spec, &member->program, &error));
 	check(ops->program_allocate(member->program, &error));
 	assert_false(join(member));
-	assert_string_equal(member->error.message, "group_join: the program was planned for no group");
+	assert_string_equal(member->error.message, "group_join: the program was planned without a group");
 	group_close(group);
 }
 

@@ -40,7 +40,7 @@ static int load_and_call(void)
 	unsetenv("PENSTOCK_CUDA_LIBRARY_PATH");
 	if (!libraries_load(&error)) {
 		printf("[  SKIPPED ] the real libraries: %s\n", error.message);
-		return strstr(error.message, "is not here") != NULL ? NOT_INSTALLED : WRONG;
+		return strstr(error.message, "was not found") != NULL ? NOT_INSTALLED : WRONG;
 	}
 	printf("cuDNN %zu, cuBLASLt %zu\n", cudnnGetVersion(), cublasLtGetVersion());
 	// One call through each: a descriptor needs no device.
