@@ -43,6 +43,8 @@ static void write_file(const void *bytes, size_t size)
 	assert_int_equal(fclose(file), 0);
 }
 
+#define WRITE_TEXT(text) write_file(text, sizeof(text) - 1) // a literal, with its NUL bytes
+
 // A file of `header` and `data_bytes` zero bytes.
 static void write_with_header(const char *header, size_t data_bytes)
 {
@@ -367,18 +369,18 @@ static void read_file_that_shrank_or_changed_is_an_error(void **state)
 
 static void open_files_of_other_formats_say_what_they_are(void **state)
 {
-	write_file("PK\3\4\0\0\0\0 as torch.save writes", 36);
+	WRITE_TEXT("PK\3\4\0\0\0\0 as torch.save writes");
 	assert_refused("is a file of torch.save (a zip archive), not safetensors. Two lines of Python convert it: "
 		       "\"import torch, safetensors.torch\" and \"safetensors.torch.save_file(");
-	write_file("\x80\2\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.", 15);
+	WRITE_TEXT("\x80\2\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.");
 	assert_refused("is a file of torch.save (a pickle)");
-	write_file("\x80\4\x95\x10\0\0\0\0\0\0\0}", 12);
+	WRITE_TEXT("\x80\4\x95\x10\0\0\0\0\0\0\0}");
 	assert_refused("is a file of torch.save (a pickle)");
-	write_file("version https://git-lfs.github.com/spec/v1\n", 43);
+	WRITE_TEXT("version https://git-lfs.github.com/spec/v1\n");
 	assert_refused("git lfs pull");
-	write_file("\x89HDF\r\n\x1a\n", 8);
+	WRITE_TEXT("\x89HDF\r\n\x1a\n");
 	assert_refused("HDF5");
-	write_file("\x80\2\0\0\0\0\0\0", 8); // a header of 640 bytes
+	WRITE_TEXT("\x80\2\0\0\0\0\0\0"); // a header of 640 bytes
 	assert_refused("names a header of 640 bytes and has 0");
 }
 
