@@ -15,7 +15,7 @@ enum { LINE_SIZE = 2 * PATH_MAX, MAXIMUM_PROCESSORS = 1 << 16 };
 
 static uint32_t allowed_by_mask(void)
 {
-	// The kernel refuses a mask with fewer bits than it has.
+	// sched_getaffinity fails if the mask has fewer bits than the kernel's own mask, so try larger ones.
 	for (int bits = CPU_SETSIZE; bits <= MAXIMUM_PROCESSORS; bits *= 2) {
 		cpu_set_t *set = CPU_ALLOC((size_t)bits);
 		if (set == NULL)

@@ -79,7 +79,7 @@ static bool pass(gzFile file, uint64_t bytes, struct error *error)
 	return pass_padding(file, bytes, error);
 }
 
-// An octal number with blanks before it, and a blank or zero behind it unless it fills the field.
+// Reads an octal number. Blanks may precede it. A blank or a NUL byte ends it, unless it fills the field.
 static bool parse_octal(const uint8_t *field, size_t bytes, uint64_t *ret_number)
 {
 	size_t at = 0;

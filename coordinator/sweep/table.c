@@ -110,8 +110,8 @@ static void write_efficiencies(const struct sweep *sweep, FILE *out)
 
 enum { SHARES = 7, TENTHS = 1000 }; // computing, copying, four waits, other
 
-// Whole tenths of a percent that add up to 100 %, by the largest remainder: each is rounded down, and those that lost most get what is
-// missing. The shares add up to 1.
+// Rounds shares that add up to 1 to tenths of a percent that add up to 100 % (largest remainder method): each share is rounded down, and the
+// missing tenths go to the shares with the largest remainders.
 static void round_shares(const double share[SHARES], uint32_t ret_tenths[SHARES])
 {
 	double rest[SHARES];

@@ -45,7 +45,7 @@ bool choices_recall(struct choices *choices, const struct chooser *chooser, stru
 	return chooser == NULL || chooser->recall(chooser->user, choices->all, choices->count, error);
 }
 
-// A single candidate needs no answer; another answer than that one must still be heard of.
+// A single candidate needs no answer. If the answer names another kernel, that is an error.
 static bool is_settled(struct choice *choice, const struct chooser *chooser)
 {
 	if (choice->answer[0] == '\0' && choice->count > 0 && (choice->count == 1 || chooser == NULL))

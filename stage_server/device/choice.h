@@ -1,6 +1,6 @@
-// Which of several kernels computes a pass of a layer. Kernels sum in different orders, so this decides the last bits; therefore
-// no device decides it. A program says what it wants to know, in words that depend on the layer alone, and somebody who
-// sees the whole job answers (executor/kernels.c: the coordinator).
+// Which of several kernels computes a pass of a layer. Kernels sum in different orders, so the choice changes the last bits.
+// So a device does not choose. A program lists its questions, with keys that depend on the layer alone, and the coordinator
+// answers them for the whole job (executor/kernels.c).
 //
 // Threads: the program's own.
 #pragma once

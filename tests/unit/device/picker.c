@@ -1,4 +1,4 @@
-// See picker.h.
+// Chooses kernels by a rule that a test gives. See picker.h.
 #include "tests/unit/device/picker.h"
 
 #include <setjmp.h>
