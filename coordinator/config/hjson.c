@@ -120,16 +120,22 @@ static void recover(struct parser *parser)
 		scanner->at += strcspn(scanner->text + scanner->at, "\n");
 }
 
+// The first character of the next member or item, behind a comma if one may stand here.
+static char next_after_comma(struct hjson_scanner *scanner, bool comma_may_follow)
+{
+	char next = hjson_scan_next(scanner);
+	if (next != ',' || !comma_may_follow)
+		return next;
+	scanner->at++;
+	return hjson_scan_next(scanner);
+}
+
 // The members of an object, whose opening brace is at `begin`; without braces, to the end of the text.
 static bool parse_members(struct parser *parser, json_t *object, bool has_braces, size_t begin)
 {
 	struct hjson_scanner *scanner = &parser->scanner;
 	for (bool comma_may_follow = false;; comma_may_follow = true) {
-		char next = hjson_scan_next(scanner);
-		if (next == ',' && comma_may_follow) {
-			scanner->at++;
-			next = hjson_scan_next(scanner);
-		}
+		char next = next_after_comma(scanner, comma_may_follow);
 		if (scanner->is_stopped)
 			return false;
 		if (next == '\0' && has_braces && scanner->is_broken) // recover() may have passed over the brace
@@ -156,11 +162,7 @@ static bool parse_items(struct parser *parser, json_t *list, size_t begin)
 	struct hjson_scanner *scanner = &parser->scanner;
 	for (bool comma_may_follow = false;; comma_may_follow = true) {
 		json_t *value = NULL;
-		char next = hjson_scan_next(scanner);
-		if (next == ',' && comma_may_follow) {
-			scanner->at++;
-			next = hjson_scan_next(scanner);
-		}
+		char next = next_after_comma(scanner, comma_may_follow);
 		if (scanner->is_stopped)
 			return false;
 		if (next == ']') {
