@@ -47,7 +47,7 @@ class ReplicaFaults(harness.TestCase):
         daemons[1].process.send_signal(signal.SIGSTOP)
         run.finish(30)
         self.assertEqual(run.code, 4, run.error)
-        self.assertRegex(run.error, f"penstock: stage 0 of replica 1 on {daemons[1].address} was lost at step .*silent")
+        self.assertRegex(run.error, f"penstock: stage 0 of replica 1 on {daemons[1].address} was lost at step .*no message came from it")
         daemons[0].wait_until_free(5)
         daemons[1].process.send_signal(signal.SIGCONT)
         daemons[1].wait_until_free(15)
