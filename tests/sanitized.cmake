@@ -3,7 +3,7 @@
 set(PENSTOCK_TEST_PREFIX)
 set(PENSTOCK_TEST_PATIENCE 1)
 set(PENSTOCK_SANITIZER_ENVIRONMENT)
-set(integration "integration\\.(abuse|faults|hostile|limits|strange_daemons|tls|train)")
+set(integration "integration\\.(abuse|drain|faults|hostile|limits|strange_daemons|tls|train)")
 set(address_tests
     "unit\\..*"
     "property\\..*"

@@ -43,9 +43,9 @@ struct job {
 	struct lateness lateness; // of this process
 	uint64_t step;            // the first one not done: for messages
 	enum job_phase phase;
-	struct stage_event *
-		drained; // owned: the Failed of a daemon that stopped after a step, which the other ranks are still to report
-	uint64_t drained_ns; // when it came
+	// Owned: the Failed of a daemon that stopped after a step, which the other ranks have still to report.
+	struct stage_event *drained;
+	bool has_ended[PLAN_MAXIMUM_RANKS]; // the rank failed, or its call ended: it sends no more reports
 	struct progress progress;
 	struct job_wait wait;
 	struct culprit culprit; // so far

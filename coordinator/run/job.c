@@ -15,7 +15,6 @@ enum {
 	BLAME_MS = 1000, // how long others may still name the cause
 	// How long the other nodes have to answer when one could not be reached: longer than a connection may take.
 	REACH_MS = PROTOCOL_TIMEOUT_MS + 1000,
-	DRAINED_MS = 5000, // how long others may still report the last step of a daemon that stops
 	CLOSE_MS = 10000,
 };
 
@@ -26,9 +25,9 @@ static const Penstock__V1__Failed *failure_of(const struct stage_event *event)
 	return failed ? event->response->failed : NULL;
 }
 
-// A daemon that stops has ended its step before it says so, and its neighbours, who end that step with it and miss it only in the next,
-// still report it. What breaks meanwhile breaks because of it. Of several that stop, the one that did the fewest steps counts.
-// Takes the event, or leaves it to be judged.
+// A daemon that stops finishes its step before it says so. Its neighbours finish that step too, and report it later. Failures that
+// arrive in between are consequences. If several daemons stop, the one with the fewest steps counts.
+// Takes the event if it returns true.
 static bool await_drained(struct job *job, struct stage_event *event)
 {
 	const struct stage_event *before = job->drained;
@@ -37,8 +36,6 @@ static bool await_drained(struct job *job, struct stage_event *event)
 	if (before == NULL && (!drained || job->phase != JOB_RUNNING))
 		return false;
 	if (before == NULL || (drained && failed->step < failure_of(before)->step)) {
-		if (before == NULL)
-			job->drained_ns = clock_now_ns();
 		stage_event_free(steal_pointer(job->drained));
 		job->drained = event;
 	} else {
@@ -47,10 +44,20 @@ static bool await_drained(struct job *job, struct stage_event *event)
 	return true;
 }
 
+// Whether the job waits for a rank that has failed, or whose call has ended.
+static bool awaits_ended_rank(const struct job *job)
+{
+	for (uint32_t r = 0; r < job->ranks; r++)
+		if (job->has_ended[r] && job->wait.has_answered != NULL && !job->wait.has_answered[r])
+			return true;
+	return false;
+}
+
+// Whether all reports of the last step of a daemon that stopped have arrived, or one of them can no longer arrive.
 static bool is_drained(const struct job *job)
 {
-	return job->drained != NULL && (job->step > failure_of(job->drained)->step || job->phase != JOB_RUNNING ||
-					clock_now_ns() - job->drained_ns > DRAINED_MS * UINT64_C(1000000));
+	return job->drained != NULL &&
+	       (job->step > failure_of(job->drained)->step || job->phase != JOB_RUNNING || awaits_ended_rank(job));
 }
 
 // Takes the event.
@@ -82,6 +89,18 @@ static bool is_judged(const struct job *job)
 	       (clock_now_ns() - job->accused_ns) / 1000000 >= patience_ms(job);
 }
 
+// False with an error when the job must not wait longer. If a daemon has stopped, a rank that is silent or makes no progress is a
+// consequence: then the error is that daemon's, which is_judged finds.
+static bool may_wait(struct job *job, struct error *error)
+{
+	if ((job->accused_ns != 0 && job->drained == NULL) || job_check_pulse(job, error))
+		return true;
+	if (job->drained == NULL || job_is_interrupted())
+		return false;
+	accuse(job, steal_pointer(job->drained));
+	return true;
+}
+
 static bool forgive_own_pause(struct job *job, struct stage_event *event, bool *ret_taken, struct error *error);
 
 struct stage_event *job_next_event(struct job *job, struct error *error)
@@ -93,7 +112,7 @@ struct stage_event *job_next_event(struct job *job, struct error *error)
 			culprit_explain(&job->culprit, job->phase, job->step, error);
 			return NULL;
 		}
-		if (job->accused_ns == 0 && !job_check_pulse(job, error))
+		if (!may_wait(job, error))
 			return NULL;
 		struct stage_event *event = stage_events_take(job->events, WAIT_MS);
 		bool is_forgiven = false;
@@ -101,8 +120,10 @@ struct stage_event *job_next_event(struct job *job, struct error *error)
 			return NULL;
 		if (event == NULL || is_forgiven)
 			continue;
-		// Reports count after it, too: the neighbours of a daemon that stops may be heard before what it said last.
+		// A report counts even after a sign of trouble: if a daemon stops, the failures of its neighbours may arrive before its
+		// last report.
 		bool is_answer = event->response != NULL && failure_of(event) == NULL;
+		job->has_ended[event->rank] |= !is_answer;
 		job->opened += is_answer && event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED;
 		if (is_answer && (job->accused_ns == 0 || job->phase == JOB_RUNNING))
 			return event;

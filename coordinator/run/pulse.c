@@ -1,4 +1,4 @@
-// Whether a job may go on waiting: it was not interrupted, every rank is heard, and some rank moves.
+// Whether a job may continue to wait: it was not interrupted, messages arrive from every rank, and at least one rank makes progress.
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -36,6 +36,8 @@ static bool check_silence(const struct job *job, uint64_t now_ns, struct error *
 	uint64_t longest_ms = 0;
 	uint32_t silent = 0;
 	for (uint32_t r = 0; r < job->ranks; r++) {
+		if (job->has_ended[r])
+			continue;
 		uint64_t silent_ms =
 			lateness_silence_ms(&job->lateness, stage_session_heard_ns(job->sessions[r]), now_ns);
 		if (silent_ms <= longest_ms)

@@ -63,8 +63,7 @@ class Drain(harness.TestCase):
                         daemon.wait_until_free(10)
 
     def test_stages_and_replicas_of_one_daemon_end_with_the_same_step(self):
-        # Under a sanitizer four stages on two cores end their step further apart than the coordinator waits for.
-        for options in ([], ["-p", 2]) if harness.PATIENCE == 1 else ([],):
+        for options in [], ["-p", 2]:
             with self.subTest(options=options):
                 daemon, = self.start_daemons(1, "--log-level", "debug", *["--device", "cpu"] * (4 if options else 3))
                 run, path = self.begin_long([daemon], *options, slots=4 if options else 3)

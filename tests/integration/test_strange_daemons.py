@@ -1,5 +1,6 @@
 """What the coordinator says of daemons that are none of ours: another version, nonsense, silence. Needs grpcio."""
 
+import itertools
 import os
 import threading
 import time
@@ -177,40 +178,61 @@ class StrangeDaemons(harness.TestCase):
 
                 self.refuse(1, words, self.strange(session=session))
 
-    def test_step_that_was_done_counts_when_neighbours_miss_a_stopping_daemon_first(self):
-        missed = threading.Event()
+    def stop_after_step_0(self, before, after, *options):
+        """Trains on a daemon that reports step 0 and stops, and on its neighbour, whose answers are `before` and `after` the stop."""
+        neighbour_answered, stopped = threading.Event(), threading.Event()
 
-        def answers(requests, over, run_step):
-            for request in requests:
-                kind = request.WhichOneof("body")
-                if kind == "open":
-                    yield pb.SessionResponse(kernel_questions=pb.KernelQuestions(machine="strange"))
-                    yield pb.SessionResponse(opened=pb.Opened())
-                elif kind == "connect":
-                    yield pb.SessionResponse(ready=pb.Ready())
-                elif kind == "run_step" and request.run_step.step == 0:
-                    yield from run_step()
-                    over.wait(30)
+        def answers(run_step):
+            def session(requests, over):
+                for request in requests:
+                    kind = request.WhichOneof("body")
+                    if kind == "open":
+                        yield pb.SessionResponse(kernel_questions=pb.KernelQuestions(machine="strange"))
+                        yield pb.SessionResponse(opened=pb.Opened())
+                    elif kind == "connect":
+                        yield pb.SessionResponse(ready=pb.Ready())
+                    elif kind == "run_step" and request.run_step.step == 0:
+                        yield from run_step()
+                        over.wait(30)
+            return session
 
-        def neighbour(requests, over):
-            def run_step():
-                yield pb.SessionResponse(step_report=pb.StepReport(step=0))
-                yield pb.SessionResponse(failed=pb.Failed(code=4, message="the next stage is gone", step=1, lost_peer=True, peer_stage=1))
-                missed.set()
-            return answers(requests, over, run_step)
+        def neighbour():
+            yield from before
+            neighbour_answered.set()
+            stopped.wait(20)
+            yield from after
 
-        def stopping(requests, over):
-            def run_step():
-                missed.wait(20)
-                time.sleep(0.3)  # longer than what comes first takes to be read
-                yield pb.SessionResponse(step_report=pb.StepReport(step=0, loss=2.5))
-                yield pb.SessionResponse(failed=pb.Failed(code=4, message="this daemon is stopping", step=0, drained=True))
-            return answers(requests, over, run_step)
+        def stopping():
+            neighbour_answered.wait(20)
+            time.sleep(0.3 if before else 0)  # longer than it takes to read them
+            yield pb.SessionResponse(step_report=pb.StepReport(step=0, loss=2.5))
+            yield pb.SessionResponse(failed=pb.Failed(code=4, message="this daemon is stopping", step=0, drained=True))
+            stopped.set()
 
-        daemons, path = [self.strange(session=neighbour), self.strange(session=stopping)], self.path("steps.json")
-        run = self.train("-H", self.hostfile(daemons), "--json", path, "--steps", 3, code=4, seconds=60)
+        daemons, path = [self.strange(session=answers(neighbour)), self.strange(session=answers(stopping))], self.path("steps.json")
+        run = self.train("-H", self.hostfile(daemons), "--json", path, "--steps", 3, *options, code=4, seconds=60)
         self.assertIn(f"stage 1 on {daemons[1].address}, step 0: this daemon is stopping", run.error)
-        self.assertEqual([line["step"] for line in harness.read_json_lines(path) if line["type"] == "step"], [0])
+        return [line["step"] for line in harness.read_json_lines(path) if line["type"] == "step"]
+
+    report = pb and pb.SessionResponse(step_report=pb.StepReport(step=0))
+    missed = pb and pb.SessionResponse(failed=pb.Failed(code=4, message="the next stage is gone", step=1, lost_peer=True, peer_stage=1))
+
+    def beats(self, seconds, makes_progress):
+        for beat in range(int(seconds / 0.2)):
+            time.sleep(0.2)
+            yield pb.SessionResponse(heartbeat=pb.Heartbeat(instructions=beat if makes_progress else 1))
+
+    def test_step_that_was_done_counts_when_neighbours_miss_a_stopping_daemon_first(self):
+        self.assertEqual(self.stop_after_step_0([self.report, self.missed], []), [0])
+
+    def test_late_report_of_a_stopping_daemons_last_step_is_waited_for_while_there_is_progress(self):
+        self.assertEqual(self.stop_after_step_0([], itertools.chain(self.beats(6, True), [self.report]), "--progress-timeout", 2), [0])
+
+    def test_report_that_cannot_come_is_not_waited_for_when_a_daemon_stops(self):
+        for after, options in ([self.missed], ()), (self.beats(20, False), ("--progress-timeout", 1)):
+            begin = time.monotonic()
+            self.assertEqual(self.stop_after_step_0([], after, *options), [])
+            self.assertLess(time.monotonic() - begin, 4.5 * harness.PATIENCE)
 
     def test_daemon_that_never_answers_is_lost_after_its_silence(self):
         def session(requests, over):
