@@ -28,7 +28,7 @@ struct job_wait {
 	const bool *has_answered; // [ranks], borrowed until the next job_await
 };
 
-struct kernels; // kernels.c
+struct kernel_choices; // kernel_choices.c
 
 struct job {
 	struct job_options options;
@@ -38,7 +38,7 @@ struct job {
 	struct stage_session **sessions; // [ranks]
 	struct job_tokens *tokens;       // [ranks]
 	struct job_group *groups;        // [pipeline size]
-	struct kernels *kernels;
+	struct kernel_choices *kernels;
 	struct heartbeat *heartbeat;
 	struct lateness lateness; // of this process
 	uint64_t step;            // the first one not done: for messages
@@ -72,13 +72,13 @@ bool job_unexpected(const struct job *job, const struct stage_event *event, stru
 // False with an error when it was interrupted, or a rank is silent: for those who wait for something else than an event.
 bool job_check_pulse(struct job *job, struct error *error);
 
-// kernels.c: the answers to what ranks ask about kernels, from Open to each rank's Opened.
-bool kernels_create(struct job *job, struct error *error);
-void kernels_destroy(struct kernels *kernels); // takes NULL
+// kernel_choices.c: the answers to what ranks ask about kernels, from Open to each rank's Opened.
+bool kernel_choices_create(struct job *job, struct error *error);
+void kernel_choices_destroy(struct kernel_choices *kernels); // takes NULL
 // Waits for each rank's Opened, which goes to `take`. Takes part in what the ranks say about kernels until then.
-bool kernels_settle(struct job *job,
-		    void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
-		    struct error *error);
+bool kernel_choices_settle(struct job *job,
+			   void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
+			   struct error *error);
 
 bool steps_run(struct job *job, struct error *error);               // steps.c
 bool parameters_load(struct job *job, struct error *error);         // parameters.c

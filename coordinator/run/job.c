@@ -269,7 +269,7 @@ static bool open_ranks(struct job *job, struct error *error)
 			return false;
 	if (!heartbeat_start(job->sessions, job->ranks, &job->heartbeat, error))
 		return false;
-	bool ok = kernels_settle(job, take_opened, error);
+	bool ok = kernel_choices_settle(job, take_opened, error);
 	job->phase = ok ? JOB_PREPARING : JOB_OPENING;
 	return ok;
 }
@@ -328,7 +328,7 @@ static void destroy(struct job *job)
 	free(job->sessions);
 	free(job->tokens);
 	free(job->groups);
-	kernels_destroy(job->kernels);
+	kernel_choices_destroy(job->kernels);
 	free(job->entries);
 	free(job->saved_bytes);
 }
@@ -346,9 +346,9 @@ bool job_run(const struct job_options *options, struct error *error)
 	job.groups = calloc(options->plan->options.pipeline_size, sizeof(*job.groups));
 	bool ok = (job.events != NULL && job.sessions != NULL && job.tokens != NULL && job.groups != NULL) ||
 		  error_set(error, ERROR_FAILED, "out of memory");
-	ok = ok && kernels_create(&job, error) && parameters_prepare_save(&job, error) && open_ranks(&job, error) &&
-	     parameters_load(&job, error) && link_ranks(&job, error) && steps_run(&job, error) &&
-	     parameters_save(&job, error);
+	ok = ok && kernel_choices_create(&job, error) && parameters_prepare_save(&job, error) &&
+	     open_ranks(&job, error) && parameters_load(&job, error) && link_ranks(&job, error) &&
+	     steps_run(&job, error) && parameters_save(&job, error);
 	if (ok)
 		close_ranks(&job);
 	destroy(&job);

@@ -9,10 +9,7 @@
 #include "common/base/strings.h"
 #include "coordinator/plan/rank_name.h"
 #include "coordinator/run/internal.h"
-
-_Static_assert((int)PROTOCOL_MAXIMUM_KERNELS == (int)NUMERICS_MAXIMUM_CANDIDATES &&
-		       (int)PROTOCOL_MAXIMUM_KERNEL_TEXT == (int)NUMERICS_TEXT_SIZE - 1,
-	       "struct numerics_answer holds every valid answer of a rank");
+#include "coordinator/run/kernel_messages.h"
 
 // What a rank has said. The messages are owned.
 struct kernel_rank {
@@ -33,7 +30,7 @@ struct open_question {
 	const struct numerics_answer *settled;
 };
 
-struct kernels {
+struct kernel_choices {
 	struct numerics *numerics;
 	bool owns_numerics;
 	uint32_t rank_count;
@@ -44,9 +41,9 @@ struct kernels {
 	bool is_settling; // all ranks have said what is open
 };
 
-bool kernels_create(struct job *job, struct error *error)
+bool kernel_choices_create(struct job *job, struct error *error)
 {
-	struct kernels *kernels = calloc(1, sizeof(*kernels));
+	struct kernel_choices *kernels = calloc(1, sizeof(*kernels));
 	job->kernels = kernels;
 	if (kernels == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
@@ -65,7 +62,7 @@ static void free_message(Penstock__V1__SessionResponse *message)
 		penstock__v1__session_response__free_unpacked(message, NULL);
 }
 
-void kernels_destroy(struct kernels *kernels)
+void kernel_choices_destroy(struct kernel_choices *kernels)
 {
 	if (kernels == NULL)
 		return;
@@ -88,75 +85,18 @@ static const char *machine_of(const struct job *job, uint32_t rank)
 
 // ---- What a rank asks
 
-static bool check_questions(const struct job *job, uint32_t rank, const Penstock__V1__KernelQuestions *message,
-			    struct error *error)
-{
-	if (!numerics_is_text(message->machine))
-		return job_refuse(job, rank, "its KernelQuestions have no valid machine name", error);
-	if (message->n_questions > PROTOCOL_MAXIMUM_KERNEL_QUESTIONS)
-		return job_refuse(job, rank, "it sent more than 1024 questions about kernels", error);
-	for (size_t i = 0; i < message->n_questions; i++) {
-		const Penstock__V1__KernelQuestion *question = message->questions[i];
-		if (!numerics_is_text(question->key) || question->layer >= job->plan->model.layer_count ||
-		    question->n_candidates > 0)
-			return job_refuse(job, rank, "an invalid question about kernels", error);
-	}
-	return true;
-}
-
-static bool is_repeated(Penstock__V1__KernelQuestion *const *questions, size_t i)
-{
-	for (size_t j = 0; j < i; j++)
-		if (strcmp(questions[j]->key, questions[i]->key) == 0)
-			return true;
-	return false;
-}
-
-struct answers {
-	Penstock__V1__KernelAnswers message;
-	Penstock__V1__KernelAnswer *all;
-	Penstock__V1__KernelAnswer **list;
-};
-
-static void answers_fini(struct answers *answers)
-{
-	free(answers->all);
-	free(answers->list);
-}
-
-static bool answers_init(struct answers *answers, size_t capacity, struct error *error)
-{
-	penstock__v1__kernel_answers__init(&answers->message);
-	answers->all = calloc(capacity + 1, sizeof(answers->all[0]));
-	answers->list = calloc(capacity + 1, sizeof(struct Penstock__V1__KernelAnswer *));
-	answers->message.answers = answers->list;
-	if (answers->all != NULL && answers->list != NULL)
-		return true;
-	answers_fini(answers);
-	return error_set(error, ERROR_FAILED, "out of memory");
-}
-
-static void answers_add(struct answers *answers, const struct numerics_answer *answer)
-{
-	Penstock__V1__KernelAnswer *into = &answers->all[answers->message.n_answers];
-	penstock__v1__kernel_answer__init(into);
-	into->key = (char *)answer->question;
-	into->choice = (char *)answer->names[answer->choice];
-	answers->list[answers->message.n_answers++] = into;
-}
-
 // What is known is answered at once.
 static bool take_questions(struct job *job, uint32_t rank, struct error *error)
 {
 	struct kernel_rank *of = &job->kernels->ranks[rank];
 	const Penstock__V1__KernelQuestions *message = of->asked->kernel_questions;
-	struct answers answers;
-	if (!check_questions(job, rank, message, error))
+	struct kernel_answers answers;
+	if (!kernel_messages_check_questions(job, rank, message, error))
 		return false;
 	of->kernels = calloc(message->n_questions + 1, sizeof(*of->kernels));
 	if (of->kernels == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
-	if (!answers_init(&answers, message->n_questions, error))
+	if (!kernel_answers_init(&answers, message->n_questions, error))
 		return false;
 	for (size_t i = 0; i < message->n_questions; i++) {
 		const struct numerics_answer *answer =
@@ -164,27 +104,18 @@ static bool take_questions(struct job *job, uint32_t rank, struct error *error)
 		of->kernels[i].layer = message->questions[i]->layer;
 		of->kernels[i].question = message->questions[i]->key;
 		of->kernels[i].choice = answer != NULL ? answer->names[answer->choice] : NULL;
-		if (answer != NULL && !is_repeated(message->questions, i))
-			answers_add(&answers, answer);
+		if (answer != NULL && !kernel_messages_is_repeated(message->questions, i))
+			kernel_answers_add(&answers, answer);
 	}
 	stage_session_kernel_answers(job->sessions[rank], &answers.message);
-	answers_fini(&answers);
+	kernel_answers_fini(&answers);
 	return true;
-}
-
-static const Penstock__V1__KernelQuestion *find_question(Penstock__V1__KernelQuestion *const *questions, size_t count,
-							 const char *key)
-{
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(questions[i]->key, key) == 0)
-			return questions[i];
-	return NULL;
 }
 
 static bool has_asked(const struct kernel_rank *rank, const char *key)
 {
 	const Penstock__V1__KernelQuestions *asked = rank->asked->kernel_questions;
-	return find_question(asked->questions, asked->n_questions, key) != NULL;
+	return kernel_messages_find(asked->questions, asked->n_questions, key) != NULL;
 }
 
 // What the rank has open about the key, with its candidates; NULL: nothing.
@@ -193,23 +124,7 @@ static const Penstock__V1__KernelQuestion *open_at(const struct kernel_rank *ran
 	if (rank->open == NULL)
 		return NULL;
 	const Penstock__V1__KernelCandidates *open = rank->open->kernel_candidates;
-	return find_question(open->questions, open->n_questions, key);
-}
-
-static bool check_candidates(const struct job *job, uint32_t rank, struct error *error)
-{
-	const struct kernel_rank *of = &job->kernels->ranks[rank];
-	const Penstock__V1__KernelCandidates *message = of->open->kernel_candidates;
-	bool ok = message->n_questions > 0 && message->n_questions <= of->asked->kernel_questions->n_questions;
-	for (size_t i = 0; i < message->n_questions && ok; i++) {
-		const Penstock__V1__KernelQuestion *question = message->questions[i];
-		ok = has_asked(of, question->key) && question->n_candidates > 0 &&
-		     question->n_candidates <= PROTOCOL_MAXIMUM_KERNELS;
-		for (size_t j = 0; j < question->n_candidates && ok; j++)
-			ok = numerics_is_text(question->candidates[j]);
-	}
-	return ok || job_refuse(job, rank, "KernelCandidates without candidates, or for a question that it did not ask",
-				error);
+	return kernel_messages_find(open->questions, open->n_questions, key);
 }
 
 // ---- What is open
@@ -225,7 +140,7 @@ static bool refuse_strangers(const struct job *job, const char *key, uint32_t a,
 			 key);
 }
 
-static struct open_question *find_open(struct kernels *kernels, const char *machine, const char *key)
+static struct open_question *find_open(struct kernel_choices *kernels, const char *machine, const char *key)
 {
 	for (uint32_t i = 0; i < kernels->open_count; i++) {
 		const struct numerics_answer *answer = &kernels->open[i].answer;
@@ -249,7 +164,7 @@ static void keep_common(struct numerics_answer *answer, const Penstock__V1__Kern
 	answer->count = count;
 }
 
-static bool reserve_open(struct kernels *kernels, struct error *error)
+static bool reserve_open(struct kernel_choices *kernels, struct error *error)
 {
 	size_t capacity = 0;
 	for (uint32_t r = 0; r < kernels->rank_count; r++)
@@ -288,7 +203,7 @@ static bool check_refused(const struct job *job, uint32_t rank, const Penstock__
 // Ranks on machines of one name have the same kernels. So each of them that asked the question must have it open.
 static bool add_open(struct job *job, uint32_t rank, const Penstock__V1__KernelQuestion *question, struct error *error)
 {
-	struct kernels *kernels = job->kernels;
+	struct kernel_choices *kernels = job->kernels;
 	const char *machine = machine_of(job, rank);
 	if (find_open(kernels, machine, question->key) != NULL)
 		return true;
@@ -320,7 +235,7 @@ static bool add_open(struct job *job, uint32_t rank, const Penstock__V1__KernelQ
 
 static void order_times(const struct job *job, uint32_t rank, const char **keys)
 {
-	const struct kernels *kernels = job->kernels;
+	const struct kernel_choices *kernels = job->kernels;
 	Penstock__V1__TimeKernels message = PENSTOCK__V1__TIME_KERNELS__INIT;
 	for (uint32_t i = 0; i < kernels->open_count; i++)
 		if (kernels->open[i].timer == rank && !kernels->open[i].is_timed)
@@ -333,7 +248,7 @@ static void order_times(const struct job *job, uint32_t rank, const char **keys)
 // Distributes the open questions over the ranks that asked them: each question is timed once.
 static bool begin_timing(struct job *job, struct error *error)
 {
-	struct kernels *kernels = job->kernels;
+	struct kernel_choices *kernels = job->kernels;
 	kernels->is_settling = true;
 	if (!reserve_open(kernels, error))
 		return false;
@@ -353,7 +268,7 @@ static bool begin_timing(struct job *job, struct error *error)
 
 static bool take_times(struct job *job, uint32_t rank, const Penstock__V1__KernelTimes *message, struct error *error)
 {
-	struct kernels *kernels = job->kernels;
+	struct kernel_choices *kernels = job->kernels;
 	struct open_question *open = find_open(kernels, machine_of(job, rank), message->key);
 	const Penstock__V1__KernelQuestion *question = open_at(&kernels->ranks[rank], message->key);
 	if (open == NULL || question == NULL || open->timer != rank || open->is_timed ||
@@ -371,7 +286,7 @@ static bool take_times(struct job *job, uint32_t rank, const Penstock__V1__Kerne
 // ---- The answers
 
 // Nothing is kept of a question whose kernels all failed: the first one will fail in a step, with a message.
-static bool settle_question(struct kernels *kernels, struct open_question *open, struct error *error)
+static bool settle_question(struct kernel_choices *kernels, struct open_question *open, struct error *error)
 {
 	struct numerics_answer *answer = &open->answer;
 	uint32_t fastest = answer->count == 1 ? 0 : numerics_fastest(answer->count, answer->ns);
@@ -391,30 +306,30 @@ static bool settle_question(struct kernels *kernels, struct open_question *open,
 
 static bool send_answers(struct job *job, uint32_t rank, struct error *error)
 {
-	struct kernels *kernels = job->kernels;
+	struct kernel_choices *kernels = job->kernels;
 	struct kernel_rank *of = &kernels->ranks[rank];
 	const Penstock__V1__KernelCandidates *open = of->open->kernel_candidates;
-	struct answers answers;
-	if (!answers_init(&answers, open->n_questions, error))
+	struct kernel_answers answers;
+	if (!kernel_answers_init(&answers, open->n_questions, error))
 		return false;
 	for (size_t i = 0; i < open->n_questions; i++) {
 		const struct numerics_answer *settled =
 			find_open(kernels, machine_of(job, rank), open->questions[i]->key)->settled;
-		if (!is_repeated(open->questions, i))
-			answers_add(&answers, settled);
+		if (!kernel_messages_is_repeated(open->questions, i))
+			kernel_answers_add(&answers, settled);
 		for (size_t j = 0; j < of->asked->kernel_questions->n_questions; j++)
 			if (strcmp(of->kernels[j].question, settled->question) == 0)
 				of->kernels[j].choice = settled->names[settled->choice];
 	}
 	stage_session_kernel_answers(job->sessions[rank], &answers.message);
-	answers_fini(&answers);
+	kernel_answers_fini(&answers);
 	of->answered = true;
 	return true;
 }
 
 static bool answer_all(struct job *job, struct error *error)
 {
-	struct kernels *kernels = job->kernels;
+	struct kernel_choices *kernels = job->kernels;
 	for (uint32_t i = 0; i < kernels->open_count; i++)
 		if (!settle_question(kernels, &kernels->open[i], error))
 			return false;
@@ -426,7 +341,7 @@ static bool answer_all(struct job *job, struct error *error)
 
 // ---- From Open to Opened
 
-static bool all_have_said(const struct kernels *kernels)
+static bool all_have_said(const struct kernel_choices *kernels)
 {
 	for (uint32_t r = 0; r < kernels->rank_count; r++)
 		if (!kernels->ranks[r].opened && kernels->ranks[r].open == NULL)
@@ -434,7 +349,7 @@ static bool all_have_said(const struct kernels *kernels)
 	return true;
 }
 
-static bool all_is_timed(const struct kernels *kernels)
+static bool all_is_timed(const struct kernel_choices *kernels)
 {
 	for (uint32_t i = 0; i < kernels->open_count; i++)
 		if (!kernels->open[i].is_timed)
@@ -456,7 +371,8 @@ static bool take_event(struct job *job, struct stage_event *event, struct error 
 		if (rank->kernels == NULL || rank->open != NULL || rank->opened)
 			break;
 		rank->open = steal_pointer(event->response);
-		return check_candidates(job, event->rank, error);
+		return kernel_messages_check_candidates(job, event->rank, rank->asked->kernel_questions,
+							rank->open->kernel_candidates, error);
 	case PENSTOCK__V1__SESSION_RESPONSE__BODY_KERNEL_TIMES:
 		if (!job->kernels->is_settling)
 			break;
@@ -474,7 +390,7 @@ static bool take_event(struct job *job, struct stage_event *event, struct error 
 
 static void tell(const struct job *job)
 {
-	const struct kernels *kernels = job->kernels;
+	const struct kernel_choices *kernels = job->kernels;
 	_cleanup_free_ const char **machines = calloc(kernels->rank_count, sizeof(*machines));
 	_cleanup_free_ const struct job_kernel **of = calloc(kernels->rank_count, sizeof(struct job_kernel *));
 	_cleanup_free_ uint32_t *counts = calloc(kernels->rank_count, sizeof(*counts));
@@ -491,7 +407,7 @@ static void tell(const struct job *job)
 }
 
 // What the job waits for, for the limit of progress.
-static void note_debts(struct kernels *kernels)
+static void note_debts(struct kernel_choices *kernels)
 {
 	for (uint32_t r = 0; r < kernels->rank_count; r++) {
 		const struct kernel_rank *rank = &kernels->ranks[r];
@@ -504,7 +420,7 @@ static bool settle(struct job *job,
 		   void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
 		   struct error *error)
 {
-	struct kernels *kernels = job->kernels;
+	struct kernel_choices *kernels = job->kernels;
 	bool is_answered = false;
 	for (uint32_t missing = job->ranks; missing > 0;) {
 		struct stage_event *event = job_next_event(job, error);
@@ -528,9 +444,9 @@ static bool settle(struct job *job,
 	return true;
 }
 
-bool kernels_settle(struct job *job,
-		    void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
-		    struct error *error)
+bool kernel_choices_settle(struct job *job,
+			   void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
+			   struct error *error)
 {
 	job_await(job, "its Opened", job->kernels->owes_nothing);
 	bool ok = settle(job, take, error);
