@@ -1,4 +1,4 @@
-// What job.c (the line from open to close), steps.c (the steps) and parameters.c (load and save) share.
+// Shared by job.c (from open to close), steps.c (the steps), parameters.c (load and save), kernel_choices.c and pulse.c (whether to wait).
 #pragma once
 
 #include "common/base/lateness.h"
@@ -9,14 +9,14 @@
 #include "coordinator/run/progress.h"
 #include "coordinator/run/stage_session.h"
 
-enum { JOB_STEPS_AHEAD = 2 }; // orders under way, so that a stage never waits for the next one
+enum { JOB_STEPS_AHEAD = 2 }; // queued steps, so that a stage never waits for the next one
 
-// What a rank's neighbours show when they open their links to it.
+// The tokens that a rank's neighbours send when they open their links to it.
 struct job_tokens {
 	uint8_t link[PROTOCOL_TOKEN_BYTES], replica[PROTOCOL_TOKEN_BYTES];
 };
 
-// How the replicas of a stage find each other, with reduce_in_group: what its replica 0 made.
+// With reduce_in_group: the id that replica 0 of a stage made, with which its replicas form a group.
 struct job_group {
 	uint8_t id[PROTOCOL_GROUP_ID_BYTES];
 	bool is_known;
@@ -69,13 +69,13 @@ bool job_take_answer(const struct job *job, uint32_t rank, bool *has_answered, s
 // "stage 1 of replica 2 on node-b:7070: why".
 bool job_refuse(const struct job *job, uint32_t rank, const char *why, struct error *error);
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error);
-// False with an error when it was interrupted, or a rank is silent: for those who wait for something else than an event.
+// False with an error if the job was interrupted, a rank is silent or no rank makes progress. For code that waits without job_next_event.
 bool job_check_pulse(struct job *job, struct error *error);
 
 // kernel_choices.c: the answers to what ranks ask about kernels, from Open to each rank's Opened.
 bool kernel_choices_create(struct job *job, struct error *error);
 void kernel_choices_destroy(struct kernel_choices *kernels); // takes NULL
-// Waits for each rank's Opened, which goes to `take`. Takes part in what the ranks say about kernels until then.
+// Answers the ranks' questions about kernels until each rank has sent Opened; `take` gets each Opened.
 bool kernel_choices_settle(struct job *job,
 			   void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
 			   struct error *error);

@@ -1,7 +1,7 @@
-// Which kernels compute the job's layers: one answer for all ranks on machines of one name, so that the numbers do not depend on
-// where the model is cut. A rank asks; what is known is answered at once. What is not known waits until every rank has said
-// what is open there; then one rank of each machine times each question, and all get the answers. The messages and their
-// order: proto/penstock/v1/stage_server.proto.
+// Which kernels compute the job's layers. All ranks on machines of one name get the same answer, so the numbers do not depend on where
+// the model is cut. A rank asks questions; known answers are sent at once. When every rank has sent its open questions, each is timed
+// by one rank of each machine name, and all ranks get the answers. The messages and their order are in
+// proto/penstock/v1/stage_server.proto; kernel_messages.c checks them.
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,22 +11,22 @@
 #include "coordinator/run/internal.h"
 #include "coordinator/run/kernel_messages.h"
 
-// What a rank has said. The messages are owned.
+// What a rank has sent. The messages are owned.
 struct kernel_rank {
 	Penstock__V1__SessionResponse *asked; // KernelQuestions
-	Penstock__V1__SessionResponse *open;  // KernelCandidates; NULL: nothing is open
-	bool answered;                        // what was open
+	Penstock__V1__SessionResponse *open;  // KernelCandidates; NULL: no question is open
+	bool answered;                        // its open questions
 	bool opened;
 	struct job_kernel *kernels; // [as many as it asked]; owned
-	uint32_t to_time;           // questions that it has still to time
+	uint32_t to_time;           // questions that it has to time, and has not yet
 };
 
-// A question that ranks on machines of one name have open. Texts are borrowed from the ranks' messages.
+// An open question of the ranks on machines of one name. Texts are borrowed from the ranks' messages.
 struct open_question {
 	struct numerics_answer answer; // its candidates are those that all these ranks have
 	uint32_t timer;                // the rank that times it
 	bool is_timed;
-	const struct numerics_answer *refused; // was known, and cannot be used; NULL: none was known
+	const struct numerics_answer *refused; // the known answer, which these ranks cannot use; NULL: none was known
 	const struct numerics_answer *settled;
 };
 
@@ -35,10 +35,10 @@ struct kernel_choices {
 	bool owns_numerics;
 	uint32_t rank_count;
 	struct kernel_rank *ranks;             // [rank_count]
-	bool owes_nothing[PLAN_MAXIMUM_RANKS]; // opened, or waits for answers
+	bool owes_nothing[PLAN_MAXIMUM_RANKS]; // the rank has opened, or waits for answers
 	struct open_question *open;            // [open_count]
 	uint32_t open_count, capacity;
-	bool is_settling; // all ranks have said what is open
+	bool is_settling; // all ranks have sent their open questions
 };
 
 bool kernel_choices_create(struct job *job, struct error *error)
@@ -83,9 +83,9 @@ static const char *machine_of(const struct job *job, uint32_t rank)
 	return job->kernels->ranks[rank].asked->kernel_questions->machine;
 }
 
-// ---- What a rank asks
+// ---- Questions
 
-// What is known is answered at once.
+// Sends the known answers at once.
 static bool take_questions(struct job *job, uint32_t rank, struct error *error)
 {
 	struct kernel_rank *of = &job->kernels->ranks[rank];
@@ -118,7 +118,7 @@ static bool has_asked(const struct kernel_rank *rank, const char *key)
 	return kernel_messages_find(asked->questions, asked->n_questions, key) != NULL;
 }
 
-// What the rank has open about the key, with its candidates; NULL: nothing.
+// The rank's open question about the key, with its candidates; NULL: there is none.
 static const Penstock__V1__KernelQuestion *open_at(const struct kernel_rank *rank, const char *key)
 {
 	if (rank->open == NULL)
@@ -127,7 +127,7 @@ static const Penstock__V1__KernelQuestion *open_at(const struct kernel_rank *ran
 	return kernel_messages_find(open->questions, open->n_questions, key);
 }
 
-// ---- What is open
+// ---- Open questions
 
 static bool refuse_strangers(const struct job *job, const char *key, uint32_t a, uint32_t b, struct error *error)
 {
@@ -200,7 +200,7 @@ static bool check_refused(const struct job *job, uint32_t rank, const Penstock__
 	return true;
 }
 
-// Ranks on machines of one name have the same kernels. So each of them that asked the question must have it open.
+// Ranks on machines of one name have the same kernels. So if the question is open for one of them, it is open for each that asked it.
 static bool add_open(struct job *job, uint32_t rank, const Penstock__V1__KernelQuestion *question, struct error *error)
 {
 	struct kernel_choices *kernels = job->kernels;
@@ -285,7 +285,7 @@ static bool take_times(struct job *job, uint32_t rank, const Penstock__V1__Kerne
 
 // ---- The answers
 
-// Nothing is kept of a question whose kernels all failed: the first one will fail in a step, with a message.
+// If all kernels of a question failed, no answer is kept: the first kernel will fail again in a step, with a message.
 static bool settle_question(struct kernel_choices *kernels, struct open_question *open, struct error *error)
 {
 	struct numerics_answer *answer = &open->answer;
@@ -297,7 +297,7 @@ static bool settle_question(struct kernel_choices *kernels, struct open_question
 	const struct numerics_answer *kept;
 	if (!numerics_add(kernels->numerics, answer, open->refused, &kept, error))
 		return false;
-	// Another job may have answered meanwhile. What it chose is known here, unless its daemons are others.
+	// Another job may have answered in the meantime. Its answer is used if these ranks have that kernel.
 	for (uint32_t i = 0; i < answer->count; i++)
 		if (strcmp(answer->names[i], kept->names[kept->choice]) == 0)
 			open->settled = kept;
@@ -406,7 +406,7 @@ static void tell(const struct job *job)
 	job->options.events->settled(job->options.user, &numerics);
 }
 
-// What the job waits for, for the limit of progress.
+// Marks the ranks for which the job does not wait; the limit on progress applies to the others.
 static void note_debts(struct kernel_choices *kernels)
 {
 	for (uint32_t r = 0; r < kernels->rank_count; r++) {
