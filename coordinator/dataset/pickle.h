@@ -31,7 +31,7 @@ struct pickle_value {
 	size_t size;
 	uint64_t rows, columns; // PICKLE_ARRAY, of bytes (uint8), in C's order
 	uint32_t count;         // PICKLE_TUPLE, PICKLE_LIST; PICKLE_DICTIONARY: keys and values in turn
-	// Within pickle.c:
+	// Within the reader:
 	uint32_t *items, capacity;
 	uint8_t *owned; // the bytes, where they are not the file's
 };
