@@ -10,7 +10,7 @@
 
 enum { PROTOCOL = 2 };
 
-// Of opcodes that other pickles have.
+// Opcodes of other pickles, for messages.
 static const struct {
 	uint8_t code;
 	const char *name;
@@ -44,7 +44,7 @@ static bool push_string(struct pickle *p, enum pickle_kind kind, size_t length_b
 	return pickle_push_new(p, value, error);
 }
 
-// From the top `count` values.
+// Makes a tuple of the top `count` values.
 static bool push_tuple(struct pickle *p, uint32_t count, bool has_mark, struct error *error)
 {
 	struct pickle_value tuple = {.kind = PICKLE_TUPLE};
@@ -59,14 +59,14 @@ static bool push_tuple(struct pickle *p, uint32_t count, bool has_mark, struct e
 	uint32_t before = p->value_count;
 	if (pickle_push_new(p, tuple, error))
 		return true;
-	if (p->value_count == before) // else the pickle has them
+	if (p->value_count == before) // else the pickle owns them
 		free(items);
 	return false;
 }
 
 // ---- Opcodes that fill lists and dictionaries
 
-// `count` values above the collection, and a mark between them or not.
+// Moves the top `count` values into the collection below them. With `has_mark`, a mark is between.
 static bool extend(struct pickle *p, enum pickle_kind kind, uint32_t count, bool has_mark, struct error *error)
 {
 	struct pickle_value *collection = pickle_peek(p, count + has_mark, error);

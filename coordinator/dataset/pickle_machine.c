@@ -63,7 +63,6 @@ bool pickle_push_new(struct pickle *p, struct pickle_value value, struct error *
 	return pickle_push(p, p->value_count++, error);
 }
 
-// The value `below` the top, 0 for the top itself; NULL with an error when there is none, or a mark.
 struct pickle_value *pickle_peek(struct pickle *p, uint32_t below, struct error *error)
 {
 	if (below < p->stack_count && p->stack[p->stack_count - 1 - below] != PICKLE_MARK)
@@ -72,7 +71,6 @@ struct pickle_value *pickle_peek(struct pickle *p, uint32_t below, struct error 
 	return NULL;
 }
 
-// Values above the last mark.
 bool pickle_count_above_mark(const struct pickle *p, uint32_t *ret_count, struct error *error)
 {
 	for (uint32_t i = p->stack_count; i > 0; i--)
@@ -83,7 +81,6 @@ bool pickle_count_above_mark(const struct pickle *p, uint32_t *ret_count, struct
 	return pickle_refuse(p, error, "it takes values down to a mark, and the stack has no mark");
 }
 
-// Moves the top `count` values to the end of `into`.
 bool pickle_take_items(struct pickle *p, struct pickle_value *into, uint32_t count, struct error *error)
 {
 	if (count > PICKLE_MAXIMUM_VALUES - p->item_count)
@@ -139,7 +136,6 @@ bool pickle_take_bytes(struct pickle *p, size_t count, const uint8_t **ret_bytes
 	return true;
 }
 
-// Little-endian, of 1 to 4 bytes.
 bool pickle_take_number(struct pickle *p, size_t bytes, uint32_t *ret_number, struct error *error)
 {
 	const uint8_t *from = NULL;

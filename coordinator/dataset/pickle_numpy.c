@@ -8,7 +8,7 @@
 #include "common/base/strings.h"
 #include "coordinator/dataset/pickle_machine.h"
 
-// What a function's value has in `integer`.
+// The `integer` of a PICKLE_FUNCTION.
 enum function { RECONSTRUCT, ARRAY_TYPE, ELEMENT_TYPE, ENCODE };
 
 static const struct {
@@ -39,7 +39,7 @@ bool pickle_push_function(struct pickle *p, struct error *error)
 	return pickle_refuse(p, error, what);
 }
 
-// ---- Calls, by what they return
+// ---- Calls
 
 static const struct pickle_value *item(const struct pickle *p, const struct pickle_value *tuple, uint32_t index)
 {
@@ -47,7 +47,7 @@ static const struct pickle_value *item(const struct pickle *p, const struct pick
 	return tuple->kind == PICKLE_TUPLE && index < tuple->count ? &p->values[tuple->items[index]] : &none;
 }
 
-// Text whose characters are all below 256, to their bytes. `*ret_bytes` is owned by the caller.
+// Converts text whose characters are all below 256 to bytes. Returns `*ret_bytes` owned.
 static bool encode_latin1(const struct pickle_value *text, uint8_t **ret_bytes, size_t *ret_size)
 {
 	uint8_t *bytes = malloc(text->size + 1);
@@ -111,7 +111,7 @@ bool pickle_reduce(struct pickle *p, struct error *error)
 	return pickle_push_new(p, result, error);
 }
 
-// State (version, (rows, columns), element, is Fortran's order, bytes).
+// `state` is (version, (rows, columns), element, is column-major, bytes).
 static bool fill_array(const struct pickle *p, struct pickle_value *array, const struct pickle_value *state,
 		       struct error *error)
 {
@@ -140,7 +140,7 @@ bool pickle_build(struct pickle *p, struct error *error)
 	struct pickle_value *value = state != NULL ? pickle_peek(p, 1, error) : NULL;
 	if (value == NULL)
 		return false;
-	bool ok = value->kind == PICKLE_ELEMENT; // its state has nothing for single bytes
+	bool ok = value->kind == PICKLE_ELEMENT; // the state of a type of one byte has no meaning
 	if (value->kind == PICKLE_ARRAY)
 		ok = fill_array(p, value, state, error);
 	else if (!ok)
