@@ -30,10 +30,10 @@ static const char conclusion[] = "\n"
 static bool write_json(const struct poll *poll, struct json_output *output, struct error *error)
 {
 	FILE *out = json_output_stream(output);
-	bool ok = out != NULL;
+	bool ok = out != NULL || error_set(error, ERROR_FAILED, "--json: out of memory");
 	for (uint32_t i = 0; i < poll_count(poll) && ok; i++)
-		ok = nodes_json_write(poll_node(poll, i), out);
-	return ok || error_set(error, ERROR_FAILED, "--json: out of memory");
+		ok = nodes_json_write(poll_node(poll, i), out, error);
+	return ok;
 }
 
 // ---- What is wrong with a node

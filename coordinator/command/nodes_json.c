@@ -2,10 +2,10 @@
 #include "coordinator/command/nodes_json.h"
 
 #include <jansson.h>
-#include <stdlib.h>
 
 #include "common/base/strings.h"
 #include "common/metrics/phases.h"
+#include "coordinator/report/json_text.h"
 
 enum { TEXT_SIZE = 256 };
 
@@ -76,17 +76,11 @@ static json_t *reached(const struct poll_node *node)
 			 "devices", devices, "running", running);
 }
 
-bool nodes_json_write(const struct poll_node *node, FILE *out)
+bool nodes_json_write(const struct poll_node *node, FILE *out, struct error *error)
 {
 	json_t *object = node->answer != NULL
 				 ? reached(node)
 				 : json_pack("{s:s, s:s, s:b, s:o}", "type", "node", "address", node->host->address,
 					     "reached", 0, "error", text(node->error.message));
-	char *line = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
-	bool ok = line != NULL;
-	if (ok)
-		fprintf(out, "%s\n", line);
-	free(line);
-	json_decref(object);
-	return ok;
+	return json_text_write(out, object, error);
 }

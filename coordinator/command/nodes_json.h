@@ -5,5 +5,4 @@
 
 #include "coordinator/daemons/poll.h"
 
-// False when memory is out; what cannot be written is seen by fclose.
-bool nodes_json_write(const struct poll_node *node, FILE *out);
+bool nodes_json_write(const struct poll_node *node, FILE *out, struct error *error);

@@ -1,30 +1,15 @@
 // The verdict for programs. See verdict.h.
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "common/model/optimizer.h"
 #include "coordinator/prove/verdict.h"
+#include "coordinator/report/json_text.h"
 
 enum { KERNELS_WRITTEN = 256 };
 
-// Takes the object; NULL: memory was out.
-static bool write_line(FILE *json, json_t *object, struct error *error)
-{
-	// 17 digits give every double back to the bit.
-	char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-	errno = ENOMEM;
-	bool written = text != NULL && fprintf(json, "%s\n", text) >= 0 && fflush(json) == 0;
-	int why = errno;
-	free(text);
-	json_decref(object);
-	return written || error_set(error, ERROR_FAILED, "--json: %s", strerror(why));
-}
-
-// JSON has no number for what is infinite or not a number: null.
+// JSON has no infinity and no NaN: null.
 static json_t *number(double value)
 {
 	return isfinite(value) ? json_real(value) : json_null();
@@ -58,7 +43,7 @@ bool verdict_write_proof(const struct proof *proof, FILE *json, struct error *er
 {
 	const struct plan_options *options = &proof->pipeline->options;
 	const struct model *model = &proof->pipeline->model;
-	return write_line(
+	return json_text_write(
 		json,
 		json_pack("{s:s, s:s, s:i, s:i, s:I, s:i, s:s, s:s, s:s, s:I, s:b, s:o, s:o}", "type", "proof", "model",
 			  model->name, "image_size", (int)model->image_size, "classes", (int)model->classes, "steps",
@@ -74,12 +59,12 @@ bool verdict_write_proof(const struct proof *proof, FILE *json, struct error *er
 static bool write_step(const struct verdict *verdict, uint64_t step, FILE *json, struct error *error)
 {
 	const struct capture_step *a = &verdict->reference->steps[step], *b = &verdict->pipeline->steps[step];
-	return write_line(json,
-			  json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "type", "step", "step", (json_int_t)step,
-				    "reference_loss", number(a->loss), "loss", number(b->loss),
-				    "reference_gradient_norm", number(a->gradient_norm), "gradient_norm",
-				    number(b->gradient_norm)),
-			  error);
+	return json_text_write(json,
+			       json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "type", "step", "step", (json_int_t)step,
+					 "reference_loss", number(a->loss), "loss", number(b->loss),
+					 "reference_gradient_norm", number(a->gradient_norm), "gradient_norm",
+					 number(b->gradient_norm)),
+			       error);
 }
 
 static bool write_against(const struct verdict *verdict, uint32_t index, FILE *json, struct error *error)
@@ -87,7 +72,7 @@ static bool write_against(const struct verdict *verdict, uint32_t index, FILE *j
 	const struct against_parameter *of = &verdict->against->parameters[index];
 	struct parameter parameter;
 	model_parameter(&verdict->pipeline->model, index, &parameter);
-	return write_line(
+	return json_text_write(
 		json,
 		json_pack("{s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:o}", "type", "against", "parameter",
 			  parameter.name, "agrees", of->agrees, "relative_difference", number(of->relative),
@@ -99,7 +84,7 @@ static bool write_against(const struct verdict *verdict, uint32_t index, FILE *j
 		error);
 }
 
-// null: there is none.
+// null: no difference.
 static json_t *difference_of(const struct verdict *verdict, const struct difference *difference)
 {
 	char reference_bits[24], bits[24];
@@ -188,5 +173,5 @@ bool verdict_write(const struct verdict *verdict, FILE *json, struct error *erro
 	for (uint32_t i = 0; verdict->against != NULL && i < verdict->against->count; i++)
 		if (!write_against(verdict, i, json, error))
 			return false;
-	return write_line(json, verdict_of(verdict), error);
+	return json_text_write(json, verdict_of(verdict), error);
 }

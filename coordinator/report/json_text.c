@@ -1,8 +1,7 @@
 // See json_text.h.
 #include "coordinator/report/json_text.h"
 
-#include <stdbool.h>
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,4 +53,15 @@ char *json_text(const json_t *value)
 	if (text != NULL)
 		*into = '\0';
 	return text;
+}
+
+bool json_text_write(FILE *file, json_t *object, struct error *error)
+{
+	char *text = object != NULL ? json_text(object) : NULL;
+	errno = ENOMEM;
+	bool written = text != NULL && fprintf(file, "%s\n", text) >= 0 && fflush(file) == 0;
+	int why = errno;
+	free(text);
+	json_decref(object);
+	return written || error_set(error, ERROR_FAILED, "--json: %s", strerror(why));
 }

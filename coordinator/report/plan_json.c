@@ -1,10 +1,6 @@
 // See plan_json.h.
 #include "coordinator/report/plan_json.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "common/base/strings.h"
 #include "coordinator/plan/fit.h"
 #include "coordinator/report/json_text.h"
@@ -60,11 +56,5 @@ bool plan_json_write(FILE *file, const struct plan *plan, uint32_t nodes, struct
 	json_t *object = plan_json_object(plan, stages);
 	if (object != NULL)
 		json_object_set_new(object, "nodes", json_integer(nodes));
-	char *text = object != NULL ? json_text(object) : NULL;
-	errno = ENOMEM;
-	bool ok = (text != NULL && fprintf(file, "%s\n", text) >= 0) ||
-		  error_set(error, ERROR_FAILED, "--json: %s", strerror(errno));
-	free(text);
-	json_decref(object);
-	return ok;
+	return json_text_write(file, object, error);
 }

@@ -54,11 +54,25 @@ static void text_gives_every_double_back(void **state)
 	}
 }
 
+static void write_puts_one_line_or_says_why_not(void **state)
+{
+	char line[40];
+	struct error error;
+	FILE *file = fmemopen(line, sizeof(line), "w");
+	assert_non_null(file);
+	assert_true(json_text_write(file, json_pack("{s:f}", "a", 0.1), &error));
+	assert_false(json_text_write(file, NULL, &error));
+	assert_non_null(strstr(error.message, "--json: Cannot allocate memory"));
+	fclose(file);
+	assert_string_equal(line, "{\"a\":0.1}\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_has_the_fewest_digits),
 		cmocka_unit_test(text_gives_every_double_back),
+		cmocka_unit_test(write_puts_one_line_or_says_why_not),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
