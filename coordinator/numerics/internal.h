@@ -1,4 +1,5 @@
-// What numerics.c (answers in memory), file.c (the file) and line.c (a line of it) share.
+// Shared by answers.c (answers in memory), line.c (a line of the file), file.c (the file) and numerics.c (what callers open, ask and add).
+// Each uses only the ones before it.
 #pragma once
 
 #include <stddef.h>
@@ -8,7 +9,7 @@
 
 enum {
 	NUMERICS_MAXIMUM_FILE_BYTES = 16 << 20,
-	NUMERICS_MAXIMUM_LINE_BYTES = 4096, // more than any line that is right
+	NUMERICS_MAXIMUM_LINE_BYTES = 4096, // more than any valid line
 };
 
 struct numerics {
@@ -16,26 +17,26 @@ struct numerics {
 	uint32_t count, capacity;
 	char *path; // owned; NULL: in memory
 	bool is_named;
-	// Of the file: which one was read so far, and how far.
+	// The file that was read, and how much of it.
 	dev_t device;
 	ino_t inode;
 	off_t read_bytes;
 	uint64_t read_lines;
-	uint32_t wrong_lines; // left out
+	uint32_t wrong_lines; // ignored
 	char first_wrong[ERROR_MESSAGE_SIZE];
 };
 
-// numerics.c. Keeps a copy. Returns borrowed; NULL: out of memory.
+// answers.c. Keeps a copy. Returns borrowed; NULL: out of memory.
 const struct numerics_answer *numerics_keep(struct numerics *numerics, const struct numerics_answer *answer);
 
 // line.c
-// Takes a line apart and keeps its answer. False says what is wrong with it.
+// Parses a line and keeps its answer. False with an error if the line is wrong.
 bool numerics_read_line(struct numerics *numerics, const char *line, size_t length, struct error *error);
-char *numerics_write_line(const struct numerics_answer *answer); // without an end of line; owned; NULL: out of memory
+// Without an end of line. Returns owned; NULL: out of memory.
+char *numerics_write_line(const struct numerics_answer *answer);
 
 // file.c
 bool numerics_read_file(struct numerics *numerics, struct error *error);
-// With the file locked: what other processes have added is read, then the answer is written, unless there is
-// one that is not `refused`.
+// Locks the file, reads the lines that other processes added, and writes the answer, unless the file now has one other than `refused`.
 bool numerics_append(struct numerics *numerics, const struct numerics_answer *answer,
 		     const struct numerics_answer *refused, struct error *error);
