@@ -110,12 +110,12 @@ void json_step(struct report *report, const struct job_step *step)
 	json_t *stages = json_array();
 	for (uint32_t r = 0; r < report->ranks; r++)
 		json_array_append_new(stages, rank_step(&step->ranks[r]));
-	json_t *object =
-		json_pack("{s:s, s:I, s:o, s:f, s:o, s:o, s:f, s:o, s:o}", "type", "step", "step",
-			  (json_int_t)step->step, "loss", number(step->loss), "accuracy", step_accuracy(report, step),
-			  "learning_rate", number(step->learning_rate), "gradient_norm", number(step->gradient_norm),
-			  "step_seconds", step->seconds, "samples_per_second",
-			  number(report->options.train_batch_size / step->seconds), "stages", stages);
+	json_t *object = json_pack("{s:s, s:I, s:o, s:f, s:o, s:o, s:f, s:o, s:o}", "type", "step", "step",
+				   (json_int_t)step->step, "loss", number(step->loss), "accuracy",
+				   totals_accuracy(&report->totals, step), "learning_rate", number(step->learning_rate),
+				   "gradient_norm", number(step->gradient_norm), "step_seconds", step->seconds,
+				   "samples_per_second", number(report->options.train_batch_size / step->seconds),
+				   "stages", stages);
 	if (step->loss_scale > 0.0 && object != NULL) { // float16
 		json_object_set_new(object, "loss_scale", json_real(step->loss_scale));
 		json_object_set_new(object, "skipped", json_boolean(step->skipped));

@@ -34,8 +34,8 @@ void lines_progress(struct report *report, const struct job_step *step)
 	snprintf(line, sizeof(line),
 		 "step %" PRIu64 "/%" PRIu64 "  loss %.4f  accuracy %.1f%%  %.1f samples/s  %" PRIu64 ":%02" PRIu64
 		 " left%s",
-		 report->totals.steps_done, report->options.steps, step->loss, 100.0 * step_accuracy(report, step),
-		 rate, seconds / 60, seconds % 60, skipped);
+		 report->totals.steps_done, report->options.steps, step->loss,
+		 100.0 * totals_accuracy(&report->totals, step), rate, seconds / 60, seconds % 60, skipped);
 	if (report->is_terminal)
 		progress_show(line);
 	else

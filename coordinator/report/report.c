@@ -1,4 +1,4 @@
-// What is shown, and when. See report.h.
+// When something is shown. See report.h.
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -6,11 +6,6 @@
 #include "common/base/log.h"
 #include "coordinator/report/internal.h"
 #include "coordinator/report/terminal.h"
-
-double step_accuracy(const struct report *report, const struct job_step *step)
-{
-	return (double)step->correct / report->options.train_batch_size;
-}
 
 bool report_create(const struct report_options *options, struct report **ret_report, struct error *error)
 {
@@ -85,7 +80,7 @@ void report_step(struct report *report, const struct job_step *step)
 	report->window_seconds += step->seconds;
 	report->window_steps++;
 	report->last_loss = step->loss;
-	report->last_accuracy = step_accuracy(report, step);
+	report->last_accuracy = totals_accuracy(&report->totals, step);
 	report->last_loss_scale = step->next_loss_scale;
 	report->skipped_steps += step->skipped;
 	job_metrics_step(report->metrics, step);

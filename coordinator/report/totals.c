@@ -51,6 +51,11 @@ void totals_step(struct totals *totals, const struct job_step *step)
 		add_rank(&totals->rank[r], &step->ranks[r]);
 }
 
+double totals_accuracy(const struct totals *totals, const struct job_step *step)
+{
+	return (double)step->correct / totals->train_batch_size;
+}
+
 double totals_throughput(const struct totals *totals)
 {
 	if (totals->measured_seconds <= 0.0)

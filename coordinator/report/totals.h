@@ -1,5 +1,5 @@
-// What the steps of a job add up to: its rate, and where each rank's time went. Steps of warming up count among those done, and in
-// nothing else. One thread.
+// Sums over the steps of a job: its rate, and the time that each rank spent in each phase. Warm-up steps count only in
+// steps_done and all_seconds. One thread.
 #pragma once
 
 #include "common/base/error.h"
@@ -25,6 +25,8 @@ void totals_fini(struct totals *totals);
 void totals_memory(struct totals *totals, uint32_t rank, const struct job_memory *memory);
 void totals_step(struct totals *totals, const struct job_step *step);
 
+// The share of the step's samples whose largest score is their label.
+double totals_accuracy(const struct totals *totals, const struct job_step *step);
 double totals_throughput(const struct totals *totals);          // samples per second; 0 before any step was measured
 double totals_busy(const struct totals *totals, uint32_t rank); // seconds of computing and copying
 // Share of the measured time in which the rank neither computed nor copied.
