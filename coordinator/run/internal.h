@@ -59,18 +59,27 @@ struct job {
 	uint32_t entry_count;
 };
 
+// next_event.c
 // Waits for the next event of any rank; notices silence. NULL with an error when the job is over: a
 // rank failed or was lost, or job_interrupt. Returns owned; it has a response.
 struct stage_event *job_next_event(struct job *job, struct error *error);
+
+// pulse.c
 // From here on the job waits for `what` of the ranks that are not marked in `has_answered`: for messages, and for the limit of progress.
 void job_await(struct job *job, const char *what, const bool *has_answered);
+// False with an error if the job was interrupted, a rank is silent or no rank makes progress. For code that waits without job_next_event.
+bool job_check_pulse(struct job *job, struct error *error);
+
+// refuse.c
 // Marks the rank; false with an error when it has answered already.
 bool job_take_answer(const struct job *job, uint32_t rank, bool *has_answered, struct error *error);
 // "stage 1 of replica 2 on node-b:7070: why".
 bool job_refuse(const struct job *job, uint32_t rank, const char *why, struct error *error);
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error);
-// False with an error if the job was interrupted, a rank is silent or no rank makes progress. For code that waits without job_next_event.
-bool job_check_pulse(struct job *job, struct error *error);
+
+// grid.c
+bool job_open_rank(struct job *job, uint32_t rank, struct error *error);    // creates its session and sends Open
+bool job_connect_rank(struct job *job, uint32_t rank, struct error *error); // sends Connect
 
 // kernel_choices.c: the answers to what ranks ask about kernels, from Open to each rank's Opened.
 bool kernel_choices_create(struct job *job, struct error *error);

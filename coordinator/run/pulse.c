@@ -91,14 +91,6 @@ void job_await(struct job *job, const char *what, const bool *has_answered)
 	job->wait = (struct job_wait){what, has_answered};
 }
 
-bool job_take_answer(const struct job *job, uint32_t rank, bool *has_answered, struct error *error)
-{
-	if (has_answered[rank])
-		return job_refuse(job, rank, "it sent the same answer twice", error);
-	has_answered[rank] = true;
-	return true;
-}
-
 bool job_check_pulse(struct job *job, struct error *error)
 {
 	if (job_is_interrupted())
