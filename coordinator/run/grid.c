@@ -10,7 +10,7 @@ static bool is_last_stage(const struct job *job, uint32_t rank)
 	return plan_rank_stage(job->plan, rank) + 1 == job->plan->options.pipeline_size;
 }
 
-// The neighbour `by` further in the ring of the rank's stage.
+// The rank `by` places further in the ring of the rank's stage.
 static uint32_t ring_neighbour(const struct job *job, uint32_t rank, uint32_t by)
 {
 	uint32_t d = job->plan->options.data_parallel_size, replica = plan_rank_replica(job->plan, rank);
@@ -63,7 +63,7 @@ bool job_open_rank(struct job *job, uint32_t rank, struct error *error)
 	return true;
 }
 
-// What the rank joins its stage's group with; NULL: there is none to join.
+// The id with which the rank joins the group of its stage; NULL: no group.
 static bool find_group(const struct job *job, uint32_t rank, const uint8_t **ret_id, struct error *error)
 {
 	uint32_t stage = plan_rank_stage(job->plan, rank);

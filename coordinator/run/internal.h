@@ -1,4 +1,5 @@
-// Shared by job.c (from open to close), steps.c (the steps), parameters.c (load and save), kernel_choices.c and pulse.c (whether to wait).
+// Shared by the files of a job. job.c (from open to close) calls kernel_choices.c, parameters.c (load and save) and steps.c. These call
+// next_event.c, which calls pulse.c (whether to wait) and grid.c (a rank's neighbours). All may call refuse.c.
 #pragma once
 
 #include "common/base/lateness.h"
@@ -41,7 +42,7 @@ struct job {
 	struct kernel_choices *kernels;
 	struct heartbeat *heartbeat;
 	struct lateness lateness; // of this process
-	uint64_t step;            // the first one not done: for messages
+	uint64_t step;            // the first one not done
 	enum job_phase phase;
 	// Owned: the Failed of a daemon that stopped after a step, which the other ranks have still to report.
 	struct stage_event *drained;
@@ -49,8 +50,8 @@ struct job {
 	struct progress progress;
 	struct job_wait wait;
 	struct culprit culprit; // so far
-	uint32_t opened;        // ranks that have taken their stages
-	uint64_t accused_ns;    // when the first sign of trouble came; 0: there was none
+	uint32_t opened;        // ranks that have opened their stages
+	uint64_t accused_ns;    // time of the first failure; 0: there was none
 
 	// Saving.
 	struct safetensors_writer *writer;
@@ -60,18 +61,18 @@ struct job {
 };
 
 // next_event.c
-// Waits for the next event of any rank; notices silence. NULL with an error when the job is over: a
-// rank failed or was lost, or job_interrupt. Returns owned; it has a response.
+// Waits for the next event of any rank. NULL with an error when the job is over: a rank failed, was lost, is silent or makes no progress,
+// or job_interrupt was called. Returns owned; it has a response.
 struct stage_event *job_next_event(struct job *job, struct error *error);
 
 // pulse.c
-// From here on the job waits for `what` of the ranks that are not marked in `has_answered`: for messages, and for the limit of progress.
+// From now on the job waits for `what` from the ranks that are not marked in `has_answered`. Error messages and the limit on progress use it.
 void job_await(struct job *job, const char *what, const bool *has_answered);
 // False with an error if the job was interrupted, a rank is silent or no rank makes progress. For code that waits without job_next_event.
 bool job_check_pulse(struct job *job, struct error *error);
 
 // refuse.c
-// Marks the rank; false with an error when it has answered already.
+// Marks the rank. False with an error if it has already answered.
 bool job_take_answer(const struct job *job, uint32_t rank, bool *has_answered, struct error *error);
 // "stage 1 of replica 2 on node-b:7070: why".
 bool job_refuse(const struct job *job, uint32_t rank, const char *why, struct error *error);

@@ -5,10 +5,7 @@
 #include "common/base/clock.h"
 #include "coordinator/run/internal.h"
 
-enum {
-	WAIT_MS = 200,
-	CLOSE_MS = 10000,
-};
+enum { WAIT_MS = 200, CLOSE_MS = 10000 };
 
 // Waits until each rank has sent `what`, in messages `name`, once.
 static bool wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what, const char *name,
@@ -66,7 +63,7 @@ static bool link_ranks(struct job *job, struct error *error)
 	return wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, "its Ready", error);
 }
 
-// The work is done and saved: an end that is not in good order costs nothing any more.
+// The work is done and saved: failures from here on are ignored.
 static void close_ranks(struct job *job)
 {
 	uint64_t begin = clock_now_ns();

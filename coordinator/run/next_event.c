@@ -4,9 +4,9 @@
 #include "coordinator/run/internal.h"
 
 enum {
-	WAIT_MS = 200,   // for an event, before looking at silence and interrupts
-	BLAME_MS = 1000, // how long others may still name the cause
-	// How long the other nodes have to answer when one could not be reached: longer than a connection may take.
+	WAIT_MS = 200,   // for an event, between two checks of silence, progress and interrupts
+	BLAME_MS = 1000, // time in which other ranks may still report the root cause
+	// Time for the other nodes to answer if one could not be reached: longer than a connection may take.
 	REACH_MS = PROTOCOL_TIMEOUT_MS + 1000,
 };
 
@@ -58,13 +58,13 @@ static void accuse(struct job *job, struct stage_event *event)
 	if (job->accused_ns == 0)
 		job->accused_ns = clock_now_ns();
 	culprit_accuse(&job->culprit, event);
-	if (event->payload != NULL) // what its rank says next may explain more
+	if (event->payload != NULL) // the rank's next messages may explain more
 		stage_session_resume(job->sessions[event->rank]);
 	stage_event_free(event);
 }
 
-// How long to listen after the first sign of trouble: the rank where it began may still say so, and a job that opens names all nodes
-// that it cannot reach.
+// How long to wait after the first failure. The rank with the root cause may still report it, and a job that opens names all nodes that
+// cannot be reached.
 static uint64_t patience_ms(const struct job *job)
 {
 	const struct culprit *culprit = &job->culprit;
@@ -93,8 +93,8 @@ static bool may_wait(struct job *job, struct error *error)
 	return true;
 }
 
-// A call that fails because this process was stopped while it connected is no fault of the daemon's: it is begun again. Takes the event,
-// or leaves it to be judged; false with an error when the call cannot be begun.
+// If a call failed because this process was paused while it connected, starts it again. Sets *ret_taken if it took the event. False with
+// an error if the call cannot be started.
 static bool forgive_own_pause(struct job *job, struct stage_event *event, bool *ret_taken, struct error *error)
 {
 	struct stage_movement movement;
