@@ -31,7 +31,7 @@ const struct numerics_answer *numerics_find(const struct numerics *numerics, con
 	return NULL;
 }
 
-// An answer with its texts behind it.
+// A copy in one allocation: the answer, then its texts.
 static struct numerics_answer *copy_of(const struct numerics_answer *answer)
 {
 	size_t bytes = strlen(answer->machine) + strlen(answer->question) + 2;

@@ -1,5 +1,5 @@
-// The file of answers. Lines are only ever added, in one write under a lock, so any number of coordinators can share it; the last
-// line about a question counts.
+// The file of answers. Lines are only added, each in one write under a lock, so several coordinators can share the file. The last line
+// about a question counts.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -15,10 +15,10 @@
 #include "common/base/strings.h"
 #include "coordinator/numerics/internal.h"
 
-#define LOCK_TIMEOUT_NS 5000000000ull // others hold it for as long as a write takes
+#define LOCK_TIMEOUT_NS 5000000000ull // other processes hold the lock during a write
 #define LOCK_RETRY_NS   5000000l
 
-// A path that cannot be right is wrong usage; a full or broken disk is not.
+// A wrong path is ERROR_USAGE; a full or broken disk is not.
 static bool fail(const struct numerics *numerics, const char *what, struct error *error)
 {
 	int why = errno;
@@ -27,7 +27,7 @@ static bool fail(const struct numerics *numerics, const char *what, struct error
 			 numerics->path, what, strerror(why));
 }
 
-// A line that is wrong ends a named file's reading; it would be ignored in silence otherwise.
+// A wrong line is an error in a named file; in the cache it is ignored and counted.
 static bool take_line(struct numerics *numerics, const char *line, size_t length, struct error *error)
 {
 	struct error why;
@@ -55,7 +55,7 @@ static bool take_text(struct numerics *numerics, const char *text, size_t size, 
 	return true;
 }
 
-// What the file has and was not read yet. If it is another file than before, or shorter, all of it.
+// Reads the lines that were added since the last read. If the path names another file now, or the file is shorter, reads all of it.
 static bool read_news(struct numerics *numerics, int file, struct error *error)
 {
 	struct stat status;
@@ -104,11 +104,11 @@ static bool lock_file(const struct numerics *numerics, int file, struct error *e
 	return true;
 }
 
-// A line that was written in part is taken back.
+// If only a part of the line was written, that part is removed.
 static bool write_line(struct numerics *numerics, int file, const struct numerics_answer *answer, struct error *error)
 {
 	_cleanup_free_ char *line = numerics_write_line(answer), *text = NULL;
-	char last = '\n'; // a person's editor may have left it out
+	char last = '\n'; // an editor may have omitted the last end of line
 	if (numerics->read_bytes > 0 && pread(file, &last, 1, numerics->read_bytes - 1) != 1)
 		return fail(numerics, "read it", error);
 	int length = line != NULL ? asprintf(&text, "%s%s\n", last == '\n' ? "" : "\n", line) : -1;

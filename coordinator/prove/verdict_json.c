@@ -1,4 +1,4 @@
-// The verdict for programs. See verdict.h.
+// The verdict as JSON lines. See verdict.h.
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>

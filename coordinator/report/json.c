@@ -18,11 +18,11 @@ static void write_line(struct report *report, json_t *object)
 	if (length > 0)
 		json_output_put(report->options.json, line, (size_t)length);
 	else
-		line = NULL; // no memory: the line is missing
+		line = NULL; // out of memory: the line is missing
 	json_decref(object);
 }
 
-// What is no number (a loss that diverged) has no JSON: null.
+// JSON has no infinity and no NaN (a loss that diverged): null.
 static json_t *number(double value)
 {
 	json_t *real = json_real(value);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Where a string's closing quote is; `text` begins with the opening one.
+// The closing quote of the string that begins at `text`.
 static const char *string_end(const char *text)
 {
 	for (text++; *text != '"'; text++)
@@ -14,7 +14,7 @@ static const char *string_end(const char *text)
 	return text;
 }
 
-// Writes the number text[0] to text[length - 1] with fewer digits, if there are such. Returns the bytes that were written, `length` at most.
+// Copies the number text[0] to text[length - 1], with fewer digits if they read as the same double. Returns the size, at most `length`.
 static size_t write_number(const char *text, size_t length, char *into)
 {
 	char shorter[40];

@@ -9,8 +9,8 @@
 #include "common/base/error.h"
 #include "coordinator/plan/plan.h"
 
-// Both return owned, NULL: out of memory; the second takes `stages`, of which it has no more to say.
+// Both return owned; NULL: out of memory. The second takes `stages`.
 json_t *plan_json_stage(const struct plan *plan, uint32_t s);
 json_t *plan_json_object(const struct plan *plan, json_t *stages);
-// One line. `nodes`: on how many; 0: none are named.
+// Writes one line. `nodes`: how many nodes the plan uses; 0: unknown.
 bool plan_json_write(FILE *file, const struct plan *plan, uint32_t nodes, struct error *error);
