@@ -201,6 +201,7 @@ void draw_make(uint64_t seed, uint32_t daemons, struct draw *ret_draw)
 	}
 	draw->steps = between(&s, 2, 3);
 	draw->shuffle = chance(&s, 50);
+	draw->two_threads = chance(&s, 10); // few: four daemons share the processors
 	draw->config.gradient_accumulation_steps = draw->options.micro_batches;
 	draw->config.micro_batch_size = draw->options.micro_batch_size;
 	draw->config.train_batch_size =
@@ -252,10 +253,10 @@ char *draw_text(const struct draw *draw, char *into)
 	snprintf(
 		into + length, DRAW_TEXT_SIZE - length,
 		"; p %u cut at %s, d %u, %s, in flight %u, recomputation %u; %u x %u samples, %u steps; %s momentum %g "
-		"clipping %g",
+		"clipping %g; threads %d",
 		options->pipeline_size, draw->split[0] != '\0' ? draw->split : "-", options->data_parallel_size,
 		options->schedule, options->in_flight, options->checkpoint_interval, options->micro_batches,
 		options->micro_batch_size, draw->steps, optimizer_name(options->optimizer.kind),
-		(double)draw->config.beta1, draw->config.gradient_clipping);
+		(double)draw->config.beta1, draw->config.gradient_clipping, draw->two_threads ? 2 : 1);
 	return into;
 }

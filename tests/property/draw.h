@@ -1,5 +1,5 @@
-// A training drawn at random from a number: the network, how it is cut and scheduled, where its stages run, its batch and its
-// optimizer. Pure; any thread.
+// A training drawn at random from a number: the network, how it is cut and scheduled, where its stages run and with how many threads, its
+// batch and its optimizer. Pure; any thread.
 #pragma once
 
 #include <stdbool.h>
@@ -21,6 +21,7 @@ struct draw {
 	bool shuffle;
 	uint32_t connections, chunk_bytes;
 	uint32_t daemon_of[DRAW_MAXIMUM_RANKS]; // which daemon holds each rank
+	bool two_threads;                       // the daemons compute with two threads each; else with one
 };
 
 // A pure function of its arguments. `daemons` is at least 1.

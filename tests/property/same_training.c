@@ -1,6 +1,7 @@
 // Trains drawn networks in drawn pipelines over real daemons, and each on one device as well: losses, gradient norms and final
-// parameters must be the same to the bit. draw.c says what is drawn. The kernels are drawn, too: of those that the daemons offer for a
-// question any may be the fastest, so a pipeline must be right with any.
+// parameters must be the same to the bit. draw.c says what is drawn. Both trainings run with the same number of threads, which is part of
+// the draw unless --threads gives it. The kernels are drawn, too: of those that the daemons offer for a question any may be the fastest,
+// so a pipeline must be right with any.
 //
 //   same_training [--draws N] [--seed S] [--threads N] [--wrong-kernels]
 //
@@ -28,12 +29,14 @@ enum { DAEMONS = 4, IMAGES = 512, FREE_TIMEOUT_MS = 10000, NETWORK_THREADS = 2 }
 
 struct property {
 	uint64_t seed;
-	uint32_t draws, threads;
-	struct local_daemons *daemons;
+	uint32_t draws;
+	uint32_t threads;                 // of all draws; 0: drawn
+	struct local_daemons *daemons[2]; // of draws with one thread (or N of --threads), and with two
 	struct cifar10 dataset;
 	bool wrong_kernels;
 	struct numerics *honest;  // with the kernels that there are for every question so far
 	uint64_t steps, elements; // compared so far
+	uint32_t two_threads;     // draws with two threads
 	uint64_t drawn, slower;   // answers about kernels, and those that are not the fastest
 };
 
@@ -60,7 +63,7 @@ struct place {
 static void place_ranks(const struct property *property, const struct draw *draw, struct place *place)
 {
 	for (uint32_t r = 0; r < DRAW_MAXIMUM_RANKS; r++) {
-		place->addresses[r] = local_daemons_address(property->daemons, draw->daemon_of[r]);
+		place->addresses[r] = local_daemons_address(property->daemons[draw->two_threads], draw->daemon_of[r]);
 		place->devices[r] = 0;
 	}
 }
@@ -252,6 +255,8 @@ static uint32_t try_all(struct property *property)
 	char text[DRAW_TEXT_SIZE];
 	for (uint32_t i = 0; i < property->draws; i++) {
 		draw_make(property->seed + i, DAEMONS, &draw);
+		draw.two_threads = draw.two_threads && property->threads == 0;
+		property->two_threads += draw.two_threads;
 		bool ok = try_draw(property, &draw);
 		if (!ok || property->draws == 1)
 			printf("%s: --threads %u --seed %" PRIu64 " --draws 1: %s\n", ok ? "equal" : "WRONG",
@@ -297,16 +302,24 @@ static bool read_arguments(int argc, char **argv, struct property *property)
 	return ok && optind == argc;
 }
 
+static bool start_daemons(struct property *property, struct error *error)
+{
+	struct local_options one = {.count = DAEMONS, .threads = property->threads > 0 ? property->threads : 1};
+	struct local_options two = {.count = DAEMONS, .threads = 2};
+	if (!local_daemons_start(&one, &property->daemons[0], error))
+		return false;
+	return property->threads > 0 || local_daemons_start(&two, &property->daemons[1], error);
+}
+
 int main(int argc, char **argv)
 {
-	struct property property = {.seed = 1, .draws = 200, .threads = 1};
+	struct property property = {.seed = 1, .draws = 200};
 	struct error error;
 	if (!read_arguments(argc, argv, &property))
 		return 2;
-	struct local_options local = {.count = DAEMONS, .threads = property.threads};
 	property.honest = numerics_create();
-	if (property.honest == NULL || !make_dataset(&property.dataset) ||
-	    !local_daemons_start(&local, &property.daemons, &error) || !rpc_start(NETWORK_THREADS, &error)) {
+	if (property.honest == NULL || !make_dataset(&property.dataset) || !start_daemons(&property, &error) ||
+	    !rpc_start(NETWORK_THREADS, &error)) {
 		fprintf(stderr, "cannot begin: %s\n", error.message);
 		return 1;
 	}
@@ -314,12 +327,13 @@ int main(int argc, char **argv)
 	uint32_t wrong = try_all(&property);
 	printf("%" PRIu64 " kernels drawn, %" PRIu64 " of them not the fastest\n", property.drawn, property.slower);
 	printf("%u draws from seed %" PRIu64 ": %" PRIu64 " steps and %" PRIu64
-	       " final values compared, %u draws wrong, %.1f s\n",
-	       property.draws, property.seed, property.steps, property.elements, wrong,
+	       " final values compared, %u draws with two threads, %u draws wrong, %.1f s\n",
+	       property.draws, property.seed, property.steps, property.elements, property.two_threads, wrong,
 	       (double)(clock_now_ns() - begin_ns) * 1e-9);
 	fflush(stdout);
 	rpc_stop();
-	local_daemons_stop(property.daemons);
+	local_daemons_stop(property.daemons[0]);
+	local_daemons_stop(property.daemons[1]);
 	cifar10_fini(&property.dataset);
 	numerics_close(property.honest);
 	return wrong > 0;
