@@ -196,6 +196,21 @@ const char *strings_guess_of(const char *word, const char *const *names, char *i
 	return strings_guess_write(&guess, "", into, size);
 }
 
+void strings_write_wrapped(const char *text, FILE *out)
+{
+	size_t used = 0;
+	for (text += strspn(text, " "); *text != '\0'; text += strspn(text, " ")) {
+		size_t length = strcspn(text, " ");
+		if (used > 0 && used + 1 + length > STRINGS_COLUMNS) {
+			fputc('\n', out);
+			used = 0;
+		}
+		used += (size_t)fprintf(out, "%s%.*s", used > 0 ? " " : "", (int)length, text);
+		text += length;
+	}
+	fputc('\n', out);
+}
+
 char *strings_format_bytes(uint64_t bytes, char *into, size_t size)
 {
 	static const char *const names[] = {"B", "KiB", "MiB", "GiB", "TiB"};

@@ -4,11 +4,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/error.h"
 
-enum { STRINGS_GUESS_SIZE = 80 }; // of what strings_guess_write writes
+enum {
+	STRINGS_GUESS_SIZE = 80, // of what strings_guess_write writes
+	STRINGS_COLUMNS = 80,    // of a line for people
+};
 
 // "16GiB", "512MiB", "1024", "1.5GB" to bytes; refuses anything else, naming what is accepted.
 bool strings_parse_bytes(const char *text, uint64_t *ret_bytes, struct error *error);
@@ -19,6 +23,9 @@ bool strings_parse_number(const char *text, double *ret_value, struct error *err
 double strings_shortest_decimal(float value);
 // 1536 -> "1.5 KiB"; returns `into`.
 char *strings_format_bytes(uint64_t bytes, char *into, size_t size);
+
+// Writes the words of `text` in lines of at most STRINGS_COLUMNS characters; a longer word has a line of its own. Ends with a newline.
+void strings_write_wrapped(const char *text, FILE *out);
 
 // The number of bytes of the first character, if it is well-formed UTF-8 (Unicode 15.0, table 3-7); otherwise 0. Reads no
 // further than the first byte that does not belong to it.

@@ -71,14 +71,15 @@ static bool read_parameters(const struct job_arguments *arguments, const struct 
 void job_inputs_say(const struct plan *plan, const struct job_inputs *inputs)
 {
 	const float *mean = plan->options.mean, *deviation = plan->options.standard_deviation;
-	fprintf(stderr,
-		"%" PRIu64 " images of %u x %u, resized to %u x %u; normalised by mean %.9g,%.9g,%.9g and std "
-		"%.9g,%.9g,%.9g\n",
-		inputs->dataset.count, plan->options.raw_image_size, plan->options.raw_image_size,
-		plan->model.image_size, plan->model.image_size, strings_shortest_decimal(mean[0]),
-		strings_shortest_decimal(mean[1]), strings_shortest_decimal(mean[2]),
-		strings_shortest_decimal(deviation[0]), strings_shortest_decimal(deviation[1]),
-		strings_shortest_decimal(deviation[2]));
+	char line[200];
+	fprintf(stderr, "%" PRIu64 " image%s of %u x %u, resized to %u x %u;\n", inputs->dataset.count,
+		inputs->dataset.count == 1 ? "" : "s", plan->options.raw_image_size, plan->options.raw_image_size,
+		plan->model.image_size, plan->model.image_size);
+	snprintf(line, sizeof(line), "normalised by mean %.9g,%.9g,%.9g and std %.9g,%.9g,%.9g",
+		 strings_shortest_decimal(mean[0]), strings_shortest_decimal(mean[1]),
+		 strings_shortest_decimal(mean[2]), strings_shortest_decimal(deviation[0]),
+		 strings_shortest_decimal(deviation[1]), strings_shortest_decimal(deviation[2]));
+	strings_write_wrapped(line, stderr);
 }
 
 bool job_inputs_read(const struct job_arguments *arguments, const struct job_setup *setup,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/strings.h"
 #include "coordinator/config/learning_rate_course.h"
 #include "coordinator/dataset/cifar10.h"
 #include "coordinator/plan/fit.h"
@@ -167,7 +168,7 @@ bool job_setup_check_fit(const struct job_setup *setup, const struct job_argumen
 		return true;
 	if (!plan_fits(setup->plan))
 		return fit_refuse(setup->plan, true, error);
-	fprintf(stderr, "%s\n", fit_describe(setup->plan, text, sizeof(text)));
+	strings_write_wrapped(fit_describe(setup->plan, text, sizeof(text)), stderr);
 	return true;
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "coordinator/command/command.h"
 #include "coordinator/command/job_setup.h"
 #include "coordinator/command/plan_cells.h"
@@ -35,7 +36,7 @@ static bool plan_one(const struct job_arguments *arguments, FILE *json, struct e
 	job_setup_warn(&setup, arguments);
 	plan_print(setup.plan, stdout);
 	if (arguments->fit && plan_fits(setup.plan))
-		printf("%s\n", fit_describe(setup.plan, text, sizeof(text)));
+		strings_write_wrapped(fit_describe(setup.plan, text, sizeof(text)), stdout);
 	ok = (json == NULL || plan_json_write(json, setup.plan, used, error)) &&
 	     (plan_fits(setup.plan) || fit_refuse(setup.plan, arguments->fit, error));
 	job_setup_fini(&setup);

@@ -49,11 +49,12 @@ static void print_outcome(const struct plan *plan, bool was_searched)
 	if (plan->options.memory_limit_bytes == 0)
 		return;
 	if (plan_fits(plan)) {
-		printf("%s\n", fit_describe(plan, text, sizeof(text)));
+		strings_write_wrapped(fit_describe(plan, text, sizeof(text)), stdout);
 		return;
 	}
 	fit_refuse(plan, was_searched, &why);
-	printf("does not fit: %s\n", why.message);
+	error_wrap(&why, "does not fit");
+	strings_write_wrapped(why.message, stdout);
 }
 
 static bool plan_cell(struct cells *cells, const struct cell *cell, struct error *error)

@@ -103,7 +103,7 @@ bool plan_fits(const struct plan *plan);
 uint32_t plan_receive_depth(const struct plan *plan, uint32_t stage);
 uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next);
 void plan_print(const struct plan *plan, FILE *out); // the tables for people
-// Of them the one of memory, and whether each stage is within the limit, if there is one.
+// Of them those of memory, with whether each stage is within the limit, if there is one.
 void plan_print_memory(const struct plan *plan, FILE *out);
 // A new StagePlan for the wire; `replica` is below data_parallel_size. Returns owned, to plan_free_message; NULL when
 // memory is out.

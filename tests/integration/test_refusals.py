@@ -13,7 +13,7 @@ class Refusals(harness.TestCase):
         """It says, in one line and nothing else, what `words` (a regular expression) says."""
         with self.subTest(arguments=arguments):
             run = self.penstock(*arguments, code=code, seconds=30)
-            self.assertRegex(run.error, rf"\A(?:\d+ images of .*\n)?penstock: .*(?:{words}).*\n\Z")
+            self.assertRegex(run.error, rf"\A(?:\d+ images of .*\nnormalised .*\n)?penstock: .*(?:{words}).*\n\Z")
             self.assertEqual(run.out, "")
 
     def test_command_line(self):
@@ -108,7 +108,7 @@ class Refusals(harness.TestCase):
         self.refuse(2, "--nodes 3: .*hostfile has only 2 nodes", "plan", "-H", path, "--nodes", 3)
         self.refuse(2, "pipeline size 2 does not divide the 3 devices of .*hostfile, .* fewer nodes with --nodes", "plan", "-H", path, "-p", 2)
         self.assertIn("\n1 replica: 128 samples a step\n", self.penstock("plan", "-H", path, "-p", 2, "--nodes", 1).out)
-        self.assertIn("\n3 replicas, 3 devices: 384 samples a step; ", self.penstock("plan", "-H", path, "-p", 0).out)
+        self.assertIn("\n3 replicas, 3 devices: 384 samples a step;\n", self.penstock("plan", "-H", path, "-p", 0).out)
 
     def test_dataset(self):
         def broken(name, change):

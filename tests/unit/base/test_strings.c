@@ -183,6 +183,22 @@ static void guess_of_a_misspelled_name_is_the_closest_one(void **state)
 	}
 }
 
+static void write_wrapped_keeps_to_80_columns(void **state)
+{
+	char word[120], text[400], *written = NULL;
+	size_t size = 0;
+	memset(word, 'x', sizeof(word) - 1);
+	word[sizeof(word) - 1] = '\0';
+	snprintf(text, sizeof(text), "  %.39s %.40s  %.1s %s end", word, word, word, word);
+	FILE *out = open_memstream(&written, &size);
+	assert_non_null(out);
+	strings_write_wrapped(text, out);
+	assert_int_equal(fclose(out), 0);
+	snprintf(text, sizeof(text), "%.39s %.40s\n%.1s\n%s\nend\n", word, word, word, word);
+	assert_string_equal(written, text);
+	free(written);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,6 +208,7 @@ int main(void)
 		cmocka_unit_test(parse_integer_limits_hold),
 		cmocka_unit_test(parse_number_only_finite_ones_are_taken),
 		cmocka_unit_test(format_bytes_reads_well),
+		cmocka_unit_test(write_wrapped_keeps_to_80_columns),
 		cmocka_unit_test(make_printable_only_control_characters_and_broken_utf8_are_replaced),
 		cmocka_unit_test(printable_copy_is_cut),
 		cmocka_unit_test(guess_of_a_misspelled_name_is_the_closest_one),

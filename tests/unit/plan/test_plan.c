@@ -452,6 +452,13 @@ static void stage_message_carries_types_and_checkpoints(void **state)
 	plan_destroy(plan);
 }
 
+static void assert_fits_80_columns(const char *text)
+{
+	for (const char *line = text; *line != '\0'; line += strcspn(line, "\n") + 1)
+		if (strcspn(line, "\n") > 80)
+			fail_msg("a line is longer than 80 columns in:\n%s", text);
+}
+
 static void assert_prints(const struct plan_options *options, const char *expected)
 {
 	struct model model = alexnet();
@@ -463,6 +470,7 @@ static void assert_prints(const struct plan_options *options, const char *expect
 	fclose(out);
 	if (strstr(text, expected) == NULL)
 		fail_msg("\"%s\" is not in:\n%s", expected, text);
+	assert_fits_80_columns(text);
 	free(text);
 	plan_destroy(plan);
 }
@@ -474,8 +482,12 @@ static void print_says_what_is_computed_in(void **state)
 	options.allow_tf32 = true;
 	options.boundary_type = DATA_BFLOAT16;
 	options.checkpoint_interval = 4;
-	assert_prints(&options,
-		      "computed in float32 with products in TF32, sent in bfloat16, activations kept every 4 layers\n");
+	assert_prints(
+		&options,
+		"computed in float32 with products in TF32, sent in bfloat16, activations kept\nevery 4 layers\n");
+	options.checkpoint_interval = 1;
+	options.in_flight = 1;
+	assert_prints(&options, " kept\nevery 1 layer, at most 1 in flight\n");
 	options = options_of("1f1b", 3, 4, 8);
 	options.compute_type = options.boundary_type = DATA_FLOAT16;
 	options.initial_loss_scale = 65536;
@@ -489,7 +501,7 @@ static void print_says_how_many_replicas_there_are(void **state)
 	options.data_parallel_size = 4;
 	options.reduce_bucket_bytes = 25 << 20;
 	assert_prints(&options,
-		      "\n4 replicas, 12 devices: 128 samples a step; gradients are summed 25.0 MiB at once\n");
+		      "\n4 replicas, 12 devices: 128 samples a step;\ngradients are summed 25.0 MiB at once\n");
 }
 
 static void print_names_every_stage(void **state)
