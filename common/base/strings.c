@@ -74,6 +74,11 @@ double strings_shortest_decimal(float value)
 	return decimal;
 }
 
+double strings_unsigned_nan(double value)
+{
+	return isnan(value) ? fabs(value) : value;
+}
+
 size_t strings_utf8_length(const char *characters)
 {
 	const unsigned char *text = (const unsigned char *)characters;

@@ -21,6 +21,8 @@ bool strings_parse_integer(const char *text, int64_t minimum, int64_t maximum, i
 bool strings_parse_number(const char *text, double *ret_value, struct error *error);
 // The shortest decimal that reads as this float: 0.485, where the float itself is 0.48500000.
 double strings_shortest_decimal(float value);
+// The value itself; a NaN without its sign, so that it is printed as "nan" and never as "-nan".
+double strings_unsigned_nan(double value);
 // 1536 -> "1.5 KiB"; returns `into`.
 char *strings_format_bytes(uint64_t bytes, char *into, size_t size);
 

@@ -124,7 +124,8 @@ bool model_create(const char *name, uint32_t image_size, uint32_t classes, float
 		return error_set(error, ERROR_USAGE, "%u classes: the number must be from 1 to %d", classes,
 				 MODEL_MAXIMUM_CLASSES);
 	if (!(dropout < 1)) // NaN too
-		return error_set(error, ERROR_USAGE, "dropout %g: it must be at least 0 and below 1", (double)dropout);
+		return error_set(error, ERROR_USAGE, "dropout %g: it must be at least 0 and below 1",
+				 strings_unsigned_nan((double)dropout));
 
 	struct model model;
 	if (image_size > MODEL_MAXIMUM_IMAGE_SIZE ||

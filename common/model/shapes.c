@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "common/model/model.h"
 
 // Of one sample at one place, and of one weight. With them, the FLOPs of a layer stay below 2^62 and the
@@ -113,7 +114,7 @@ static bool infer_layer(struct layer *layer, bool flat, struct error *error)
 	case LAYER_DROPOUT:
 		if (!(layer->probability >= 0 && layer->probability < 1))
 			return error_set(error, ERROR_USAGE, "probability is %g, must be at least 0 and below 1",
-					 (double)layer->probability);
+					 strings_unsigned_nan((double)layer->probability));
 		break;
 	case LAYER_LINEAR:
 		if (!flat)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "common/model/optimizer.h"
 
 enum { KERNELS_SHOWN = 8 };
@@ -148,8 +149,8 @@ static void print_values(const struct verdict *verdict, const struct difference 
 		return;
 	}
 	fprintf(out, "  %-11s  %-24.*g  0x%0*" PRIx64 "\n  %-11s  %-24.*g  0x%0*" PRIx64 "  %s\n", first, digits,
-		difference->reference, hex, difference->reference_bits, "pipeline", digits, difference->got, hex,
-		difference->got_bits, ulp_text(difference->ulp, ulp));
+		strings_unsigned_nan(difference->reference), hex, difference->reference_bits, "pipeline", digits,
+		strings_unsigned_nan(difference->got), hex, difference->got_bits, ulp_text(difference->ulp, ulp));
 }
 
 // "the gradient of features.3.weight (layer 3 in stage 1)".
@@ -316,15 +317,17 @@ static void print_against(const struct verdict *verdict, FILE *out)
 	model_parameter(model, against->worst, &parameter);
 	fprintf(out,
 		"worst: %s, relative difference %.2e; its furthest element is\n%s: %.9g here, %.9g in the file, %s\n",
-		parameter.name, worst->relative, verdict_element(model, against->worst, worst->element, element),
-		(double)worst->ours, (double)worst->theirs,
+		parameter.name, strings_unsigned_nan(worst->relative),
+		verdict_element(model, against->worst, worst->element, element),
+		strings_unsigned_nan((double)worst->ours), strings_unsigned_nan((double)worst->theirs),
 		ulp_text(compare_ulp_float(worst->ours, worst->theirs), ulp));
 	for (uint32_t i = 0; i < against->count; i++) {
 		if (against->parameters[i].agrees)
 			continue;
 		model_parameter(model, i, &parameter);
 		fprintf(out, "  %s: relative difference %.2e, elements up to %s\n", parameter.name,
-			against->parameters[i].relative, ulp_text(against->parameters[i].largest_ulp, ulp));
+			strings_unsigned_nan(against->parameters[i].relative),
+			ulp_text(against->parameters[i].largest_ulp, ulp));
 	}
 }
 

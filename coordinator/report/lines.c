@@ -34,7 +34,7 @@ void lines_progress(struct report *report, const struct job_step *step)
 	snprintf(line, sizeof(line),
 		 "step %" PRIu64 "/%" PRIu64 "  loss %.4f  accuracy %.1f%%  %.1f samples/s  %" PRIu64 ":%02" PRIu64
 		 " left%s",
-		 report->totals.steps_done, report->options.steps, step->loss,
+		 report->totals.steps_done, report->options.steps, strings_unsigned_nan(step->loss),
 		 100.0 * totals_accuracy(&report->totals, step), rate, seconds / 60, seconds % 60, skipped);
 	if (report->is_terminal)
 		progress_show(line);
@@ -60,7 +60,8 @@ void lines_warn_diverged(struct report *report, const struct job_step *step)
 	log_warning("training diverged at step %" PRIu64
 		    ": the loss is %.6g, the gradient norm %.6g, the learning rate "
 		    "%.6g",
-		    step->step, step->loss, step->gradient_norm, step->learning_rate);
+		    step->step, strings_unsigned_nan(step->loss), strings_unsigned_nan(step->gradient_norm),
+		    step->learning_rate);
 }
 
 static bool has_replicas(const struct report *report)
@@ -94,7 +95,7 @@ void lines_print(struct report *report, const struct job_step *step)
 	if (report->is_terminal)
 		progress_clear();
 	printf("steps: %" PRIu64 " loss: %.4f iter time (s): %.3f samples/sec: %.3f\n", report->totals.steps_done,
-	       step->loss, seconds, report->options.train_batch_size / seconds);
+	       strings_unsigned_nan(step->loss), seconds, report->options.train_batch_size / seconds);
 	for (uint32_t r = 0; r < report->ranks && report->options.wall_clock_breakdown; r++)
 		print_breakdown(report, r, &step->ranks[r]);
 	fflush(stdout);
@@ -191,7 +192,8 @@ void lines_table(const struct report *report)
 	if (report->totals.warm_up_steps > 0)
 		printf(", measured after %u steps of warm-up", report->totals.warm_up_steps);
 	putchar('\n');
-	printf("loss %.4f at the first step, %.4f at the last\n", report->first_loss, report->last_loss);
+	printf("loss %.4f at the first step, %.4f at the last\n", strings_unsigned_nan(report->first_loss),
+	       strings_unsigned_nan(report->last_loss));
 	if (report->last_loss_scale > 0.0)
 		printf("%" PRIu64 " steps skipped: a gradient overflowed; the loss scale is now %.10g\n",
 		       report->skipped_steps, report->last_loss_scale);

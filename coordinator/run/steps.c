@@ -136,12 +136,12 @@ static bool refuse_divergence(const struct job_step *step, struct error *error)
 {
 	char norm[48] = "";
 	if (step->gradient_norm != 0.0) // told with clipping and float16
-		snprintf(norm, sizeof(norm), ", the gradient norm %.6g", step->gradient_norm);
+		snprintf(norm, sizeof(norm), ", the gradient norm %.6g", strings_unsigned_nan(step->gradient_norm));
 	return error_set(error, ERROR_DIVERGED,
 			 "step %" PRIu64 ": training diverged: the loss is %.6g%s, the learning rate %.6g; nothing was "
 			 "saved. Try a lower learning rate, a warm-up or gradient_clipping, and check the values that "
 			 "--load reads; --no-stop-on-nan goes on",
-			 step->step, step->loss, norm, step->learning_rate);
+			 step->step, strings_unsigned_nan(step->loss), norm, step->learning_rate);
 }
 
 // With float16 a step whose gradients overflowed is skipped, and the next ones have another loss scale: it is no divergence.

@@ -1,6 +1,8 @@
 // See program_spec.h.
 #include "stage_server/device/program_spec.h"
 
+#include "common/base/strings.h"
+
 static bool check_images(const struct program_spec *spec, struct error *error)
 {
 	if (spec->raw_image_size < 1 || spec->raw_image_size > MODEL_MAXIMUM_IMAGE_SIZE)
@@ -38,5 +40,5 @@ bool program_spec_check_step(const struct optimizer *optimizer, const struct opt
 {
 	return optimizer->kind != OPTIMIZER_SGD || !optimizer->no_momentum || step->beta1 == 0.0f ||
 	       error_set(error, ERROR_USAGE, "optimizer_step: a momentum of %g, but the plan keeps no buffer for one",
-			 (double)step->beta1);
+			 strings_unsigned_nan((double)step->beta1));
 }

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "common/base/strings.h"
 #include "stage_server/executor/internal.h"
 
 void executor_expect_answer(struct executor *executor)
@@ -24,8 +25,10 @@ bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const
 				 "step %" PRIu64
 				 ": a gradient scale of %g%s, next loss scale %g, learning rate %g came; they must be "
 				 "finite and not negative, and %s",
-				 step, (double)answer->scale, answer->skip ? " that skips the step" : "",
-				 (double)answer->next_loss_scale, (double)answer->learning_rate,
+				 step, strings_unsigned_nan((double)answer->scale),
+				 answer->skip ? " that skips the step" : "",
+				 strings_unsigned_nan((double)answer->next_loss_scale),
+				 strings_unsigned_nan((double)answer->learning_rate),
 				 scaling ? "the next loss scale above 0" : "without loss scaling no step is skipped");
 	pthread_mutex_lock(&executor->lock);
 	bool ok = executor->answer_state == ANSWER_EXPECTED && step == atomic_load(&executor->step);

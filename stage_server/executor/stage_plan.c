@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "common/model/optimizer_check.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
@@ -159,7 +160,7 @@ static bool read_precision(const Penstock__V1__StagePlan *message, struct stage_
 	plan->initial_loss_scale = message->loss_scaling ? message->initial_loss_scale : 1.0f;
 	if (plan->loss_scaling && !(isfinite(plan->initial_loss_scale) && plan->initial_loss_scale > 0))
 		return error_set(error, ERROR_USAGE, "initial_loss_scale is %g, must be above 0",
-				 (double)plan->initial_loss_scale);
+				 strings_unsigned_nan((double)plan->initial_loss_scale));
 	return read_type(message->compute_type, DATA_FLOAT32, "compute_type", &plan->compute_type, error) &&
 	       read_type(message->boundary_type, plan->compute_type, "boundary_type", &plan->boundary_type, error);
 }
@@ -194,7 +195,8 @@ static bool read_normalisation(const Penstock__V1__StagePlan *message, struct st
 		    !(plan->standard_deviation[c] > 0))
 			return error_set(error, ERROR_USAGE,
 					 "channel %d: mean %g, standard deviation %g cannot normalise", c,
-					 (double)plan->mean[c], (double)plan->standard_deviation[c]);
+					 strings_unsigned_nan((double)plan->mean[c]),
+					 strings_unsigned_nan((double)plan->standard_deviation[c]));
 	}
 	return true;
 }

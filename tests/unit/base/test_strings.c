@@ -183,6 +183,16 @@ static void guess_of_a_misspelled_name_is_the_closest_one(void **state)
 	}
 }
 
+static void unsigned_nan_is_printed_without_a_sign(void **state)
+{
+	char text[8];
+	snprintf(text, sizeof(text), "%g", strings_unsigned_nan(-NAN));
+	assert_string_equal(text, "nan");
+	snprintf(text, sizeof(text), "%g", strings_unsigned_nan(-INFINITY)); // everything else stays
+	assert_string_equal(text, "-inf");
+	assert_true(strings_unsigned_nan(-1.5) == -1.5);
+}
+
 static void write_wrapped_keeps_to_80_columns(void **state)
 {
 	char word[120], text[400], *written = NULL;
@@ -208,6 +218,7 @@ int main(void)
 		cmocka_unit_test(parse_integer_limits_hold),
 		cmocka_unit_test(parse_number_only_finite_ones_are_taken),
 		cmocka_unit_test(format_bytes_reads_well),
+		cmocka_unit_test(unsigned_nan_is_printed_without_a_sign),
 		cmocka_unit_test(write_wrapped_keeps_to_80_columns),
 		cmocka_unit_test(make_printable_only_control_characters_and_broken_utf8_are_replaced),
 		cmocka_unit_test(printable_copy_is_cut),

@@ -20,6 +20,7 @@ static void check_settings_are_finite_and_not_negative(void **state)
 		{{.weight_decay = 0.1f, .epsilon = 1e-8f, .dampening = -0.5f}, NULL},
 		{{.weight_decay = FLT_MAX, .epsilon = 0}, NULL},
 		{{.weight_decay = NAN}, "weight_decay is nan"},
+		{{.weight_decay = -NAN}, "weight_decay is nan"},
 		{{.weight_decay = INFINITY}, "weight_decay is inf"},
 		{{.weight_decay = -1e-9f}, "weight_decay is -1e-09"},
 		{{.epsilon = NAN}, "epsilon is nan"},
@@ -50,6 +51,7 @@ static void check_step_holds_rates_and_betas_to_their_ranges(void **state)
 		const char *expected; // NULL: right
 	} cases[] = {
 		{OPTIMIZER_SGD, 0.1f, 0.9f, 0, NULL},
+		{OPTIMIZER_SGD, -NAN, 0, 0, "the learning rate is nan"},
 		{OPTIMIZER_SGD, 0, 1.5f, NAN, NULL}, // PyTorch limits no momentum, and SGD has no second beta
 		{OPTIMIZER_SGD, NAN, 0, 0, "the learning rate is nan"},
 		{OPTIMIZER_SGD, INFINITY, 0, 0, "the learning rate is inf"},

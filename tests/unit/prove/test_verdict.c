@@ -2,6 +2,7 @@
 #include "tests/unit/cmocka_all.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "coordinator/prove/verdict.h"
@@ -97,6 +98,19 @@ static void of_a_difference_names_place_bits_and_distance(void **state)
 	free(text);
 }
 
+static void of_nan_of_either_sign_prints_nan(void **state)
+{
+	struct fixture *f = *state;
+	f->a->steps[1].loss = NAN;
+	f->b->steps[1].loss = -NAN;
+	f->b->values[2][33] = -NAN;
+	char *text = print(f);
+	assert_non_null(strstr(text, "  one device   nan                       0x7ff8000000000000\n"
+				     "  pipeline     nan                       0xfff8000000000000  not a number\n"));
+	assert_null(strstr(text, "-nan"));
+	free(text);
+}
+
 static void of_narrow_boundaries_says_that_bits_differ_by_design(void **state)
 {
 	struct fixture *f = *state;
@@ -170,6 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(of_equal_trainings_says_what_and_how_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_a_difference_names_place_bits_and_distance, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_nan_of_either_sign_prints_nan, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_narrow_boundaries_says_that_bits_differ_by_design, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_replicas_says_what_is_compared, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_json_every_line_can_be_read, setup, teardown),
