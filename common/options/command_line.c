@@ -108,7 +108,7 @@ static void print_version(const struct option_table *table)
 // getopt has no option whose value may be the next word and may be left out.
 static const char *find_value(const struct option_row *row, int argc, char **argv)
 {
-	if (optarg == NULL && row->value_may_lack && optind < argc && isdigit((unsigned char)argv[optind][0]))
+	if (optarg == NULL && row->value_is_digits && optind < argc && isdigit((unsigned char)argv[optind][0]))
 		return argv[optind++];
 	return optarg;
 }

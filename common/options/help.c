@@ -6,15 +6,17 @@
 
 enum { COLUMN = 28, WIDTH = 80 };
 
-// "  -H, --hostfile FILE", or behind another "..., --save FILE"; returns `used` and what was added.
+// "  -H, --hostfile FILE", or behind another "..., --save FILE"; a value that may lack is "[N]", or "[=WORD]" if it must be attached. Returns `used` and what was added.
 static size_t add_name(char *into, size_t size, size_t used, const struct option_row *row)
 {
 	used += (size_t)snprintf(into + used, size - used, "%s", used == 0 ? "  " : ", ");
 	if (row->letter != '\0')
 		used += (size_t)snprintf(into + used, size - used, "-%c, ", row->letter);
 	used += (size_t)snprintf(into + used, size - used, "--%s", row->name);
-	if (row->value != NULL)
-		used += (size_t)snprintf(into + used, size - used, row->value_may_lack ? " [%s]" : " %s", row->value);
+	if (row->value != NULL) {
+		const char *format = !row->value_may_lack ? " %s" : row->value_is_digits ? " [%s]" : "[=%s]";
+		used += (size_t)snprintf(into + used, size - used, format, row->value);
+	}
 	return used;
 }
 

@@ -41,10 +41,11 @@ struct option_row {
 	const char *const *choices; // ends with NULL
 	// OPTION_OWN: `into` is the whole struct, `value` NULL where there is none. The message does not name the option.
 	bool (*take)(void *into, const char *value, struct error *error);
-	const char *preset;  // the value when nobody gives one; NULL: the struct keeps its own
-	char letter;         // -L, the same
-	const char *also[2]; // other names
-	bool value_may_lack; // of OPTION_OWN; then it is the next word where that begins with a digit
+	const char *preset;   // the value when nobody gives one; NULL: the struct keeps its own
+	char letter;          // -L, the same
+	const char *also[2];  // other names
+	bool value_may_lack;  // of OPTION_OWN; the value is then given as --NAME=VALUE
+	bool value_is_digits; // with value_may_lack: it may also be the next word, if that begins with a digit
 
 	// Of a table for several commands: 1 << command for each that has it, 0: all. The others refuse it, saying what there is
 	// `instead`; or do not know it, when that is NULL or another row has the name.

@@ -92,6 +92,10 @@ class Completion(harness.TestCase):
         self.assertEqual(self.complete("penstock", "train", "--steps", ""), set())
         self.assertEqual(self.complete("penstockd", "--threads", "-"), set())
 
+    def test_a_value_that_must_be_attached(self):
+        self.assertEqual(self.complete("penstock", "train", "--stop-on-nan="), {"yes", "no"})
+        self.assertEqual(self.complete("penstock", "train", "--stop-on-nan", "--sched"), {"--schedule"})
+
     def test_an_option_after_a_switch(self):
         self.assertEqual(self.complete("penstock", "train", "--fit", "--sched"), {"--schedule"})
         self.assertEqual(self.complete("penstock", "sweep", "--local", "--out"), {"--output"})

@@ -42,7 +42,7 @@ def options(source):
     last_was_item = False
     for line in source.splitlines():
         if line.startswith(".It Fl "):
-            words = re.sub(r" Ar .*| Op .*", "", line[len(".It Fl "):])
+            words = re.sub(r" Ns .*| Ar .*| Op .*", "", line[len(".It Fl "):])
             now = ["-" + name.replace("\\-", "-") for name in words.split(" , ")]
             names = names + now if last_was_item else now
             found.update(dict.fromkeys(now, ""))
@@ -96,6 +96,14 @@ class Manual(harness.TestCase):
                 manual = options(section(page, "TLS OPTIONS")) | manual
             helped = command_help.options(command_help.text(harness.PENSTOCK, *words))
             self.assert_same(f"penstock.1, {words}", helped, manual)
+
+    def test_values_that_must_be_attached_are_shown_so(self):
+        helped = command_help.text(harness.PENSTOCK, "train")
+        manual = section(read("penstock.1"), "train", "Ss")
+        attached = re.findall(r"(--[-a-z]+)\[=([A-Z]+)\]", helped)
+        self.assertEqual(attached, [("--stop-on-nan", "WORD")])
+        for name, value in attached:
+            self.assertIn(rf"\{name[1:]} Ns Op = Ns Ar {value}", manual)
 
     def test_penstock_slurm_says_every_option(self):
         helped = command_help.options(command_help.text(command_help.SLURM))

@@ -49,7 +49,8 @@ static const struct option_row rows[] = {
 	{"mode", "MODE", OPTION_NAME, PLACE(mode), .choices = modes, .only = 1 << STORE, .help = "fast or slow"},
 	{"color-of-the-letters-and-lines", "COLOR", OPTION_CHOICE, PLACE(color), .choices = colors, .preset = "green",
 	 .help = "of it"},
-	{"own", "N", OPTION_OWN, .take = take_own, .value_may_lack = true, .help = "its own"},
+	{"own", "N", OPTION_OWN, .take = take_own, .value_may_lack = true, .value_is_digits = true, .help = "its own"},
+	{"word", "WORD", OPTION_OWN, .take = take_own, .value_may_lack = true, .help = "attached"},
 };
 
 static enum options_result parse(unsigned command, const char *line, struct given *ret_given, int *ret_operands,
@@ -131,6 +132,8 @@ static void parse_value_may_lack_takes_a_digit_alone(void **state)
 	assert_string_equal(taken(FETCH, "--own=x").own, "x");
 	assert_true(taken(FETCH, "--own").own_was_bare);
 	assert_true(taken(FETCH, "--own -q").own_was_bare);
+	assert_string_equal(taken(FETCH, "--word=3").own, "3");
+	assert_true(taken(FETCH, "--word").own_was_bare);
 }
 
 static void parse_operands_stand_behind_the_options(void **state)
@@ -162,6 +165,7 @@ static void parse_wrong_says_option_value_and_what_is_allowed(void **state)
 		{"--count", "option --count needs a value; see program fetch --help"},
 		{"-q -f", "option -f needs a value; see program fetch --help"},
 		{"stray", "unexpected argument \"stray\"; see program fetch --help"},
+		{"--word 3", "unexpected argument \"3\"; see program fetch --help"},
 		{"--file=", "--file: the value is empty"},
 		{"--name a --name b --name c", "--name: at most 2 times"},
 		{"--count 0", "--count: \"0\" is not a whole number from 1 to 64"},
@@ -234,6 +238,7 @@ static void parse_help_prints_the_rows_of_the_command(void **state)
 				    "  --color-of-the-letters-and-lines COLOR\n"
 				    "                            of it (default green)\n"
 				    "  --own [N]                 its own\n"
+				    "  --word[=WORD]             attached\n"
 				    "The end.\n";
 	static const char store[] = "  --seed N                  of chance (default 1)\n"
 				    "  --bytes SIZE              all\n"
