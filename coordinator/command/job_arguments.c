@@ -367,6 +367,10 @@ static bool check_together(enum job_command command, const struct job_arguments 
 				 "--split and --partition-method exclude each other: both say where to cut");
 	if (arguments->fit && arguments->memory_limit == NULL)
 		return error_set(error, ERROR_USAGE, "--fit needs --memory-limit SIZE, such as 16GiB");
+	if (arguments->numerics != NULL && strcmp(arguments->numerics, "-") == 0)
+		return error_set(error, ERROR_USAGE,
+				 "--numerics -: the file is read and written, so it cannot be stdin or stdout: name a "
+				 "file, such as kernels.jsonl");
 	return check_files(arguments, error);
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/output_path.h"
 #include "common/base/strings.h"
 #include "coordinator/numerics/internal.h"
 
@@ -91,6 +92,21 @@ bool numerics_read_file(struct numerics *numerics, struct error *error)
 	bool ok = read_news(numerics, file, error);
 	close(file);
 	return ok;
+}
+
+bool numerics_check_write(const struct numerics *numerics, struct error *error)
+{
+	struct output_path place;
+	errno = output_path_resolve(numerics->path, &place);
+	if (errno != 0)
+		return fail(numerics, "create it", error);
+	bool is_there = faccessat(place.folder, place.name, F_OK, AT_EACCESS) == 0;
+	int failure = is_there ? faccessat(place.folder, place.name, W_OK, AT_EACCESS)
+			       : faccessat(place.folder, ".", W_OK | X_OK, AT_EACCESS);
+	int why = errno;
+	output_path_fini(&place);
+	errno = why;
+	return failure == 0 || fail(numerics, is_there ? "write it" : "create it", error);
 }
 
 static bool lock_file(const struct numerics *numerics, int file, struct error *error)

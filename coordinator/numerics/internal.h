@@ -37,6 +37,8 @@ char *numerics_write_line(const struct numerics_answer *answer);
 
 // file.c
 bool numerics_read_file(struct numerics *numerics, struct error *error);
+// Whether answers can be added. Creates no file.
+bool numerics_check_write(const struct numerics *numerics, struct error *error);
 // Locks the file, reads the lines that other processes added, and writes the answer, unless the file now has one other than `refused`.
 bool numerics_append(struct numerics *numerics, const struct numerics_answer *answer,
 		     const struct numerics_answer *refused, struct error *error);

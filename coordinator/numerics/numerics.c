@@ -31,7 +31,16 @@ static bool open_path(char *path, bool is_named, struct numerics **ret_numerics,
 
 bool numerics_open_file(const char *path, struct numerics **ret_numerics, struct error *error)
 {
-	return open_path(strdup(path), true, ret_numerics, error);
+	struct numerics *numerics = NULL;
+	if (!open_path(strdup(path), true, &numerics, error))
+		return false;
+	// A file with all the answers may be read-only. One without any will be written to, and that must not fail after daemons were asked.
+	if (numerics->count == 0 && !numerics_check_write(numerics, error)) {
+		numerics_close(numerics);
+		return false;
+	}
+	*ret_numerics = numerics;
+	return true;
 }
 
 bool numerics_open_cache(struct numerics **ret_numerics, struct error *error)

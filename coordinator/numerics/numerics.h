@@ -31,7 +31,8 @@ struct numerics;
 
 // In memory only. NULL: out of memory.
 struct numerics *numerics_create(void);
-// A file that the user named; it need not exist. ERROR_USAGE: a line of it is wrong.
+// A file that the user named; it need not exist if it can be created. ERROR_USAGE: a line of it is wrong, or it has no answers and cannot
+// be written.
 bool numerics_open_file(const char *path, struct numerics **ret_numerics, struct error *error);
 // The file penstock/numerics in the user's cache folder (common/base/cache_file.h). Wrong lines are ignored with a warning. If there is no
 // place for a file, answers are kept in memory, with a warning.

@@ -51,6 +51,8 @@ class Refusals(harness.TestCase):
         self.refuse(2, '--lr: "nan" is not a number', "train", "--lr", "nan", *data)
         self.refuse(2, "--save: the value is empty", "train", "--save=", *data)
         self.refuse(2, "option --steps needs a value", "train", "--steps")
+        for command in "train", "prove":
+            self.refuse(2, "--numerics -: the file is read and written.*: name a file", command, "--numerics", "-", *data)
         self.refuse(2, "--dataset PATH is missing", "train", "--local", 1)
         self.refuse(2, "-H HOSTFILE, or start some with --local N", "train", "--dataset", self.dataset)
         for command in ["train", *data], ["plan"]:
@@ -127,6 +129,15 @@ class Refusals(harness.TestCase):
         self.refuse(2, "data_batch_2.bin: is cut short: 5000 bytes are 1 whole records", *train, broken("cut", lambda path: os.truncate(path, 5000)))
         self.refuse(2, r"data_batch_2.bin: record 5 \(from 0\) has label 10; labels are 0 to 9", *train, broken("label", label))
         self.refuse(2, "a batch of 4000 samples is larger than the dataset, which has 300", *train, self.dataset, "--micro-batch-size", 1000, "--gradient-accumulation-steps", 4)
+
+    def test_numerics_that_cannot_be_written_are_refused_before_a_daemon_is_asked(self):
+        gone = self.start_daemons(1)[0]
+        gone.stop()
+        nodes = ["--dataset", self.dataset, "-H", self.hostfile([gone])]
+        output = ["--output", self.path("sweep"), "--nodes", 1, "--pipeline-sizes", 0, "--micro-batches", 4]
+        for command in ["train"], ["prove"], ["sweep", *output]:
+            self.refuse(2, "--numerics: .*nowhere/kernels.jsonl: create it: No such file or directory", *command, *nodes,
+                        "--numerics", self.path("nowhere/kernels.jsonl"))
 
     def test_load_and_save(self):
         self.refuse(2, "--load: .*nowhere.safetensors: No such file", "train", "--dataset", self.dataset, "--local", 1, "--load",

@@ -235,6 +235,34 @@ static void open_what_is_no_file_is_refused(void **state)
 	assert_non_null(strstr(error.message, "more than 16 MiB"));
 }
 
+static void open_file_that_could_not_be_written_is_refused(void **state)
+{
+	struct numerics *numerics = NULL;
+	struct error error = {0};
+	char missing[128], link[128];
+	snprintf(missing, sizeof(missing), "%s/missing/numerics", folder);
+	assert_false(numerics_open_file(missing, &numerics, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_non_null(strstr(error.message, "missing/numerics: create it: No such file or directory"));
+	if (geteuid() != 0) { // root may write anywhere
+		assert_int_equal(chmod(folder, 0500), 0);
+		assert_false(numerics_open_file(path, &numerics, &error));
+		assert_int_equal(chmod(folder, 0700), 0);
+		assert_non_null(strstr(error.message, "/numerics: create it: Permission denied"));
+		write_text("w", "");
+		assert_int_equal(chmod(path, 0400), 0);
+		assert_false(numerics_open_file(path, &numerics, &error));
+		assert_non_null(strstr(error.message, "/numerics: write it: Permission denied"));
+		unlink(path);
+	}
+	snprintf(link, sizeof(link), "%s/link", folder);
+	assert_int_equal(symlink(path, link), 0); // to a file that can be created
+	assert_true(numerics_open_file(link, &numerics, &error));
+	assert_int_equal(access(path, F_OK), -1); // and is not yet
+	numerics_close(numerics);
+	assert_int_equal(unlink(link), 0);
+}
+
 static void add_to_a_named_file_that_cannot_be_written_fails(void **state)
 {
 	struct numerics *numerics = open_file();
@@ -314,6 +342,7 @@ int main(void)
 		CASE(open_file_that_a_person_wrote_is_read),
 		CASE(open_file_with_a_wrong_line_names_it),
 		CASE(open_what_is_no_file_is_refused),
+		CASE(open_file_that_could_not_be_written_is_refused),
 		CASE(add_to_a_named_file_that_cannot_be_written_fails),
 		CASE(open_cache_goes_on_whatever_is_there),
 		cmocka_unit_test(fastest_takes_the_first_of_a_tie),
