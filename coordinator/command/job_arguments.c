@@ -13,7 +13,6 @@
 #include "coordinator/command/command.h"
 #include "coordinator/config/hostfile.h"
 #include "coordinator/daemons/local.h"
-#include "coordinator/dataset/cifar10.h"
 
 #define PLACE(field) offsetof(struct job_arguments, field)
 
@@ -23,7 +22,8 @@ enum {
 	MAXIMUM_PROOF_STEPS = 1000000, // whose losses and norms are kept in memory
 	MAXIMUM_BATCH = 1 << 24,
 	MAXIMUM_WARM_UP_STEPS = 1000000,
-	MAXIMUM_CLASSES = 256,
+	MINIMUM_CLASSES = 2,
+	MAXIMUM_CLASSES = 256, // a label is a byte
 	MAXIMUM_THREADS = 1024,
 	MINIMUM_MEMORY_LIMIT = 1 << 20, // as of the daemons, which get it
 };
@@ -211,8 +211,8 @@ static const struct option_row rows[] = {
 	 .help = "alexnet, vgg11, vgg13, vgg16 or vgg19"},
 	{"image-size", "N", OPTION_COUNT, PLACE(image_size), 1, MODEL_MAXIMUM_IMAGE_SIZE, .preset = "64",
 	 .help = "images are resized to N x N"},
-	{"classes", "N", OPTION_COUNT, PLACE(classes), CIFAR10_CLASSES, MAXIMUM_CLASSES, .preset = "10",
-	 .help = "classes of the model"},
+	{"classes", "N", OPTION_COUNT, PLACE(classes), MINIMUM_CLASSES, MAXIMUM_CLASSES, .preset = "10",
+	 .help = "classes of the model; more than the highest label of the dataset"},
 	{"dropout", "P", OPTION_NUMBER, PLACE(dropout), .lowest = 0.0, .highest = 1.0,
 	 .help = "dropout probability (default: the model's own)"},
 	{"dataset", "PATH", OPTION_TEXT, PLACE(dataset), OF_RUNS,

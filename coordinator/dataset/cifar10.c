@@ -176,6 +176,17 @@ bool cifar10_read(const char *path, bool test, struct cifar10 *ret_set, struct e
 		       : error_set(error, ERROR_USAGE, "dataset folder %s: is neither a folder nor an archive", path);
 }
 
+bool cifar10_check_classes(const struct cifar10 *set, uint32_t classes, struct error *error)
+{
+	uint32_t highest = 0;
+	for (uint64_t i = 0; i < set->count; i++)
+		highest = cifar10_label(set, i) > highest ? cifar10_label(set, i) : highest;
+	return highest < classes ||
+	       error_set(error, ERROR_USAGE,
+			 "--classes %u: the dataset has labels up to %u, so the model needs at least %u classes",
+			 classes, highest, highest + 1);
+}
+
 void cifar10_fini(struct cifar10 *set)
 {
 	free(set->records);

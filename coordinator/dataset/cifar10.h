@@ -26,6 +26,8 @@ struct cifar10 {
 // (with its record), a pickle that holds something else (with the byte).
 bool cifar10_read(const char *path, bool test, struct cifar10 *ret_set, struct error *error);
 void cifar10_fini(struct cifar10 *set);
+// Whether a model of so many classes can be trained on it: every label is below `classes`. ERROR_USAGE.
+bool cifar10_check_classes(const struct cifar10 *set, uint32_t classes, struct error *error);
 static inline uint8_t cifar10_label(const struct cifar10 *set, uint64_t index)
 {
 	return set->records[index * CIFAR10_RECORD_BYTES];

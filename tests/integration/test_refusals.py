@@ -54,6 +54,11 @@ class Refusals(harness.TestCase):
         for command in "train", "prove":
             self.refuse(2, "--numerics -: the file is read and written.*: name a file", command, "--numerics", "-", *data)
         self.refuse(2, "--dataset PATH is missing", "train", "--local", 1)
+        self.refuse(2, '--classes: "1" is not a whole number from 2 to 256', "plan", "--classes", 1)
+        self.assertIn("classifier.6", self.penstock("plan", "--classes", 2).out)
+        sweep = ["--output", self.path("sweep"), "--nodes", 1, "--pipeline-sizes", 0, "--micro-batches", 4]
+        for command in ["train"], ["prove"], ["sweep", *sweep]:
+            self.refuse(2, "--classes 9: the dataset has labels up to 9, so the model needs at least 10 classes", *command, "--classes", 9, *data)
         self.refuse(2, "-H HOSTFILE, or start some with --local N", "train", "--dataset", self.dataset)
         for command in ["train", *data], ["plan"]:
             self.refuse(2, '--memory-limit: "banana" is not an amount of memory: write a number .*such as 16GiB', *command,

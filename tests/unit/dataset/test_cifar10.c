@@ -281,6 +281,20 @@ static void read_folder_that_may_not_be_searched_is_refused(void **state)
 	assert_int_equal(chmod(folder, 0700), 0);
 }
 
+static void check_classes_needs_one_for_each_label(void **state)
+{
+	write_batch(folder, "data_batch_1.bin", 2, 3, 0); // labels 3 and 4
+	struct cifar10 set;
+	struct error error = {0};
+	assert_true(cifar10_read(folder, false, &set, &error));
+	assert_true(cifar10_check_classes(&set, 5, &error));
+	assert_false(cifar10_check_classes(&set, 4, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_string_equal(error.message,
+			    "--classes 4: the dataset has labels up to 4, so the model needs at least 5 classes");
+	cifar10_fini(&set);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
@@ -295,6 +309,7 @@ int main(void)
 		CASE(read_bad_pickle_is_refused_by_its_name),
 		CASE(read_cut_file_is_refused_with_sizes),
 		CASE(read_label_over_9_is_refused_with_its_record),
+		CASE(check_classes_needs_one_for_each_label),
 		CASE(read_folder_in_place_of_a_file_is_refused),
 		CASE(read_link_that_leads_nowhere_is_refused),
 		CASE(read_folder_that_may_not_be_searched_is_refused),
