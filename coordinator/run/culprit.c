@@ -33,13 +33,14 @@ void culprit_accuse(struct culprit *culprit, const struct stage_event *event)
 	const Penstock__V1__SessionResponse *response = event->response;
 	if (response == NULL) {
 		culprit->ended++;
-		if (event->error.code == ERROR_UNREACHABLE && !culprit->has_spoken[event->rank])
+		if (event->error.code == ERROR_UNREACHABLE && !event->was_heard && !culprit->has_spoken[event->rank])
 			unreachable_add(&culprit->unreachable, culprit->addresses[event->rank], event->error.message);
 		// A daemon that was lost without a word explains its neighbours' broken links; the end of a call whose
 		// rank said why explains nothing more.
 		if (BLAME_STREAM > culprit->blame && !culprit->has_spoken[event->rank]) {
 			culprit->blame = BLAME_STREAM;
 			culprit->rank = event->rank;
+			culprit->was_heard = event->was_heard;
 			culprit->error = event->error;
 		}
 		return;
@@ -70,13 +71,14 @@ void culprit_explain(const struct culprit *culprit, enum job_phase phase, uint64
 			ret_error, "%s",
 			rank_name(culprit->plan, culprit->peer, culprit->addresses[culprit->peer], peer, sizeof(peer)));
 	bool lost = culprit->blame == BLAME_STREAM && culprit->error.code == ERROR_UNREACHABLE;
-	if (lost && phase == JOB_OPENING && culprit->unreachable.count > 1)
+	bool out_of_reach = lost && phase == JOB_OPENING && !culprit->was_heard;
+	if (out_of_reach && culprit->unreachable.count > 1)
 		unreachable_explain(&culprit->unreachable, ret_error);
 	else if (lost && phase == JOB_RUNNING)
 		error_wrap(ret_error, "%s was lost at step %" PRIu64, who, step);
 	else if (lost)
 		error_wrap(ret_error,
-			   phase == JOB_OPENING  ? "%s cannot be reached"
+			   out_of_reach          ? "%s cannot be reached"
 			   : phase == JOB_SAVING ? "%s was lost while its parameters were saved"
 						 : "%s was lost before the first step",
 			   who);

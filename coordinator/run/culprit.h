@@ -21,11 +21,12 @@ struct culprit { // zero at first, but for the plan and the addresses
 	enum blame blame;
 	uint32_t rank;
 	struct error error;
-	uint64_t step; // at which the rank was; of LOST_PEER and FAILED
-	uint32_t peer; // of LOST_PEER: the rank that is gone; the number of ranks when there is no such rank
+	uint64_t step;  // at which the rank was; of LOST_PEER and FAILED
+	uint32_t peer;  // of LOST_PEER: the rank that is gone; the number of ranks when there is no such rank
+	bool was_heard; // of STREAM: it had answered before, so that it was lost and not out of reach
 	bool has_spoken[PLAN_MAXIMUM_RANKS];
 	uint32_t ended;                 // ranks whose calls ended
-	struct unreachable unreachable; // nodes whose calls ended without a word
+	struct unreachable unreachable; // nodes whose calls ended, and from which nothing had come
 };
 
 enum job_phase {

@@ -70,7 +70,7 @@ static uint64_t patience_ms(const struct job *job)
 	const struct culprit *culprit = &job->culprit;
 	if (culprit->blame == BLAME_FAILED || job_is_interrupted())
 		return 0;
-	if (job->phase != JOB_OPENING || culprit->error.code != ERROR_UNREACHABLE)
+	if (job->phase != JOB_OPENING || culprit->error.code != ERROR_UNREACHABLE || culprit->was_heard)
 		return BLAME_MS;
 	return job->opened + culprit->ended >= job->ranks ? BLAME_MS : REACH_MS;
 }

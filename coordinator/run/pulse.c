@@ -21,10 +21,13 @@ bool job_is_interrupted(void)
 // The job ends because of this rank, for the reason in `error`, which becomes the job's.
 static bool lose_rank(const struct job *job, uint32_t rank, enum blame blame, struct error *error)
 {
+	struct stage_movement movement;
+	stage_session_movement(job->sessions[rank], &movement);
 	struct culprit culprit = {.plan = job->plan,
 				  .addresses = job->options.addresses,
 				  .blame = blame,
 				  .rank = rank,
+				  .was_heard = movement.is_heard,
 				  .step = job->step,
 				  .error = *error};
 	culprit_explain(&culprit, job->phase, job->step, error);

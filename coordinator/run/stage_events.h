@@ -1,6 +1,7 @@
 // What the ranks of a job say, in one queue. Any thread pushes; the job's takes.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/buffer.h"
@@ -13,6 +14,7 @@ struct stage_event {
 	Penstock__V1__SessionResponse *response; // owned; NULL: the stream is over, or what came was no response
 	struct buffer *payload; // of a SavedParameter; owned. stage_session_resume when it is dealt with
 	struct error error;     // why it is over
+	bool was_heard;         // of a stream that is over: something had come over it
 };
 
 struct stage_events;

@@ -72,7 +72,7 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 static void on_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)
 {
 	struct stage_session *session = user;
-	struct stage_event event = {.rank = session->options.rank};
+	struct stage_event event = {.rank = session->options.rank, .was_heard = atomic_load(&session->is_heard)};
 	rpc_status_explain(status, detail, &event.error);
 	// A call that ends without being asked to is a daemon that was lost, whatever the transport calls it.
 	enum error_code code = event.error.code;

@@ -85,6 +85,14 @@ class StrangeDaemons(harness.TestCase):
         self.refuse(1, "unexpected answer", self.strange(session=out_of_place))
         self.refuse(1, "unexpected answer", self.strange(session=saved_too_early))
 
+    def test_daemon_that_ends_while_it_opens_was_lost_and_is_not_out_of_reach(self):
+        def ends(requests, over):
+            next(requests)
+            yield pb.SessionResponse(heartbeat=pb.Heartbeat())
+
+        daemon = self.strange(session=ends)
+        self.refuse(4, f"stage 0 on {daemon.address} was lost before the first step: ", daemon)
+
     def answers(self, **instead):
         """A session that gives every request its answer, or what `instead` gives for its kind."""
         questions = pb.SessionResponse(kernel_questions=pb.KernelQuestions(machine="strange"))

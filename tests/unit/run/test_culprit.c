@@ -111,6 +111,22 @@ static void accuse_daemon_that_is_not_there_cannot_be_reached(void **state)
 			    "stage 2 on node-c:3 was lost before the first step: Connection refused");
 }
 
+// Killed while it times kernels or allocates memory, say.
+static void accuse_daemon_that_had_answered_was_lost_and_is_not_out_of_reach(void **state)
+{
+	struct culprit culprit = line();
+	struct stage_event event = {.rank = 1, .was_heard = true};
+	error_set(&event.error, ERROR_UNREACHABLE, "Socket closed");
+	culprit_accuse(&culprit, &event);
+	assert_string_equal(explain(&culprit, JOB_OPENING).message,
+			    "stage 1 on node-b:2 was lost before the first step: Socket closed");
+	assert_string_equal(explain(&culprit, JOB_RUNNING).message,
+			    "stage 1 on node-b:2 was lost at step 7: Socket closed");
+	stream_over(&culprit, 0, ERROR_UNREACHABLE, "connection refused"); // too late to be the cause
+	assert_string_equal(explain(&culprit, JOB_OPENING).message,
+			    "stage 1 on node-b:2 was lost before the first step: Socket closed");
+}
+
 static void accuse_all_daemons_that_are_not_there_are_named(void **state)
 {
 	struct culprit culprit = grid();
@@ -246,6 +262,7 @@ int main(void)
 		cmocka_unit_test(accuse_stage_that_says_what_failed_outweighs_all_others),
 		cmocka_unit_test(accuse_lost_peer_alone_names_both_ends),
 		cmocka_unit_test(accuse_daemon_that_is_not_there_cannot_be_reached),
+		cmocka_unit_test(accuse_daemon_that_had_answered_was_lost_and_is_not_out_of_reach),
 		cmocka_unit_test(accuse_all_daemons_that_are_not_there_are_named),
 		cmocka_unit_test(unreachable_many_are_counted_and_slots_of_one_node_are_one),
 		cmocka_unit_test(accuse_daemon_that_talks_nonsense_is_not_called_lost),
