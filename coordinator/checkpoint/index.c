@@ -6,6 +6,10 @@
 #include "common/base/strings.h"
 #include "coordinator/checkpoint/internal.h"
 
+#define EXPECTED                                                                                                       \
+	"expected a .safetensors file, as penstock train --save and safetensors.torch.save_file write, or the "        \
+	"model.safetensors.index.json of a set of them"
+
 // The files lie beside the index. A name with a folder could be any file of this machine.
 static bool check_file_name(const char *name, struct error *error)
 {
@@ -65,7 +69,7 @@ static bool read_map(json_t *map, struct index *index, struct error *error)
 	size_t count = json_object_size(map);
 	if (!json_is_object(map) || count == 0)
 		return error_set(error, ERROR_USAGE,
-				 "is JSON without a \"weight_map\" of tensors: not an index of safetensors files");
+				 "is JSON without a \"weight_map\" of tensors, so it has no parameters: " EXPECTED);
 	if (count > SAFETENSORS_MAXIMUM_TENSORS)
 		return error_set(error, ERROR_USAGE, "weight_map has %zu tensors; the most that is read is %d", count,
 				 SAFETENSORS_MAXIMUM_TENSORS);
@@ -86,8 +90,8 @@ bool index_parse(const char *text, size_t length, struct index *ret_index, struc
 	char shown[SAFETENSORS_PRINTABLE_SIZE];
 	json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &at);
 	if (root == NULL)
-		return error_set(error, ERROR_USAGE, "is not a valid index: line %d: %s", at.line,
-				 strings_printable(at.text, shown, sizeof(shown)));
+		return error_set(error, ERROR_USAGE, "is JSON, but is not a valid index: line %d: %s: " EXPECTED,
+				 at.line, strings_printable(at.text, shown, sizeof(shown)));
 	bool ok = read_map(json_object_get(root, "weight_map"), &index, error);
 	json_decref(root);
 	if (ok)

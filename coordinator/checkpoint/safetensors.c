@@ -153,15 +153,17 @@ static bool read_header(struct safetensors *set, uint32_t number, struct error *
 
 // ---- A set of files
 
-// JSON is told by its first character: as the length of a header it would be longer than any file.
-static bool is_index(const struct open_file *file)
+// JSON is told by its first character: as the length of a header it would be longer than any file. An array is no index, but JSON that is
+// told so.
+static bool is_json(const struct open_file *file)
 {
-	uint8_t start[SAFETENSORS_LENGTH_BYTES];
+	uint8_t start[SAFETENSORS_LENGTH_BYTES] = {0};
 	struct error ignored;
-	if (file->size_bytes < sizeof(start) || !read_at(file, 0, start, sizeof(start), &ignored))
+	uint64_t size = file->size_bytes < sizeof(start) ? file->size_bytes : sizeof(start);
+	if (!read_at(file, 0, start, size, &ignored))
 		return false;
-	return (start[0] == '{' || start[0] == '\n' || start[0] == ' ') &&
-	       load_little_endian_64(start) > file->size_bytes;
+	return strchr("{[ \t\r\n", start[0]) != NULL && start[0] != '\0' &&
+	       (size < sizeof(start) || load_little_endian_64(start) > file->size_bytes);
 }
 
 static bool read_index(const struct open_file *file, struct index *ret_index, struct error *error)
@@ -236,7 +238,7 @@ static bool open_all(struct safetensors *set, const char *path, struct error *er
 	if (!open_regular(path, &set->files[0], error))
 		return false;
 	set->file_count = 1;
-	return is_index(&set->files[0]) ? open_indexed(set, path, error) : read_header(set, 0, error);
+	return is_json(&set->files[0]) ? open_indexed(set, path, error) : read_header(set, 0, error);
 }
 
 bool safetensors_open(const char *path, struct safetensors **ret_file, struct error *error)

@@ -64,10 +64,27 @@ static bool is_of_model(const struct model *model, const char *name)
 	return false;
 }
 
+// Another model's file, or one whose tensors have names of their own.
+static bool refuse_names(const struct model *model, const char *theirs, struct error *error)
+{
+	char ours[120] = "";
+	for (uint32_t i = 0; i < model_parameter_count(model); i++) {
+		struct parameter parameter;
+		model_parameter(model, i, &parameter);
+		append(ours, sizeof(ours), parameter.name);
+	}
+	return error_set(
+		error, ERROR_USAGE,
+		"no tensor has the name of a parameter of %s: expected %s; the file has %s: rename its tensors, or "
+		"choose its network with --model",
+		model->name, ours, theirs[0] != '\0' ? theirs : "no tensors");
+}
+
 bool against_check(const struct model *model, const struct safetensors *file, char *ret_extra, size_t size,
 		   struct error *error)
 {
-	char missing[300] = "", shapes[400] = "", shape[360];
+	char missing[250] = "", shapes[300] = "", shape[360];
+	uint32_t found = 0;
 	for (uint32_t i = 0; i < model_parameter_count(model); i++) {
 		struct parameter parameter;
 		model_parameter(model, i, &parameter);
@@ -76,6 +93,7 @@ bool against_check(const struct model *model, const struct safetensors *file, ch
 			append(missing, sizeof(missing), parameter.name);
 		else if (!has_shape(&parameter, entry, shape, sizeof(shape)))
 			append(shapes, sizeof(shapes), shape);
+		found += entry != NULL;
 	}
 	ret_extra[0] = '\0';
 	for (uint32_t i = 0; i < safetensors_count(file); i++)
@@ -83,10 +101,13 @@ bool against_check(const struct model *model, const struct safetensors *file, ch
 			append(ret_extra, size, safetensors_entry(file, i)->name);
 	if (missing[0] == '\0' && shapes[0] == '\0')
 		return true;
-	return error_set(error, ERROR_USAGE, "%s%s%s%s%s%s", missing[0] != '\0' ? "not in the file: " : "", missing,
+	if (found == 0)
+		return refuse_names(model, ret_extra, error);
+	return error_set(error, ERROR_USAGE, "%s%s%s%s%s%s%.200s: --model and --classes must be the file's",
+			 missing[0] != '\0' ? "not in the file: " : "", missing,
 			 missing[0] != '\0' && shapes[0] != '\0' ? "; " : "",
 			 shapes[0] != '\0' ? "of another shape or type: " : "", shapes,
-			 ret_extra[0] != '\0' ? "; the file has tensors that the model lacks" : "");
+			 ret_extra[0] != '\0' ? "; the model lacks: " : "", ret_extra);
 }
 
 // ---- Their values

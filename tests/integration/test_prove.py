@@ -55,6 +55,15 @@ class Prove(harness.TestCase):
         self.assertRegex(run.error, r"not in the file: features.11.weight, .*; of another shape.*: features.0.weight is "
                                     r"\(64, 3, 11, 11\), the model has \(64, 3, 3, 3\)")
 
+    def test_a_file_that_has_no_parameters_says_what_is_expected(self):
+        for text in '{"type": "plan"}\n{"type": "step"}\n', '{"parameters": [1, 2, 3]}', "[1, 2, 3, 4, 5, 6]", "{}":
+            with self.subTest(text=text):
+                path = self.path("foreign.json")
+                with open(path, "w") as file:
+                    file.write(text)
+                run = self.prove("--local", 1, "--against", path, code=2)
+                self.assertRegex(run.error, "--against: .*foreign.json: is JSON.*: expected a .safetensors file, as penstock train --save")
+
     # A real difference, and the only one that is by design.
     def test_what_narrow_boundaries_change_is_found(self):
         proof = self.path("proof.json")

@@ -150,7 +150,25 @@ static void check_names_what_is_missing_misshapen_and_too_much(void **state)
 	assert_int_equal(error.code, ERROR_USAGE);
 	assert_non_null(strstr(error.message, "not in the file: features.0.weight"));
 	assert_non_null(strstr(error.message, "classifier.0.weight is (9, 32), the model has (10, 32)"));
+	assert_non_null(strstr(error.message, "; the model lacks: features.9.weight: --model and --classes must be"));
 	assert_string_equal(extra, "features.9.weight");
+}
+
+static void check_of_foreign_names_says_what_is_expected_and_what_there_is(void **state)
+{
+	struct fixture *fixture = *state;
+	struct error error;
+	char extra[64];
+	for (int i = 0; i < 5; i++)
+		snprintf(fixture->entries[i].name, sizeof(fixture->entries[i].name), "conv%d.kernel", i);
+	write_file(fixture, 3, 0, 0);
+	assert_false(against_check(&fixture->capture->model, fixture->file, extra, sizeof(extra), &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_string_equal(
+		error.message,
+		"no tensor has the name of a parameter of tiny: expected features.0.weight, features.0.bias, "
+		"classifier.0.weight, classifier.0.bias; the file has conv0.kernel, conv1.kernel, "
+		"conv2.kernel: rename its tensors, or choose its network with --model");
 }
 
 // A name that has no room is an ellipsis, and nothing is written past the end.
@@ -173,6 +191,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(of_a_wrong_value_disagrees_and_is_the_worst, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_nan_never_agrees_with_a_number, setup, teardown),
 		cmocka_unit_test_setup_teardown(check_names_what_is_missing_misshapen_and_too_much, setup, teardown),
+		cmocka_unit_test_setup_teardown(check_of_foreign_names_says_what_is_expected_and_what_there_is, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(check_cuts_a_list_that_is_too_long, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
