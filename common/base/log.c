@@ -182,8 +182,8 @@ static void tell_of_dropped(void)
 {
 	char message[96];
 	struct line line = {.used = 0};
-	snprintf(message, sizeof(message), "%" PRIu64 " lines were dropped here: the log was not read in time",
-		 output.dropped);
+	snprintf(message, sizeof(message), "%" PRIu64 " line%s dropped here: the log was not read in time",
+		 output.dropped, output.dropped == 1 ? " was" : "s were");
 	compose(&line, LOG_LEVEL_WARNING, NULL, message);
 	write_line(&line);
 	output.dropped = 0;

@@ -23,6 +23,11 @@ bool strings_parse_number(const char *text, double *ret_value, struct error *err
 double strings_shortest_decimal(float value);
 // The value itself; a NaN without its sign, so that it is printed as "nan" and never as "-nan".
 double strings_unsigned_nan(double value);
+// What the name of so many things ends with: "s", or "" of one.
+static inline const char *strings_plural(uint64_t count)
+{
+	return count == 1 ? "" : "s";
+}
 // 1536 -> "1.5 KiB"; returns `into`.
 char *strings_format_bytes(uint64_t bytes, char *into, size_t size);
 

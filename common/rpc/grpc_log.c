@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/strings.h"
 #include "common/rpc/internal.h"
 
 #define QUIET_NS (10 * UINT64_C(1000000000))
@@ -54,7 +55,8 @@ static void on_line(gpr_log_func_args *line)
 	} else if (may_come(line, &unlogged)) {
 		char more[64] = "";
 		if (unlogged > 0)
-			snprintf(more, sizeof(more), " (and %" PRIu64 " times since the last such line)", unlogged);
+			snprintf(more, sizeof(more), " (and %" PRIu64 " time%s since the last such line)", unlogged,
+				 strings_plural(unlogged));
 		log_event(LOG_LEVEL_WARNING, NULL, "gRPC: %s%s", line->message, more);
 	}
 }

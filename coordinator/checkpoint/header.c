@@ -142,13 +142,15 @@ static bool check_coverage(struct safetensors_entry *entries, uint32_t count, ui
 			return error_set(error, ERROR_USAGE, "tensors %s and %s overlap", entries[i - 1].name,
 					 entry->name);
 		if (entry->offset_bytes > end)
-			return error_set(error, ERROR_USAGE, "%" PRIu64 " bytes before tensor %s belong to no tensor",
-					 entry->offset_bytes - end, entry->name);
+			return error_set(error, ERROR_USAGE, "%" PRIu64 " byte%s before tensor %s %s to no tensor",
+					 entry->offset_bytes - end, strings_plural(entry->offset_bytes - end),
+					 entry->name, entry->offset_bytes - end == 1 ? "belongs" : "belong");
 		end += entry->size_bytes;
 	}
 	if (end != data_bytes)
-		return error_set(error, ERROR_USAGE, "%" PRIu64 " bytes after the last tensor belong to no tensor",
-				 data_bytes - end);
+		return error_set(error, ERROR_USAGE, "%" PRIu64 " byte%s after the last tensor %s to no tensor",
+				 data_bytes - end, strings_plural(data_bytes - end),
+				 data_bytes - end == 1 ? "belongs" : "belong");
 	return true;
 }
 

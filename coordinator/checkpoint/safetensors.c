@@ -99,9 +99,9 @@ static bool check_length(uint64_t length, uint64_t size_bytes, struct error *err
 {
 	if (length > size_bytes - SAFETENSORS_LENGTH_BYTES)
 		return error_set(error, ERROR_USAGE,
-				 "names a header of %" PRIu64 " bytes and has %" PRIu64
+				 "names a header of %" PRIu64 " byte%s and has %" PRIu64
 				 ": it is cut short, or not a safetensors file",
-				 length, size_bytes - SAFETENSORS_LENGTH_BYTES);
+				 length, strings_plural(length), size_bytes - SAFETENSORS_LENGTH_BYTES);
 	return length <= SAFETENSORS_MAXIMUM_HEADER_BYTES ||
 	       error_set(error, ERROR_USAGE, "names a header of %" PRIu64 " bytes; the longest that is read is %d",
 			 length, SAFETENSORS_MAXIMUM_HEADER_BYTES);
@@ -114,7 +114,8 @@ static bool read_start(const struct open_file *file, uint8_t start[SAFETENSORS_L
 	if (!read_at(file, 0, start, size, error) || !foreign_check(file->path, start, size, error))
 		return false;
 	return size == SAFETENSORS_LENGTH_BYTES ||
-	       error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes: too short for a safetensors file", size);
+	       error_set(error, ERROR_USAGE, "is %" PRIu64 " byte%s: too short for a safetensors file", size,
+			 strings_plural(size));
 }
 
 static bool add_entries(struct safetensors *set, uint32_t file, const struct safetensors_entry *entries, uint32_t count,

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "coordinator/command/command.h"
 #include "coordinator/dataset/synthesize.h"
 
@@ -44,6 +45,7 @@ int command_dataset(int argc, char **argv)
 	const char *folder = argv[first + 1];
 	if (!synthesize_cifar10(folder, arguments.images, arguments.seed, &error))
 		return command_fail(&error);
-	printf("%s: 5 files of %u images to train on, 1 to test\n", folder, arguments.images);
+	printf("%s: 5 files of %u image%s to train on, 1 to test\n", folder, arguments.images,
+	       strings_plural(arguments.images));
 	return 0;
 }

@@ -74,7 +74,7 @@ void job_inputs_say(const struct plan *plan, const struct job_inputs *inputs)
 	const float *mean = plan->options.mean, *deviation = plan->options.standard_deviation;
 	char line[200];
 	fprintf(stderr, "%" PRIu64 " image%s of %u x %u, resized to %u x %u;\n", inputs->dataset.count,
-		inputs->dataset.count == 1 ? "" : "s", plan->options.raw_image_size, plan->options.raw_image_size,
+		strings_plural(inputs->dataset.count), plan->options.raw_image_size, plan->options.raw_image_size,
 		plan->model.image_size, plan->model.image_size);
 	snprintf(line, sizeof(line), "normalised by mean %.9g,%.9g,%.9g and std %.9g,%.9g,%.9g",
 		 strings_shortest_decimal(mean[0]), strings_shortest_decimal(mean[1]),

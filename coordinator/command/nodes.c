@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
@@ -51,9 +52,10 @@ static bool check_node(const struct poll_node *node, bool has_slots, struct erro
 				 host->address, node->answer->protocol_version, PROTOCOL_VERSION);
 	if (has_slots && host->slots > node->answer->n_devices)
 		return error_set(error, ERROR_USAGE,
-				 "%s: has %zu devices, the hostfile has slots=%u: a slot is a device, so write "
+				 "%s: has %zu device%s, the hostfile has slots=%u: a slot is a device, so write "
 				 "slots=%zu, or start the daemon with a --device for each",
-				 host->address, node->answer->n_devices, host->slots, node->answer->n_devices);
+				 host->address, node->answer->n_devices, strings_plural(node->answer->n_devices),
+				 host->slots, node->answer->n_devices);
 	return !node->has_health ||
 	       node->health != GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING ||
 	       error_set(error, ERROR_UNREACHABLE, "%s: is stopping, and takes no new jobs", host->address);

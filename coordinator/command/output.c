@@ -73,8 +73,8 @@ static bool write_notice(struct output *output)
 {
 	char notice[NOTICE_SIZE];
 	int length = snprintf(notice, sizeof(notice),
-			      "penstock: %" PRIu64 " lines were dropped here: the output was not read in time\n",
-			      output->dropped);
+			      "penstock: %" PRIu64 " line%s dropped here: the output was not read in time\n",
+			      output->dropped, output->dropped == 1 ? " was" : "s were");
 	output->dropped = 0;
 	return write_piece(output, notice, (size_t)length);
 }

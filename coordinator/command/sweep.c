@@ -149,9 +149,10 @@ static bool resume(struct command *command, struct error *error)
 	sweep_destroy(before);
 	uint32_t kept = count_outcome(sweep, SWEEP_DONE) + count_outcome(sweep, SWEEP_OUT_OF_MEMORY) +
 			count_outcome(sweep, SWEEP_DIVERGED);
+	const char *are = kept == 1 ? "is" : "are";
 	if (ok && kept > 0)
-		printf("%u of %u cells are already in %s and are kept\n", kept,
-		       sweep->count - count_outcome(sweep, SWEEP_EMPTY), path);
+		printf("%u of %u cells %s already in %s and %s kept\n", kept,
+		       sweep->count - count_outcome(sweep, SWEEP_EMPTY), are, path, are);
 	return ok;
 }
 

@@ -7,6 +7,7 @@
 #include "common/base/address.h"
 #include "common/base/log.h"
 #include "common/base/processors.h"
+#include "common/base/strings.h"
 #include "common/model/data_type.h"
 #include "common/model/optimizer.h"
 
@@ -83,6 +84,7 @@ void sweep_note(const struct job_nodes *nodes, uint32_t count, char *into, size_
 	for (uint32_t i = 0; i < count && i < nodes->hostfile.count; i++)
 		if (!address_is_local(nodes->hostfile.hosts[i].address))
 			return;
-	snprintf(into, size, "%u daemon%s on one machine of %u cores: measures correctness and overhead, not a cluster",
-		 count, count == 1 ? "" : "s", processors_allowed());
+	snprintf(into, size,
+		 "%u daemon%s on one machine of %u core%s: measures correctness and overhead, not a cluster", count,
+		 strings_plural(count), processors_allowed(), strings_plural(processors_allowed()));
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "coordinator/dataset/pickle.h"
 
 const char *cifar10_file_name(enum cifar10_format format, bool test, int number, char into[CIFAR10_NAME_SIZE])
@@ -37,12 +38,13 @@ bool cifar10_check_size(uint64_t bytes, struct error *error)
 {
 	if (bytes == 0)
 		return error_set(error, ERROR_USAGE, "is empty");
-	if (bytes % CIFAR10_RECORD_BYTES != 0)
+	uint64_t whole = bytes / CIFAR10_RECORD_BYTES, rest = bytes % CIFAR10_RECORD_BYTES;
+	if (rest != 0)
 		return error_set(error, ERROR_USAGE,
-				 "is cut short: %" PRIu64 " bytes are %" PRIu64
-				 " whole records of %d bytes and %" PRIu64 " bytes of another",
-				 bytes, bytes / CIFAR10_RECORD_BYTES, CIFAR10_RECORD_BYTES,
-				 bytes % CIFAR10_RECORD_BYTES);
+				 "is cut short: %" PRIu64 " byte%s %" PRIu64 " whole record%s of %d bytes and %" PRIu64
+				 " byte%s of another",
+				 bytes, bytes == 1 ? " is" : "s are", whole, strings_plural(whole),
+				 CIFAR10_RECORD_BYTES, rest, strings_plural(rest));
 	return true;
 }
 
@@ -90,7 +92,8 @@ static bool find_members(const struct pickle *pickle, const struct pickle_value 
 		return error_set(error, ERROR_USAGE, "its data has %" PRIu64 " bytes an image; CIFAR-10's has %d",
 				 data->columns, CIFAR10_IMAGE_BYTES);
 	if (data->rows != labels->count || data->rows == 0)
-		return error_set(error, ERROR_USAGE, "has %" PRIu64 " images and %u labels", data->rows, labels->count);
+		return error_set(error, ERROR_USAGE, "has %" PRIu64 " image%s and %u label%s", data->rows,
+				 strings_plural(data->rows), labels->count, strings_plural(labels->count));
 	*ret_data = data;
 	*ret_labels = labels;
 	return true;

@@ -50,8 +50,9 @@ bool numerics_open_cache(struct numerics **ret_numerics, struct error *error)
 	if (path != NULL && open_path(path, false, ret_numerics, &why)) {
 		const struct numerics *numerics = *ret_numerics;
 		if (numerics->wrong_lines > 0)
-			log_warning("%u lines of %s are ignored; the first one: %s", numerics->wrong_lines,
-				    numerics->path, numerics->first_wrong);
+			log_warning("%u line%s of %s %s ignored; the first one: %s", numerics->wrong_lines,
+				    strings_plural(numerics->wrong_lines), numerics->path,
+				    numerics->wrong_lines == 1 ? "is" : "are", numerics->first_wrong);
 		return true;
 	}
 	log_warning("%s%sthe choice of kernels is kept for this command only; --numerics FILE keeps it in a file",

@@ -122,7 +122,8 @@ char *fit_describe(const struct plan *plan, char *into, size_t size)
 	if (plan->cut_differs)
 		append(list, sizeof(list), ", ", "a cut by memory");
 	if (plan->options.checkpoint_interval > 0) {
-		snprintf(text, sizeof(text), "activations kept every %u layers", plan->options.checkpoint_interval);
+		snprintf(text, sizeof(text), "activations kept every %u layer%s", plan->options.checkpoint_interval,
+			 strings_plural(plan->options.checkpoint_interval));
 		append(list, sizeof(list), ", ", text);
 	}
 	if (plan->options.in_flight > 0) {

@@ -306,8 +306,8 @@ bool partition_explicit(const struct model *model, const char *split, uint32_t s
 		bounds[count] = (uint32_t)layer;
 	}
 	if (count + 1 != stages)
-		return error_set(error, ERROR_USAGE, "--split %.80s: names %u stages, the pipeline size is %u", split,
-				 count + 1, stages);
+		return error_set(error, ERROR_USAGE, "--split %.80s: names %u stage%s, the pipeline size is %u", split,
+				 count + 1, strings_plural(count + 1), stages);
 	bounds[stages] = model->layer_count;
 	memcpy(ret_bounds, bounds, (stages + 1) * sizeof(*bounds));
 	return true;

@@ -30,7 +30,7 @@ static void print_precision(const struct plan_options *options, FILE *out)
 		snprintf(scale, sizeof(scale), ", loss scale %.10g at first", (double)options->initial_loss_scale);
 	if (options->checkpoint_interval > 0)
 		snprintf(kept, sizeof(kept), ", activations kept every %u layer%s", options->checkpoint_interval,
-			 options->checkpoint_interval == 1 ? "" : "s");
+			 strings_plural(options->checkpoint_interval));
 	if (options->in_flight > 0)
 		snprintf(alive, sizeof(alive), ", at most %u in flight", options->in_flight);
 	snprintf(line, sizeof(line), "computed in %s%s, sent in %s%s%s%s", data_type_name(options->compute_type),
@@ -47,7 +47,7 @@ static void print_replicas(const struct plan_options *options, FILE *out)
 	char bucket[32], devices[32] = "";
 	if (d > 1)
 		snprintf(devices, sizeof(devices), "s, %u devices", d * options->pipeline_size);
-	fprintf(out, "%u replica%s: %" PRIu64 " sample%s a step%s\n", d, devices, samples, samples == 1 ? "" : "s",
+	fprintf(out, "%u replica%s: %" PRIu64 " sample%s a step%s\n", d, devices, samples, strings_plural(samples),
 		d > 1 ? ";" : "");
 	if (d > 1)
 		fprintf(out, "gradients are summed %s at once\n", column(options->reduce_bucket_bytes, bucket));

@@ -71,14 +71,20 @@ static void print_ranks(const struct proof *proof, const struct plan *plan, FILE
 	}
 }
 
+static const char *batches_end(const struct plan *plan)
+{
+	return plan->options.micro_batches == 1 ? "" : "es";
+}
+
 static void print_reference(const struct proof *proof, FILE *out)
 {
 	uint32_t d = proof->reference->options.data_parallel_size;
 	if (d > 1)
 		fprintf(out, "no pipeline: %u replicas, each with the whole network on one device\n", d);
 	else
-		fprintf(out, "one device: %u micro-batches of %u a step, one after another\n",
-			proof->reference->options.micro_batches, proof->reference->options.micro_batch_size);
+		fprintf(out, "one device: %u micro-batch%s of %u a step, one after another\n",
+			proof->reference->options.micro_batches, batches_end(proof->reference),
+			proof->reference->options.micro_batch_size);
 	print_ranks(proof, proof->reference, out);
 }
 
@@ -89,12 +95,12 @@ static void print_pipeline(const struct proof *proof, FILE *out)
 	uint32_t alive = 0;
 	for (uint32_t s = 0; s < options->pipeline_size; s++)
 		alive = plan->schedule->stage[s].slots > alive ? plan->schedule->stage[s].slots : alive;
-	fprintf(out, "pipeline: %u stage%s, %s, %u micro-batches of %u a step, at most %u alive in a stage",
-		options->pipeline_size, options->pipeline_size == 1 ? "" : "s", options->schedule,
-		options->micro_batches, options->micro_batch_size, alive);
+	fprintf(out, "pipeline: %u stage%s, %s, %u micro-batch%s of %u a step, at most %u alive in a stage",
+		options->pipeline_size, strings_plural(options->pipeline_size), options->schedule,
+		options->micro_batches, batches_end(plan), options->micro_batch_size, alive);
 	if (options->checkpoint_interval > 0)
-		fprintf(out, ",\nactivations kept every %u layers, others computed again",
-			options->checkpoint_interval);
+		fprintf(out, ",\nactivations kept every %u layer%s, others computed again",
+			options->checkpoint_interval, strings_plural(options->checkpoint_interval));
 	if (has_replicas(proof))
 		fprintf(out, ",\n%u replicas", options->data_parallel_size);
 	fputs("\n", out);
@@ -107,10 +113,10 @@ void verdict_print_proof(const struct proof *proof, FILE *out)
 	const struct model *model = &proof->pipeline->model;
 	uint64_t samples = (uint64_t)options->micro_batch_size * options->micro_batches * options->data_parallel_size;
 	fprintf(out,
-		"proof: %s, image size %u, %u classes; %" PRIu64 " steps of %" PRIu64
-		" samples; %s, %s%s, seed %" PRIu64 "\n",
-		model->name, model->image_size, model->classes, proof->steps, samples,
-		optimizer_name(options->optimizer.kind), data_type_name(options->compute_type),
+		"proof: %s, image size %u, %u classes; %" PRIu64 " step%s of %" PRIu64
+		" sample%s; %s, %s%s, seed %" PRIu64 "\n",
+		model->name, model->image_size, model->classes, proof->steps, strings_plural(proof->steps), samples,
+		strings_plural(samples), optimizer_name(options->optimizer.kind), data_type_name(options->compute_type),
 		options->allow_tf32 ? " with products in TF32" : "", options->seed);
 	print_reference(proof, out);
 	print_pipeline(proof, out);
@@ -276,9 +282,10 @@ static void print_comparison(const struct verdict *verdict, FILE *out)
 	const char *reference =
 		has_replicas(verdict->proof) ? "the same replicas train without a pipeline" : "one device trains";
 	fprintf(out,
-		"compared bit for bit: %" PRIu64 " losses, %" PRIu64 " gradient norms, %" PRIu64
+		"compared bit for bit: %" PRIu64 " loss%s, %" PRIu64 " gradient norm%s, %" PRIu64
 		" norms of single gradients,\n%u final parameters with %" PRIu64 " elements\n",
-		c->steps, c->steps, c->gradients, c->parameters, c->elements);
+		c->steps, c->steps == 1 ? "" : "es", c->steps, strings_plural(c->steps), c->gradients, c->parameters,
+		c->elements);
 	if (comparison_is_equal(c)) {
 		fprintf(out, "EQUAL: the pipeline trained exactly what %s\n", reference);
 	} else {

@@ -187,16 +187,18 @@ void lines_table(const struct report *report)
 	if (report->totals.measured_steps == 0)
 		return;
 	uint32_t busiest = busiest_rank(report);
-	printf("\n%" PRIu64 " steps in %.1f s; %.1f samples/s", report->totals.steps_done, report->totals.all_seconds,
+	printf("\n%" PRIu64 " step%s in %.1f s; %.1f samples/s", report->totals.steps_done,
+	       strings_plural(report->totals.steps_done), report->totals.all_seconds,
 	       totals_throughput(&report->totals));
 	if (report->totals.warm_up_steps > 0)
-		printf(", measured after %u steps of warm-up", report->totals.warm_up_steps);
+		printf(", measured after %u step%s of warm-up", report->totals.warm_up_steps,
+		       strings_plural(report->totals.warm_up_steps));
 	putchar('\n');
 	printf("loss %.4f at the first step, %.4f at the last\n", strings_unsigned_nan(report->first_loss),
 	       strings_unsigned_nan(report->last_loss));
 	if (report->last_loss_scale > 0.0)
-		printf("%" PRIu64 " steps skipped: a gradient overflowed; the loss scale is now %.10g\n",
-		       report->skipped_steps, report->last_loss_scale);
+		printf("%" PRIu64 " step%s skipped: a gradient overflowed; the loss scale is now %.10g\n",
+		       report->skipped_steps, strings_plural(report->skipped_steps), report->last_loss_scale);
 	print_work_table(report, busiest);
 	print_waits_table(report);
 	if (report->ranks > 1 && totals_busy(&report->totals, busiest) > 0.0)

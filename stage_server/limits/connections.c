@@ -16,6 +16,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/strings.h"
 #include "stage_server/limits/connection_table.h"
 #include "stage_server/limits/listener_filter.h"
 #include "stage_server/limits/penalties.h"
@@ -185,8 +186,8 @@ static void turn_away(int descriptor, const char *address, enum entry entry)
 	if (entry == ENTRY_BARRED)
 		hit(LIMIT_STREAMS, "%s was refused: its host is banned because it flooded this daemon", address);
 	else
-		hit(LIMIT_CONNECTIONS, "%s was refused: %u connections are open, the limit (--max-connections)",
-		    address, gate.options.maximum);
+		hit(LIMIT_CONNECTIONS, "%s was refused: %u connection%s open, the limit (--max-connections)", address,
+		    gate.options.maximum, gate.options.maximum == 1 ? " is" : "s are");
 }
 
 static int open_spare(void)
@@ -368,8 +369,8 @@ bool connections_call_began(const char *peer)
 	if (penalty_ms > 0)
 		tell_of_flood(peer, penalty_ms);
 	if (calls > 0 && calls == gate.options.maximum_streams)
-		hit(LIMIT_STREAMS, "%s has %u calls at once, the limit (--max-streams): its next ones wait", peer,
-		    calls);
+		hit(LIMIT_STREAMS, "%s has %u call%s at once, the limit (--max-streams): its next ones wait", peer,
+		    calls, strings_plural(calls));
 	return !dropped;
 }
 
@@ -445,9 +446,9 @@ bool connections_open(const struct connections_options *options, struct error *e
 	if (gate.spare < 0)
 		return error_set(error, ERROR_FAILED, "/dev/null: %m");
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < options->maximum + (rlim_t)OWN_DESCRIPTORS)
-		log_warning("only %llu files may be open, too few for %u connections (--max-connections): raise "
+		log_warning("only %llu files may be open, too few for %u connection%s (--max-connections): raise "
 			    "LimitNOFILE (ulimit -n)",
-			    (unsigned long long)limit.rlim_cur, options->maximum);
+			    (unsigned long long)limit.rlim_cur, options->maximum, strings_plural(options->maximum));
 	atomic_store(&gate.is_open, true);
 	return true;
 }

@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/log_rate.h"
+#include "common/base/strings.h"
 
 static const struct metric_family hits_family = {"penstock_limit_hits_total",
 						 "Times that a limit was reached, by limit.", METRIC_COUNTER, 1.0};
@@ -63,8 +64,8 @@ void limits_hit(struct limits *limits, enum limit limit, const char *format, ...
 	vsnprintf(what, sizeof(what), format, arguments);
 	va_end(arguments);
 	if (unlogged > 0)
-		log_warning("limit %s: %s (and %" PRIu64 " times since the last line about it)", names[limit], what,
-			    unlogged);
+		log_warning("limit %s: %s (and %" PRIu64 " time%s since the last line about it)", names[limit], what,
+			    unlogged, strings_plural(unlogged));
 	else
 		log_warning("limit %s: %s", names[limit], what);
 }

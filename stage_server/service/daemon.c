@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/descriptors.h"
 #include "common/base/log.h"
+#include "common/base/strings.h"
 #include "common/rpc/protocol.h"
 #include "stage_server/limits/connections.h"
 #include "stage_server/service/announce.h"
@@ -209,7 +210,7 @@ bool daemon_run(struct daemon_options *options, int argc, char **argv, struct er
 	ready_file_remove(&daemon.ready_file);
 	uint32_t left_over = daemon.sessions != NULL ? session_host_count(daemon.sessions) : 0;
 	if (left_over > 0) { // an executor that does not come back from its device: its memory must stay as it is
-		log_error("stopped while %u sessions had not ended", left_over);
+		log_error("stopped while %u session%s had not ended", left_over, strings_plural(left_over));
 		_exit(1);
 	}
 	if (daemon.sessions != NULL) // after a start that failed the port may be open: whoever came is sent away

@@ -35,7 +35,8 @@ static void on_drain_tick(uv_timer_t *timer)
 	} else if (late) {
 		snprintf(why, sizeof(why), "the running step did not end within %u s (--drain-timeout)",
 			 daemon->options->drain_timeout_s);
-		log_warning("%u sessions are ended: %s", session_host_count(daemon->sessions), why);
+		uint32_t count = session_host_count(daemon->sessions);
+		log_warning("%u session%s ended: %s", count, count == 1 ? " is" : "s are", why);
 		end_sessions(daemon, why, END_TIMEOUT_MS);
 	}
 }

@@ -1,4 +1,5 @@
 // Where the daemon listens, and for what: calls by gRPC, within limits, and scrapes by HTTP.
+#include "common/base/strings.h"
 #include "common/rpc/protocol.h"
 #include "stage_server/limits/connections.h"
 #include "stage_server/service/internal.h"
@@ -104,8 +105,8 @@ static bool is_ready(void *user)
 static void scrapes_are_full(unsigned connections, void *user)
 {
 	struct daemon *daemon = user;
-	limits_hit(daemon->limits, LIMIT_SCRAPES, "%u connections to --metrics-listen are open: the next ones wait",
-		   connections);
+	limits_hit(daemon->limits, LIMIT_SCRAPES, "%u connection%s to --metrics-listen %s open: the next ones wait",
+		   connections, strings_plural(connections), connections == 1 ? "is" : "are");
 }
 
 bool daemon_listen_for_scrapes(struct daemon *daemon, struct error *error)

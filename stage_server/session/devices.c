@@ -88,7 +88,7 @@ static bool open_slot(struct devices *devices, const struct devices_options *opt
 	devices->count++;
 	char limit[32], threads[32] = "";
 	if (info.threads > 0)
-		snprintf(threads, sizeof(threads), "%u threads, ", info.threads);
+		snprintf(threads, sizeof(threads), "%u thread%s, ", info.threads, strings_plural(info.threads));
 	log_info("device slot %u: %s: %s, %smemory limit %s", devices->count - 1, info.name, info.description, threads,
 		 strings_format_bytes(limit_bytes, limit, sizeof(limit)));
 	return true;

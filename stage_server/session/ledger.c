@@ -49,12 +49,12 @@ bool ledger_reserve(struct ledger *ledger, uint64_t bytes, struct error *error)
 	return error_set(
 		error, ERROR_OUT_OF_MEMORY,
 		"the stage needs %s (%" PRIu64
-		" bytes), and %s of the device's limit of %s are free: %u other sessions hold %s. Cut "
+		" bytes), and %s of the device's limit of %s are free: %u other session%s %s. Cut "
 		"the model into more stages, make the micro-batch smaller, or raise the daemon's --memory-limit",
 		strings_format_bytes(bytes, wanted, sizeof(wanted)), bytes,
 		strings_format_bytes(ledger->limit_bytes - used, available, sizeof(available)),
 		strings_format_bytes(ledger->limit_bytes, limit, sizeof(limit)), others,
-		strings_format_bytes(used, taken, sizeof(taken)));
+		others == 1 ? " holds" : "s hold", strings_format_bytes(used, taken, sizeof(taken)));
 }
 
 void ledger_release(struct ledger *ledger, uint64_t bytes)

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "stage_server/session/internal.h"
 
 static void copy_job_name(struct session *session, const char *name)
@@ -104,9 +105,11 @@ bool session_open(struct session *session, const Penstock__V1__Open *open, struc
 	};
 	struct log_fields fields = session_fields(session);
 	log_event(LOG_LEVEL_INFO, &fields,
-		  "opened on %s: %s layers %u to %u, %u stages, %u replicas, %u micro-batches of %u",
+		  "opened on %s: %s layers %u to %u, %u stage%s, %u replica%s, %u micro-batch%s of %u",
 		  session->slot->name, session->plan.model.name, session->plan.first_layer, session->plan.end_layer - 1,
-		  session->plan.pipeline_size, session->plan.data_parallel_size, session->plan.micro_batches,
+		  session->plan.pipeline_size, strings_plural(session->plan.pipeline_size),
+		  session->plan.data_parallel_size, strings_plural(session->plan.data_parallel_size),
+		  session->plan.micro_batches, session->plan.micro_batches == 1 ? "" : "es",
 		  session->plan.micro_batch_size);
 	session->state = SESSION_OPENING;
 	return executor_create(&options, &session->executor, error);

@@ -93,7 +93,7 @@ class Numerics(harness.TestCase):
             os.makedirs(os.path.join(self.folder, "cache", "penstock"))
             os.rename(numerics, os.path.join(self.folder, "cache", "penstock", "numerics"))
             run = self.train(*train[:-2])
-            self.assertRegex(run.error, "1 lines of .*/numerics are ignored")
+            self.assertRegex(run.error, "1 line of .*/numerics is ignored")
             self.assertRegex(run.error, f"does not have the kernel abacus for {answers[0]['question']}")
             self.assertNotIn("abacus", self.train(*train[:-2]).error)
 

@@ -187,7 +187,7 @@ class Train(harness.TestCase):
     def test_json_dash_is_stdout_and_the_rest_goes_to_stderr(self):
         run = self.train("--local", 1, "--steps", 1, "--json", "-")
         self.assertEqual([json.loads(line)["type"] for line in run.out.splitlines()], ["plan", "numerics", "step", "summary"])
-        self.assertIn("1 steps in", run.error)
+        self.assertIn("1 step in", run.error)
         run = self.penstock("plan", "-p", 2, "--json", "-")
         self.assertEqual(json.loads(run.out)["pipeline_size"], 2)
         self.assertIn("features.0", run.error)

@@ -183,6 +183,13 @@ static void guess_of_a_misspelled_name_is_the_closest_one(void **state)
 	}
 }
 
+static void plural_is_of_everything_but_one(void **state)
+{
+	assert_string_equal(strings_plural(0), "s");
+	assert_string_equal(strings_plural(1), "");
+	assert_string_equal(strings_plural(2), "s");
+}
+
 static void unsigned_nan_is_printed_without_a_sign(void **state)
 {
 	char text[8];
@@ -218,6 +225,7 @@ int main(void)
 		cmocka_unit_test(parse_integer_limits_hold),
 		cmocka_unit_test(parse_number_only_finite_ones_are_taken),
 		cmocka_unit_test(format_bytes_reads_well),
+		cmocka_unit_test(plural_is_of_everything_but_one),
 		cmocka_unit_test(unsigned_nan_is_printed_without_a_sign),
 		cmocka_unit_test(write_wrapped_keeps_to_80_columns),
 		cmocka_unit_test(make_printable_only_control_characters_and_broken_utf8_are_replaced),

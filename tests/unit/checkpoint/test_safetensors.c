@@ -508,7 +508,7 @@ static const struct bad_header bad_headers[] = {
 	{T("\"shape\":[2],\"data_offsets\":[0,4]"), "span 4 bytes, its shape takes 8", 4},
 	{T("\"shape\":[1],\"data_offsets\":[0,4]"), "4 bytes after the last tensor", 8},
 	{T("\"shape\":[1],\"data_offsets\":[4,8]"), "4 bytes before tensor a", 8},
-	{"{}", "1 bytes after the last tensor", 1},
+	{"{}", "1 byte after the last tensor belongs", 1},
 	{"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"b\":{" GOOD ",\"data_offsets\":[0,4]}}", "tensors a and b overlap",
 	 4},
 	{"{\"a\":{" GOOD ",\"data_offsets\":[0,4]},\"b\":{" GOOD ",\"data_offsets\":[2,6]}}", "tensors a and b overlap",
