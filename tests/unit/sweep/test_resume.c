@@ -9,7 +9,19 @@
 #include "coordinator/sweep/file.h"
 #include "coordinator/sweep/resume.h"
 
-static const char path[] = "sweep.json"; // in the folder of the build
+static const char path[] = "sweep.json"; // in a folder of this test's own, which it works in
+static char folder[] = "/tmp/penstock-test-XXXXXX";
+
+static int enter_folder(void **state)
+{
+	return mkdtemp(folder) != NULL ? chdir(folder) : -1;
+}
+
+static int remove_folder(void **state)
+{
+	unlink(path);
+	return chdir("/") != 0 || rmdir(folder) != 0 ? -1 : 0; // fails if a test left something else
+}
 
 static void write_file(const struct sweep *sweep)
 {
@@ -266,5 +278,5 @@ int main(void)
 		cmocka_unit_test(resume_that_would_lose_a_result_is_refused),
 		cmocka_unit_test(resume_of_another_setting_without_any_result_begins_anew),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, enter_folder, remove_folder);
 }
