@@ -1,14 +1,16 @@
 // See job_reduction.h.
 #include "coordinator/command/job_reduction.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/log.h"
 #include "common/base/strings.h"
 #include "common/rpc/protocol.h"
-#include "coordinator/daemons/describe.h"
+#include "coordinator/daemons/poll.h"
 #include "coordinator/plan/rank_name.h"
+#include "coordinator/run/unreachable.h"
 
 enum { NAME_SIZE = 64 };
 
@@ -29,25 +31,72 @@ static void read_device(const Penstock__V1__DescribeResponse *node, uint32_t ind
 	ret_device->has_group = strcmp(node->devices[index]->group, group_name) == 0;
 }
 
-// Asks each daemon once.
+// Each node once. Returns owned, to hostfile_fini.
+static bool list_nodes(const struct job_place *place, uint32_t ranks, struct hostfile *ret_nodes, struct error *error)
+{
+	struct hostfile nodes = {.hosts = calloc(ranks, sizeof(*nodes.hosts))};
+	if (nodes.hosts == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	for (uint32_t r = 0; r < ranks; r++) {
+		bool is_known = false;
+		for (uint32_t i = 0; i < nodes.count && !is_known; i++)
+			is_known = strcmp(nodes.hosts[i].address, place->addresses[r]) == 0;
+		if (!is_known)
+			snprintf(nodes.hosts[nodes.count++].address, sizeof(nodes.hosts[0].address), "%s",
+				 place->addresses[r]);
+	}
+	*ret_nodes = nodes;
+	return true;
+}
+
+// Nodes that cannot be reached are all named.
+static bool check_answers(const struct poll *poll, struct error *error)
+{
+	struct unreachable gone = {0};
+	bool ok = true;
+	for (uint32_t i = 0; i < poll_count(poll); i++) {
+		const struct poll_node *node = poll_node(poll, i);
+		if (node->answer != NULL)
+			continue;
+		if (node->error.code == ERROR_UNREACHABLE)
+			unreachable_add(&gone, node->host->address, node->error.message);
+		if (ok)
+			poll_complaint(node, error);
+		ok = false;
+	}
+	if (gone.count > 1)
+		unreachable_explain(&gone, error);
+	return ok;
+}
+
+static void take_answers(const struct poll *poll, const struct job_place *place, uint32_t ranks,
+			 struct rank_device *ret_devices)
+{
+	for (uint32_t i = 0; i < poll_count(poll); i++) {
+		const struct poll_node *node = poll_node(poll, i);
+		for (uint32_t r = 0; r < ranks; r++)
+			if (strcmp(place->addresses[r], node->host->address) == 0)
+				read_device(node->answer, place->devices[r], &ret_devices[r]);
+	}
+}
+
+// Asks all daemons at once.
 static bool read_devices(const struct job_place *place, uint32_t ranks, struct rank_device *ret_devices,
 			 struct error *error)
 {
-	for (uint32_t first = 0; first < ranks; first++) {
-		bool is_known = false;
-		for (uint32_t r = 0; r < first && !is_known; r++)
-			is_known = strcmp(place->addresses[r], place->addresses[first]) == 0;
-		if (is_known)
-			continue;
-		Penstock__V1__DescribeResponse *node;
-		if (!describe(place->addresses[first], place->tls, PROTOCOL_TIMEOUT_MS, &node, error))
-			return error_wrap(error, "%s", place->addresses[first]);
-		for (uint32_t r = first; r < ranks; r++)
-			if (strcmp(place->addresses[r], place->addresses[first]) == 0)
-				read_device(node, place->devices[r], &ret_devices[r]);
-		penstock__v1__describe_response__free_unpacked(node, NULL);
+	struct hostfile nodes = {0};
+	struct poll *poll = NULL;
+	bool ok = list_nodes(place, ranks, &nodes, error) && poll_create(&nodes, place->tls, &poll, error);
+	if (ok) {
+		poll_begin(poll, PROTOCOL_TIMEOUT_MS);
+		poll_end(poll);
+		ok = check_answers(poll, error);
 	}
-	return true;
+	if (ok)
+		take_answers(poll, place, ranks, ret_devices);
+	poll_destroy(poll);
+	hostfile_fini(&nodes);
+	return ok;
 }
 
 static bool is_same_device(const struct job_place *place, const struct rank_device *devices, uint32_t a, uint32_t b)

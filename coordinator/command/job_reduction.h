@@ -11,6 +11,6 @@
 
 // Asks the daemons of `place` where there are replicas and the answer matters. auto: in a group where all devices have the same way,
 // and no stage has two replicas on one device; whatever else is wrong with a daemon, the job's beginning says. nccl: ERROR_USAGE names
-// the first that cannot.
+// the first that cannot, ERROR_UNREACHABLE all nodes that do not answer.
 bool job_reduction_choose(const struct job_arguments *arguments, const struct plan *plan, const struct job_place *place,
 			  bool *ret_in_group, struct error *error);

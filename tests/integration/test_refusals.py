@@ -175,6 +175,18 @@ class Refusals(harness.TestCase):
         daemon.wait_until_free(5)
         self.assertIn(gone.address, self.penstock("nodes", "-H", self.hostfile([daemon, gone]), code=4).error)
 
+    def test_nodes_that_are_not_there_are_all_named_with_nccl(self):
+        daemon, gone, other = self.start_daemons(3)
+        gone.stop()
+        other.stop()
+        options = ["-p", 0, "--reduce", "nccl"]
+        run = self.train("-H", self.hostfile([gone, daemon, other]), *options, code=4)
+        self.assertRegex(run.error, r"--reduce nccl \(--reduce ring does without it\): 2 nodes cannot be reached: ")
+        for words in f"{gone.address} (connection refused", f"{other.address} (connection refused", "): is penstockd running there?":
+            self.assertIn(words, run.error)
+        run = self.train("-H", self.hostfile([daemon, gone]), *options, code=4)
+        self.assertRegex(run.error, rf"does without it\): {gone.address} cannot be reached: connection refused")
+
     def test_memory_that_is_not_there_is_refused_with_numbers(self):
         daemons = self.start_daemons(1, "--memory-limit", "100MiB")
         run = self.train("-H", self.hostfile(daemons), code=3)
