@@ -186,8 +186,8 @@ static void handle_arrived(struct session *session)
 		error_set(&error, ERROR_UNREACHABLE, "this daemon is stopping");
 		session_end_with(session, &error);
 	} else if (host->count > host->options.maximum_sessions) {
-		error_set(&error, ERROR_LIMIT, "this daemon already has %u session%s, its limit (--max-sessions)",
-			  host->options.maximum_sessions, strings_plural(host->options.maximum_sessions));
+		error_set(&error, ERROR_LIMIT, "no session is free on this daemon: the limit is %u (--max-sessions)",
+			  host->options.maximum_sessions);
 		limits_hit(host->options.limits, LIMIT_SESSIONS, "%s was refused: %s", rpc_stream_peer(session->stream),
 			   error.message);
 		session_end_with(session, &error);
