@@ -165,24 +165,24 @@ static const char *const reductions[] = {"auto", "ring", "nccl", NULL};
 static const struct option_row rows[] = {
 	// What differs between the commands
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = TRAIN, .instead = "--output DIR gets a sweep.json",
-	 .help = "write results as JSON lines: the plan, the kernels, each step, a summary; with -, to stdout, and all "
-		 "else to "
-		 "stderr"},
+	 .help = "write results as JSON lines: the plan, the kernels, each step, a summary; - is stdout, and "
+		 "all other output then goes to stderr"},
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = PLAN,
 	 .help = "write the plan as a JSON object; with cells, a line for each"},
 	{"json", "FILE", OPTION_TEXT, PLACE(json), .only = PROVE,
-	 .help = "write the proof as JSON lines: what is trained, each step, the verdict"},
-	{"against", "FILE", OPTION_TEXT, PLACE(against), .only = PROVE, .instead = "only penstock prove has it",
-	 .help = "compare the pipeline's final parameters with FILE's, too: safetensors, made by PyTorch for one"},
+	 .help = "write the proof as JSON lines: both trainings, each step, the verdict"},
+	{"against", "FILE", OPTION_TEXT, PLACE(against), .only = PROVE, .instead = "it applies only to penstock prove",
+	 .help = "also compare the pipeline's final parameters with those of a safetensors file, such as one from "
+		 "PyTorch"},
 	{"against-relative", "X", OPTION_NUMBER, PLACE(against_relative), .lowest = 0.0, .highest = 1.0, .only = PROVE,
 	 .preset = "1e-4",
-	 .help = "a parameter agrees with FILE's when the norm of their difference is at most X times the norm of "
-		 "FILE's"},
+	 .help = "a parameter agrees with the file if the norm of the difference is at most X times the norm of the "
+		 "file's tensor"},
 	{"against-ulp", "N", OPTION_LONG, PLACE(against_ulp), 0, UINT32_MAX, .only = PROVE, .preset = "0",
-	 .help = "or when no element is more than N units in the last place away from FILE's"},
+	 .help = "or if no element is more than N units in the last place (ULP) away from the file's"},
 	{"metrics-listen", "ADDRESS", OPTION_TEXT, PLACE(metrics_listen), .only = TRAIN,
-	 .instead = "only penstock train has it",
-	 .help = "serves /metrics over HTTP on HOST:PORT while the job runs (default: nowhere)"},
+	 .instead = "it applies only to penstock train",
+	 .help = "serve /metrics over HTTP on HOST:PORT while the job runs (default: nowhere)"},
 	{"pipeline-sizes", "A,B,...", OPTION_TEXT, PLACE(pipeline_sizes), .only = PLAN,
 	 .instead = "only penstock plan and penstock sweep have cells; use -p", .help = "stages of the cells"},
 	{"pipeline-sizes", "A,B,...", OPTION_TEXT, PLACE(pipeline_sizes), .only = SWEEP, .preset = "0,2,4",
@@ -197,10 +197,10 @@ static const struct option_row rows[] = {
 	{"local", "N", OPTION_OWN, .take = take_local_for_all, .value_may_lack = true, .value_is_digits = true,
 	 .only = SWEEP, .help = "start N daemons on this machine (default: the largest number of nodes)"},
 	{"output", "DIR", OPTION_TEXT, PLACE(output), .only = SWEEP,
-	 .instead = "only penstock sweep has it; use --json FILE",
+	 .instead = "it applies only to penstock sweep; use --json FILE",
 	 .help = "folder for sweep.md, .csv, .json, .png and .svg; an unfinished sweep in it is continued"},
 	{"warm-up", "N", OPTION_COUNT, PLACE(warm_up_steps), 0, MAXIMUM_WARM_UP_STEPS, .only = SWEEP,
-	 .instead = "only penstock sweep has it", .preset = "2",
+	 .instead = "it applies only to penstock sweep", .preset = "2",
 	 .help = "the first N of each cell's --steps are not measured"},
 	{"gradient-accumulation-steps", "N", OPTION_COUNT, PLACE(overrides.gradient_accumulation_steps), 1,
 	 MAXIMUM_BATCH, .only = SWEEP,
@@ -219,21 +219,22 @@ static const struct option_row rows[] = {
 	 .help = "CIFAR-10: a folder with its binary or its Python version, or the archive; see penstock dataset "
 		 "synthesize"},
 	{"mean", "R,G,B", OPTION_OWN, .take = take_mean, OF_RUNS,
-	 .help = "subtracted from the images' channels, of values from 0 to 1 (default: ImageNet's, "
+	 .help = "mean of each channel, subtracted from values of 0 to 1 (default: ImageNet's, "
 		 "0.485,0.456,0.406)"},
 	{"std", "R,G,B", OPTION_OWN, .take = take_standard_deviation, OF_RUNS,
-	 .help = "then they are divided by this (default: ImageNet's, 0.229,0.224,0.225)"},
+	 .help = "standard deviation of each channel, by which the results are divided (default: ImageNet's, "
+		 "0.229,0.224,0.225)"},
 	{"no-shuffle", NULL, OPTION_SWITCH, PLACE(no_shuffle), OF_RUNS,
 	 .help = "keep the order of the files instead of shuffling each epoch"},
 	{"seed", "N", OPTION_LONG, PLACE(seed), 0, INT64_MAX, .preset = "1", OF_RUNS,
 	 .help = "seed of initial values, shuffling and dropout"},
 	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = PROVE, .help = "initial parameters, safetensors"},
 	{"load", "FILE", OPTION_TEXT, PLACE(load), .only = TRAIN,
-	 .instead = "only penstock train and penstock prove have it"},
+	 .instead = "it applies only to penstock train and penstock prove"},
 	{"skip-mismatched", NULL, OPTION_SWITCH, PLACE(skip_mismatched), .only = TRAIN | PROVE,
-	 .instead = "only penstock train and penstock prove have it",
+	 .instead = "it applies only to penstock train and penstock prove",
 	 .help = "draw parameters from the seed if --load lacks them or has another shape"},
-	{"save", "FILE", OPTION_TEXT, PLACE(save), .only = TRAIN, .instead = "only penstock train has it",
+	{"save", "FILE", OPTION_TEXT, PLACE(save), .only = TRAIN, .instead = "it applies only to penstock train",
 	 .help = "initial and final parameters: safetensors with torchvision's names"},
 
 	{"deepspeed-config", "FILE", OPTION_TEXT, PLACE(deepspeed_config),
@@ -251,9 +252,9 @@ static const struct option_row rows[] = {
 	 MAXIMUM_BATCH, .only = TRAIN | PLAN | PROVE,
 	 .help = "any two give the third (default: micro-batches of 32, 4 of them)"},
 	{"stop-on-nan", "WORD", OPTION_OWN, .take = take_stop_on_nan, .value_may_lack = true, .only = TRAIN,
-	 .instead = "a sweep's cell that diverges is recorded as such"},
+	 .instead = "penstock sweep records a cell that diverges as diverged"},
 	{"no-stop-on-nan", NULL, OPTION_OWN, .take = take_no_stop_on_nan, .only = TRAIN,
-	 .help = "yes (default): end where the loss or the gradient norm is not finite, and save nothing; no: go on"},
+	 .help = "yes (default): end at a loss or gradient norm that is not finite, and save nothing; no: continue"},
 	{"optimizer", "NAME", OPTION_OWN, .take = take_optimizer,
 	 .help = "SGD, Adam, AdamW, Lamb, Lion or Adagrad (default SGD)"},
 	{"lr", "X", OPTION_NUMBER, PLACE(overrides.learning_rate), .lowest = 0.0, .highest = MAXIMUM_RATE},
@@ -264,7 +265,7 @@ static const struct option_row rows[] = {
 	{"weight-decay", "X", OPTION_NUMBER, PLACE(overrides.weight_decay), .lowest = 0.0, .highest = MAXIMUM_RATE,
 	 OF_RUNS, .help = "of the optimizer"},
 	{"numerics", "FILE", OPTION_TEXT, PLACE(numerics), OF_RUNS,
-	 .help = "which kernels compute is read from FILE, and kept there (default: in the cache folder)"},
+	 .help = "file with the choice of kernels: read, and extended with new choices (default: in the cache folder)"},
 	{"precision", "NAME", OPTION_TEXT, PLACE(overrides.precision),
 	 .help = "fp32 (default), tf32, bf16 or fp16; parameters are fp32 in any case"},
 	{"communication-data-type", "NAME", OPTION_TEXT, PLACE(overrides.communication_type),
@@ -288,7 +289,7 @@ static const struct option_row rows[] = {
 	 .help = "number of stages (default: the number of devices); there are devices / N replicas. 0: no pipeline, "
 		 "every device holds the whole model"},
 	{"partition-method", "NAME", OPTION_TEXT, PLACE(partition_method),
-	 .help = "flops (default; keeps to --memory-limit if possible), memory, uniform, parameters or type:REGEX"},
+	 .help = "flops (default; within --memory-limit if possible), memory, uniform, parameters or type:REGEX"},
 	{"split", "A,B,...", OPTION_TEXT, PLACE(split),
 	 .help = "first layer of each stage after the first, instead of a method"},
 	{"schedule", "NAME", OPTION_OWN, .take = take_schedule, .preset = "1f1b", .help = "1f1b or gpipe"},
@@ -298,16 +299,15 @@ static const struct option_row rows[] = {
 	 .help = "threads of each daemon that --local starts (default: an equal share of the processors it may use)"},
 	{"memory-limit", "SIZE", OPTION_OWN, .take = take_memory_limit,
 	 .help = "memory limit of each device for the plan; daemons that --local starts get it, others keep their own"},
-	{"fit", NULL, OPTION_SWITCH, PLACE(fit), .help = "search for the fastest plan that keeps to --memory-limit"},
+	{"fit", NULL, OPTION_SWITCH, PLACE(fit), .help = "search for the fastest plan that fits --memory-limit"},
 	{"plan-device", "NAME", OPTION_NAME, PLACE(plan_device), .choices = plan_devices,
 	 .help = "device whose memory is planned: cpu or cuda (default: cpu, and cuda with tf32, bf16, fp16)"},
 	{"connections", "N", OPTION_COUNT, PLACE(connections), 1, PROTOCOL_MAXIMUM_CONNECTIONS, .preset = "2", OF_RUNS,
 	 .help = "connections per boundary between stages"},
 	{"progress-timeout", "SECONDS", OPTION_COUNT, PLACE(progress_timeout_s), 0, MAXIMUM_PROGRESS_TIMEOUT_S,
 	 .preset = "600", OF_RUNS,
-	 .help = "ends the job when no stage makes progress for so long, or for 10 times the longest wait so far; "
-		 "three "
-		 "times as long while stages are opened; 0: never"},
+	 .help = "end the job if no stage makes progress for this time and for 10 times the longest wait so far; "
+		 "while stages are opened, the limit is three times as long; 0: never"},
 	{"chunk-size", "SIZE", OPTION_BYTES, PLACE(chunk_bytes), PROTOCOL_MINIMUM_CHUNK_BYTES,
 	 PROTOCOL_MAXIMUM_CHUNK_BYTES, .preset = "2MiB", OF_RUNS, .help = "largest chunk in which a tensor is sent"},
 	{"reduce", "NAME", OPTION_NAME, PLACE(reduce), .choices = reductions, .preset = "auto", OF_RUNS,
@@ -315,15 +315,16 @@ static const struct option_row rows[] = {
 		 "if all devices have it)"},
 	{"reduce-bucket-size", "SIZE", OPTION_BYTES, PLACE(reduce_bucket_bytes), PROTOCOL_MINIMUM_BUCKET_BYTES,
 	 PROTOCOL_MAXIMUM_BUCKET_BYTES, .preset = "25MiB",
-	 .help = "bytes of gradients that are summed at once around the ring"},
+	 .help = "size of the buckets in which the ring sums gradients"},
 
 	// The other options of DeepSpeed's own scripts
 	{"deepspeed", NULL, OPTION_SWITCH, PLACE(deepspeed), .also = {"deepscale"},
-	 .heading = "Options of DeepSpeed's scripts, which change nothing here:",
-	 .help = "switches DeepSpeed on in a script; --deepspeed-config names the file"},
+	 .heading = "Options of DeepSpeed's scripts, without effect here:",
+	 .help = "enables DeepSpeed in a script; --deepspeed-config names the file"},
 	{"local-rank", "N", OPTION_LONG, PLACE(local_rank), (uint64_t)-1, INT32_MAX, .also = {"local_rank"},
-	 .help = "which process of its node a launcher has started; penstock is started once"},
-	{"backend", "NAME", OPTION_TEXT, PLACE(backend), .help = "PyTorch's library for messages; see --reduce"},
+	 .help = "number of the process on its node, from a launcher; ignored, because penstock is started once"},
+	{"backend", "NAME", OPTION_TEXT, PLACE(backend),
+	 .help = "PyTorch's communication library; ignored, see --reduce"},
 
 	TLS_ARGUMENTS_ROWS(struct job_arguments, tls., OF_RUNS),
 };

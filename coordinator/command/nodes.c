@@ -17,8 +17,8 @@ enum { DEADLINE_MS = 5000, NETWORK_THREADS = 1 };
 
 static const char introduction[] = "Usage: penstock nodes -H HOSTFILE\n"
 				   "       penstock nodes HOST[:PORT]...\n"
-				   "Shows what each daemon is and does. All daemons are asked at once, and have 5\n"
-				   "seconds to answer.\n"
+				   "Shows the version, state and devices of each daemon. All daemons are asked at\n"
+				   "once, and have 5 seconds to answer.\n"
 				   "\n"
 				   "\n";
 static const char conclusion[] = "\n"

@@ -13,9 +13,9 @@
 static const char introduction[] = "Usage: penstock plan [-p N] [--nodes N] [OPTION]...\n"
 				   "       penstock plan --pipeline-sizes A,B,... --micro-batches A,B,...\n"
 				   "                     --nodes A,B,... [OPTION]...\n"
-				   "Prints how the model would be cut and what each stage would need. It trains\n"
+				   "Prints a cut of the model and the memory that each stage would need. It trains\n"
 				   "nothing. The second form does so for every cell of an experiment, with 4\n"
-				   "micro-batches a step unless ds_config.json or --gradient-accumulation-steps\n"
+				   "micro-batches per step unless ds_config.json or --gradient-accumulation-steps\n"
 				   "says otherwise.\n"
 				   "\n";
 static const char conclusion[] = "\n"

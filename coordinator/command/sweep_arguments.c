@@ -5,7 +5,7 @@
 
 static const char introduction[] = "Usage: penstock sweep --dataset PATH --output DIR\n"
 				   "                      (-H HOSTFILE | --local [N]) [OPTION]...\n"
-				   "Trains a little in every combination of nodes, pipeline size and micro-batch\n"
+				   "Trains a few steps in every combination of nodes, pipeline size and micro-batch\n"
 				   "size, one after another. Writes the results as a table, as data and as pictures.\n"
 				   "The number of replicas is devices / stages.\n"
 				   "\n";

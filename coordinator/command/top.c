@@ -23,8 +23,7 @@ enum { DEADLINE_MS = 2000, NETWORK_THREADS = 1, KEY_MS = 50, COMPLAINTS = 5 };
 
 static const char introduction[] = "Usage: penstock top -H HOSTFILE [OPTION]...\n"
 				   "       penstock top HOST[:PORT]... [OPTION]...\n"
-				   "Shows live what the stages of running jobs do. q quits; arrows and page keys\n"
-				   "scroll.\n"
+				   "Shows the stages of running jobs, live. q quits; arrows and page keys scroll.\n"
 				   "\n";
 static const char conclusion[] = "\n"
 				 "If the output is not a terminal, or TERM is unset or dumb, pages are printed one\n"

@@ -87,7 +87,7 @@ const struct option_table daemon_option_table = {
 			"\n",
 	.conclusion = "  --help, --version\n"
 		      "\n"
-		      "It ends on SIGTERM and SIGINT, telling the coordinators of running jobs.\n"
+		      "It stops on SIGTERM and SIGINT, and informs the coordinators of running jobs.\n"
 		      "Exit codes: 0 ended on request, 1 failed, 2 wrong usage.\n",
 	.version = "penstockd " PENSTOCK_VERSION,
 	.protocol = PROTOCOL_VERSION,

@@ -151,7 +151,7 @@ class Test(harness.TestCase):
     def test_an_address_that_cannot_be_is_refused(self):
         for command, address, code, words in (("train", "nowhere", 2, '--metrics-listen: "nowhere" is not HOST:PORT'),
                                               ("train", "192.0.2.1:0", 1, "--metrics-listen: cannot listen on 192.0.2.1:0"),
-                                              ("sweep", "127.0.0.1:0", 2, "only penstock train has it")):
+                                              ("sweep", "127.0.0.1:0", 2, "it applies only to penstock train")):
             run = self.penstock(command, "--dataset", self.dataset, *self.small[:2], "--local", 1, "--metrics-listen", address, code=code)
             self.assertIn(words, run.error)
 

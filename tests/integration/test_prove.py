@@ -80,8 +80,8 @@ class Prove(harness.TestCase):
 
     def test_what_is_not_for_it_is_refused(self):
         for option in "--save", "--metrics-listen":
-            self.assertIn("only penstock train has it", self.prove("--local", 1, option, "x", code=2).error)
-        self.assertIn("only penstock prove has it", self.train("--local", 1, "--against", "x", code=2).error)
+            self.assertIn("it applies only to penstock train", self.prove("--local", 1, option, "x", code=2).error)
+        self.assertIn("it applies only to penstock prove", self.train("--local", 1, "--against", "x", code=2).error)
 
 
 if __name__ == "__main__":
