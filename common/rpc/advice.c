@@ -10,14 +10,14 @@ enum { PLAIN = 1, TLS = 2, BOTH = PLAIN | TLS };
 #define START_IT   "is penstockd running there? systemctl status penstockd"
 
 static const char no_tls_there[] =
-	"it does not speak TLS: give it --tls-cert-file, or leave the --tls options out on this side";
+	"it does not speak TLS: give it --tls-cert-file, or omit the --tls options on this side";
 static const char refused_there[] =
-	"it closed the connection, as it does when it refuses a certificate: this side's may be missing "
+	"it closed the connection, as a daemon does that refuses a certificate: this side's certificate may be missing "
 	"(--tls-cert-file), expired, or signed by an authority that the other side's --tls-ca-file does not have; or "
-	"it has as many connections as its --max-connections allows";
+	"it has reached its --max-connections";
 static const char tls_there[] =
-	"it closed the connection, as a daemon does that speaks TLS: then give --tls-ca-file, --tls-cert-file and "
-	"--tls-key-file; or it has as many connections as its --max-connections allows";
+	"it closed the connection, as a daemon with TLS does: then give --tls-ca-file, --tls-cert-file and "
+	"--tls-key-file; or it has reached its --max-connections";
 
 // The first row whose text gRPC used counts. A server that refuses a client's certificate says so only after the client is done with
 // its part (TLS 1.3), so the client sees a connection that closes.
@@ -32,7 +32,7 @@ static const struct {
 	{TLS, "certificate verify failed", "its certificate has expired, or no authority in --tls-ca-file signed it",
 	 NULL},
 	{TLS, "is not in peer certificate",
-	 "its certificate is not for the host that was dialled: issue one that names it, or say --tls-server-name",
+	 "its certificate is not for the host that was dialled: issue one that names it, or give --tls-server-name",
 	 NULL},
 	{BOTH, "Connection refused", "connection refused", START_IT},
 	{BOTH, "No such file or directory", "there is no such socket", START_IT},
@@ -40,11 +40,11 @@ static const struct {
 	 "may this user open the socket? ls -l shows its owner and mode"},
 	{BOTH, "No route to host", "no route to the host", "is the host up, and its address right?"},
 	{BOTH, "Network is unreachable", "the network is unreachable", "is this machine's network up?"},
-	{BOTH, "Temporary failure in name resolution", "no name server answers",
+	{BOTH, "Temporary failure in name resolution", "no name server responds",
 	 "write an address in place of the name, or add the name to /etc/hosts"},
-	{BOTH, "DNS resolution failed", "the host name is not known", "does /etc/hosts or DNS have it?"},
-	{BOTH, "imed out", "the connection timed out", "is the host up, and does a firewall let the port through?"},
-	{BOTH, "imeout", "the connection timed out", "is the host up, and does a firewall let the port through?"},
+	{BOTH, "DNS resolution failed", "the host name is unknown", "does /etc/hosts or DNS have it?"},
+	{BOTH, "imed out", "the connection timed out", "is the host up, and does a firewall block the port?"},
+	{BOTH, "imeout", "the connection timed out", "is the host up, and does a firewall block the port?"},
 	{PLAIN, "Failed parsing HTTP/2", "another program answers", OTHER_PORT},
 	{BOTH, "http2 header with status", "another program answers", OTHER_PORT},
 	{TLS, "Socket closed", refused_there, NULL},

@@ -81,7 +81,7 @@ class Tls(harness.TestCase):
             (secure, self.mallory.options, "other side's --tls-ca-file does not have"),
             (plain, self.alice.options, "does not speak TLS"),
             (foreign, self.alice.options, "no authority in --tls-ca-file signed it"),
-            (wrong_name, self.alice.options, "say --tls-server-name"),
+            (wrong_name, self.alice.options, "give --tls-server-name"),
         ]
         for daemon, options, words in cases:
             with self.subTest(words=words):

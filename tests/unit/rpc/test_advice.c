@@ -23,17 +23,17 @@ static void advice_says_cause_place_and_remedy(void **state)
 		{false, ALL "UNKNOWN: unix:/run/p.sock: Permission denied",
 		 "permission denied: may this user open the socket? ls -l shows its owner and mode"},
 		{false, ALL "UNKNOWN: ipv4:10.0.0.7:7070: Failed to connect to remote host: Connection timed out",
-		 "the connection timed out at 10.0.0.7:7070: is the host up, and does a firewall let the port "
-		 "through?"},
+		 "the connection timed out at 10.0.0.7:7070: is the host up, and does a firewall block the "
+		 "port?"},
 		{false, ALL "UNKNOWN: ipv4:10.0.0.7:7070: connect() timed out",
-		 "the connection timed out at 10.0.0.7:7070: is the host up, and does a firewall let the port "
-		 "through?"},
+		 "the connection timed out at 10.0.0.7:7070: is the host up, and does a firewall block the "
+		 "port?"},
 		{false, ALL "UNKNOWN: ipv4:10.0.0.7:7070: Failed to connect to remote host: No route to host",
 		 "no route to the host at 10.0.0.7:7070: is the host up, and its address right?"},
 		{false, "DNS resolution failed for node-b:7070: UNKNOWN: Name or service not known",
-		 "the host name is not known: does /etc/hosts or DNS have it?"},
+		 "the host name is unknown: does /etc/hosts or DNS have it?"},
 		{false, "DNS resolution failed for node-b:7070: UNKNOWN: Temporary failure in name resolution",
-		 "no name server answers: write an address in place of the name, or add the name to /etc/hosts"},
+		 "no name server responds: write an address in place of the name, or add the name to /etc/hosts"},
 		{false, ALL "UNAVAILABLE: ipv4:10.0.0.7:22: Failed parsing HTTP/2",
 		 "another program answers at 10.0.0.7:22: is this penstockd's port? It listens on 7070 by default"},
 		{false, "Received http2 header with status: 404",
@@ -42,8 +42,8 @@ static void advice_says_cause_place_and_remedy(void **state)
 		 "it does not speak TLS: give it --tls-cert-file"},
 		{true, ALL "UNKNOWN: certificate verify failed", "its certificate has expired, or no authority"},
 		{true, ALL "UNAVAILABLE: ipv4:10.0.0.7:7070: Socket closed",
-		 "as it does when it refuses a certificate"},
-		{false, ALL "UNAVAILABLE: ipv4:10.0.0.7:7070: Socket closed", "as a daemon does that speaks TLS"},
+		 "as a daemon does that refuses a certificate"},
+		{false, ALL "UNAVAILABLE: ipv4:10.0.0.7:7070: Socket closed", "as a daemon with TLS does"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char detail[768];
