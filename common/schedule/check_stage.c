@@ -56,10 +56,10 @@ static bool mark(struct check *check, uint32_t micro_batch, unsigned what, unsig
 					    "recv_gradient", "backward_input",  "backward_weight", "send_gradient"};
 	unsigned done = check->done[micro_batch];
 	if ((done & what) != 0)
-		return error_set(error, ERROR_USAGE, "it was done before");
+		return error_set(error, ERROR_USAGE, "duplicate instruction");
 	for (unsigned bit = 0; bit < 8; bit++)
 		if ((needed & ~done & 1u << bit) != 0)
-			return error_set(error, ERROR_USAGE, "no %s came before it", names[bit]);
+			return error_set(error, ERROR_USAGE, "no %s precedes it", names[bit]);
 	check->done[micro_batch] |= (uint8_t)what;
 	return true;
 }
@@ -70,10 +70,10 @@ static bool check_load(struct check *check, uint32_t b, struct error *error)
 		return error_set(error, ERROR_USAGE, "only the first and the last stage have input");
 	if (!take_slot(check, b, error) || !mark(check, b, LOADED, 0, error))
 		return false;
-	return b == check->next_load++
-		       ? true
-		       : error_set(error, ERROR_USAGE, "input comes in the order of the micro-batches, %u is next",
-				   check->next_load - 1);
+	return b == check->next_load++ ? true
+				       : error_set(error, ERROR_USAGE,
+						   "input must be loaded in the order of the micro-batches, %u is next",
+						   check->next_load - 1);
 }
 
 static bool check_receive_activation(struct check *check, uint32_t b, struct error *error)
@@ -129,7 +129,7 @@ static bool check_backward_weight(struct check *check, uint32_t b, struct error 
 	return b == check->next_weight_gradient++
 		       ? true
 		       : error_set(error, ERROR_USAGE,
-				   "weight gradients are summed in the order of the micro-batches, %u is next",
+				   "weight gradients must be summed in the order of the micro-batches, %u is next",
 				   check->next_weight_gradient - 1);
 }
 
@@ -144,11 +144,11 @@ static bool check_send_gradient(struct check *check, uint32_t b, struct error *e
 static bool check_reduce(struct check *check, uint32_t b, struct error *error)
 {
 	if (b != 0)
-		return error_set(error, ERROR_USAGE, "it has no micro-batch");
+		return error_set(error, ERROR_USAGE, "its micro-batch must be 0");
 	if (check->reduced)
-		return error_set(error, ERROR_USAGE, "it was done before");
+		return error_set(error, ERROR_USAGE, "duplicate instruction");
 	if (check->next_weight_gradient != check->micro_batches)
-		return error_set(error, ERROR_USAGE, "%u of %u micro-batches have no backward before it",
+		return error_set(error, ERROR_USAGE, "%u of %u micro-batches have no backward pass before it",
 				 check->micro_batches - check->next_weight_gradient, check->micro_batches);
 	check->reduced = true;
 	return true;
@@ -157,9 +157,9 @@ static bool check_reduce(struct check *check, uint32_t b, struct error *error)
 static bool check_optimizer_step(struct check *check, uint32_t b, struct error *error)
 {
 	if (b != 0)
-		return error_set(error, ERROR_USAGE, "it has no micro-batch");
+		return error_set(error, ERROR_USAGE, "its micro-batch must be 0");
 	if (!check->reduced)
-		return error_set(error, ERROR_USAGE, "no reduce_gradients came before it");
+		return error_set(error, ERROR_USAGE, "no reduce_gradients precedes it");
 	check->stepped = true;
 	return true;
 }
@@ -195,7 +195,7 @@ static bool check_instruction(struct check *check, struct instruction instructio
 	case INSTRUCTION_OPTIMIZER_STEP:
 		return check_optimizer_step(check, b, error);
 	}
-	return error_set(error, ERROR_USAGE, "kind %u is not known", (unsigned)instruction.kind);
+	return error_set(error, ERROR_USAGE, "unknown instruction kind %u", (unsigned)instruction.kind);
 }
 
 // Backwards imply all that comes before them, and reduce_gradients implies every backward; sends are left.
@@ -226,15 +226,17 @@ bool schedule_check_stage(const struct stage_schedule *list, uint32_t stage, uin
 			  struct error *error)
 {
 	if (stages < 1 || stages > SCHEDULE_MAXIMUM_STAGES || stage >= stages)
-		return error_set(error, ERROR_USAGE, "stage %u of %u: there are from 1 to %d stages, counted from 0",
-				 stage, stages, SCHEDULE_MAXIMUM_STAGES);
+		return error_set(error, ERROR_USAGE,
+				 "stage %u of %u: there must be from 1 to %d stages, numbered from 0", stage, stages,
+				 SCHEDULE_MAXIMUM_STAGES);
 	if (micro_batches < 1 || micro_batches > SCHEDULE_MAXIMUM_MICRO_BATCHES)
 		return error_set(error, ERROR_USAGE, "%u micro-batches in a step: the number must be from 1 to %d",
 				 micro_batches, SCHEDULE_MAXIMUM_MICRO_BATCHES);
 	if (list->slots < 1 || list->slots > micro_batches)
 		return error_set(error, ERROR_USAGE,
-				 "stage %u: %u slots for %u micro-batches: there are from 1 to as many", stage,
-				 list->slots, micro_batches);
+				 "stage %u: %u slots for %u micro-batches: the number must be from 1 to the number of "
+				 "micro-batches",
+				 stage, list->slots, micro_batches);
 	struct check check = {
 		.list = list,
 		.stage = stage,

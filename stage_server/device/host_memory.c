@@ -70,6 +70,6 @@ bool host_memory_check(uint64_t bytes, struct error *error)
 	char wanted[32], left[32];
 	return error_set(error, ERROR_OUT_OF_MEMORY, "needs %s of memory, %s has %s left",
 			 strings_format_bytes(bytes, wanted, sizeof(wanted)),
-			 machine <= group ? "the machine" : "the daemon's control group",
+			 machine <= group ? "the machine" : "the daemon's cgroup",
 			 strings_format_bytes(available, left, sizeof(left)));
 }

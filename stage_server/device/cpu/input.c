@@ -75,8 +75,8 @@ bool cpu_load_images(struct program *program, uint32_t slot, const uint8_t *imag
 		     struct error *error)
 {
 	if (program->first_layer != 0 || slot >= program->slots)
-		return error_set(error, ERROR_FAILED, "load_images: slot %u of %u, first layer %u", slot,
-				 program->slots, program->first_layer);
+		return error_set(error, ERROR_FAILED, "load_images: slot %u, the stage has %u and begins with layer %u",
+				 slot, program->slots, program->first_layer);
 	omp_set_num_threads((int)program->device->threads);
 	void *input = program_pointer(program, &program->input, slot);
 	struct resize resize = {

@@ -29,8 +29,8 @@ static bool enter(struct program *program, const char *operation, uint32_t slot,
 	omp_set_num_threads((int)program->device->threads);
 	if (program->has_labels && slot < program->slots)
 		return true;
-	return error_set(error, ERROR_FAILED, "%s: slot %u of %u%s", operation, slot, program->slots,
-			 program->has_labels ? "" : " of a stage that does not end the model");
+	return error_set(error, ERROR_FAILED, "%s: slot %u, the stage has %u%s", operation, slot, program->slots,
+			 program->has_labels ? "" : "; its last layer does not give one value per class");
 }
 
 bool cpu_load_labels(struct program *program, uint32_t slot, const uint8_t *labels, struct device_completion completion,
@@ -95,7 +95,7 @@ bool cpu_loss(struct program *program, uint32_t slot, uint32_t micro_batch, stru
 	if (!enter(program, "loss", slot, error))
 		return false;
 	if (micro_batch >= program->micro_batches)
-		return error_set(error, ERROR_FAILED, "loss: micro-batch %u of %u", micro_batch,
+		return error_set(error, ERROR_FAILED, "loss: micro-batch %u, the step has %u", micro_batch,
 				 program->micro_batches);
 	struct softmax softmax = {
 		.logits = logits(program, slot),
@@ -122,7 +122,7 @@ bool cpu_read_losses(struct program *program, uint32_t count, float *ret_losses,
 	if (!enter(program, "read_losses", 0, error))
 		return false;
 	if (count > program->micro_batches)
-		return error_set(error, ERROR_FAILED, "read_losses: %u micro-batches of %u", count,
+		return error_set(error, ERROR_FAILED, "read_losses: %u micro-batches, the step has %u", count,
 				 program->micro_batches);
 	memcpy(ret_losses, program->mean_losses, count * sizeof(ret_losses[0]));
 	memcpy(ret_correct, program->correct, count * sizeof(ret_correct[0]));

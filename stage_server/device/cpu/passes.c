@@ -141,7 +141,8 @@ bool cpu_mark(struct program *program, uint32_t mark, struct error *error)
 bool cpu_elapsed(struct program *program, uint32_t from, uint32_t to, uint64_t *ret_ns, struct error *error)
 {
 	if (from >= program->mark_count || to >= program->mark_count)
-		return error_set(error, ERROR_FAILED, "elapsed: marks %u and %u of %u", from, to, program->mark_count);
+		return error_set(error, ERROR_FAILED, "elapsed: time marks %u and %u, the stage has %u", from, to,
+				 program->mark_count);
 	*ret_ns = program->marks[to] - program->marks[from];
 	return true;
 }

@@ -110,7 +110,7 @@ void graph_destroy(struct graph *graph)
 bool graph_add_tensor(struct graph *graph, const struct graph_tensor *tensor, struct error *error)
 {
 	if (graph->tensor_count == MAXIMUM_TENSORS)
-		return error_set(error, ERROR_FAILED, "a cuDNN graph of more than %d tensors", MAXIMUM_TENSORS);
+		return error_set(error, ERROR_FAILED, "a cuDNN graph has more than %d tensors", MAXIMUM_TENSORS);
 	descriptor *made = &graph->tensors[graph->tensor_count];
 	int64_t dimensions[4], strides[4];
 	for (uint32_t i = 0; i < 4; i++)
@@ -137,7 +137,7 @@ bool graph_add_tensor(struct graph *graph, const struct graph_tensor *tensor, st
 static bool may_add_operation(const struct graph *graph, struct error *error)
 {
 	if (graph->operation_count == MAXIMUM_OPERATIONS)
-		return error_set(error, ERROR_FAILED, "a cuDNN graph of more than %d operations", MAXIMUM_OPERATIONS);
+		return error_set(error, ERROR_FAILED, "a cuDNN graph has more than %d operations", MAXIMUM_OPERATIONS);
 	return true;
 }
 
@@ -335,7 +335,7 @@ static bool append_knob(descriptor knob, char *name, size_t size, struct error *
 	size_t used = strlen(name);
 	int written = snprintf(name + used, size - used, ".k%d=%" PRId64, type, value);
 	if (written < 0 || (size_t)written >= size - used)
-		return error_set(error, ERROR_FAILED, "a cuDNN engine with more knobs than its name can tell");
+		return error_set(error, ERROR_FAILED, "the name of a cuDNN engine with all its knobs is too long");
 	return true;
 }
 
@@ -371,7 +371,7 @@ static bool examine(descriptor configuration, uint32_t refused_notes, char *name
 		ok = error_set(error, ERROR_FAILED, "cuDNN's engine %" PRId64 " has numerical notes 0x%x", index,
 			       notes);
 	if (ok && wants_other_order(engine))
-		ok = error_set(error, ERROR_FAILED, "cuDNN's engine %" PRId64 " wants its filter reordered", index);
+		ok = error_set(error, ERROR_FAILED, "cuDNN's engine %" PRId64 " needs a reordered filter", index);
 	destroy(&engine);
 	if (!ok)
 		return false;

@@ -19,15 +19,15 @@ static bool enter(struct program *program, const char *operation, uint32_t slot,
 		  struct error *error)
 {
 	if (!program->has_labels)
-		return error_set(error, ERROR_FAILED, "%s: the stage does not end the model in one value a class",
-				 operation);
+		return error_set(error, ERROR_FAILED,
+				 "%s: the last layer of the stage does not give one value per class", operation);
 	return cuda_enter(program, operation, slot, needs_training, error);
 }
 
 bool cuda_loss(struct program *program, uint32_t slot, uint32_t micro_batch, struct error *error)
 {
 	if (micro_batch >= program->micro_batches)
-		return error_set(error, ERROR_FAILED, "loss: micro-batch %u of %u", micro_batch,
+		return error_set(error, ERROR_FAILED, "loss: micro-batch %u, the step has %u", micro_batch,
 				 program->micro_batches);
 	if (!enter(program, "loss", slot, false, error))
 		return false;
@@ -45,7 +45,8 @@ bool cuda_read_losses(struct program *program, uint32_t count, float *ret_losses
 		      struct error *error)
 {
 	if (count > program->micro_batches)
-		return error_set(error, ERROR_FAILED, "read_losses: %u of %u", count, program->micro_batches);
+		return error_set(error, ERROR_FAILED, "read_losses: %u micro-batches, the step has %u", count,
+				 program->micro_batches);
 	if (!enter(program, "read_losses", 0, false, error))
 		return false;
 	bool ok = cuda_group_finish(program) &&

@@ -124,7 +124,8 @@ bool cuda_mark(struct program *program, uint32_t mark, struct error *error)
 bool cuda_elapsed(struct program *program, uint32_t from, uint32_t to, uint64_t *ret_ns, struct error *error)
 {
 	if (from >= program->mark_count || to >= program->mark_count)
-		return error_set(error, ERROR_FAILED, "elapsed: marks %u and %u of %u", from, to, program->mark_count);
+		return error_set(error, ERROR_FAILED, "elapsed: time marks %u and %u, the stage has %u", from, to,
+				 program->mark_count);
 	if (!cuda_enter(program, "elapsed", 0, false, error))
 		return false;
 	float milliseconds = 0.0f;

@@ -49,5 +49,5 @@ bool cuda_rehearse(struct program *program, struct error *error)
 	bool ok = go_forward(program, error) && (!program->training || go_backward(program, error)) &&
 		  cuda_leave(program, issue_the_rest(program), error, "operations outside the layers") &&
 		  cuda_synchronize(program, error) && forget(program, error);
-	return ok || error_wrap(error, "before the first step");
+	return ok || error_wrap(error, "warm-up before the first step");
 }

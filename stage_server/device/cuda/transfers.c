@@ -210,7 +210,7 @@ bool cuda_load_images(struct program *program, uint32_t slot, const uint8_t *ima
 		      struct device_completion completion, struct error *error)
 {
 	if (program->first_layer != 0)
-		return error_set(error, ERROR_FAILED, "load_images: the stage begins with layer %u",
+		return error_set(error, ERROR_FAILED, "load_images: the stage begins with layer %u, not 0",
 				 program->first_layer);
 	if (!cuda_enter(program, "load_images", slot, false, error))
 		return false;
@@ -233,7 +233,7 @@ bool cuda_load_labels(struct program *program, uint32_t slot, const uint8_t *lab
 {
 	if (!program->has_labels)
 		return error_set(error, ERROR_FAILED,
-				 "load_labels: the stage does not end the model in one value a class");
+				 "load_labels: the last layer of the stage does not give one value per class");
 	if (!cuda_enter(program, "load_labels", slot, false, error))
 		return false;
 	uint64_t classes = shape_count(output_shape(program));

@@ -126,7 +126,7 @@ static void check_repeated_micro_batch_is_refused(void **state)
 {
 	struct schedule *s = create("gpipe", 2, 4);
 	s->stage[1].instructions[find(&s->stage[1], INSTRUCTION_FORWARD, 1)].micro_batch = 0;
-	expect_refused(s, "forward of micro-batch 0", "done before");
+	expect_refused(s, "forward of micro-batch 0", "duplicate instruction");
 	s = create("gpipe", 2, 4);
 	s->stage[1].instructions[find(&s->stage[1], INSTRUCTION_BACKWARD, 1)].micro_batch = 0;
 	expect_refused(s, "backward of micro-batch 0", "");
@@ -249,7 +249,7 @@ static void check_end_of_the_step_out_of_place_is_refused(void **state)
 	expect_refused(s, "optimizer_step", "ends the list");
 	s = create("1f1b", 1, 2);
 	s->stage[0].instructions[s->stage[0].count - 1].micro_batch = 1;
-	expect_refused(s, "optimizer_step", "has no micro-batch");
+	expect_refused(s, "optimizer_step", "micro-batch must be 0");
 	s = create("1f1b", 1, 2);
 	s->stage[0].count = 0;
 	expect_refused(s, "stage 0", "does not end");
@@ -288,7 +288,7 @@ static void check_halves_that_are_wrong_are_refused(void **state)
 	expect_refused(s, "reduce_gradients", "1 of 2 micro-batches");
 	s = create("gpipe", 1, 2); // a half twice
 	insert(&s->stage[0], find(&s->stage[0], INSTRUCTION_BACKWARD, 0), INSTRUCTION_BACKWARD_INPUT, 0);
-	expect_refused(s, "backward of micro-batch 0", "done before");
+	expect_refused(s, "backward of micro-batch 0", "duplicate instruction");
 }
 
 static void check_sizes_out_of_range_are_refused(void **state)
