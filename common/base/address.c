@@ -44,8 +44,8 @@ static bool parse_socket(const char *text, struct address *address, struct error
 				 "unix:/run/penstockd.sock",
 				 text);
 	if (strlen(path) >= sizeof(place.sun_path))
-		return error_set(error, ERROR_USAGE, "\"%.80s...\": a socket's path has at most %zu letters", text,
-				 sizeof(place.sun_path) - 1);
+		return error_set(error, ERROR_USAGE, "\"%.80s...\": the path of a Unix socket has at most %zu bytes",
+				 text, sizeof(place.sun_path) - 1);
 	*address = (struct address){.kind = ADDRESS_SOCKET, .port = ADDRESS_NO_PORT};
 	snprintf(address->host, sizeof(address->host), "%s", path);
 	return true;

@@ -87,7 +87,7 @@ static bool set_text(const char **place, const char *value, struct error *error)
 static bool add_to_list(struct option_list *list, uint64_t maximum, const char *value, struct error *error)
 {
 	if (list->count == maximum)
-		return error_set(error, ERROR_USAGE, "at most %" PRIu64 " times", maximum);
+		return error_set(error, ERROR_USAGE, "it may be given at most %" PRIu64 " times", maximum);
 	return set_text(&list->values[list->count++], value, error);
 }
 

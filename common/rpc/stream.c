@@ -151,7 +151,7 @@ static void report_closed(struct rpc_stream *stream)
 			status = stream->cancelled ? RPC_CANCELLED : stream->finish_status;
 			snprintf(detail, sizeof(detail), "%s",
 				 stream->finish_detail != NULL ? stream->finish_detail
-				 : stream->cancelled           ? "the other side went away"
+				 : stream->cancelled           ? "the peer cancelled the call or disconnected"
 							       : "");
 		} else {
 			size_t length = GRPC_SLICE_LENGTH(stream->status_detail);
@@ -438,8 +438,8 @@ static bool make_room(struct rpc_stream *stream, size_t bytes)
 	give_room(stream, bytes);
 	char detail[160];
 	snprintf(detail, sizeof(detail),
-		 "%" PRIu64 " bytes of answers wait for you to read them, %" PRIu64
-		 " for all callers: too many (penstockd --max-buffered)",
+		 "%" PRIu64 " bytes of responses are queued because you do not read them, %" PRIu64
+		 " for all callers: over the limit (penstockd --max-buffered)",
 		 own - bytes, all - bytes);
 	pthread_mutex_lock(&stream->lock);
 	bool first = !stream->over;

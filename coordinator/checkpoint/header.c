@@ -59,13 +59,13 @@ static bool parse_shape(const json_t *tensor, struct safetensors_entry *entry, s
 	if (!json_is_array(shape))
 		return error_set(error, ERROR_USAGE, "has no shape");
 	if (json_array_size(shape) > MAXIMUM_RANK)
-		return error_set(error, ERROR_USAGE, "has %zu dimensions; the most that is read is %d",
-				 json_array_size(shape), (int)MAXIMUM_RANK);
+		return error_set(error, ERROR_USAGE, "has %zu dimensions; the maximum is %d", json_array_size(shape),
+				 (int)MAXIMUM_RANK);
 	entry->rank = (uint32_t)json_array_size(shape);
 	entry->count = 1;
 	for (uint32_t i = 0; i < entry->rank; i++) {
 		if (!get_unsigned(json_array_get(shape, i), &entry->dimensions[i]))
-			return error_set(error, ERROR_USAGE, "dimension %u is not a whole number from 0", i);
+			return error_set(error, ERROR_USAGE, "dimension %u is not a whole number of 0 or more", i);
 		if (__builtin_mul_overflow(entry->count, entry->dimensions[i], &entry->count))
 			return error_set(error, ERROR_USAGE, "the product of its dimensions overflows");
 	}
@@ -80,7 +80,7 @@ static bool parse_offsets(const json_t *tensor, uint64_t data_bytes, uint32_t bi
 	uint64_t begin, end, all_bits;
 	if (json_array_size(offsets) != 2 || !get_unsigned(json_array_get(offsets, 0), &begin) ||
 	    !get_unsigned(json_array_get(offsets, 1), &end))
-		return error_set(error, ERROR_USAGE, "data_offsets are not two whole numbers from 0");
+		return error_set(error, ERROR_USAGE, "data_offsets are not two whole numbers of 0 or more");
 	if (begin > end || end > data_bytes)
 		return error_set(error, ERROR_USAGE,
 				 "data_offsets [%" PRIu64 ", %" PRIu64 "] lie outside the file's %" PRIu64
@@ -89,7 +89,7 @@ static bool parse_offsets(const json_t *tensor, uint64_t data_bytes, uint32_t bi
 	if (__builtin_mul_overflow(entry->count, (uint64_t)bits, &all_bits))
 		return error_set(error, ERROR_USAGE, "the product of its dimensions overflows");
 	if (bits > 0 && end - begin != all_bits / 8 + (all_bits % 8 != 0))
-		return error_set(error, ERROR_USAGE, "data_offsets span %" PRIu64 " bytes, its shape takes %" PRIu64,
+		return error_set(error, ERROR_USAGE, "data_offsets span %" PRIu64 " bytes, its shape needs %" PRIu64,
 				 end - begin, all_bits / 8 + (all_bits % 8 != 0));
 	entry->offset_bytes = begin;
 	entry->size_bytes = end - begin;
@@ -182,8 +182,8 @@ static bool parse_object(json_t *header, uint64_t data_bytes, struct safetensors
 	if (!json_is_object(header))
 		return error_set(error, ERROR_USAGE, "the header is not a JSON object");
 	if (json_object_size(header) > SAFETENSORS_MAXIMUM_TENSORS)
-		return error_set(error, ERROR_USAGE, "holds %zu tensors; the most that is read is %d",
-				 json_object_size(header), SAFETENSORS_MAXIMUM_TENSORS);
+		return error_set(error, ERROR_USAGE, "holds %zu tensors; the maximum is %d", json_object_size(header),
+				 SAFETENSORS_MAXIMUM_TENSORS);
 	struct safetensors_entry *entries = calloc(json_object_size(header) + 1, sizeof(*entries));
 	if (entries == NULL)
 		return error_set(error, ERROR_FAILED, "no memory for the list of tensors");

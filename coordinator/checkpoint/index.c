@@ -31,8 +31,8 @@ static bool find_file(struct index *index, const char *name, uint32_t *ret_file,
 			return true;
 		}
 	if (index->file_count == SAFETENSORS_MAXIMUM_FILES)
-		return error_set(error, ERROR_USAGE, "it is in file %d; the most that is read is %d",
-				 SAFETENSORS_MAXIMUM_FILES + 1, SAFETENSORS_MAXIMUM_FILES);
+		return error_set(error, ERROR_USAGE, "the tensors are in more than %d files",
+				 SAFETENSORS_MAXIMUM_FILES);
 	index->files[index->file_count] = strdup(name);
 	if (index->files[index->file_count] == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
@@ -71,7 +71,7 @@ static bool read_map(json_t *map, struct index *index, struct error *error)
 		return error_set(error, ERROR_USAGE,
 				 "is JSON without a \"weight_map\" of tensors, so it has no parameters: " EXPECTED);
 	if (count > SAFETENSORS_MAXIMUM_TENSORS)
-		return error_set(error, ERROR_USAGE, "weight_map has %zu tensors; the most that is read is %d", count,
+		return error_set(error, ERROR_USAGE, "weight_map has %zu tensors; the maximum is %d", count,
 				 SAFETENSORS_MAXIMUM_TENSORS);
 	index->tensors = calloc(count, sizeof(*index->tensors));
 	index->files = calloc(SAFETENSORS_MAXIMUM_FILES, sizeof(*index->files));

@@ -103,8 +103,8 @@ static bool check_length(uint64_t length, uint64_t size_bytes, struct error *err
 				 ": it is cut short, or not a safetensors file",
 				 length, strings_plural(length), size_bytes - SAFETENSORS_LENGTH_BYTES);
 	return length <= SAFETENSORS_MAXIMUM_HEADER_BYTES ||
-	       error_set(error, ERROR_USAGE, "names a header of %" PRIu64 " bytes; the longest that is read is %d",
-			 length, SAFETENSORS_MAXIMUM_HEADER_BYTES);
+	       error_set(error, ERROR_USAGE, "names a header of %" PRIu64 " bytes; the maximum is %d", length,
+			 SAFETENSORS_MAXIMUM_HEADER_BYTES);
 }
 
 static bool read_start(const struct open_file *file, uint8_t start[SAFETENSORS_LENGTH_BYTES], struct error *error)
@@ -170,7 +170,7 @@ static bool is_json(const struct open_file *file)
 static bool read_index(const struct open_file *file, struct index *ret_index, struct error *error)
 {
 	if (file->size_bytes > SAFETENSORS_MAXIMUM_HEADER_BYTES)
-		return error_set(error, ERROR_USAGE, "is an index of %" PRIu64 " bytes; the longest that is read is %d",
+		return error_set(error, ERROR_USAGE, "is an index of %" PRIu64 " bytes; the maximum is %d",
 				 file->size_bytes, SAFETENSORS_MAXIMUM_HEADER_BYTES);
 	_cleanup_free_ char *text = malloc(file->size_bytes + 1);
 	if (text == NULL)
@@ -205,7 +205,7 @@ static bool keep_indexed(struct safetensors *set, const struct index *index, str
 		char shown[SAFETENSORS_PRINTABLE_SIZE];
 		const struct index_tensor *tensor = &index->tensors[i];
 		if (safetensors_find(set, tensor->name) == NULL)
-			return error_set(error, ERROR_USAGE, "tensor %s is not in %s, where the index has it",
+			return error_set(error, ERROR_USAGE, "tensor %s is not in %s, but the index says that it is",
 					 strings_printable(tensor->name, shown, sizeof(shown)),
 					 index->files[tensor->file]);
 	}

@@ -161,7 +161,8 @@ bool safetensors_writer_create(const char *path, const struct safetensors_entry 
 			       struct safetensors_writer **ret_writer, struct error *error)
 {
 	if (count > MAXIMUM_TENSORS)
-		return error_set(error, ERROR_FAILED, "%s: %u tensors; the most is %d", path, count, MAXIMUM_TENSORS);
+		return error_set(error, ERROR_FAILED, "%s: %u tensors; the maximum is %d", path, count,
+				 MAXIMUM_TENSORS);
 	struct safetensors_writer *writer = calloc(1, sizeof(*writer));
 	if (writer == NULL)
 		return error_set(error, ERROR_FAILED, "%s: no memory", path);

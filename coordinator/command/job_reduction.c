@@ -115,8 +115,8 @@ static bool check_rank(const struct plan *plan, const struct job_place *place, c
 	for (uint32_t r = rank - plan_rank_replica(plan, rank); r < rank; r++)
 		if (is_same_device(place, devices, r, rank))
 			return error_set(error, ERROR_USAGE,
-					 "%s: its device %s holds replica %u of the stage already, and NCCL takes each "
-					 "GPU once",
+					 "%s: its device %s already has replica %u of the stage, and NCCL allows only "
+					 "one replica per GPU",
 					 who, devices[rank].name, plan_rank_replica(plan, r));
 	return true;
 }
@@ -141,10 +141,10 @@ bool job_reduction_choose(const struct job_arguments *arguments, const struct pl
 		return true;
 	*ret_in_group = check_ranks(plan, place, error);
 	if (*ret_in_group)
-		log_info("replicas sum their gradients by NCCL");
+		log_info("replicas sum their gradients with NCCL");
 	else if (strcmp(arguments->reduce, "auto") == 0)
 		log_debug("replicas sum their gradients around a ring: %s", error->message);
 	else
-		return error_wrap(error, "--reduce nccl (--reduce ring does without it)");
+		return error_wrap(error, "--reduce nccl (--reduce ring does not use NCCL)");
 	return true;
 }

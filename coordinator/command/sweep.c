@@ -262,10 +262,11 @@ static bool draw(const struct command *command, struct error *error)
 		log_warning("removed the pictures of an earlier run in %s: they are older than the tables", folder);
 	switch (pictures) {
 	case SWEEP_DRAWN:
-		printf("%s has sweep.md, sweep.csv and sweep.json, and the pictures sweep.png and sweep.svg\n", folder);
+		printf("wrote to %s: sweep.md, sweep.csv, sweep.json, and the pictures sweep.png and sweep.svg\n",
+		       folder);
 		break;
 	case SWEEP_NO_GNUPLOT:
-		printf("%s has sweep.md, sweep.csv and sweep.json\n", folder);
+		printf("wrote to %s: sweep.md, sweep.csv and sweep.json\n", folder);
 		log_warning("no pictures: gnuplot is not in PATH; install gnuplot-nox, then run gnuplot sweep.gp in %s",
 			    folder);
 		break;

@@ -169,7 +169,7 @@ bool deepspeed_config_resolve_batch(struct deepspeed_config *config, uint32_t da
 		return error_set(error, ERROR_USAGE,
 				 "the batch is too large: train_micro_batch_size_per_gpu %" PRIu64
 				 " x gradient_accumulation_steps %" PRIu64 " x data-parallel size %" PRIu64
-				 "; the most is %d samples",
+				 "; the maximum is %d samples",
 				 micro, accumulation, replicas, MAXIMUM_BATCH);
 	config->train_batch_size = (uint32_t)train;
 	config->micro_batch_size = (uint32_t)micro;

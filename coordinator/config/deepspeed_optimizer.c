@@ -150,9 +150,9 @@ static bool read_type(struct json_keys *section, enum optimizer_kind *ret_kind)
 	if (!json_keys_string(section, "type", type, sizeof(type)))
 		return false;
 	if (type[0] == '\0')
-		return json_keys_mistake(section, "type", "optimizer.type is missing; there are %s", optimizer_names());
+		return json_keys_mistake(section, "type", "optimizer.type is missing; known: %s", optimizer_names());
 	return optimizer_parse(type, ret_kind) ||
-	       json_keys_mistake(section, "type", "optimizer.type \"%s\" is unknown; there are %s", type,
+	       json_keys_mistake(section, "type", "optimizer.type \"%s\" is unknown; known: %s", type,
 				 optimizer_names());
 }
 

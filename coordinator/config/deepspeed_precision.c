@@ -95,5 +95,5 @@ void deepspeed_precision_read(struct json_keys *top, struct deepspeed_config *co
 	if (json_keys_string(top, "communication_data_type", type, sizeof(type)) &&
 	    json_keys_has(top, "communication_data_type") && !data_type_parse(type, &config->communication_type))
 		json_keys_mistake(top, "communication_data_type",
-				  "communication_data_type \"%s\" is unknown; there are fp32, bf16 and fp16", type);
+				  "communication_data_type \"%s\" is unknown; known: fp32, bf16 and fp16", type);
 }

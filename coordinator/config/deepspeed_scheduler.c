@@ -94,13 +94,13 @@ static bool read_type(struct json_keys *section, enum learning_rate_kind *ret_ki
 	if (!json_keys_string(section, "type", type, sizeof(type)))
 		return false;
 	if (type[0] == '\0')
-		return json_keys_mistake(section, "type", "scheduler.type is missing; there are %s", known);
+		return json_keys_mistake(section, "type", "scheduler.type is missing; known: %s", known);
 	for (int i = LEARNING_RATE_CONSTANT + 1; i < LEARNING_RATE_KINDS; i++)
 		if (strcasecmp(type, learning_rate_name((enum learning_rate_kind)i)) == 0) {
 			*ret_kind = (enum learning_rate_kind)i;
 			return true;
 		}
-	return json_keys_mistake(section, "type", "scheduler.type \"%s\" is unknown; there are %s", type, known);
+	return json_keys_mistake(section, "type", "scheduler.type \"%s\" is unknown; known: %s", type, known);
 }
 
 void deepspeed_scheduler_read(struct json_keys *top, double learning_rate, struct deepspeed_config *config)

@@ -254,7 +254,7 @@ static bool check_characters(struct parser *parser, size_t size)
 		at += strings_utf8_length(text + at);
 	return at == size ||
 	       stop(parser, at,
-		    text[at] == '\0' ? "a byte of 0: the file is not text" : "this byte is not text in UTF-8");
+		    text[at] == '\0' ? "a zero byte: the file is not text" : "this byte is not text in UTF-8");
 }
 
 bool hjson_parse(const char *text, size_t size, struct mistakes *mistakes, struct hjson **ret_document)

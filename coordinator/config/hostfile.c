@@ -50,7 +50,7 @@ static bool parse_slots(const char *word, struct place place, uint32_t *ret_slot
 {
 	int64_t slots;
 	if (*ret_slots > 0)
-		return error_set(error, ERROR_USAGE, "%s:%u: \"%.40s\": the line has its slots already", place.path,
+		return error_set(error, ERROR_USAGE, "%s:%u: \"%.40s\": the line already has slots=N", place.path,
 				 place.line, word);
 	if (!isdigit((unsigned char)word[6]) || !strings_parse_integer(word + 6, 1, MAXIMUM_SLOTS, &slots, NULL))
 		return error_set(error, ERROR_USAGE,

@@ -96,7 +96,7 @@ static bool check_file(const struct stat *status, enum cifar10_format format, st
 	if (bytes == 0)
 		return error_set(error, ERROR_USAGE, "is empty");
 	if (bytes > maximum_file_bytes[format])
-		return error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes; the most that is read is %" PRIu64, bytes,
+		return error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes; the maximum is %" PRIu64, bytes,
 				 maximum_file_bytes[format]);
 	return format != CIFAR10_BINARY || cifar10_check_size(bytes, error); // before it is read
 }

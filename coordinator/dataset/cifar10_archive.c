@@ -150,7 +150,7 @@ static bool read_member(gzFile file, struct members *members, int member, enum c
 	if (set->count > 0)
 		return error_set(error, ERROR_USAGE, "appears twice in it");
 	if (size > MAXIMUM_MEMBER_BYTES)
-		return error_set(error, ERROR_USAGE, "is larger than the %d bytes that are read", MAXIMUM_MEMBER_BYTES);
+		return error_set(error, ERROR_USAGE, "is larger than the maximum, %d bytes", MAXIMUM_MEMBER_BYTES);
 	_cleanup_free_ uint8_t *bytes = malloc(size + 1);
 	if (bytes == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");

@@ -85,11 +85,11 @@ static bool find_members(const struct pickle *pickle, const struct pickle_value 
 	if (root->kind != PICKLE_DICTIONARY)
 		return error_set(error, ERROR_USAGE, "does not hold a dictionary, as CIFAR-10's files do");
 	if (data == NULL || data->kind != PICKLE_ARRAY || data->bytes == NULL)
-		return error_set(error, ERROR_USAGE, "its dictionary has no \"data\" that is an array of numpy");
+		return error_set(error, ERROR_USAGE, "its dictionary has no numpy array \"data\"");
 	if (labels == NULL || labels->kind != PICKLE_LIST)
-		return error_set(error, ERROR_USAGE, "its dictionary has no \"labels\" that is a list");
+		return error_set(error, ERROR_USAGE, "its dictionary has no list \"labels\"");
 	if (data->columns != CIFAR10_IMAGE_BYTES)
-		return error_set(error, ERROR_USAGE, "its data has %" PRIu64 " bytes an image; CIFAR-10's has %d",
+		return error_set(error, ERROR_USAGE, "its data has %" PRIu64 " bytes per image; CIFAR-10's has %d",
 				 data->columns, CIFAR10_IMAGE_BYTES);
 	if (data->rows != labels->count || data->rows == 0)
 		return error_set(error, ERROR_USAGE, "has %" PRIu64 " image%s and %u label%s", data->rows,

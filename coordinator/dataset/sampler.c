@@ -27,7 +27,7 @@ bool sampler_create(uint64_t samples, uint32_t batch_size, bool shuffle, uint64_
 				 "a batch of %" PRIu32 " samples is larger than the dataset, which has %" PRIu64,
 				 batch_size, samples);
 	if (samples > UINT32_MAX)
-		return error_set(error, ERROR_USAGE, "the dataset has %" PRIu64 " samples; the most is %" PRIu32,
+		return error_set(error, ERROR_USAGE, "the dataset has %" PRIu64 " samples; the maximum is %" PRIu32,
 				 samples, UINT32_MAX);
 	struct sampler *sampler = calloc(1, sizeof(*sampler));
 	uint32_t *order = shuffle ? malloc(samples * sizeof(*order)) : NULL;

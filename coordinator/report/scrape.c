@@ -65,7 +65,7 @@ bool scrape_start(const char *address, struct metrics *metrics, struct scrape **
 	int status = uv_loop_init(&scrape->loop);
 	if (status != 0) {
 		free(scrape);
-		return error_set(error, ERROR_FAILED, "the metrics' loop: %s", uv_strerror(status));
+		return error_set(error, ERROR_FAILED, "start the metrics server's event loop: %s", uv_strerror(status));
 	}
 	struct http_options http = {.address = address, .metrics = metrics};
 	if (!http_start(&scrape->loop, &http, &scrape->http, error)) {
@@ -80,7 +80,7 @@ bool scrape_start(const char *address, struct metrics *metrics, struct scrape **
 	if (status != 0) {
 		on_stop(&scrape->stop);
 		close_loop(scrape);
-		return error_set(error, ERROR_FAILED, "the metrics' thread: %s", uv_strerror(-status));
+		return error_set(error, ERROR_FAILED, "start the metrics server's thread: %s", uv_strerror(-status));
 	}
 	*ret_scrape = scrape;
 	return true;

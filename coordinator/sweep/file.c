@@ -171,7 +171,7 @@ static bool read_cells(const struct reader *reader, const struct sweep *sweep, c
 			return false;
 	if (json_array_size(cells) == sweep->count)
 		return true;
-	snprintf(what, sizeof(what), "cells: there are %zu of %u", json_array_size(cells), sweep->count);
+	snprintf(what, sizeof(what), "it has %zu of %u cells", json_array_size(cells), sweep->count);
 	return refuse(reader, what);
 }
 

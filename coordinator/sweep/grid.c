@@ -19,8 +19,8 @@ static bool add_value(const char *option, const char *word, int64_t minimum, int
 		if (list->values[i] == value)
 			return error_set(error, ERROR_USAGE, "%s: \"%.40s\" appears twice", option, word);
 	if (list->count == GRID_MAXIMUM_VALUES)
-		return error_set(error, ERROR_USAGE, "%s: \"%.40s\" is too many: a list has at most %d values", option,
-				 word, GRID_MAXIMUM_VALUES);
+		return error_set(error, ERROR_USAGE, "%s: \"%.40s\" is one value too many: the maximum is %d values",
+				 option, word, GRID_MAXIMUM_VALUES);
 	list->values[list->count++] = (uint32_t)value;
 	return true;
 }

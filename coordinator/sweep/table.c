@@ -100,7 +100,7 @@ static void write_missing_bases(const struct sweep *sweep, FILE *out)
 static void write_efficiencies(const struct sweep *sweep, FILE *out)
 {
 	fputs("\n## Efficiency\n\n"
-	      "Samples/s over devices x samples/s of one device with the same micro-batch: 1 loses nothing.\n\n",
+	      "Samples/s over devices x samples/s of one device with the same micro-batch: 1 is ideal.\n\n",
 	      out);
 	write_grid(sweep, write_efficiency, out);
 	write_missing_bases(sweep, out);

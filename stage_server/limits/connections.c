@@ -369,7 +369,7 @@ bool connections_call_began(const char *peer)
 	if (penalty_ms > 0)
 		tell_of_flood(peer, penalty_ms);
 	if (calls > 0 && calls == gate.options.maximum_streams)
-		hit(LIMIT_STREAMS, "%s has %u call%s at once, the limit (--max-streams): its next ones wait", peer,
+		hit(LIMIT_STREAMS, "%s has %u call%s at once, the limit (--max-streams): further calls wait", peer,
 		    calls, strings_plural(calls));
 	return !dropped;
 }

@@ -80,8 +80,9 @@ static int take_pair(void *user, const char *section, const char *key, const cha
 		     other < daemon_option_table.rows + daemon_option_table.count; other++)
 			if ((other->traits & (OPTION_NOT_IN_FILE | OPTION_COMMAND_LINE_ONLY)) == 0)
 				strings_guess_try(&guess, other->name);
-		snprintf(text, sizeof(text), "unknown key \"%.40s\"%s; penstockd --help lists all, without their --",
-			 key, strings_guess_write(&guess, "", hint, sizeof(hint)));
+		snprintf(text, sizeof(text),
+			 "unknown key \"%.40s\"%s; penstockd --help lists the options; write them without --", key,
+			 strings_guess_write(&guess, "", hint, sizeof(hint)));
 		strings_make_printable(text);
 		refuse(file, text);
 		return 0;

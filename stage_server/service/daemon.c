@@ -100,7 +100,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
 {
 	int status = uv_loop_init(&daemon->loop);
 	if (status != 0)
-		return error_set(error, ERROR_FAILED, "the event loop: %s", uv_strerror(status));
+		return error_set(error, ERROR_FAILED, "start the event loop: %s", uv_strerror(status));
 	daemon->loop_is_open = true;
 	uv_timer_init(&daemon->loop, &daemon->tick);
 	uv_timer_init(&daemon->loop, &daemon->drain);

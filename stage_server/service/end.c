@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/strings.h"
 #include "stage_server/service/internal.h"
 
 enum { DRAIN_TICK_MS = 20 };
@@ -36,7 +37,7 @@ static void on_drain_tick(uv_timer_t *timer)
 		snprintf(why, sizeof(why), "the running step did not end within %u s (--drain-timeout)",
 			 daemon->options->drain_timeout_s);
 		uint32_t count = session_host_count(daemon->sessions);
-		log_warning("%u session%s ended: %s", count, count == 1 ? " is" : "s are", why);
+		log_warning("aborting %u session%s: %s", count, strings_plural(count), why);
 		end_sessions(daemon, why, END_TIMEOUT_MS);
 	}
 }
@@ -55,11 +56,11 @@ void daemon_terminate(struct daemon *daemon, int number)
 		uv_timer_start(&daemon->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 		break;
 	case DAEMON_DRAINING:
-		log_info("stopping now: a second signal, %s", name);
+		log_info("stopping now: second signal, %s", name);
 		end_sessions(daemon, "a second signal", HURRIED_END_TIMEOUT_MS);
 		break;
 	case DAEMON_ENDING:
-		log_info("stopping without its sessions: one more signal, %s", name);
+		log_info("exiting without waiting for the sessions: third signal, %s", name);
 		uv_stop(&daemon->loop);
 		break;
 	case DAEMON_CLOSING: // there is nothing left to hurry

@@ -105,7 +105,7 @@ static bool is_ready(void *user)
 static void scrapes_are_full(unsigned connections, void *user)
 {
 	struct daemon *daemon = user;
-	limits_hit(daemon->limits, LIMIT_SCRAPES, "%u connection%s to --metrics-listen %s open: the next ones wait",
+	limits_hit(daemon->limits, LIMIT_SCRAPES, "%u connection%s to --metrics-listen %s open: further ones wait",
 		   connections, strings_plural(connections), connections == 1 ? "is" : "are");
 }
 

@@ -36,7 +36,7 @@ static void send_error(struct query *query, Response *response, enum rpc_status 
 static void send_file(struct query *query, Response *response, const struct descriptor_file *file)
 {
 	if (file == NULL) {
-		send_error(query, response, RPC_NOT_FOUND, "no file of this daemon's services has it");
+		send_error(query, response, RPC_NOT_FOUND, "this daemon's services have no such file");
 		return;
 	}
 	ProtobufCBinaryData bytes = {.data = (uint8_t *)file->bytes, .len = file->size};
@@ -73,7 +73,7 @@ static void send_services(struct query *query, Response *response)
 static void send_extension_numbers(struct query *query, Response *response, char *type)
 {
 	if (!descriptors_have_message(query->queries->descriptors, type)) {
-		send_error(query, response, RPC_NOT_FOUND, "no file of this daemon's services has this message");
+		send_error(query, response, RPC_NOT_FOUND, "this daemon's services have no such message");
 		return;
 	}
 	Grpc__Reflection__V1__ExtensionNumberResponse none = GRPC__REFLECTION__V1__EXTENSION_NUMBER_RESPONSE__INIT;

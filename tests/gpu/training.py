@@ -190,7 +190,7 @@ def replicas_by_nccl(context):
     if context.kind == "cpu":
         raise checks.Skip("NCCL is for GPUs")
     if context.machine["count"] < 2:
-        raise checks.Skip("there is one GPU, and NCCL takes each once")
+        raise checks.Skip("there is one GPU, and NCCL allows one replica per GPU")
     daemon = context.daemon(1, "--device", "cuda:1")
     options = replicas(context, context.hostfile(daemon, slots=2))
     nccl, ring = ([step["loss"] for step in context.train(*options, "--reduce", way)] for way in ("nccl", "ring"))

@@ -151,7 +151,7 @@ class Drain(harness.TestCase):
             self.assertIsNone(daemons[0].process.poll())
             daemons[0].process.send_signal(number)
             self.assertEqual(daemons[0].process.wait(5 * harness.PATIENCE), 0, daemons[0].log)
-            self.assertIn(f"stopping now: a second signal, {number.name}", daemons[0].log)
+            self.assertIn(f"stopping now: second signal, {number.name}", daemons[0].log)
             run.finish(30)
             self.assertEqual(run.code, 4, run.error)
             self.assertIn("this daemon is stopping: a second signal", run.error)

@@ -47,7 +47,7 @@ class Nccl(harness.TestCase):
         self.assertGreater(sum(stage["sent_bytes"] for stage in ring[-1]["stages"]), 0)
         for way in [], ["--reduce", "nccl"]:
             ours, run = self.steps(*options, *way)
-            self.assertIn("replicas sum their gradients by NCCL", run.error)
+            self.assertIn("replicas sum their gradients with NCCL", run.error)
             self.assertEqual(len(ours), 3)
             for step, theirs in zip(ours, ring, strict=True):
                 self.assertAlmostEqual(step["loss"], theirs["loss"], delta=1e-6 * theirs["loss"])
@@ -67,14 +67,14 @@ class Nccl(harness.TestCase):
     def test_auto_takes_the_ring_where_nccl_cannot_be(self):
         twice, without = self.start(0, 0), self.start(0, 1, PENSTOCK_STAND_IN_NCCL="0")
         [cpu] = self.start_daemons(1, "--device", "cpu", "--device", "cpu", program=CPU_DAEMON)
-        for daemon, words in ((twice, "cuda:0 holds replica 0 of the stage already"), (without, "cuda:0 has no NCCL"),
+        for daemon, words in ((twice, "cuda:0 already has replica 0 of the stage"), (without, "cuda:0 has no NCCL"),
                               (cpu, "cpu has no NCCL")):
             with self.subTest(words=words):
                 options = ["-H", self.hostfile([daemon], slots=2), "-p", 0, "--steps", 1]
                 _, run = self.steps(*options)
                 self.assertNotIn("by NCCL", run.error)
                 run = self.train(*options, "--reduce", "nccl", code=2)
-                self.assertRegex(run.error, rf"--reduce nccl \(--reduce ring does without it\): .*stage 0 of replica [01] on .*{words}")
+                self.assertRegex(run.error, rf"--reduce nccl \(--reduce ring does not use NCCL\): .*stage 0 of replica [01] on .*{words}")
         self.assertIn('--reduce: "mpi" is not auto, ring or nccl', self.train("--reduce", "mpi", code=2).error)
 
     def test_coordinator_killed_in_training_leaves_all_free(self):

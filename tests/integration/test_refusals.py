@@ -80,7 +80,7 @@ class Refusals(harness.TestCase):
         self.refuse(2, "config.json: line 1, column 2: train_batch_size is a string; expected a whole number from 1", *train, config('{"train_batch_size": "eight"}'))
         self.refuse(2, "train_batch_size 100 is not train_micro_batch_size_per_gpu 32 x gradient_accumulation_steps 4 x", *train, config(json.dumps(
             {"train_batch_size": 100, "train_micro_batch_size_per_gpu": 32, "gradient_accumulation_steps": 4})))
-        self.refuse(2, 'config.json: line 1, column 39: optimizer.type "Muon" is unknown; there are SGD, Adam, AdamW, Lamb, Lion and Adagrad', *train, config('{"train_batch_size": 8, "optimizer": {"type": "Muon"}}'))
+        self.refuse(2, 'config.json: line 1, column 39: optimizer.type "Muon" is unknown; known: SGD, Adam, AdamW, Lamb, Lion and Adagrad', *train, config('{"train_batch_size": 8, "optimizer": {"type": "Muon"}}'))
         self.refuse(2, "nowhere.json: No such file", *train, self.path("nowhere.json"))
         warned = self.penstock("plan", "--deepspeed-config",
                                config('{"train_batch_size": 8, "zero_optimization": {"stage": 3}}'))
@@ -181,7 +181,7 @@ class Refusals(harness.TestCase):
         other.stop()
         options = ["-p", 0, "--reduce", "nccl"]
         run = self.train("-H", self.hostfile([gone, daemon, other]), *options, code=4)
-        self.assertRegex(run.error, r"--reduce nccl \(--reduce ring does without it\): 2 nodes cannot be reached: ")
+        self.assertRegex(run.error, r"--reduce nccl \(--reduce ring does not use NCCL\): 2 nodes cannot be reached: ")
         for words in f"{gone.address} (connection refused", f"{other.address} (connection refused", "): is penstockd running there?":
             self.assertIn(words, run.error)
         run = self.train("-H", self.hostfile([daemon, gone]), *options, code=4)

@@ -272,8 +272,7 @@ static bool parse_precision(const char *text, struct program_spec *spec, struct 
 	spec->allow_tf32 = strcmp(text, "tf32") == 0;
 	spec->compute_type = DATA_FLOAT32;
 	if (!spec->allow_tf32 && !data_type_parse(text, &spec->compute_type))
-		return error_set(error, ERROR_USAGE, "precision %s is unknown; there are fp32, tf32, bf16 and fp16",
-				 text);
+		return error_set(error, ERROR_USAGE, "precision %s is unknown; known: fp32, tf32, bf16 and fp16", text);
 	spec->boundary_type = spec->compute_type;
 	return true;
 }

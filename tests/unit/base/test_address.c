@@ -110,7 +110,7 @@ static void address_parse_lengths_have_ends(void **state)
 	assert_true(address_parse(text, ADDRESS_WHOLE, NULL, &error));
 	strcat(text, "a");
 	assert_false(address_parse(text, ADDRESS_WHOLE, NULL, &error));
-	assert_non_null(strstr(error.message, "a socket's path has at most 107 letters"));
+	assert_non_null(strstr(error.message, "the path of a Unix socket has at most 107 bytes"));
 	memset(text, 'a', sizeof(text));
 	strcpy(text + ADDRESS_HOST_SIZE - 1, ":1");
 	assert_true(address_parse(text, ADDRESS_WHOLE, &address, &error));

@@ -295,7 +295,7 @@ static void open_bad_length_is_refused(void **state)
 	assert_refused("not a safetensors file");
 	write_file("\1\0\0\1\0\0\0\0", 8); // one byte over the limit, in a sparse file that has it
 	assert_int_equal(truncate(path, 17 << 20), 0);
-	assert_refused("the longest that is read is 16777216");
+	assert_refused("the maximum is 16777216");
 }
 
 // Every type of a file that is told and left alone; the three that are read are widened to the bit.
@@ -454,7 +454,7 @@ static void open_bad_index_is_refused(void **state)
 		{"{\"weight_map\": {\"a\": \"\"}}", "its file is \"\""},
 		{"{\"weight_map\": {\"a\": \"\\u001b[2J\"}}", "too long, or not text"},
 		{"{\"weight_map\": {\"a\": \"three\"}}", "its file three: No such file"},
-		{"{\"weight_map\": {\"a\": \"two\"}}", "tensor a is not in two, where the index has it"},
+		{"{\"weight_map\": {\"a\": \"two\"}}", "tensor a is not in two, but the index says that it is"},
 		{"{\"weight_map\": {\"c\": \"one\"}}", "tensor c is not in one"},
 		{"{\"weight_map\": {\"a\": \"a.safetensors\"}}", "its file a.safetensors: names a header of"},
 		{"{\"weight_map\": {\"a\": \"text\"}}", "its file text: names a header of"},
@@ -487,7 +487,7 @@ static const struct bad_header bad_headers[] = {
 	{"{\"\\u001b[31m\":{" GOOD ",\"data_offsets\":[0,4]}}", "control character", 4},
 	{"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", "has no dtype", 4},
 	{"{\"a\":{\"dtype\":4,\"shape\":[1],\"data_offsets\":[0,4]}}", "has no dtype", 4},
-	{"{\"a\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[0,4]}}", "span 4 bytes, its shape takes 6", 4},
+	{"{\"a\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[0,4]}}", "span 4 bytes, its shape needs 6", 4},
 	{"{\"a\":{\"dtype\":\"I64\",\"shape\":[2305843009213693952],\"data_offsets\":[0,4]}}", "overflows", 4},
 	{T("\"data_offsets\":[0,4]"), "has no shape", 4},
 	{T("\"shape\":4,\"data_offsets\":[0,4]"), "has no shape", 4},
@@ -505,7 +505,7 @@ static const struct bad_header bad_headers[] = {
 	{T("\"shape\":[1],\"data_offsets\":[4,0]"), "outside the file's 4 bytes", 4},
 	{T("\"shape\":[1],\"data_offsets\":[0,4]"), "outside the file's 3 bytes", 3},
 	{T("\"shape\":[1],\"data_offsets\":[9223372036854775804,9223372036854775807]"), "outside the file's", 4},
-	{T("\"shape\":[2],\"data_offsets\":[0,4]"), "span 4 bytes, its shape takes 8", 4},
+	{T("\"shape\":[2],\"data_offsets\":[0,4]"), "span 4 bytes, its shape needs 8", 4},
 	{T("\"shape\":[1],\"data_offsets\":[0,4]"), "4 bytes after the last tensor", 8},
 	{T("\"shape\":[1],\"data_offsets\":[4,8]"), "4 bytes before tensor a", 8},
 	{"{}", "1 byte after the last tensor belongs", 1},

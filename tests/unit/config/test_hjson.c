@@ -141,7 +141,7 @@ static void parse_tells_all_mistakes_with_their_places(void **state)
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_mistakes(cases[i].text, strlen(cases[i].text), cases[i].expected);
-	assert_mistakes("{a: \0}", 6, "f: line 1, column 5: a byte of 0: the file is not text");
+	assert_mistakes("{a: \0}", 6, "f: line 1, column 5: a zero byte: the file is not text");
 }
 
 static void parse_many_mistakes_are_counted(void **state)

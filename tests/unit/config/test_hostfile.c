@@ -88,7 +88,7 @@ static void read_bad_line_is_refused_with_its_number(void **state)
 		{"a gpus=4\n", ":1: \"a\" has no slots=N, and \"gpus=4\" is unknown: write \"a slots=1\""},
 		{"a slot=4\n", "\"slot=4\" is unknown (did you mean slots?)"},
 		{"a max_slots=8\n", ":1: \"a\" has no slots=N, and \"max_slots=8\" is unknown: write"},
-		{"a slots=4 slots=8\n", ":1: \"slots=8\": the line has its slots already"},
+		{"a slots=4 slots=8\n", ":1: \"slots=8\": the line already has slots=N"},
 		{"a slots=4 max_slots=8\na slots=1\n", ":2: a:7070 appears twice"},
 		{"a slots=1\n\na slots=2\n", ":3: a:7070 appears twice, first in line 1"},
 		{"a slots=1\nA:7070 slots=2\n", ":2: A:7070 appears twice"},

@@ -229,7 +229,7 @@ static void read_bad_pickle_is_refused_by_its_name(void **state)
 	write_pickle("data_batch_1", 3, 8);
 	assert_refused(false, "data_batch_1: label 2 (from 0) is not a number from 0 to 9");
 	assert_int_equal(run_command("printf '\\200\\002}.' >%s/data_batch_1", folder), 0);
-	assert_refused(false, "its dictionary has no \"data\" that is an array");
+	assert_refused(false, "its dictionary has no numpy array \"data\"");
 	assert_int_equal(run_command("printf '\\200\\002N.' >%s/data_batch_1", folder), 0);
 	assert_refused(false, "does not hold a dictionary");
 }

@@ -167,7 +167,7 @@ static void parse_wrong_says_option_value_and_what_is_allowed(void **state)
 		{"stray", "unexpected argument \"stray\"; see program fetch --help"},
 		{"--word 3", "unexpected argument \"3\"; see program fetch --help"},
 		{"--file=", "--file: the value is empty"},
-		{"--name a --name b --name c", "--name: at most 2 times"},
+		{"--name a --name b --name c", "--name: it may be given at most 2 times"},
 		{"--count 0", "--count: \"0\" is not a whole number from 1 to 64"},
 		{"--count 2x", "--count: \"2x\" is not a whole number from 1 to 64"},
 		{"--bytes 4095", "--bytes: \"4095\" is not from 4.0 KiB to 1.0 MiB"},

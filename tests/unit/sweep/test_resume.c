@@ -126,7 +126,7 @@ static void file_without_its_cells_is_refused(void **state)
 	assert_refused("{\"format\": 1, " LISTS "}",
 		       "cells: penstock sweep did not write it like this; it was not changed");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": null}", "cells: ");
-	assert_refused("{\"format\": 1, " LISTS ", \"cells\": []}", "cells: there are 0 of 1: ");
+	assert_refused("{\"format\": 1, " LISTS ", \"cells\": []}", "it has 0 of 1 cells: ");
 	assert_refused("{\"format\": 1, " LISTS ", \"cells\": [{" CELL ", \"outcome\": \"missing\"}, {" CELL
 		       ", \"outcome\": \"missing\"}]}",
 		       "micro-batches of 8 appears twice: ");

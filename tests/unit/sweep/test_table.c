@@ -111,7 +111,7 @@ static void table_of_every_outcome_is_the_golden_text(void **state)
 		"\n"
 		"## Efficiency\n"
 		"\n"
-		"Samples/s over devices x samples/s of one device with the same micro-batch: 1 loses nothing.\n"
+		"Samples/s over devices x samples/s of one device with the same micro-batch: 1 is ideal.\n"
 		"\n"
 		"| nodes | µb 8: p=0 | p=2 |\n"
 		"|---|---:|---:|\n"
