@@ -185,7 +185,7 @@ class Refusals(harness.TestCase):
         for words in f"{gone.address} (connection refused", f"{other.address} (connection refused", "): is penstockd running there?":
             self.assertIn(words, run.error)
         run = self.train("-H", self.hostfile([daemon, gone]), *options, code=4)
-        self.assertRegex(run.error, rf"does without it\): {gone.address} cannot be reached: connection refused")
+        self.assertRegex(run.error, rf"does not use NCCL\): {gone.address} cannot be reached: connection refused")
 
     def test_memory_that_is_not_there_is_refused_with_numbers(self):
         daemons = self.start_daemons(1, "--memory-limit", "100MiB")
