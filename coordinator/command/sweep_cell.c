@@ -57,7 +57,7 @@ bool sweep_cell_check(const struct sweep_cell_options *options, const struct cel
 
 // ---- What the job says
 
-static void on_opened(void *user, uint32_t rank, const struct job_memory *memory)
+static void on_opened(void *user, uint32_t rank, const struct stage_memory *memory)
 {
 	struct run *run = user;
 	totals_memory(&run->totals, rank, memory);

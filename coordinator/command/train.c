@@ -64,7 +64,7 @@ static bool open_report(struct train *train, struct error *error)
 	return true;
 }
 
-static void on_opened(void *user, uint32_t rank, const struct job_memory *memory)
+static void on_opened(void *user, uint32_t rank, const struct stage_memory *memory)
 {
 	report_memory(user, rank, memory);
 }

@@ -112,7 +112,7 @@ struct run {
 	bool failed;
 };
 
-static void on_opened(void *user, uint32_t rank, const struct job_memory *memory)
+static void on_opened(void *user, uint32_t rank, const struct stage_memory *memory)
 {
 }
 

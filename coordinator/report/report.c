@@ -46,7 +46,7 @@ void report_plan(struct report *report)
 	json_plan(report);
 }
 
-void report_memory(struct report *report, uint32_t rank, const struct job_memory *memory)
+void report_memory(struct report *report, uint32_t rank, const struct stage_memory *memory)
 {
 	totals_memory(&report->totals, rank, memory);
 	job_metrics_memory(report->metrics, rank, totals_memory_bytes(&report->totals, rank));

@@ -33,9 +33,9 @@ const char *report_machines(const struct plan *plan, const char *const *addresse
 			    char *into, size_t size);
 
 bool report_create(const struct report_options *options, struct report **ret_report, struct error *error);
-void report_plan(struct report *report);                                                   // the plan object
-void report_memory(struct report *report, uint32_t rank, const struct job_memory *memory); // what a rank reserved
-void report_numerics(struct report *report, const struct job_numerics *numerics);          // which kernels the job uses
+void report_plan(struct report *report);                                                     // the plan object
+void report_memory(struct report *report, uint32_t rank, const struct stage_memory *memory); // what a rank reserved
+void report_numerics(struct report *report, const struct job_numerics *numerics); // which kernels the job uses
 void report_start(struct report *report);
 void report_step(struct report *report, const struct job_step *step);
 // The table and the summary object; `error` NULL when the job was done.

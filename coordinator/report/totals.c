@@ -26,7 +26,7 @@ void totals_fini(struct totals *totals)
 	*totals = (struct totals){0};
 }
 
-void totals_memory(struct totals *totals, uint32_t rank, const struct job_memory *memory)
+void totals_memory(struct totals *totals, uint32_t rank, const struct stage_memory *memory)
 {
 	totals->memory[rank] = *memory;
 }
@@ -81,7 +81,7 @@ double totals_bubble(const struct totals *totals, uint32_t rank)
 
 uint64_t totals_memory_bytes(const struct totals *totals, uint32_t rank)
 {
-	const struct job_memory *of = &totals->memory[rank];
+	const struct stage_memory *of = &totals->memory[rank];
 	return of->parameter_bytes + of->gradient_bytes + of->optimizer_bytes + of->stash_bytes + of->workspace_bytes +
 	       of->exchange_bytes;
 }

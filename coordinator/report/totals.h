@@ -13,8 +13,8 @@ struct rank_totals { // of the measured steps
 struct totals {
 	uint32_t ranks;
 	uint32_t train_batch_size, warm_up_steps;
-	struct rank_totals *rank;  // [ranks]
-	struct job_memory *memory; // [ranks]; what each reserved
+	struct rank_totals *rank;    // [ranks]
+	struct stage_memory *memory; // [ranks]; what each reserved
 	uint64_t steps_done, measured_steps;
 	double measured_seconds, all_seconds;
 };
@@ -22,7 +22,7 @@ struct totals {
 bool totals_init(uint32_t ranks, uint32_t train_batch_size, uint32_t warm_up_steps, struct totals *ret_totals,
 		 struct error *error);
 void totals_fini(struct totals *totals);
-void totals_memory(struct totals *totals, uint32_t rank, const struct job_memory *memory);
+void totals_memory(struct totals *totals, uint32_t rank, const struct stage_memory *memory);
 void totals_step(struct totals *totals, const struct job_step *step);
 
 // The share of the step's samples whose largest score is their label.

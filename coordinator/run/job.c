@@ -35,12 +35,12 @@ static void take_opened(struct job *job, uint32_t rank, const Penstock__V1__Sess
 	if (memory == NULL)
 		return;
 	job->options.events->opened(job->options.user, rank,
-				    &(struct job_memory){.parameter_bytes = memory->parameter_bytes,
-							 .gradient_bytes = memory->gradient_bytes,
-							 .optimizer_bytes = memory->optimizer_bytes,
-							 .stash_bytes = memory->stash_bytes,
-							 .workspace_bytes = memory->workspace_bytes,
-							 .exchange_bytes = memory->exchange_bytes});
+				    &(struct stage_memory){.parameter_bytes = memory->parameter_bytes,
+							   .gradient_bytes = memory->gradient_bytes,
+							   .optimizer_bytes = memory->optimizer_bytes,
+							   .stash_bytes = memory->stash_bytes,
+							   .workspace_bytes = memory->workspace_bytes,
+							   .exchange_bytes = memory->exchange_bytes});
 }
 
 static bool open_ranks(struct job *job, struct error *error)

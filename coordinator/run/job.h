@@ -2,6 +2,7 @@
 // line in one thread, which waits for one thing at a time: the next event of any rank.
 #pragma once
 
+#include "common/job/memory.h"
 #include "common/metrics/phases.h"
 #include "common/rpc/tls.h"
 #include "coordinator/checkpoint/safetensors.h"
@@ -10,10 +11,6 @@
 #include "coordinator/dataset/sampler.h"
 #include "coordinator/numerics/numerics.h"
 #include "coordinator/plan/plan.h"
-
-struct job_memory {
-	uint64_t parameter_bytes, gradient_bytes, optimizer_bytes, stash_bytes, workspace_bytes, exchange_bytes;
-};
 
 // What a rank said about a step; times in ns.
 struct job_rank_step {
@@ -54,7 +51,7 @@ struct job_numerics {
 };
 
 struct job_events {
-	void (*opened)(void *user, uint32_t rank, const struct job_memory *memory);
+	void (*opened)(void *user, uint32_t rank, const struct stage_memory *memory);
 	void (*settled)(void *user, const struct job_numerics *numerics); // once all ranks are open; NULL: not wanted
 	void (*started)(void *user);                                      // the first step is ordered
 	void (*step)(void *user, const struct job_step *step);

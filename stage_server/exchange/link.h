@@ -10,6 +10,7 @@
 #pragma once
 
 #include "common/base/buffer.h"
+#include "common/job/tensor.h"
 #include "common/metrics/metrics.h"
 #include "common/rpc/rpc.h"
 #include "stage_server/exchange/mailbox.h"
@@ -79,9 +80,6 @@ void link_close(struct link *link, bool in_good_order);
 // The executor's waits return now and from here on, as after link_close, and nothing else changes: its device failed, and what the
 // neighbour waits for will never be sent. Any thread.
 void link_wake(struct link *link);
-struct link_traffic {
-	uint64_t sent_bytes, received_bytes;
-};
 struct link_traffic link_traffic(const struct link *link); // of tensors, since it was created; any thread
 void link_ref(struct link *link);
 void link_unref(struct link *link); // takes NULL; freed when the streams are over too

@@ -10,9 +10,8 @@
 
 #include "common/base/buffer.h"
 #include "common/base/error.h"
+#include "common/job/step.h"
 #include "common/rpc/rpc.h"
-
-enum batch_kind { BATCH_IMAGES, BATCH_LABELS, BATCH_KIND_COUNT };
 
 struct batches_options {
 	uint64_t bytes[BATCH_KIND_COUNT]; // of a micro-batch; 0: this stage takes none

@@ -5,36 +5,12 @@
 // Threads: every function from any thread, except where it says otherwise. Events run on the executor's own thread.
 #pragma once
 
-#include "common/metrics/phases.h"
+#include "common/job/step.h"
 #include "stage_server/device/device.h"
 #include "stage_server/device/tuning.h"
 #include "stage_server/executor/batches.h"
 #include "stage_server/executor/stage_metrics.h"
 #include "stage_server/executor/stage_plan.h"
-
-struct step_order {
-	uint64_t step;
-	float learning_rate, beta1, beta2;
-	uint64_t first_sample;
-};
-
-// The coordinator's answer to a step's gradient norms.
-struct gradient_answer {
-	float scale; // of every gradient
-	bool skip;   // the optimizer's step
-	// With loss scaling:
-	float next_loss_scale;
-	float learning_rate; // in the place of the order's
-};
-
-struct step_report {
-	uint64_t step;
-	bool has_loss; // the last stage: the next two
-	double loss;   // mean over the step
-	uint32_t correct;
-	uint64_t step_ns, phase_ns[PHASE_COUNT];
-	uint64_t sent_bytes, received_bytes;
-};
 
 // Sums of the reports of all steps done.
 struct step_totals {
@@ -115,8 +91,7 @@ bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *ba
 // With the plan's reduce_in_group, once: joins the other replicas with replica 0's id.
 bool executor_join(struct executor *executor, const uint8_t *group_id, struct error *error);
 bool executor_run_step(struct executor *executor, const struct step_order *order, struct error *error);
-bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const struct gradient_answer *answer,
-				 struct error *error);
+bool executor_set_gradient_scale(struct executor *executor, const struct gradient_answer *answer, struct error *error);
 bool executor_save(struct executor *executor, struct error *error);
 bool executor_close(struct executor *executor, struct error *error); // finish what was ordered, then end
 void executor_stop(struct executor *executor);                       // end at the next instruction; does not block

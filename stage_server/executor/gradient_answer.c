@@ -12,9 +12,9 @@ void executor_expect_answer(struct executor *executor)
 	pthread_mutex_unlock(&executor->lock);
 }
 
-bool executor_set_gradient_scale(struct executor *executor, uint64_t step, const struct gradient_answer *answer,
-				 struct error *error)
+bool executor_set_gradient_scale(struct executor *executor, const struct gradient_answer *answer, struct error *error)
 {
+	uint64_t step = answer->step;
 	bool scaling = executor->plan->loss_scaling;
 	bool sound = isfinite(answer->scale) && answer->scale >= 0 && (scaling || !answer->skip);
 	if (scaling)

@@ -153,7 +153,6 @@ static bool sum_losses(struct executor *executor, struct error *error)
 		executor->report.correct += executor->correct[b];
 	}
 	executor->report.loss = sum / count;
-	executor->report.has_loss = true;
 	return true;
 }
 

@@ -164,10 +164,8 @@ void reply_step(struct session *session, const struct step_report *report)
 {
 	Penstock__V1__StepReport message = PENSTOCK__V1__STEP_REPORT__INIT;
 	message.step = report->step;
-	if (report->has_loss) {
-		message.loss = report->loss;
-		message.correct = report->correct;
-	}
+	message.loss = report->loss;
+	message.correct = report->correct;
 	message.step_ns = report->step_ns;
 	PHASES_WRITE(&message, report->phase_ns);
 	message.sent_bytes = report->sent_bytes;

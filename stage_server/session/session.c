@@ -133,11 +133,12 @@ static bool run_step(struct session *session, const Penstock__V1__RunStep *messa
 
 static bool set_gradient_scale(struct session *session, const Penstock__V1__GradientScale *message, struct error *error)
 {
-	struct gradient_answer answer = {.scale = message->scale,
+	struct gradient_answer answer = {.step = message->step,
+					 .scale = message->scale,
 					 .skip = message->skip,
 					 .next_loss_scale = message->next_loss_scale,
 					 .learning_rate = message->learning_rate};
-	return executor_set_gradient_scale(session->executor, message->step, &answer, error);
+	return executor_set_gradient_scale(session->executor, &answer, error);
 }
 
 // Of a state that takes it.

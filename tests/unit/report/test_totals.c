@@ -87,7 +87,7 @@ static void bubble_of_a_rank_that_was_ahead_is_not_negative(void **state)
 static void memory_is_the_sum_of_its_kinds(void **state)
 {
 	struct totals totals = make_totals(0);
-	totals_memory(&totals, 1, &(struct job_memory){1, 20, 300, 4000, 50000, 600000});
+	totals_memory(&totals, 1, &(struct stage_memory){1, 20, 300, 4000, 50000, 600000});
 	assert_int_equal(totals_memory_bytes(&totals, 1), 654321);
 	assert_int_equal(totals_memory_bytes(&totals, 0), 0);
 	totals_fini(&totals);
