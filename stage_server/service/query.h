@@ -1,7 +1,7 @@
 // What queries.c (a call's life) and those who answer (describe.c, health.c, reflection.c) share.
 #pragma once
 
-#include "stage_server/service/descriptors.h"
+#include "common/wire/descriptors.h"
 #include "stage_server/service/queries.h"
 
 struct query;

@@ -1,5 +1,5 @@
 // See descriptors.h. A name is looked up by walking down the tree of what a file defines: our files are few and small.
-#include "stage_server/service/descriptors.h"
+#include "common/wire/descriptors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
