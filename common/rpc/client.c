@@ -96,7 +96,7 @@ static void call_message(struct rpc_stream *stream, const struct rpc_incoming *i
 {
 	struct rpc_call *call = user;
 	if (call->response == NULL)
-		call->response = rpc_incoming_unpack(incoming, call->type, &call->error);
+		call->response = rpc_incoming_unpack(incoming, call->type, NULL, &call->error);
 }
 
 static void call_closed(struct rpc_stream *stream, enum rpc_status status, const char *detail, void *user)

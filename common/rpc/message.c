@@ -181,7 +181,7 @@ static void copy_range(const struct rpc_incoming *incoming, size_t offset, size_
 }
 
 ProtobufCMessage *rpc_incoming_unpack(const struct rpc_incoming *incoming, const ProtobufCMessageDescriptor *type,
-				      struct error *error)
+				      ProtobufCAllocator *allocator, struct error *error)
 {
 	if (incoming->malformed != NULL) {
 		error_set(error, ERROR_PROTOCOL, "not a %s: %s", type->name, incoming->malformed);
@@ -189,7 +189,7 @@ ProtobufCMessage *rpc_incoming_unpack(const struct rpc_incoming *incoming, const
 	}
 	ProtobufCMessage *message;
 	if (incoming->slice_count > 0 && GRPC_SLICE_LENGTH(incoming->slices[0]) >= incoming->header_bytes) {
-		message = protobuf_c_message_unpack(type, NULL, incoming->header_bytes,
+		message = protobuf_c_message_unpack(type, allocator, incoming->header_bytes,
 						    GRPC_SLICE_START_PTR(incoming->slices[0]));
 	} else {
 		uint8_t *header = malloc(incoming->header_bytes + 1);
@@ -198,7 +198,7 @@ ProtobufCMessage *rpc_incoming_unpack(const struct rpc_incoming *incoming, const
 			return NULL;
 		}
 		copy_range(incoming, 0, incoming->header_bytes, header);
-		message = protobuf_c_message_unpack(type, NULL, incoming->header_bytes, header);
+		message = protobuf_c_message_unpack(type, allocator, incoming->header_bytes, header);
 		free(header);
 	}
 	if (message == NULL)

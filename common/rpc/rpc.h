@@ -62,10 +62,11 @@ void rpc_stop(void); // after every server is stopped and client destroyed; wait
 // Borrowed by a message callback until it returns.
 struct rpc_incoming;
 
-// Unpacks everything but the payload. Returns owned (free with the type's own free_unpacked), or NULL with ERROR_PROTOCOL
-// when the bytes are no such message, the payload is not its last field, or a length is over the maximum.
+// Unpacks everything but the payload, into the allocator's memory (NULL: the C library's). Returns owned (free with the type's own
+// free_unpacked), or NULL with ERROR_PROTOCOL when the bytes are no such message, the payload is not its last field, or a length is over
+// the maximum.
 ProtobufCMessage *rpc_incoming_unpack(const struct rpc_incoming *incoming, const ProtobufCMessageDescriptor *type,
-				      struct error *error);
+				      ProtobufCAllocator *allocator, struct error *error);
 size_t rpc_incoming_payload_size(const struct rpc_incoming *incoming);
 // Copies the whole payload to `destination`, which has at least rpc_incoming_payload_size bytes.
 void rpc_incoming_copy_payload(const struct rpc_incoming *incoming, void *destination);

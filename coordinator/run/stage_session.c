@@ -50,7 +50,7 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 	atomic_store(&session->heard_ns, clock_now_ns());
 	atomic_store(&session->is_heard, true);
 	event.response = (Penstock__V1__SessionResponse *)rpc_incoming_unpack(
-		incoming, &penstock__v1__session_response__descriptor, &event.error);
+		incoming, &penstock__v1__session_response__descriptor, NULL, &event.error);
 	bool ok = event.response != NULL;
 	if (ok && event.response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_HEARTBEAT) {
 		take_heartbeat(session, event.response->heartbeat);

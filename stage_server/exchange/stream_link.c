@@ -187,7 +187,7 @@ void link_handle_message(struct link *base, struct rpc_stream *stream, uint32_t 
 	struct stream_link *link = stream_of(base);
 	struct error error;
 	Penstock__V1__ExchangeMessage *message = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
-		incoming, &penstock__v1__exchange_message__descriptor, &error);
+		incoming, &penstock__v1__exchange_message__descriptor, NULL, &error);
 	bool ok = message != NULL && handle(link, connection, message, incoming, &error);
 	if (message != NULL)
 		penstock__v1__exchange_message__free_unpacked(message, NULL);

@@ -111,7 +111,7 @@ static void answer(struct query *query)
 
 static bool take(struct query *query, const struct rpc_incoming *incoming, struct error *error)
 {
-	ProtobufCMessage *message = rpc_incoming_unpack(incoming, &penstock__v1__describe_request__descriptor, error);
+	ProtobufCMessage *message = rpc_incoming_unpack(incoming, &penstock__v1__describe_request__descriptor, NULL, error);
 	if (message == NULL)
 		return false;
 	protobuf_c_message_free_unpacked(message, NULL);

@@ -6,7 +6,7 @@
 static bool take(struct query *query, const struct rpc_incoming *incoming, struct error *error)
 {
 	Grpc__Health__V1__HealthCheckRequest *request = (Grpc__Health__V1__HealthCheckRequest *)rpc_incoming_unpack(
-		incoming, &grpc__health__v1__health_check_request__descriptor, error);
+		incoming, &grpc__health__v1__health_check_request__descriptor, NULL, error);
 	if (request == NULL)
 		return false;
 	query->service_known =

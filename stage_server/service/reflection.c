@@ -87,7 +87,7 @@ static void send_extension_numbers(struct query *query, Response *response, char
 static bool take(struct query *query, const struct rpc_incoming *incoming, struct error *error)
 {
 	Request *request = (Request *)rpc_incoming_unpack(
-		incoming, &grpc__reflection__v1__server_reflection_request__descriptor, error);
+		incoming, &grpc__reflection__v1__server_reflection_request__descriptor, NULL, error);
 	if (request == NULL)
 		return false;
 	const struct descriptors *descriptors = query->queries->descriptors;

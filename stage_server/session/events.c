@@ -193,7 +193,7 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 	struct error error = {.code = ERROR_NONE};
 	atomic_store(&session->heard_ns, clock_now_ns());
 	Penstock__V1__SessionRequest *request = (Penstock__V1__SessionRequest *)rpc_incoming_unpack(
-		incoming, &penstock__v1__session_request__descriptor, &error);
+		incoming, &penstock__v1__session_request__descriptor, NULL, &error);
 	// What is posted holds the stream, so that nobody can fill the loop's queue: the next is read when the loop has been here.
 	if (request != NULL && request->body_case != PENSTOCK__V1__SESSION_REQUEST__BODY_HEARTBEAT &&
 	    !handle_data(session, request, incoming, &error)) {

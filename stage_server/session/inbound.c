@@ -57,7 +57,7 @@ static struct link *link_of(struct inbound *inbound)
 static bool read_open(struct inbound *inbound, const struct rpc_incoming *incoming, struct error *error)
 {
 	Penstock__V1__ExchangeMessage *message = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
-		incoming, &penstock__v1__exchange_message__descriptor, error);
+		incoming, &penstock__v1__exchange_message__descriptor, NULL, error);
 	if (message == NULL)
 		return false;
 	bool ok = false;

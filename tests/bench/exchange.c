@@ -49,7 +49,7 @@ static void chunk_arrived(struct rpc_stream *stream, const struct rpc_incoming *
 {
 	struct error error;
 	Penstock__V1__ExchangeMessage *message = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
-		incoming, &penstock__v1__exchange_message__descriptor, &error);
+		incoming, &penstock__v1__exchange_message__descriptor, NULL, &error);
 	if (message == NULL || message->body_case != PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK) {
 		rpc_stream_finish(stream, RPC_INVALID_ARGUMENT, "not a chunk");
 		return;

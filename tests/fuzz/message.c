@@ -30,7 +30,7 @@ static struct taken take(grpc_byte_buffer *buffer, const ProtobufCMessageDescrip
 	struct rpc_incoming incoming;
 	message_inspect(buffer, &incoming);
 	DEMAND(incoming.total_bytes == size);
-	taken.header = rpc_incoming_unpack(&incoming, type, &taken.error);
+	taken.header = rpc_incoming_unpack(&incoming, type, NULL, &taken.error);
 	DEMAND(taken.header != NULL || taken.error.code == ERROR_PROTOCOL);
 	if (incoming.malformed == NULL) {
 		DEMAND(incoming.header_bytes <= incoming.payload_offset &&

@@ -92,7 +92,7 @@ static void message_inspect_any_slices_gives_header_and_payload(void **state)
 		rpc_incoming_copy_payload(&incoming, copied);
 		assert_memory_equal(copied, payload->data + 10, PAYLOAD_BYTES);
 		Penstock__V1__ExchangeMessage *read = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
-			&incoming, &penstock__v1__exchange_message__descriptor, NULL);
+			&incoming, &penstock__v1__exchange_message__descriptor, NULL, NULL);
 		assert_non_null(read);
 		assert_int_equal(read->chunk->offset_bytes, UINT64_C(1) << 33);
 		assert_int_equal(read->payload.len, 0);
@@ -131,7 +131,7 @@ static void refuse(const uint8_t *bytes, size_t size, const char *why)
 	struct error error;
 	grpc_byte_buffer *arrived = incoming_bytes(bytes, size, 0);
 	message_inspect(arrived, &incoming);
-	assert_null(rpc_incoming_unpack(&incoming, &penstock__v1__exchange_message__descriptor, &error));
+	assert_null(rpc_incoming_unpack(&incoming, &penstock__v1__exchange_message__descriptor, NULL, &error));
 	assert_int_equal(error.code, ERROR_PROTOCOL);
 	assert_non_null(strstr(error.message, why));
 	grpc_byte_buffer_destroy(arrived);

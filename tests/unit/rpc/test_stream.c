@@ -63,7 +63,7 @@ static void wait_for(struct witness *witness, uint32_t messages, uint32_t closed
 static void echo(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
 {
 	Penstock__V1__ExchangeMessage *message = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
-		incoming, &penstock__v1__exchange_message__descriptor, NULL);
+		incoming, &penstock__v1__exchange_message__descriptor, NULL, NULL);
 	if (message == NULL) {
 		rpc_stream_finish(stream, RPC_INVALID_ARGUMENT, "not a message");
 		return;
