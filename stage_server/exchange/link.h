@@ -34,7 +34,7 @@ struct link_counters {
 struct link_options {
 	bool local;
 	struct mailbox_options incoming; // of a local link only the shape, which is also that of what goes out
-	Penstock__V1__TensorKind outgoing;
+	enum tensor_kind outgoing;
 	uint32_t send_depth; // tensors that may be on their way out at once; 0: none goes out
 	const struct buffer_memory
 		*memory; // of outgoing tensors; of a local link, the neighbour's device reads them, too

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/rpc/wire_types.h"
+#include "common/wire/types.h"
 
 enum { PLACE_ALIGNMENT = 64 };
 
@@ -92,44 +92,44 @@ void mailbox_destroy(struct mailbox *mailbox)
 	free(mailbox);
 }
 
-static const char *kind_name(Penstock__V1__TensorKind kind)
+static const char *kind_name(enum tensor_kind kind)
 {
 	switch (kind) {
-	case PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_ACTIVATION:
+	case TENSOR_ACTIVATION:
 		return "an activation";
-	case PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT:
+	case TENSOR_GRADIENT:
 		return "a gradient";
-	case PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT_SUM:
+	case TENSOR_GRADIENT_SUM:
 		return "a sum of gradients";
 	default:
 		return "a tensor of unknown kind";
 	}
 }
 
-static bool check_tensor(const struct mailbox *mailbox, const Penstock__V1__TensorChunk *chunk, struct error *error)
+static bool check_tensor(const struct mailbox *mailbox, const struct tensor_chunk *chunk, struct error *error)
 {
 	const struct tensor_shape *shape = &mailbox->options.shape;
 	if (chunk->kind != mailbox->options.kind)
 		return error_set(error, ERROR_PROTOCOL,
 				 "step %" PRIu64 ", micro-batch %u: %s came where %s was expected", chunk->step,
 				 chunk->micro_batch, kind_name(chunk->kind), kind_name(mailbox->options.kind));
-	if (chunk->dtype != wire_type_of(shape->type))
+	if (chunk->dtype != wire_data_type(shape->type))
 		return error_set(error, ERROR_PROTOCOL,
 				 "tensor of step %" PRIu64 ", micro-batch %u has dtype %d, expected %s (%d)",
 				 chunk->step, chunk->micro_batch, (int)chunk->dtype, data_type_name(shape->type),
-				 (int)wire_type_of(shape->type));
-	if (chunk->n_shape == shape->rank &&
+				 (int)wire_data_type(shape->type));
+	if (chunk->rank == shape->rank &&
 	    memcmp(chunk->shape, shape->dimensions, shape->rank * sizeof(chunk->shape[0])) == 0)
 		return true;
 	char theirs[DIMENSIONS_TEXT_SIZE], ours[DIMENSIONS_TEXT_SIZE];
 	return error_set(error, ERROR_PROTOCOL,
 			 "tensor of step %" PRIu64 ", micro-batch %u has shape (%s), expected (%s)", chunk->step,
-			 chunk->micro_batch, tensor_dimensions_text(chunk->n_shape, chunk->shape, theirs),
+			 chunk->micro_batch, tensor_dimensions_text(chunk->rank, chunk->shape, theirs),
 			 tensor_dimensions_text(shape->rank, shape->dimensions, ours));
 }
 
 // With the lock held.
-static bool check_place(const struct mailbox *mailbox, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
+static bool check_place(const struct mailbox *mailbox, uint32_t connection, const struct tensor_chunk *chunk,
 			size_t size, struct error *error)
 {
 	const struct mailbox_options *options = &mailbox->options;
@@ -157,8 +157,8 @@ static bool check_place(const struct mailbox *mailbox, uint32_t connection, cons
 	return true;
 }
 
-bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
-			 size_t size, uint8_t **ret_destination, struct error *error)
+bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const struct tensor_chunk *chunk, size_t size,
+			 uint8_t **ret_destination, struct error *error)
 {
 	if (!check_tensor(mailbox, chunk, error))
 		return false;

@@ -11,13 +11,13 @@
 
 #include "common/base/buffer.h"
 #include "common/base/error.h"
-#include "penstock/v1/stage_server.pb-c.h"
+#include "common/job/tensor.h"
 #include "stage_server/exchange/tensor_shape.h"
 
 struct mailbox_options {
 	struct tensor_shape shape;
-	Penstock__V1__TensorKind kind; // of what comes in
-	uint32_t depth;                // 0: nothing does
+	enum tensor_kind kind; // of what comes in
+	uint32_t depth;        // 0: nothing does
 	uint32_t connections;
 	uint32_t chunk_bytes;
 	uint32_t tensors_per_step; // one for each micro-batch, or all pieces
@@ -39,8 +39,8 @@ void mailbox_destroy(struct mailbox *mailbox);                 // takes NULL
 uint64_t mailbox_bytes(const struct mailbox_options *options); // what it allocates
 
 // Says where the chunk's payload (of `size` bytes) belongs. ERROR_PROTOCOL names what came and what was expected.
-bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
-			 size_t size, uint8_t **ret_destination, struct error *error);
+bool mailbox_begin_chunk(struct mailbox *mailbox, uint32_t connection, const struct tensor_chunk *chunk, size_t size,
+			 uint8_t **ret_destination, struct error *error);
 // The payload is there; at most one begin per connection may be open.
 void mailbox_end_chunk(struct mailbox *mailbox, uint32_t connection);
 

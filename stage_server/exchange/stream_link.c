@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/rpc/wire_types.h"
+#include "common/wire/exchange.h"
+#include "common/wire/types.h"
 
 static void destroy(struct link *base)
 {
@@ -38,34 +39,27 @@ void stream_link_lose(struct stream_link *link, const struct error *error)
 
 void stream_link_give_credits(struct stream_link *link, uint32_t tensors)
 {
-	Penstock__V1__Credit credit = PENSTOCK__V1__CREDIT__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	credit.tensors = tensors;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CREDIT;
-	message.credit = &credit;
-	rpc_stream_send(link->connection[0].stream, &message.base, NULL, 0, 0);
+	struct wire_exchange message = {.kind = EXCHANGE_CREDIT, .credit = {.tensors = tensors}};
+	wire_exchange_send(link->connection[0].stream, &message, NULL, 0, 0);
 }
 
 // With the lock held, so that tensors leave in the order in which they came. Drops the reference.
 static void send_tensor(struct stream_link *link, const struct outgoing *outgoing)
 {
 	const struct tensor_shape *shape = &link->base.options.incoming.shape;
-	Penstock__V1__TensorChunk chunk = PENSTOCK__V1__TENSOR_CHUNK__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK;
-	message.chunk = &chunk;
-	chunk.step = outgoing->step;
-	chunk.micro_batch = outgoing->number;
-	chunk.kind = link->base.options.outgoing;
-	chunk.dtype = wire_type_of(shape->type);
-	chunk.n_shape = shape->rank;
-	chunk.shape = (uint32_t *)shape->dimensions;
+	struct wire_exchange message = {.kind = EXCHANGE_CHUNK,
+					.chunk = {.step = outgoing->step,
+						  .micro_batch = outgoing->number,
+						  .kind = link->base.options.outgoing,
+						  .dtype = wire_data_type(shape->type),
+						  .shape = shape->dimensions,
+						  .rank = shape->rank}};
 	uint64_t chunks = 0;
 	for (uint64_t offset = 0; offset < shape->bytes; offset += link->chunk_bytes, chunks++) {
 		uint64_t rest = shape->bytes - offset;
-		chunk.offset_bytes = offset;
-		rpc_stream_send(link->connection[chunks % link->connections].stream, &message.base, outgoing->tensor,
-				offset, rest < link->chunk_bytes ? rest : link->chunk_bytes);
+		message.chunk.offset_bytes = offset;
+		wire_exchange_send(link->connection[chunks % link->connections].stream, &message, outgoing->tensor,
+				   offset, rest < link->chunk_bytes ? rest : link->chunk_bytes);
 	}
 	buffer_unref(outgoing->tensor);
 	link_count_sent(&link->base, shape->bytes, chunks);
@@ -144,7 +138,7 @@ static void measure_pace(struct stream_link *link, size_t size)
 	metric_add(options->counters.receiving_bytes, size);
 }
 
-static bool handle_chunk(struct stream_link *link, uint32_t connection, const Penstock__V1__TensorChunk *chunk,
+static bool handle_chunk(struct stream_link *link, uint32_t connection, const struct tensor_chunk *chunk,
 			 const struct rpc_incoming *incoming, struct error *error)
 {
 	uint8_t *destination;
@@ -158,24 +152,24 @@ static bool handle_chunk(struct stream_link *link, uint32_t connection, const Pe
 	return true;
 }
 
-static bool handle(struct stream_link *link, uint32_t connection, const Penstock__V1__ExchangeMessage *message,
+static bool handle(struct stream_link *link, uint32_t connection, const struct wire_exchange *message,
 		   const struct rpc_incoming *incoming, struct error *error)
 {
 	bool stands = stream_link_is_up(link, connection);
-	switch (message->body_case) {
-	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED:
+	switch (message->kind) {
+	case EXCHANGE_ACCEPTED:
 		if (!stream_link_awaits_acceptance(link, connection))
 			return error_set(error, ERROR_PROTOCOL, "an unexpected acceptance");
 		stream_link_stands(link, connection, false);
 		return true;
-	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK:
+	case EXCHANGE_CHUNK:
 		if (!stands)
 			return error_set(error, ERROR_PROTOCOL, "a tensor before the link was accepted");
-		return handle_chunk(link, connection, message->chunk, incoming, error);
-	case PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CREDIT:
+		return handle_chunk(link, connection, &message->chunk, incoming, error);
+	case EXCHANGE_CREDIT:
 		if (!stands)
 			return error_set(error, ERROR_PROTOCOL, "a credit before the link was accepted");
-		return take_credits(link, message->credit->tensors, error);
+		return take_credits(link, message->credit.tensors, error);
 	default:
 		return error_set(error, ERROR_PROTOCOL, "a message that is not allowed on an open link");
 	}
@@ -186,11 +180,9 @@ void link_handle_message(struct link *base, struct rpc_stream *stream, uint32_t 
 {
 	struct stream_link *link = stream_of(base);
 	struct error error;
-	Penstock__V1__ExchangeMessage *message = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
-		incoming, &penstock__v1__exchange_message__descriptor, NULL, &error);
+	struct wire_exchange *message = wire_exchange_read(incoming, &error);
 	bool ok = message != NULL && handle(link, connection, message, incoming, &error);
-	if (message != NULL)
-		penstock__v1__exchange_message__free_unpacked(message, NULL);
+	wire_exchange_free(message);
 	if (ok)
 		return;
 	error_wrap(&error, "from %s", rpc_stream_peer(stream));

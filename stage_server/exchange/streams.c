@@ -1,17 +1,14 @@
 // The streams of a stream link: dialled to the neighbour behind, or adopted from the one before; how they come to stand, and their end. What
 // crosses them is in stream_link.c.
 #include "common/rpc/protocol.h"
+#include "common/wire/exchange.h"
 #include "stage_server/exchange/stream_link.h"
 
 // ---- Standing
 
 static void send_accepted(struct rpc_stream *stream)
 {
-	Penstock__V1__ExchangeAccepted accepted = PENSTOCK__V1__EXCHANGE_ACCEPTED__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_ACCEPTED;
-	message.accepted = &accepted;
-	rpc_stream_send(stream, &message.base, NULL, 0, 0);
+	wire_exchange_send(stream, &(struct wire_exchange){.kind = EXCHANGE_ACCEPTED}, NULL, 0, 0);
 }
 
 // The order matters to both: the neighbour may answer an acceptance at once, and takes a credit only after it.
@@ -88,15 +85,11 @@ static void dialled_closed(struct rpc_stream *stream, enum rpc_status status, co
 
 static void send_open(struct rpc_stream *stream, uint32_t connection, const uint8_t *token)
 {
-	Penstock__V1__ExchangeOpen open = PENSTOCK__V1__EXCHANGE_OPEN__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	open.protocol_version = PROTOCOL_VERSION;
-	open.link_token.data = (uint8_t *)token;
-	open.link_token.len = PROTOCOL_TOKEN_BYTES;
-	open.connection = connection;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_OPEN;
-	message.open = &open;
-	rpc_stream_send(stream, &message.base, NULL, 0, 0);
+	struct wire_exchange message = {.kind = EXCHANGE_OPEN,
+					.open = {.protocol_version = PROTOCOL_VERSION,
+						 .link_token = {token, PROTOCOL_TOKEN_BYTES},
+						 .connection = connection}};
+	wire_exchange_send(stream, &message, NULL, 0, 0);
 }
 
 static bool dial_one(struct stream_link *link, uint32_t index, const char *address, struct rpc_tls *tls,

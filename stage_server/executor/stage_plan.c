@@ -232,10 +232,8 @@ static bool read_boundary(struct stage_plan *plan, enum neighbour side, bool loc
 	plan->boundary[side].shape = shape_before(plan, previous ? plan->first_layer : plan->end_layer);
 	plan->boundary[side].receive_depth = receive_depth;
 	plan->boundary[side].send_depth = send_depth;
-	plan->boundary[side].incoming = previous ? PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_ACTIVATION
-						 : PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT;
-	plan->boundary[side].outgoing = previous ? PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT
-						 : PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_ACTIVATION;
+	plan->boundary[side].incoming = previous ? TENSOR_ACTIVATION : TENSOR_GRADIENT;
+	plan->boundary[side].outgoing = previous ? TENSOR_GRADIENT : TENSOR_ACTIVATION;
 	plan->boundary[side].tensors_per_step = plan->micro_batches;
 	uint32_t *order = calloc(plan->micro_batches, sizeof(*order));
 	plan->boundary[side].order = order;
@@ -277,8 +275,7 @@ static bool read_replicas(const Penstock__V1__StagePlan *message, struct stage_p
 								   .bytes = plan->ring.piece_floats * sizeof(float)};
 		plan->boundary[side].tensors_per_step = (uint32_t)(plan->ring.buckets * ring_hops(&plan->ring));
 		*(previous ? &plan->boundary[side].receive_depth : &plan->boundary[side].send_depth) = RING_DEPTH;
-		*(previous ? &plan->boundary[side].incoming : &plan->boundary[side].outgoing) =
-			PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT_SUM;
+		*(previous ? &plan->boundary[side].incoming : &plan->boundary[side].outgoing) = TENSOR_GRADIENT_SUM;
 	}
 	return true;
 }

@@ -40,7 +40,7 @@ struct stage_plan {
 		bool exists;
 		bool local; // held by this daemon
 		struct tensor_shape shape;
-		Penstock__V1__TensorKind incoming, outgoing;
+		enum tensor_kind incoming, outgoing;
 		uint32_t receive_depth, send_depth;
 		uint32_t tensors_per_step;
 		uint32_t *order; // of a stage: [micro_batches] as they are received; owned

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/wire/exchange.h"
 #include "stage_server/session/internal.h"
 
 enum { MAXIMUM_UNADOPTED = 256 };
@@ -56,27 +57,26 @@ static struct link *link_of(struct inbound *inbound)
 
 static bool read_open(struct inbound *inbound, const struct rpc_incoming *incoming, struct error *error)
 {
-	Penstock__V1__ExchangeMessage *message = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
-		incoming, &penstock__v1__exchange_message__descriptor, NULL, error);
+	struct wire_exchange *message = wire_exchange_read(incoming, error);
 	if (message == NULL)
 		return false;
 	bool ok = false;
-	if (inbound->shown || message->body_case != PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_OPEN)
+	if (inbound->shown || message->kind != EXCHANGE_OPEN)
 		error_set(error, ERROR_PROTOCOL, "an exchange begins with Open, and continues when it is accepted");
-	else if (message->open->protocol_version != PROTOCOL_VERSION)
+	else if (message->open.protocol_version != PROTOCOL_VERSION)
 		error_set(error, ERROR_VERSION, "the neighbour has protocol version %u, this daemon has %d",
-			  message->open->protocol_version, PROTOCOL_VERSION);
-	else if (message->open->link_token.len != PROTOCOL_TOKEN_BYTES)
+			  message->open.protocol_version, PROTOCOL_VERSION);
+	else if (message->open.link_token.size != PROTOCOL_TOKEN_BYTES)
 		error_set(error, ERROR_PROTOCOL, "a link token has %d bytes, not %zu", PROTOCOL_TOKEN_BYTES,
-			  message->open->link_token.len);
+			  message->open.link_token.size);
 	else
 		ok = true;
 	if (ok) {
-		memcpy(inbound->token, message->open->link_token.data, PROTOCOL_TOKEN_BYTES);
-		inbound->connection = message->open->connection;
+		memcpy(inbound->token, message->open.link_token.data, PROTOCOL_TOKEN_BYTES);
+		inbound->connection = message->open.connection;
 		inbound->shown = true;
 	}
-	penstock__v1__exchange_message__free_unpacked(message, NULL);
+	wire_exchange_free(message);
 	return ok;
 }
 

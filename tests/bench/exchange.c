@@ -23,7 +23,8 @@
 #include "common/base/strings.h"
 #include "common/rpc/protocol.h"
 #include "common/rpc/rpc.h"
-#include "penstock/v1/stage_server.pb-c.h"
+#include "common/wire/exchange.h"
+#include "common/wire/types.h"
 
 enum { TENSOR_BYTES = 8 << 20, DESTINATIONS = 4, MAXIMUM_ROUNDS = 101 };
 
@@ -48,26 +49,21 @@ static _Atomic(uint64_t) received_bytes;
 static void chunk_arrived(struct rpc_stream *stream, const struct rpc_incoming *incoming, void *user)
 {
 	struct error error;
-	Penstock__V1__ExchangeMessage *message = (Penstock__V1__ExchangeMessage *)rpc_incoming_unpack(
-		incoming, &penstock__v1__exchange_message__descriptor, NULL, &error);
-	if (message == NULL || message->body_case != PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK) {
+	struct wire_exchange *message = wire_exchange_read(incoming, &error);
+	if (message == NULL || message->kind != EXCHANGE_CHUNK) {
 		rpc_stream_finish(stream, RPC_INVALID_ARGUMENT, "not a chunk");
 		return;
 	}
-	const Penstock__V1__TensorChunk *chunk = message->chunk;
+	const struct tensor_chunk *chunk = &message->chunk;
 	size_t size = rpc_incoming_payload_size(incoming);
 	if (chunk->offset_bytes + size <= TENSOR_BYTES)
 		rpc_incoming_copy_payload(incoming,
 					  destination[chunk->micro_batch % DESTINATIONS] + chunk->offset_bytes);
-	protobuf_c_message_free_unpacked(&message->base, NULL);
+	wire_exchange_free(message);
 	uint64_t total = atomic_fetch_add(&received_bytes, size) + size;
 	if (total % ((uint64_t)options.tensors * TENSOR_BYTES) == 0) {
-		Penstock__V1__Credit credit = PENSTOCK__V1__CREDIT__INIT;
-		Penstock__V1__ExchangeMessage answer = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-		credit.tensors = 1;
-		answer.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CREDIT;
-		answer.credit = &credit;
-		rpc_stream_send(stream, &answer.base, NULL, 0, 0);
+		struct wire_exchange answer = {.kind = EXCHANGE_CREDIT, .credit = {.tensors = 1}};
+		wire_exchange_send(stream, &answer, NULL, 0, 0);
 	}
 }
 
@@ -255,22 +251,17 @@ static double send_round(struct rpc_stream **streams, struct buffer_pool *pool)
 	static uint32_t round; // of both kinds
 	uint64_t begin = clock_now_ns();
 	uint32_t dimensions[] = {64, 128, 16, 16}; // 8 MiB of float32
-	Penstock__V1__TensorChunk chunk = PENSTOCK__V1__TENSOR_CHUNK__INIT;
-	Penstock__V1__ExchangeMessage message = PENSTOCK__V1__EXCHANGE_MESSAGE__INIT;
-	message.body_case = PENSTOCK__V1__EXCHANGE_MESSAGE__BODY_CHUNK;
-	message.chunk = &chunk;
-	chunk.dtype = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32;
-	chunk.n_shape = 4;
-	chunk.shape = dimensions;
-	chunk.step = round;
+	struct wire_exchange message = {
+		.kind = EXCHANGE_CHUNK,
+		.chunk = {.step = round, .dtype = wire_data_type(DATA_FLOAT32), .shape = dimensions, .rank = 4}};
 	for (uint32_t t = 0; t < options.tensors; t++) {
 		struct buffer *tensor = buffer_pool_take(pool);
-		chunk.micro_batch = t;
+		message.chunk.micro_batch = t;
 		for (uint32_t offset = 0, i = 0; offset < TENSOR_BYTES; offset += options.chunk_bytes, i++) {
 			size_t size = TENSOR_BYTES - offset < options.chunk_bytes ? TENSOR_BYTES - offset
 										  : options.chunk_bytes;
-			chunk.offset_bytes = offset;
-			rpc_stream_send(streams[i % options.connections], &message.base, tensor, offset, size);
+			message.chunk.offset_bytes = offset;
+			wire_exchange_send(streams[i % options.connections], &message, tensor, offset, size);
 		}
 		buffer_unref(tensor);
 	}

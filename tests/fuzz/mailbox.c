@@ -2,6 +2,7 @@
 // taken exactly where a plain model of the protocol has it next, and what is taken out is what was put in.
 #include <string.h>
 
+#include "common/wire/types.h"
 #include "stage_server/exchange/mailbox.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -37,28 +38,28 @@ static size_t size_of(const struct model *model, uint32_t chunk)
 }
 
 // What the protocol has next on the connection. `ret_shape` has four.
-static Penstock__V1__TensorChunk next_of(const struct model *model, uint32_t connection, uint32_t *ret_shape)
+static struct tensor_chunk next_of(const struct model *model, uint32_t connection, uint32_t *ret_shape)
 {
-	Penstock__V1__TensorChunk chunk = PENSTOCK__V1__TENSOR_CHUNK__INIT;
+	struct tensor_chunk chunk = {0};
 	uint32_t tensor = model->next_tensor[connection];
 	memcpy(ret_shape, model->options.shape.dimensions, sizeof(model->options.shape.dimensions));
 	chunk.step = tensor / TENSORS_PER_STEP;
 	chunk.micro_batch =
 		(model->options.order != NULL ? model->options.order : orders[0])[tensor % TENSORS_PER_STEP];
 	chunk.kind = model->options.kind;
-	chunk.dtype = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32;
-	chunk.n_shape = model->options.shape.rank;
+	chunk.dtype = wire_data_type(DATA_FLOAT32);
+	chunk.rank = model->options.shape.rank;
 	chunk.shape = ret_shape;
 	chunk.offset_bytes = (uint64_t)model->next_chunk[connection] * CHUNK;
 	return chunk;
 }
 
 // Whether it made a difference.
-static bool damage(Penstock__V1__TensorChunk *chunk, size_t *size, struct fuzz_choices *choices)
+static bool damage(struct tensor_chunk *chunk, uint32_t *shape, size_t *size, struct fuzz_choices *choices)
 {
-	Penstock__V1__TensorChunk before = *chunk;
+	struct tensor_chunk before = *chunk;
 	size_t size_before = *size;
-	uint32_t field = fuzz_choose_from(choices, 0, 7), value = fuzz_choose(choices), first = chunk->shape[0];
+	uint32_t field = fuzz_choose_from(choices, 0, 7), value = fuzz_choose(choices), first = shape[0];
 	switch (field) {
 	case 0:
 		chunk->step = value > 200 ? UINT64_MAX - value : value;
@@ -67,16 +68,16 @@ static bool damage(Penstock__V1__TensorChunk *chunk, size_t *size, struct fuzz_c
 		chunk->micro_batch = value > 200 ? UINT32_MAX - value : value;
 		break;
 	case 2:
-		chunk->kind = (Penstock__V1__TensorKind)(value % 8);
+		chunk->kind = (enum tensor_kind)(value % 8);
 		break;
 	case 3:
-		chunk->dtype = (Penstock__V1__DataType)(value % 8);
+		chunk->dtype = value % 8;
 		break;
 	case 4:
-		chunk->n_shape = value % 5;
+		chunk->rank = value % 5;
 		break;
 	case 5:
-		chunk->shape[0] = value;
+		shape[0] = value;
 		break;
 	case 6:
 		chunk->offset_bytes = value > 200 ? UINT64_MAX - value : (uint64_t)value;
@@ -86,7 +87,7 @@ static bool damage(Penstock__V1__TensorChunk *chunk, size_t *size, struct fuzz_c
 		break;
 	}
 	return chunk->step != before.step || chunk->micro_batch != before.micro_batch || chunk->kind != before.kind ||
-	       chunk->dtype != before.dtype || chunk->n_shape != before.n_shape || chunk->shape[0] != first ||
+	       chunk->dtype != before.dtype || chunk->rank != before.rank || shape[0] != first ||
 	       chunk->offset_bytes != before.offset_bytes || *size != size_before;
 }
 
@@ -95,8 +96,8 @@ static void put(struct model *model, uint32_t connection, bool damaged, struct f
 	uint32_t tensor = model->next_tensor[connection], index = model->next_chunk[connection], shape[4];
 	bool carries = index < model->chunks;
 	size_t size = carries ? size_of(model, index) : 0;
-	Penstock__V1__TensorChunk chunk = next_of(model, connection, shape);
-	bool wrong = damaged && damage(&chunk, &size, choices);
+	struct tensor_chunk chunk = next_of(model, connection, shape);
+	bool wrong = damaged && damage(&chunk, shape, &size, choices);
 	bool expected = carries && !wrong && tensor < model->released + model->options.depth;
 	uint8_t *destination = NULL;
 	struct error error = {0};
@@ -143,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		 floats = fuzz_choose_from(&choices, 1, MAXIMUM_CHUNKS * CHUNK / 4);
 	struct model model = {
 		.options = {.shape = {.rank = 2, .dimensions = {1, floats}, .bytes = floats * sizeof(float)},
-			    .kind = PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT,
+			    .kind = TENSOR_GRADIENT,
 			    .depth = fuzz_choose_from(&choices, 1, MAXIMUM_DEPTH),
 			    .connections = fuzz_choose_from(&choices, 1, MAXIMUM_CONNECTIONS),
 			    .chunk_bytes = CHUNK,

@@ -48,16 +48,14 @@ static void make_side(struct fixture *fixture, struct side *side, bool gradient,
 	struct link_options options = {
 		.local = local,
 		.incoming = {.shape = {.rank = 2, .dimensions = {2, features}, .bytes = 8 * features},
-			     .kind = gradient ? PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT
-					      : PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_ACTIVATION,
+			     .kind = gradient ? TENSOR_GRADIENT : TENSOR_ACTIVATION,
 			     .depth = 1,
 			     .connections = 1,
 			     .chunk_bytes = 4096,
 			     .tensors_per_step = 1,
 			     .order = order,
 			     .memory = &buffer_library_memory},
-		.outgoing = gradient ? PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_ACTIVATION
-				     : PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT,
+		.outgoing = gradient ? TENSOR_ACTIVATION : TENSOR_GRADIENT,
 		.send_depth = DEPTH,
 		.memory = &buffer_library_memory,
 		.counters = {metric, metric, metric, metric},

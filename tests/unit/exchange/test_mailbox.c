@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "common/wire/types.h"
 #include "stage_server/exchange/mailbox.h"
 
 enum { CHUNK = 4096, TENSOR = 2 * 3 * 17 * 41 * 4 /* 16728: five chunks, the last one short */ };
@@ -14,7 +15,7 @@ static struct mailbox *make(uint32_t depth, uint32_t connections)
 {
 	struct mailbox_options options = {
 		.shape = {.rank = 4, .dimensions = {2, 3, 17, 41}, .bytes = TENSOR},
-		.kind = PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT,
+		.kind = TENSOR_GRADIENT,
 		.depth = depth,
 		.connections = connections,
 		.chunk_bytes = CHUNK,
@@ -28,15 +29,15 @@ static struct mailbox *make(uint32_t depth, uint32_t connections)
 	return mailbox;
 }
 
-static Penstock__V1__TensorChunk chunk_of(uint64_t step, uint32_t micro_batch, uint32_t index)
+static struct tensor_chunk chunk_of(uint64_t step, uint32_t micro_batch, uint32_t index)
 {
 	static uint32_t dimensions[] = {2, 3, 17, 41};
-	Penstock__V1__TensorChunk chunk = PENSTOCK__V1__TENSOR_CHUNK__INIT;
+	struct tensor_chunk chunk = {0};
 	chunk.step = step;
 	chunk.micro_batch = micro_batch;
-	chunk.kind = PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT;
-	chunk.dtype = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32;
-	chunk.n_shape = 4;
+	chunk.kind = TENSOR_GRADIENT;
+	chunk.dtype = wire_data_type(DATA_FLOAT32);
+	chunk.rank = 4;
 	chunk.shape = dimensions;
 	chunk.offset_bytes = (uint64_t)index * CHUNK;
 	return chunk;
@@ -51,14 +52,14 @@ static void put(struct mailbox *mailbox, uint32_t connection, uint64_t step, uin
 {
 	struct error error;
 	uint8_t *destination = NULL;
-	Penstock__V1__TensorChunk chunk = chunk_of(step, micro_batch, index);
+	struct tensor_chunk chunk = chunk_of(step, micro_batch, index);
 	if (!mailbox_begin_chunk(mailbox, connection, &chunk, size_of(index), &destination, &error))
 		fail_msg("%s", error.message);
 	memset(destination, (int)(16 * micro_batch + index), size_of(index));
 	mailbox_end_chunk(mailbox, connection);
 }
 
-static void refuse(struct mailbox *mailbox, uint32_t connection, const Penstock__V1__TensorChunk *chunk, size_t size,
+static void refuse(struct mailbox *mailbox, uint32_t connection, const struct tensor_chunk *chunk, size_t size,
 		   const char *why)
 {
 	struct error error;
@@ -113,7 +114,7 @@ static void mailbox_steps_follow_each_other_through_the_ring(void **state)
 static void mailbox_begin_chunk_unexpected_is_refused_with_both(void **state)
 {
 	struct mailbox *mailbox = make(2, 1);
-	Penstock__V1__TensorChunk chunk = chunk_of(1, 0, 0);
+	struct tensor_chunk chunk = chunk_of(1, 0, 0);
 	refuse(mailbox, 0, &chunk, CHUNK, "step 1");
 	chunk = chunk_of(0, 1, 0);
 	refuse(mailbox, 0, &chunk, CHUNK, "expected step 0, micro-batch 0");
@@ -134,17 +135,17 @@ static void mailbox_begin_chunk_other_tensor_is_refused_with_both_shapes(void **
 {
 	struct mailbox *mailbox = make(2, 1);
 	uint32_t transposed[] = {2, 3, 41, 17};
-	Penstock__V1__TensorChunk chunk = chunk_of(0, 0, 0);
+	struct tensor_chunk chunk = chunk_of(0, 0, 0);
 	chunk.shape = transposed;
 	refuse(mailbox, 0, &chunk, CHUNK, "shape (2, 3, 41, 17), expected (2, 3, 17, 41)");
 	chunk = chunk_of(0, 0, 0);
-	chunk.n_shape = 0;
+	chunk.rank = 0;
 	refuse(mailbox, 0, &chunk, CHUNK, "shape (), expected");
 	chunk = chunk_of(0, 0, 0);
-	chunk.dtype = PENSTOCK__V1__DATA_TYPE__DATA_TYPE_UINT8;
+	chunk.dtype = 2;
 	refuse(mailbox, 0, &chunk, CHUNK, "dtype");
 	chunk = chunk_of(0, 0, 0);
-	chunk.kind = PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_ACTIVATION;
+	chunk.kind = TENSOR_ACTIVATION;
 	refuse(mailbox, 0, &chunk, CHUNK, "an activation came");
 	mailbox_destroy(mailbox);
 }
@@ -154,7 +155,7 @@ static void mailbox_begin_chunk_beyond_the_credits_is_refused(void **state)
 	struct mailbox *mailbox = make(1, 1);
 	for (uint32_t index = 0; index < 5; index++)
 		put(mailbox, 0, 0, 0, index);
-	Penstock__V1__TensorChunk chunk = chunk_of(0, 1, 0);
+	struct tensor_chunk chunk = chunk_of(0, 1, 0);
 	refuse(mailbox, 0, &chunk, CHUNK, "without a credit");
 	take(mailbox, 0);
 	put(mailbox, 0, 0, 1, 0);
@@ -164,7 +165,7 @@ static void mailbox_begin_chunk_beyond_the_credits_is_refused(void **state)
 static void mailbox_begin_chunk_on_a_connection_without_chunks_is_refused(void **state)
 {
 	struct mailbox *mailbox = make(1, 8);
-	Penstock__V1__TensorChunk chunk = chunk_of(0, 0, 0);
+	struct tensor_chunk chunk = chunk_of(0, 0, 0);
 	refuse(mailbox, 6, &chunk, CHUNK, "none to carry");
 	mailbox_destroy(mailbox);
 }

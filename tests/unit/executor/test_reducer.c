@@ -38,7 +38,7 @@ static struct link *make_link(struct fixture *fixture, const struct stage_plan *
 	static const struct link_events events = {.ready = ignore, .lost = ignore_loss, .over = ignore};
 	static const struct metric_family family = {"bytes", "Bytes.", METRIC_COUNTER, 1.0};
 	struct metric *metric = metrics_series(fixture->metrics, &family, "");
-	Penstock__V1__TensorKind kind = PENSTOCK__V1__TENSOR_KIND__TENSOR_KIND_GRADIENT_SUM;
+	enum tensor_kind kind = TENSOR_GRADIENT_SUM;
 	struct link_options options = {
 		.local = true,
 		.incoming = {.shape = {.rank = 1,
