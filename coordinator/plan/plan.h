@@ -1,17 +1,17 @@
 // The plan: which layers each stage holds, which schedule they run and what memory that needs, computed from the model
-// alone. It prints itself, and fills the wire's StagePlan for each stage. Not here: running it (run/).
+// alone. It prints itself, and fills what each stage's daemon is told. Not here: running it (run/).
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/job/stage.h"
 #include "common/model/data_type.h"
 #include "common/model/model.h"
 #include "common/model/optimizer.h"
 #include "common/schedule/schedule.h"
 #include "coordinator/plan/partition.h"
-#include "penstock/v1/stage_server.pb-c.h"
 
 enum { PLAN_MAXIMUM_RANKS = 1024 }; // stages of all replicas together
 
@@ -105,8 +105,6 @@ uint32_t plan_send_depth(const struct plan *plan, uint32_t stage, bool to_next);
 void plan_print(const struct plan *plan, FILE *out); // the tables for people
 // Of them those of memory, with whether each stage is within the limit, if there is one.
 void plan_print_memory(const struct plan *plan, FILE *out);
-// A new StagePlan for the wire; `replica` is below data_parallel_size. Returns owned, to plan_free_message; NULL when
-// memory is out.
-Penstock__V1__StagePlan *plan_stage_message(const struct plan *plan, uint32_t replica, uint32_t stage,
-					    const struct plan_place *place);
-void plan_free_message(Penstock__V1__StagePlan *message);
+// What the stage's daemon is told; `replica` is below data_parallel_size. Borrows the plan's model and instructions.
+void plan_stage_spec(const struct plan *plan, uint32_t replica, uint32_t stage, const struct plan_place *place,
+		     struct stage_spec *ret_spec);

@@ -6,7 +6,7 @@
 #include "coordinator/plan/rank_name.h"
 
 // The rank that a failed one lost; the number of ranks when it names one that there is not.
-static uint32_t peer_of(const struct plan *plan, const Penstock__V1__Failed *failed)
+static uint32_t peer_of(const struct plan *plan, const struct failure *failed)
 {
 	if (failed->peer_stage >= plan->options.pipeline_size ||
 	    failed->peer_replica >= plan->options.data_parallel_size)
@@ -30,7 +30,7 @@ static bool explains_more(const struct culprit *culprit, enum blame blame, uint3
 
 void culprit_accuse(struct culprit *culprit, const struct stage_event *event)
 {
-	const Penstock__V1__SessionResponse *response = event->response;
+	const struct wire_response *response = event->response;
 	if (response == NULL) {
 		culprit->ended++;
 		if (event->error.code == ERROR_UNREACHABLE && !event->was_heard && !culprit->has_spoken[event->rank])
@@ -45,9 +45,9 @@ void culprit_accuse(struct culprit *culprit, const struct stage_event *event)
 		}
 		return;
 	}
-	if (response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED)
+	if (response->kind != RESPONSE_FAILED)
 		return;
-	const Penstock__V1__Failed *failed = response->failed;
+	const struct failure *failed = &response->failed;
 	culprit->has_spoken[event->rank] = true;
 	enum blame blame = failed->lost_peer ? BLAME_LOST_PEER : BLAME_FAILED;
 	uint32_t peer = peer_of(culprit->plan, failed);

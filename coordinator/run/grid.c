@@ -46,20 +46,18 @@ bool job_open_rank(struct job *job, uint32_t rank, struct error *error)
 		return error_set(error, ERROR_FAILED, "no random bytes for a link's token: %m");
 	if (!stage_session_create(&options, &job->sessions[rank], error))
 		return false;
-	Penstock__V1__Open open = PENSTOCK__V1__OPEN__INIT;
-	open.protocol_version = PROTOCOL_VERSION;
-	open.job = (char *)job->options.name;
-	open.connections = job->options.connections;
-	open.chunk_bytes = job->options.chunk_bytes;
-	open.plan = plan_stage_message(job->plan, replica, stage, &place);
-	if (open.plan == NULL)
-		return error_set(error, ERROR_FAILED, "out of memory");
+	struct stage_spec spec;
+	plan_stage_spec(job->plan, replica, stage, &place, &spec);
+	struct open_order open = {.protocol_version = PROTOCOL_VERSION,
+				  .job = job->options.name,
+				  .plan = &spec,
+				  .connections = job->options.connections,
+				  .chunk_bytes = job->options.chunk_bytes};
 	if (stage > 0)
-		open.link_token = (ProtobufCBinaryData){.data = tokens->link, .len = PROTOCOL_TOKEN_BYTES};
+		open.link_token = (struct byte_span){tokens->link, PROTOCOL_TOKEN_BYTES};
 	if (job->plan->options.data_parallel_size > 1)
-		open.replica_token = (ProtobufCBinaryData){.data = tokens->replica, .len = PROTOCOL_TOKEN_BYTES};
+		open.replica_token = (struct byte_span){tokens->replica, PROTOCOL_TOKEN_BYTES};
 	stage_session_open(job->sessions[rank], &open);
-	plan_free_message(open.plan);
 	return true;
 }
 

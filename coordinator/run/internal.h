@@ -87,7 +87,7 @@ bool kernel_choices_create(struct job *job, struct error *error);
 void kernel_choices_destroy(struct kernel_choices *kernels); // takes NULL
 // Answers the ranks' questions about kernels until each rank has sent Opened; `take` gets each Opened.
 bool kernel_choices_settle(struct job *job,
-			   void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
+			   void (*take)(struct job *job, uint32_t rank, const struct wire_response *response),
 			   struct error *error);
 
 bool steps_run(struct job *job, struct error *error);               // steps.c

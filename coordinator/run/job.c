@@ -8,14 +8,13 @@
 enum { WAIT_MS = 200, CLOSE_MS = 10000 };
 
 // Waits until each rank has sent `what`, in messages `name`, once.
-static bool wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCase what, const char *name,
-			 struct error *error)
+static bool wait_for_all(struct job *job, enum response_kind what, const char *name, struct error *error)
 {
 	bool has_answered[PLAN_MAXIMUM_RANKS] = {false}, ok = true;
 	job_await(job, name, has_answered);
 	for (uint32_t missing = job->ranks; missing > 0 && ok; missing--) {
 		struct stage_event *event = job_next_event(job, error);
-		ok = event != NULL && (event->response->body_case == what || job_unexpected(job, event, error)) &&
+		ok = event != NULL && (event->response->kind == what || job_unexpected(job, event, error)) &&
 		     job_take_answer(job, event->rank, has_answered, error);
 		stage_event_free(event);
 	}
@@ -23,24 +22,16 @@ static bool wait_for_all(struct job *job, Penstock__V1__SessionResponse__BodyCas
 	return ok;
 }
 
-static void take_opened(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response)
+static void take_opened(struct job *job, uint32_t rank, const struct wire_response *response)
 {
-	const Penstock__V1__MemoryUse *memory = response->opened->memory;
-	const ProtobufCBinaryData *id = &response->opened->group_id;
+	const struct byte_span *id = &response->opened.group_id;
 	struct job_group *group = &job->groups[plan_rank_stage(job->plan, rank)];
-	if (plan_rank_replica(job->plan, rank) == 0 && id->len == sizeof(group->id)) {
-		memcpy(group->id, id->data, id->len);
+	if (plan_rank_replica(job->plan, rank) == 0 && id->size == sizeof(group->id)) {
+		memcpy(group->id, id->data, id->size);
 		group->is_known = true;
 	}
-	if (memory == NULL)
-		return;
-	job->options.events->opened(job->options.user, rank,
-				    &(struct stage_memory){.parameter_bytes = memory->parameter_bytes,
-							   .gradient_bytes = memory->gradient_bytes,
-							   .optimizer_bytes = memory->optimizer_bytes,
-							   .stash_bytes = memory->stash_bytes,
-							   .workspace_bytes = memory->workspace_bytes,
-							   .exchange_bytes = memory->exchange_bytes});
+	if (response->opened.memory != NULL)
+		job->options.events->opened(job->options.user, rank, response->opened.memory);
 }
 
 static bool open_ranks(struct job *job, struct error *error)
@@ -60,7 +51,7 @@ static bool link_ranks(struct job *job, struct error *error)
 	for (uint32_t r = 0; r < job->ranks; r++)
 		if (!job_connect_rank(job, r, error))
 			return false;
-	return wait_for_all(job, PENSTOCK__V1__SESSION_RESPONSE__BODY_READY, "its Ready", error);
+	return wait_for_all(job, RESPONSE_READY, "its Ready", error);
 }
 
 // The work is done and saved: failures from here on are ignored.

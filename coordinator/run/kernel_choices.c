@@ -13,9 +13,9 @@
 
 // What a rank has sent. The messages are owned.
 struct kernel_rank {
-	Penstock__V1__SessionResponse *asked; // KernelQuestions
-	Penstock__V1__SessionResponse *open;  // KernelCandidates; NULL: no question is open
-	bool answered;                        // its open questions
+	struct wire_response *asked; // KernelQuestions
+	struct wire_response *open;  // KernelCandidates; NULL: no question is open
+	bool answered;               // its open questions
 	bool opened;
 	struct job_kernel *kernels; // [as many as it asked]; owned
 	uint32_t to_time;           // questions that it has to time, and has not yet
@@ -56,19 +56,13 @@ bool kernel_choices_create(struct job *job, struct error *error)
 	return (kernels->numerics != NULL && kernels->ranks != NULL) || error_set(error, ERROR_FAILED, "out of memory");
 }
 
-static void free_message(Penstock__V1__SessionResponse *message)
-{
-	if (message != NULL)
-		penstock__v1__session_response__free_unpacked(message, NULL);
-}
-
 void kernel_choices_destroy(struct kernel_choices *kernels)
 {
 	if (kernels == NULL)
 		return;
 	for (uint32_t r = 0; kernels->ranks != NULL && r < kernels->rank_count; r++) {
-		free_message(kernels->ranks[r].asked);
-		free_message(kernels->ranks[r].open);
+		wire_response_free(kernels->ranks[r].asked);
+		wire_response_free(kernels->ranks[r].open);
 		free(kernels->ranks[r].kernels);
 	}
 	if (kernels->owns_numerics)
@@ -80,51 +74,50 @@ void kernel_choices_destroy(struct kernel_choices *kernels)
 
 static const char *machine_of(const struct job *job, uint32_t rank)
 {
-	return job->kernels->ranks[rank].asked->kernel_questions->machine;
+	return job->kernels->ranks[rank].asked->kernel_questions.machine;
 }
 
 // ---- Questions
+
+static struct kernel_answer answer_of(const struct numerics_answer *answer)
+{
+	return (struct kernel_answer){answer->question, answer->names[answer->choice]};
+}
 
 // Sends the known answers at once.
 static bool take_questions(struct job *job, uint32_t rank, struct error *error)
 {
 	struct kernel_rank *of = &job->kernels->ranks[rank];
-	const Penstock__V1__KernelQuestions *message = of->asked->kernel_questions;
-	struct kernel_answers answers;
+	const struct kernel_questions *message = &of->asked->kernel_questions;
 	if (!kernel_messages_check_questions(job, rank, message, error))
 		return false;
-	of->kernels = calloc(message->n_questions + 1, sizeof(*of->kernels));
-	if (of->kernels == NULL)
+	uint32_t known = 0;
+	_cleanup_free_ struct kernel_answer *answers = calloc((size_t)message->count + 1, sizeof(*answers));
+	of->kernels = calloc((size_t)message->count + 1, sizeof(*of->kernels));
+	if (of->kernels == NULL || answers == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
-	if (!kernel_answers_init(&answers, message->n_questions, error))
-		return false;
-	for (size_t i = 0; i < message->n_questions; i++) {
+	for (uint32_t i = 0; i < message->count; i++) {
 		const struct numerics_answer *answer =
-			numerics_find(job->kernels->numerics, message->machine, message->questions[i]->key);
-		of->kernels[i].layer = message->questions[i]->layer;
-		of->kernels[i].question = message->questions[i]->key;
+			numerics_find(job->kernels->numerics, message->machine, message->questions[i].key);
+		of->kernels[i].layer = message->questions[i].layer;
+		of->kernels[i].question = message->questions[i].key;
 		of->kernels[i].choice = answer != NULL ? answer->names[answer->choice] : NULL;
-		if (answer != NULL && !kernel_messages_is_repeated(message->questions, i))
-			kernel_answers_add(&answers, answer);
+		if (answer != NULL && !kernel_messages_is_repeated(message, i))
+			answers[known++] = answer_of(answer);
 	}
-	stage_session_kernel_answers(job->sessions[rank], &answers.message);
-	kernel_answers_fini(&answers);
+	stage_session_kernel_answers(job->sessions[rank], &(struct kernel_answers){answers, known});
 	return true;
 }
 
 static bool has_asked(const struct kernel_rank *rank, const char *key)
 {
-	const Penstock__V1__KernelQuestions *asked = rank->asked->kernel_questions;
-	return kernel_messages_find(asked->questions, asked->n_questions, key) != NULL;
+	return kernel_messages_find(&rank->asked->kernel_questions, key) != NULL;
 }
 
 // The rank's open question about the key, with its candidates; NULL: there is none.
-static const Penstock__V1__KernelQuestion *open_at(const struct kernel_rank *rank, const char *key)
+static const struct kernel_question *open_at(const struct kernel_rank *rank, const char *key)
 {
-	if (rank->open == NULL)
-		return NULL;
-	const Penstock__V1__KernelCandidates *open = rank->open->kernel_candidates;
-	return kernel_messages_find(open->questions, open->n_questions, key);
+	return rank->open != NULL ? kernel_messages_find(&rank->open->kernel_candidates, key) : NULL;
 }
 
 // ---- Open questions
@@ -152,11 +145,11 @@ static struct open_question *find_open(struct kernel_choices *kernels, const cha
 }
 
 // Removes the candidates that the rank does not have.
-static void keep_common(struct numerics_answer *answer, const Penstock__V1__KernelQuestion *question)
+static void keep_common(struct numerics_answer *answer, const struct kernel_question *question)
 {
 	uint32_t count = 0;
 	for (uint32_t i = 0; i < answer->count; i++)
-		for (size_t j = 0; j < question->n_candidates; j++)
+		for (size_t j = 0; j < question->candidate_count; j++)
 			if (strcmp(answer->names[i], question->candidates[j]) == 0) {
 				answer->names[count++] = answer->names[i];
 				break;
@@ -169,13 +162,13 @@ static bool reserve_open(struct kernel_choices *kernels, struct error *error)
 	size_t capacity = 0;
 	for (uint32_t r = 0; r < kernels->rank_count; r++)
 		if (kernels->ranks[r].open != NULL)
-			capacity += kernels->ranks[r].open->kernel_candidates->n_questions;
+			capacity += kernels->ranks[r].open->kernel_candidates.count;
 	kernels->open = calloc(capacity + 1, sizeof(*kernels->open));
 	return kernels->open != NULL || error_set(error, ERROR_FAILED, "out of memory");
 }
 
 // The rank cannot use the known answer. An answer in the cache is replaced; an answer in a file that the user named ends the job.
-static bool check_refused(const struct job *job, uint32_t rank, const Penstock__V1__KernelQuestion *question,
+static bool check_refused(const struct job *job, uint32_t rank, const struct kernel_question *question,
 			  struct error *error)
 {
 	const struct numerics *numerics = job->kernels->numerics;
@@ -183,7 +176,7 @@ static bool check_refused(const struct job *job, uint32_t rank, const Penstock__
 	char names[400] = "", who[RANK_NAME_SIZE];
 	if (known == NULL)
 		return true;
-	for (size_t i = 0; i < question->n_candidates; i++) {
+	for (size_t i = 0; i < question->candidate_count; i++) {
 		size_t length = strlen(names);
 		snprintf(names + length, sizeof(names) - length, "%s%s", i == 0 ? "" : ", ", question->candidates[i]);
 	}
@@ -201,7 +194,7 @@ static bool check_refused(const struct job *job, uint32_t rank, const Penstock__
 }
 
 // Ranks on machines of one name have the same kernels. So if the question is open for one of them, it is open for each that asked it.
-static bool add_open(struct job *job, uint32_t rank, const Penstock__V1__KernelQuestion *question, struct error *error)
+static bool add_open(struct job *job, uint32_t rank, const struct kernel_question *question, struct error *error)
 {
 	struct kernel_choices *kernels = job->kernels;
 	const char *machine = machine_of(job, rank);
@@ -211,8 +204,8 @@ static bool add_open(struct job *job, uint32_t rank, const Penstock__V1__KernelQ
 		return false;
 	struct open_question *open = &kernels->open[kernels->open_count++];
 	open->answer = (struct numerics_answer){
-		.machine = machine, .question = question->key, .count = (uint32_t)question->n_candidates};
-	for (size_t i = 0; i < question->n_candidates; i++)
+		.machine = machine, .question = question->key, .count = question->candidate_count};
+	for (size_t i = 0; i < question->candidate_count; i++)
 		open->answer.names[i] = question->candidates[i];
 	open->refused = numerics_find(kernels->numerics, machine, question->key);
 	open->timer = rank;
@@ -220,7 +213,7 @@ static bool add_open(struct job *job, uint32_t rank, const Penstock__V1__KernelQ
 		const struct kernel_rank *other = &kernels->ranks[r];
 		if (strcmp(machine_of(job, r), machine) != 0 || !has_asked(other, question->key))
 			continue;
-		const Penstock__V1__KernelQuestion *same = open_at(other, question->key);
+		const struct kernel_question *same = open_at(other, question->key);
 		if (same != NULL)
 			keep_common(&open->answer, same);
 		if (same == NULL || open->answer.count == 0)
@@ -236,13 +229,12 @@ static bool add_open(struct job *job, uint32_t rank, const Penstock__V1__KernelQ
 static void order_times(const struct job *job, uint32_t rank, const char **keys)
 {
 	const struct kernel_choices *kernels = job->kernels;
-	Penstock__V1__TimeKernels message = PENSTOCK__V1__TIME_KERNELS__INIT;
+	uint32_t count = 0;
 	for (uint32_t i = 0; i < kernels->open_count; i++)
 		if (kernels->open[i].timer == rank && !kernels->open[i].is_timed)
-			keys[message.n_keys++] = kernels->open[i].answer.question;
-	message.keys = (char **)keys;
-	if (message.n_keys > 0)
-		stage_session_time_kernels(job->sessions[rank], &message);
+			keys[count++] = kernels->open[i].answer.question;
+	if (count > 0)
+		stage_session_time_kernels(job->sessions[rank], &(struct kernel_keys){keys, count});
 }
 
 // Distributes the open questions over the ranks that asked them: each question is timed once.
@@ -253,9 +245,9 @@ static bool begin_timing(struct job *job, struct error *error)
 	if (!reserve_open(kernels, error))
 		return false;
 	for (uint32_t r = 0; r < kernels->rank_count; r++) {
-		const Penstock__V1__SessionResponse *open = kernels->ranks[r].open;
-		for (size_t i = 0; open != NULL && i < open->kernel_candidates->n_questions; i++)
-			if (!add_open(job, r, open->kernel_candidates->questions[i], error))
+		const struct wire_response *open = kernels->ranks[r].open;
+		for (size_t i = 0; open != NULL && i < open->kernel_candidates.count; i++)
+			if (!add_open(job, r, &open->kernel_candidates.questions[i], error))
 				return false;
 	}
 	_cleanup_free_ const char **keys = calloc((size_t)kernels->open_count + 1, sizeof(*keys));
@@ -266,16 +258,16 @@ static bool begin_timing(struct job *job, struct error *error)
 	return true;
 }
 
-static bool take_times(struct job *job, uint32_t rank, const Penstock__V1__KernelTimes *message, struct error *error)
+static bool take_times(struct job *job, uint32_t rank, const struct kernel_times *message, struct error *error)
 {
 	struct kernel_choices *kernels = job->kernels;
 	struct open_question *open = find_open(kernels, machine_of(job, rank), message->key);
-	const Penstock__V1__KernelQuestion *question = open_at(&kernels->ranks[rank], message->key);
+	const struct kernel_question *question = open_at(&kernels->ranks[rank], message->key);
 	if (open == NULL || question == NULL || open->timer != rank || open->is_timed ||
-	    message->n_ns != question->n_candidates)
+	    message->count != question->candidate_count)
 		return job_refuse(job, rank, "times of kernels that it was not asked to time", error);
 	for (uint32_t i = 0; i < open->answer.count; i++)
-		for (size_t j = 0; j < question->n_candidates; j++)
+		for (size_t j = 0; j < question->candidate_count; j++)
 			if (strcmp(open->answer.names[i], question->candidates[j]) == 0)
 				open->answer.ns[i] = message->ns[j];
 	open->is_timed = true;
@@ -308,21 +300,21 @@ static bool send_answers(struct job *job, uint32_t rank, struct error *error)
 {
 	struct kernel_choices *kernels = job->kernels;
 	struct kernel_rank *of = &kernels->ranks[rank];
-	const Penstock__V1__KernelCandidates *open = of->open->kernel_candidates;
-	struct kernel_answers answers;
-	if (!kernel_answers_init(&answers, open->n_questions, error))
-		return false;
-	for (size_t i = 0; i < open->n_questions; i++) {
+	const struct kernel_questions *open = &of->open->kernel_candidates;
+	uint32_t count = 0;
+	_cleanup_free_ struct kernel_answer *answers = calloc((size_t)open->count + 1, sizeof(*answers));
+	if (answers == NULL)
+		return error_set(error, ERROR_FAILED, "out of memory");
+	for (uint32_t i = 0; i < open->count; i++) {
 		const struct numerics_answer *settled =
-			find_open(kernels, machine_of(job, rank), open->questions[i]->key)->settled;
-		if (!kernel_messages_is_repeated(open->questions, i))
-			kernel_answers_add(&answers, settled);
-		for (size_t j = 0; j < of->asked->kernel_questions->n_questions; j++)
+			find_open(kernels, machine_of(job, rank), open->questions[i].key)->settled;
+		if (!kernel_messages_is_repeated(open, i))
+			answers[count++] = answer_of(settled);
+		for (size_t j = 0; j < of->asked->kernel_questions.count; j++)
 			if (strcmp(of->kernels[j].question, settled->question) == 0)
 				of->kernels[j].choice = settled->names[settled->choice];
 	}
-	stage_session_kernel_answers(job->sessions[rank], &answers.message);
-	kernel_answers_fini(&answers);
+	stage_session_kernel_answers(job->sessions[rank], &(struct kernel_answers){answers, count});
 	of->answered = true;
 	return true;
 }
@@ -361,23 +353,23 @@ static bool all_is_timed(const struct kernel_choices *kernels)
 static bool take_event(struct job *job, struct stage_event *event, struct error *error)
 {
 	struct kernel_rank *rank = &job->kernels->ranks[event->rank];
-	switch (event->response->body_case) {
-	case PENSTOCK__V1__SESSION_RESPONSE__BODY_KERNEL_QUESTIONS:
+	switch (event->response->kind) {
+	case RESPONSE_KERNEL_QUESTIONS:
 		if (rank->asked != NULL)
 			break;
 		rank->asked = steal_pointer(event->response);
 		return take_questions(job, event->rank, error);
-	case PENSTOCK__V1__SESSION_RESPONSE__BODY_KERNEL_CANDIDATES:
+	case RESPONSE_KERNEL_CANDIDATES:
 		if (rank->kernels == NULL || rank->open != NULL || rank->opened)
 			break;
 		rank->open = steal_pointer(event->response);
-		return kernel_messages_check_candidates(job, event->rank, rank->asked->kernel_questions,
-							rank->open->kernel_candidates, error);
-	case PENSTOCK__V1__SESSION_RESPONSE__BODY_KERNEL_TIMES:
+		return kernel_messages_check_candidates(job, event->rank, &rank->asked->kernel_questions,
+							&rank->open->kernel_candidates, error);
+	case RESPONSE_KERNEL_TIMES:
 		if (!job->kernels->is_settling)
 			break;
-		return take_times(job, event->rank, event->response->kernel_times, error);
-	case PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED:
+		return take_times(job, event->rank, &event->response->kernel_times, error);
+	case RESPONSE_OPENED:
 		if (rank->kernels == NULL || rank->opened || (rank->open != NULL && !rank->answered))
 			break;
 		rank->opened = true;
@@ -400,7 +392,7 @@ static void tell(const struct job *job)
 	for (uint32_t r = 0; r < kernels->rank_count; r++) {
 		machines[r] = machine_of(job, r);
 		of[r] = kernels->ranks[r].kernels;
-		counts[r] = (uint32_t)kernels->ranks[r].asked->kernel_questions->n_questions;
+		counts[r] = kernels->ranks[r].asked->kernel_questions.count;
 		numerics.machines_differ |= strcmp(machines[r], machines[0]) != 0;
 	}
 	job->options.events->settled(job->options.user, &numerics);
@@ -416,8 +408,7 @@ static void note_debts(struct kernel_choices *kernels)
 	}
 }
 
-static bool settle(struct job *job,
-		   void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
+static bool settle(struct job *job, void (*take)(struct job *job, uint32_t rank, const struct wire_response *response),
 		   struct error *error)
 {
 	struct kernel_choices *kernels = job->kernels;
@@ -426,7 +417,7 @@ static bool settle(struct job *job,
 		struct stage_event *event = job_next_event(job, error);
 		if (event == NULL)
 			return false;
-		bool is_opened = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED;
+		bool is_opened = event->response->kind == RESPONSE_OPENED;
 		bool ok = take_event(job, event, error);
 		if (ok && is_opened) {
 			take(job, event->rank, event->response);
@@ -445,7 +436,7 @@ static bool settle(struct job *job,
 }
 
 bool kernel_choices_settle(struct job *job,
-			   void (*take)(struct job *job, uint32_t rank, const Penstock__V1__SessionResponse *response),
+			   void (*take)(struct job *job, uint32_t rank, const struct wire_response *response),
 			   struct error *error)
 {
 	job_await(job, "its Opened", job->kernels->owes_nothing);

@@ -10,11 +10,10 @@ enum {
 	REACH_MS = PROTOCOL_TIMEOUT_MS + 1000,
 };
 
-static const Penstock__V1__Failed *failure_of(const struct stage_event *event)
+static const struct failure *failure_of(const struct stage_event *event)
 {
-	bool failed =
-		event->response != NULL && event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED;
-	return failed ? event->response->failed : NULL;
+	bool failed = event->response != NULL && event->response->kind == RESPONSE_FAILED;
+	return failed ? &event->response->failed : NULL;
 }
 
 // A daemon that stops finishes its step before it says so. Its neighbours finish that step too, and report it later. Failures that
@@ -23,7 +22,7 @@ static const Penstock__V1__Failed *failure_of(const struct stage_event *event)
 static bool await_drained(struct job *job, struct stage_event *event)
 {
 	const struct stage_event *before = job->drained;
-	const Penstock__V1__Failed *failed = failure_of(event);
+	const struct failure *failed = failure_of(event);
 	bool drained = failed != NULL && failed->drained;
 	if (before == NULL && (!drained || job->phase != JOB_RUNNING))
 		return false;
@@ -134,7 +133,7 @@ struct stage_event *job_next_event(struct job *job, struct error *error)
 		// last report.
 		bool is_answer = event->response != NULL && failure_of(event) == NULL;
 		job->has_ended[event->rank] |= !is_answer;
-		job->opened += is_answer && event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_OPENED;
+		job->opened += is_answer && event->response->kind == RESPONSE_OPENED;
 		if (is_answer && (job->accused_ns == 0 || job->phase == JOB_RUNNING))
 			return event;
 		if (is_answer || !await_drained(job, event))

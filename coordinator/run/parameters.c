@@ -79,8 +79,10 @@ static bool load_one(struct job *job, struct stage_session *session, uint32_t in
 			return false;
 		bool ok = safetensors_read(file, entry, first, count, (float *)(void *)chunk->data, error);
 		if (ok)
-			stage_session_load(session, parameter.name, parameter.dimensions, parameter.rank,
-					   first * sizeof(float), chunk, count * sizeof(float));
+			stage_session_load(session,
+					   &(struct parameter_chunk){parameter.name, parameter.dimensions,
+								     parameter.rank, first * sizeof(float)},
+					   chunk, count * sizeof(float));
 		buffer_unref(chunk);
 		if (!ok)
 			return error_wrap(error, "--load");
@@ -119,7 +121,7 @@ static bool load_all(struct job *job, uint32_t *next, struct buffer_pool *pool, 
 		if (event == NULL)
 			return false;
 		uint32_t r = event->rank;
-		bool is_due = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_LOADED && !has_all[r];
+		bool is_due = event->response->kind == RESPONSE_LOADED && !has_all[r];
 		bool ok = is_due ? load_next(job, r, &next[r], pool, &has_all[r], error)
 				 : job_unexpected(job, event, error);
 		stage_event_free(event);
@@ -157,7 +159,7 @@ static uint32_t entries_of(const struct job *job, uint32_t rank, uint32_t *ret_f
 // Whether the chunk is the next one of a parameter that the rank holds; which one goes to `*ret_index`.
 static bool is_next_chunk(const struct job *job, const struct stage_event *event, uint32_t *ret_index)
 {
-	const Penstock__V1__SavedParameter *parameter = event->response->saved_parameter;
+	const struct parameter_chunk *parameter = &event->response->saved_parameter;
 	uint64_t size = event->payload->size;
 	uint32_t i, end = entries_of(job, event->rank, &i);
 	while (i < end && strcmp(job->entries[i].name, parameter->name) != 0)
@@ -170,7 +172,7 @@ static bool is_next_chunk(const struct job *job, const struct stage_event *event
 static bool refuse_chunk(const struct job *job, const struct stage_event *event, struct error *error)
 {
 	char why[240];
-	const Penstock__V1__SavedParameter *parameter = event->response->saved_parameter;
+	const struct parameter_chunk *parameter = &event->response->saved_parameter;
 	snprintf(why, sizeof(why), "bytes %" PRIu64 "+%zu of %.80s: unknown parameter or range",
 		 parameter->offset_bytes, event->payload->size, parameter->name);
 	return job_refuse(job, event->rank, why, error);
@@ -189,7 +191,7 @@ static bool is_finite(const struct buffer *floats)
 
 static bool write_chunk(struct job *job, const struct stage_event *event, struct error *error)
 {
-	const Penstock__V1__SavedParameter *parameter = event->response->saved_parameter;
+	const struct parameter_chunk *parameter = &event->response->saved_parameter;
 	size_t size = event->payload->size;
 	uint32_t index;
 	if (!is_next_chunk(job, event, &index))
@@ -259,10 +261,10 @@ static bool take_saved(struct job *job, const struct stage_event *event, bool *h
 {
 	if (has_saved[event->rank]) // or was not asked
 		return job_unexpected(job, event, error);
-	has_saved[event->rank] = event->response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED;
+	has_saved[event->rank] = event->response->kind == RESPONSE_SAVED;
 	if (has_saved[event->rank])
 		return check_saved(job, event->rank, error);
-	if (event->response->body_case != PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER)
+	if (event->response->kind != RESPONSE_SAVED_PARAMETER)
 		return job_unexpected(job, event, error);
 	bool ok = write_chunk(job, event, error);
 	stage_session_resume(job->sessions[event->rank]);

@@ -14,7 +14,7 @@ bool job_refuse(const struct job *job, uint32_t rank, const char *why, struct er
 bool job_unexpected(const struct job *job, const struct stage_event *event, struct error *error)
 {
 	char why[64];
-	snprintf(why, sizeof(why), "unexpected answer %d", (int)event->response->body_case);
+	snprintf(why, sizeof(why), "unexpected answer %d", (int)event->response->kind);
 	return job_refuse(job, event->rank, why, error);
 }
 

@@ -29,8 +29,7 @@ void stage_event_free(struct stage_event *event)
 {
 	if (event == NULL)
 		return;
-	if (event->response != NULL)
-		penstock__v1__session_response__free_unpacked(event->response, NULL);
+	wire_response_free(event->response);
 	buffer_unref(event->payload);
 	free(event);
 }

@@ -6,15 +6,15 @@
 
 #include "common/base/buffer.h"
 #include "common/base/error.h"
-#include "penstock/v1/stage_server.pb-c.h"
+#include "common/wire/response.h"
 
 struct stage_event {
 	struct stage_event *next;
 	uint32_t rank;
-	Penstock__V1__SessionResponse *response; // owned; NULL: the stream is over, or what came was no response
-	struct buffer *payload; // of a SavedParameter; owned. stage_session_resume when it is dealt with
-	struct error error;     // why it is over
-	bool was_heard;         // of a stream that is over: something had come over it
+	struct wire_response *response; // owned; NULL: the stream is over, or what came was no response
+	struct buffer *payload;         // of a SavedParameter; owned. stage_session_resume when it is dealt with
+	struct error error;             // why it is over
+	bool was_heard;                 // of a stream that is over: something had come over it
 };
 
 struct stage_events;

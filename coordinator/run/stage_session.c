@@ -35,7 +35,7 @@ static bool take_payload(struct stage_session *session, struct rpc_stream *strea
 	return true;
 }
 
-static void take_heartbeat(struct stage_session *session, const Penstock__V1__Heartbeat *heartbeat)
+static void take_heartbeat(struct stage_session *session, const struct heartbeat_report *heartbeat)
 {
 	if (heartbeat->instructions != session->instructions)
 		atomic_store(&session->moved_ns, clock_now_ns());
@@ -49,20 +49,18 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 	struct stage_event event = {.rank = session->options.rank};
 	atomic_store(&session->heard_ns, clock_now_ns());
 	atomic_store(&session->is_heard, true);
-	event.response = (Penstock__V1__SessionResponse *)rpc_incoming_unpack(
-		incoming, &penstock__v1__session_response__descriptor, NULL, &event.error);
+	event.response = wire_response_read(incoming, &event.error);
 	bool ok = event.response != NULL;
-	if (ok && event.response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_HEARTBEAT) {
-		take_heartbeat(session, event.response->heartbeat);
-		penstock__v1__session_response__free_unpacked(event.response, NULL);
+	if (ok && event.response->kind == RESPONSE_HEARTBEAT) {
+		take_heartbeat(session, &event.response->heartbeat);
+		wire_response_free(event.response);
 		return;
 	}
 	atomic_store(&session->moved_ns, clock_now_ns());
-	if (ok && event.response->body_case == PENSTOCK__V1__SESSION_RESPONSE__BODY_SAVED_PARAMETER)
+	if (ok && event.response->kind == RESPONSE_SAVED_PARAMETER)
 		ok = take_payload(session, stream, incoming, &event);
 	if (!ok) {
-		if (event.response != NULL)
-			penstock__v1__session_response__free_unpacked(event.response, NULL);
+		wire_response_free(event.response);
 		event.response = NULL;
 		rpc_stream_cancel(stream);
 	}
@@ -154,97 +152,83 @@ void stage_session_movement(struct stage_session *session, struct stage_movement
 
 // ---- Requests
 
-#define SEND(session, CASE, field, message, payload, size)                                                             \
-	do {                                                                                                           \
-		Penstock__V1__SessionRequest request = PENSTOCK__V1__SESSION_REQUEST__INIT;                            \
-		request.body_case = PENSTOCK__V1__SESSION_REQUEST__BODY_##CASE;                                        \
-		request.field = (message);                                                                             \
-		rpc_stream_send((session)->stream, &request.base, (payload), 0, (size));                               \
-	} while (0)
-
-void stage_session_open(struct stage_session *session, const Penstock__V1__Open *open)
+static void send(struct stage_session *session, const struct wire_request *request)
 {
-	SEND(session, OPEN, open, (Penstock__V1__Open *)open, NULL, 0);
+	wire_request_send(session->stream, request, NULL, 0);
 }
 
-static ProtobufCBinaryData token_of(const struct stage_session_next *next)
+void stage_session_open(struct stage_session *session, const struct open_order *open)
 {
-	return (ProtobufCBinaryData){.data = (uint8_t *)next->token, .len = PROTOCOL_TOKEN_BYTES};
+	send(session, &(struct wire_request){.kind = REQUEST_OPEN, .open = *open});
+}
+
+static struct byte_span token_of(const struct stage_session_next *next)
+{
+	return (struct byte_span){next->token, PROTOCOL_TOKEN_BYTES};
 }
 
 void stage_session_connect(struct stage_session *session, const struct stage_session_next *next_stage,
 			   const struct stage_session_next *next_replica, const uint8_t *group_id)
 {
-	Penstock__V1__Connect connect = PENSTOCK__V1__CONNECT__INIT;
+	struct connect_order connect = {0};
 	if (next_stage->address != NULL) {
-		connect.next_address = (char *)next_stage->address;
+		connect.next_address = next_stage->address;
 		connect.next_link_token = token_of(next_stage);
 	}
 	if (next_replica->address != NULL) {
-		connect.next_replica_address = (char *)next_replica->address;
+		connect.next_replica_address = next_replica->address;
 		connect.next_replica_token = token_of(next_replica);
 	}
 	if (group_id != NULL)
-		connect.group_id = (ProtobufCBinaryData){.data = (uint8_t *)group_id, .len = PROTOCOL_GROUP_ID_BYTES};
-	SEND(session, CONNECT, connect, &connect, NULL, 0);
+		connect.group_id = (struct byte_span){group_id, PROTOCOL_GROUP_ID_BYTES};
+	send(session, &(struct wire_request){.kind = REQUEST_CONNECT, .connect = connect});
 }
 
-void stage_session_kernel_answers(struct stage_session *session, const Penstock__V1__KernelAnswers *answers)
+void stage_session_kernel_answers(struct stage_session *session, const struct kernel_answers *answers)
 {
-	SEND(session, KERNEL_ANSWERS, kernel_answers, (Penstock__V1__KernelAnswers *)answers, NULL, 0);
+	send(session, &(struct wire_request){.kind = REQUEST_KERNEL_ANSWERS, .kernel_answers = *answers});
 }
 
-void stage_session_time_kernels(struct stage_session *session, const Penstock__V1__TimeKernels *message)
+void stage_session_time_kernels(struct stage_session *session, const struct kernel_keys *keys)
 {
-	SEND(session, TIME_KERNELS, time_kernels, (Penstock__V1__TimeKernels *)message, NULL, 0);
+	send(session, &(struct wire_request){.kind = REQUEST_TIME_KERNELS, .time_kernels = *keys});
 }
 
-void stage_session_load(struct stage_session *session, const char *name, const uint32_t *shape, uint32_t rank,
-			uint64_t offset_bytes, struct buffer *values, size_t size)
+void stage_session_load(struct stage_session *session, const struct parameter_chunk *chunk, struct buffer *values,
+			size_t size)
 {
-	Penstock__V1__LoadParameter load = PENSTOCK__V1__LOAD_PARAMETER__INIT;
-	load.name = (char *)name;
-	load.n_shape = rank;
-	load.shape = (uint32_t *)shape;
-	load.offset_bytes = offset_bytes;
-	SEND(session, LOAD_PARAMETER, load_parameter, &load, values, size);
+	struct wire_request request = {.kind = REQUEST_LOAD_PARAMETER, .load_parameter = *chunk};
+	wire_request_send(session->stream, &request, values, size);
 }
 
-void stage_session_run_step(struct stage_session *session, const Penstock__V1__RunStep *order)
+void stage_session_run_step(struct stage_session *session, const struct step_order *order)
 {
-	SEND(session, RUN_STEP, run_step, (Penstock__V1__RunStep *)order, NULL, 0);
+	send(session, &(struct wire_request){.kind = REQUEST_RUN_STEP, .run_step = *order});
 }
 
-void stage_session_batch(struct stage_session *session, Penstock__V1__Batch__Kind kind, uint64_t step,
-			 uint32_t micro_batch, struct buffer *data)
+void stage_session_batch(struct stage_session *session, const struct batch *batch, struct buffer *data)
 {
-	Penstock__V1__Batch batch = PENSTOCK__V1__BATCH__INIT;
-	batch.kind = kind;
-	batch.step = step;
-	batch.micro_batch = micro_batch;
-	SEND(session, BATCH, batch, &batch, data, data->size);
+	struct wire_request request = {.kind = REQUEST_BATCH, .batch = *batch};
+	wire_request_send(session->stream, &request, data, data->size);
 	buffer_unref(data);
 }
 
-void stage_session_gradient_scale(struct stage_session *session, const Penstock__V1__GradientScale *scale)
+void stage_session_gradient_scale(struct stage_session *session, const struct gradient_answer *answer)
 {
-	SEND(session, GRADIENT_SCALE, gradient_scale, (Penstock__V1__GradientScale *)scale, NULL, 0);
+	send(session, &(struct wire_request){.kind = REQUEST_GRADIENT_SCALE, .gradient_scale = *answer});
 }
 
 void stage_session_save(struct stage_session *session)
 {
-	Penstock__V1__Save save = PENSTOCK__V1__SAVE__INIT;
-	SEND(session, SAVE, save, &save, NULL, 0);
+	send(session, &(struct wire_request){.kind = REQUEST_SAVE});
 }
 
 void stage_session_close(struct stage_session *session)
 {
-	Penstock__V1__Close close = PENSTOCK__V1__CLOSE__INIT;
-	SEND(session, CLOSE, close, &close, NULL, 0);
+	send(session, &(struct wire_request){.kind = REQUEST_CLOSE});
 }
 
 void stage_session_heartbeat(struct stage_session *session)
 {
-	Penstock__V1__Heartbeat heartbeat = PENSTOCK__V1__HEARTBEAT__INIT;
-	SEND(session, HEARTBEAT, heartbeat, &heartbeat, NULL, 0);
+	send(session, &(struct wire_request){.kind = REQUEST_HEARTBEAT});
 }

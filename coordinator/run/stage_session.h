@@ -11,6 +11,7 @@
 #include "common/base/buffer.h"
 #include "common/base/error.h"
 #include "common/rpc/rpc.h"
+#include "common/wire/request.h"
 #include "coordinator/run/stage_events.h"
 
 struct stage_session_options {
@@ -50,19 +51,18 @@ void stage_session_movement(struct stage_session *session, struct stage_movement
 // After a SavedParameter: the daemon is held back until then, so that no queue of chunks grows.
 void stage_session_resume(struct stage_session *session);
 
-void stage_session_open(struct stage_session *session, const Penstock__V1__Open *open);
+void stage_session_open(struct stage_session *session, const struct open_order *open);
 // `group_id`: [PROTOCOL_GROUP_ID_BYTES], NULL: none.
 void stage_session_connect(struct stage_session *session, const struct stage_session_next *next_stage,
 			   const struct stage_session_next *next_replica, const uint8_t *group_id);
-void stage_session_kernel_answers(struct stage_session *session, const Penstock__V1__KernelAnswers *answers);
-void stage_session_time_kernels(struct stage_session *session, const Penstock__V1__TimeKernels *message);
-void stage_session_load(struct stage_session *session, const char *name, const uint32_t *shape, uint32_t rank,
-			uint64_t offset_bytes, struct buffer *values, size_t size);
-void stage_session_run_step(struct stage_session *session, const Penstock__V1__RunStep *order);
+void stage_session_kernel_answers(struct stage_session *session, const struct kernel_answers *answers);
+void stage_session_time_kernels(struct stage_session *session, const struct kernel_keys *keys);
+void stage_session_load(struct stage_session *session, const struct parameter_chunk *chunk, struct buffer *values,
+			size_t size);
+void stage_session_run_step(struct stage_session *session, const struct step_order *order);
 // Takes `data`.
-void stage_session_batch(struct stage_session *session, Penstock__V1__Batch__Kind kind, uint64_t step,
-			 uint32_t micro_batch, struct buffer *data);
-void stage_session_gradient_scale(struct stage_session *session, const Penstock__V1__GradientScale *scale);
+void stage_session_batch(struct stage_session *session, const struct batch *batch, struct buffer *data);
+void stage_session_gradient_scale(struct stage_session *session, const struct gradient_answer *answer);
 void stage_session_save(struct stage_session *session);
 void stage_session_close(struct stage_session *session);
 void stage_session_heartbeat(struct stage_session *session);

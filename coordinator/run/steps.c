@@ -79,10 +79,10 @@ static bool send_data(struct steps *steps, uint64_t step, struct error *error)
 			buffer_unref(labels);
 			return error_set(error, ERROR_FAILED, "no memory for a micro-batch");
 		}
-		stage_session_batch(job->sessions[plan_rank(job->plan, 0, r)], PENSTOCK__V1__BATCH__KIND__KIND_IMAGES,
-				    step, b, images);
+		stage_session_batch(job->sessions[plan_rank(job->plan, 0, r)], &(struct batch){step, b, BATCH_IMAGES},
+				    images);
 		stage_session_batch(job->sessions[plan_rank(job->plan, last_stage, r)],
-				    PENSTOCK__V1__BATCH__KIND__KIND_LABELS, step, b, labels);
+				    &(struct batch){step, b, BATCH_LABELS}, labels);
 	}
 	return true;
 }
@@ -104,11 +104,10 @@ static bool order_step(struct steps *steps, struct error *error)
 	flight->result = (struct job_step){.step = step,
 					   .learning_rate = strings_shortest_decimal((float)rate.learning_rate),
 					   .ranks = flight->ranks};
-	Penstock__V1__RunStep order = PENSTOCK__V1__RUN_STEP__INIT;
-	order.step = step;
-	order.learning_rate = (float)rate.learning_rate;
-	order.beta1 = (float)rate.momentum;
-	order.beta2 = config->beta2;
+	struct step_order order = {.step = step,
+				   .learning_rate = (float)rate.learning_rate,
+				   .beta1 = (float)rate.momentum,
+				   .beta2 = config->beta2};
 	uint64_t share = (uint64_t)job->plan->options.micro_batches * job->plan->options.micro_batch_size;
 	for (uint32_t r = 0; r < job->ranks; r++) {
 		order.first_sample = step * config->train_batch_size + plan_rank_replica(job->plan, r) * share;
@@ -165,7 +164,7 @@ static bool finish_step(struct steps *steps, struct error *error)
 	return !flight->result.diverged || !job->options.stop_on_nan || refuse_divergence(&flight->result, error);
 }
 
-static bool take_report(struct steps *steps, uint32_t rank, const Penstock__V1__StepReport *report, struct error *error)
+static bool take_report(struct steps *steps, uint32_t rank, const struct step_report *report, struct error *error)
 {
 	struct job *job = steps->job;
 	struct flight *flight = flight_of(steps, report->step);
@@ -179,7 +178,7 @@ static bool take_report(struct steps *steps, uint32_t rank, const Penstock__V1__
 		.sent_bytes = report->sent_bytes,
 		.received_bytes = report->received_bytes,
 	};
-	PHASES_READ(report, flight->ranks[rank].phase_ns);
+	memcpy(flight->ranks[rank].phase_ns, report->phase_ns, sizeof(report->phase_ns));
 	if (plan_rank_stage(job->plan, rank) + 1 == job->plan->options.pipeline_size) {
 		flight->losses[plan_rank_replica(job->plan, rank)] = report->loss;
 		flight->result.correct += report->correct;
@@ -192,8 +191,7 @@ static bool take_report(struct steps *steps, uint32_t rank, const Penstock__V1__
 }
 
 // The step is skipped, or not; the next one gets its loss scale.
-static void scale_loss(struct steps *steps, struct job_step *result, bool overflow,
-		       Penstock__V1__GradientScale *message)
+static void scale_loss(struct steps *steps, struct job_step *result, bool overflow, struct gradient_answer *answer)
 {
 	uint64_t applied = steps->scaler.steps - steps->scaler.skipped;
 	result->learning_rate = strings_shortest_decimal((float)rate_at(steps, applied).learning_rate);
@@ -202,11 +200,11 @@ static void scale_loss(struct steps *steps, struct job_step *result, bool overfl
 	result->next_loss_scale = steps->scaler.scale;
 	result->skipped = overflow;
 	result->stuck = steps->scaler.stuck;
-	message->skip = overflow;
-	message->next_loss_scale = (float)steps->scaler.scale;
-	message->learning_rate = (float)result->learning_rate;
+	answer->skip = overflow;
+	answer->next_loss_scale = (float)steps->scaler.scale;
+	answer->learning_rate = (float)result->learning_rate;
 	if (overflow)
-		message->scale = 0.0f; // of no meaning
+		answer->scale = 0.0f; // of no meaning
 }
 
 static bool refuse_hopeless(const struct steps *steps, struct error *error)
@@ -227,8 +225,7 @@ static bool refuse_hopeless(const struct steps *steps, struct error *error)
 }
 
 // Replicas hold the same sums: the first one alone tells their norms, and all get the scale.
-static bool take_norms(struct steps *steps, uint32_t rank, const Penstock__V1__GradientNorms *norms,
-		       struct error *error)
+static bool take_norms(struct steps *steps, uint32_t rank, const struct gradient_norms *norms, struct error *error)
 {
 	struct job *job = steps->job;
 	struct flight *flight = flight_of(steps, norms->step);
@@ -236,39 +233,37 @@ static bool take_norms(struct steps *steps, uint32_t rank, const Penstock__V1__G
 	if (plan_rank_replica(job->plan, rank) != 0)
 		return job_refuse(job, rank, "gradient norms from a replica other than 0", error);
 	if (flight == NULL || norms->step != steps->scaled || norms->first_parameter > parameters ||
-	    norms->n_squares > parameters - norms->first_parameter)
+	    norms->count > parameters - norms->first_parameter)
 		return job_refuse(job, rank, "gradient norms of an unknown step or parameter range", error);
 	if (!job_take_answer(job, rank, flight->has_norms, error))
 		return false;
-	if (flight->squares != NULL && norms->n_squares > 0) // a stage without parameters sends none
-		memcpy(flight->squares + norms->first_parameter, norms->squares, norms->n_squares * sizeof(double));
+	if (flight->squares != NULL && norms->count > 0) // a stage without parameters sends none
+		memcpy(flight->squares + norms->first_parameter, norms->squares, norms->count * sizeof(double));
 	if (++flight->norms < job->plan->options.pipeline_size)
 		return true;
 	struct gradient_scale scale =
 		gradient_scale_of(flight->squares, parameters, steps->loss_scaling ? steps->scaler.scale : 1.0,
 				  job->options.config->gradient_clipping);
-	Penstock__V1__GradientScale message = PENSTOCK__V1__GRADIENT_SCALE__INIT;
-	message.step = norms->step;
-	message.scale = (float)scale.scale;
+	struct gradient_answer answer = {.step = norms->step, .scale = (float)scale.scale};
 	flight->result.gradient_norm = scale.norm;
 	flight->result.gradient_squares = flight->squares;
 	if (steps->loss_scaling)
-		scale_loss(steps, &flight->result, scale.overflow, &message);
+		scale_loss(steps, &flight->result, scale.overflow, &answer);
 	if (steps->scaler.stuck >= LOSS_SCALER_PATIENCE)
 		return refuse_hopeless(steps, error);
 	for (uint32_t r = 0; r < job->ranks; r++)
-		stage_session_gradient_scale(job->sessions[r], &message);
+		stage_session_gradient_scale(job->sessions[r], &answer);
 	steps->scaled++;
 	return true;
 }
 
 static bool take_event(struct steps *steps, const struct stage_event *event, struct error *error)
 {
-	switch (event->response->body_case) {
-	case PENSTOCK__V1__SESSION_RESPONSE__BODY_STEP_REPORT:
-		return take_report(steps, event->rank, event->response->step_report, error);
-	case PENSTOCK__V1__SESSION_RESPONSE__BODY_GRADIENT_NORMS:
-		return take_norms(steps, event->rank, event->response->gradient_norms, error);
+	switch (event->response->kind) {
+	case RESPONSE_STEP_REPORT:
+		return take_report(steps, event->rank, &event->response->step_report, error);
+	case RESPONSE_GRADIENT_NORMS:
+		return take_norms(steps, event->rank, &event->response->gradient_norms, error);
 	default:
 		return job_unexpected(steps->job, event, error);
 	}

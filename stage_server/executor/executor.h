@@ -5,6 +5,8 @@
 // Threads: every function from any thread, except where it says otherwise. Events run on the executor's own thread.
 #pragma once
 
+#include "common/job/kernels.h"
+#include "common/job/parameter.h"
 #include "common/job/step.h"
 #include "stage_server/device/device.h"
 #include "stage_server/device/tuning.h"
@@ -79,14 +81,13 @@ struct link *executor_link(struct executor *executor, enum neighbour side);
 const uint8_t *executor_group_id(const struct executor *executor);
 
 // While the stage is opened. ERROR_PROTOCOL when they come out of order, or are about what was not asked.
-bool executor_put_answers(struct executor *executor, const Penstock__V1__KernelAnswers *answers, struct error *error);
-bool executor_time_kernels(struct executor *executor, const Penstock__V1__TimeKernels *message, struct error *error);
+bool executor_put_answers(struct executor *executor, const struct kernel_answers *answers, struct error *error);
+bool executor_time_kernels(struct executor *executor, const struct kernel_keys *keys, struct error *error);
 
 // Orders. ERROR_PROTOCOL when one comes out of order or too many wait.
-bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter *chunk,
-		   const struct rpc_incoming *incoming, struct error *error); // one stream's callbacks only
-bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *batch,
-			const struct rpc_incoming *incoming,
+bool executor_load(struct executor *executor, const struct parameter_chunk *chunk, const struct rpc_incoming *incoming,
+		   struct error *error); // one stream's callbacks only
+bool executor_put_batch(struct executor *executor, const struct batch *batch, const struct rpc_incoming *incoming,
 			struct error *error); // one stream's callbacks only
 // With the plan's reduce_in_group, once: joins the other replicas with replica 0's id.
 bool executor_join(struct executor *executor, const uint8_t *group_id, struct error *error);

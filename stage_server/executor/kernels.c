@@ -119,7 +119,7 @@ struct chooser executor_chooser(struct executor *executor)
 // ---- Any thread, with the lock held
 
 // Layers of one shape ask the same question: an answer is for all of them. How many there are.
-static uint32_t answer(struct executor *executor, const Penstock__V1__KernelAnswer *message)
+static uint32_t answer(struct executor *executor, const struct kernel_answer *message)
 {
 	uint32_t found = 0;
 	for (uint32_t i = 0; i < executor->kernel_count; i++) {
@@ -132,7 +132,7 @@ static uint32_t answer(struct executor *executor, const Penstock__V1__KernelAnsw
 	return found;
 }
 
-static bool take_answer(struct executor *executor, const Penstock__V1__KernelAnswer *message, struct error *error)
+static bool take_answer(struct executor *executor, const struct kernel_answer *message, struct error *error)
 {
 	size_t length = strlen(message->choice);
 	if (length == 0 || length >= CHOICE_TEXT_SIZE)
@@ -167,17 +167,17 @@ static bool mark(struct executor *executor, const char *key, struct error *error
 
 // ---- Any thread
 
-bool executor_put_answers(struct executor *executor, const Penstock__V1__KernelAnswers *answers, struct error *error)
+bool executor_put_answers(struct executor *executor, const struct kernel_answers *answers, struct error *error)
 {
 	pthread_mutex_lock(&executor->lock);
 	enum kernels_state state = executor->kernels_state;
 	bool ok = (state == KERNELS_RECALLING || state == KERNELS_SETTLING) ||
 		  error_set(error, ERROR_PROTOCOL, "answers about kernels came that were not asked for");
-	ok = ok && (answers->n_answers <= executor->kernel_count ||
-		    error_set(error, ERROR_PROTOCOL, "%zu answers about kernels came to %u questions",
-			      answers->n_answers, executor->kernel_count));
-	for (size_t i = 0; ok && i < answers->n_answers; i++)
-		ok = take_answer(executor, answers->answers[i], error);
+	ok = ok && (answers->count <= executor->kernel_count ||
+		    error_set(error, ERROR_PROTOCOL, "%u answers about kernels came to %u questions", answers->count,
+			      executor->kernel_count));
+	for (uint32_t i = 0; ok && i < answers->count; i++)
+		ok = take_answer(executor, &answers->answers[i], error);
 	ok = ok && (state == KERNELS_RECALLING || check_settled(executor, error));
 	if (ok) {
 		executor->kernels_state = KERNELS_ANSWERED;
@@ -187,14 +187,14 @@ bool executor_put_answers(struct executor *executor, const Penstock__V1__KernelA
 	return ok;
 }
 
-bool executor_time_kernels(struct executor *executor, const Penstock__V1__TimeKernels *message, struct error *error)
+bool executor_time_kernels(struct executor *executor, const struct kernel_keys *keys, struct error *error)
 {
 	pthread_mutex_lock(&executor->lock);
 	bool ok = executor->kernels_state == KERNELS_SETTLING ||
 		  error_set(error, ERROR_PROTOCOL, "kernels are to be timed, but none are open");
-	for (size_t i = 0; ok && i < message->n_keys; i++)
-		ok = mark(executor, message->keys[i], error);
-	if (ok && message->n_keys > 0) {
+	for (uint32_t i = 0; ok && i < keys->count; i++)
+		ok = mark(executor, keys->keys[i], error);
+	if (ok && keys->count > 0) {
 		executor->kernels_state = KERNELS_TIMING;
 		pthread_cond_broadcast(&executor->changed);
 	}

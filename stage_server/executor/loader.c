@@ -37,23 +37,22 @@ void loader_destroy(struct loader *loader)
 	free(loader);
 }
 
-static bool refuse_shape(const Penstock__V1__LoadParameter *chunk, const struct parameter *parameter,
-			 struct error *error)
+static bool refuse_shape(const struct parameter_chunk *chunk, const struct parameter *parameter, struct error *error)
 {
 	char theirs[DIMENSIONS_TEXT_SIZE], ours[DIMENSIONS_TEXT_SIZE];
 	return error_set(error, ERROR_USAGE, "load %s: shape is (%s), plan has (%s)", parameter->name,
-			 tensor_dimensions_text(chunk->n_shape, chunk->shape, theirs),
+			 tensor_dimensions_text(chunk->rank, chunk->shape, theirs),
 			 tensor_dimensions_text(parameter->rank, parameter->dimensions, ours));
 }
 
-static bool begin(struct loader *loader, const Penstock__V1__LoadParameter *chunk, struct error *error)
+static bool begin(struct loader *loader, const struct parameter_chunk *chunk, struct error *error)
 {
 	for (uint32_t i = loader->first; i < loader->end; i++) {
 		model_parameter(loader->model, i, &loader->parameter);
 		if (strcmp(loader->parameter.name, chunk->name) != 0)
 			continue;
 		const struct parameter *parameter = &loader->parameter;
-		if (chunk->n_shape != parameter->rank ||
+		if (chunk->rank != parameter->rank ||
 		    memcmp(chunk->shape, parameter->dimensions, parameter->rank * sizeof(chunk->shape[0])) != 0)
 			return refuse_shape(chunk, parameter, error);
 		loader->index = i;
@@ -66,7 +65,7 @@ static bool begin(struct loader *loader, const Penstock__V1__LoadParameter *chun
 	return error_set(error, ERROR_USAGE, "load %.80s: unknown parameter of this stage", chunk->name);
 }
 
-bool loader_put(struct loader *loader, const Penstock__V1__LoadParameter *chunk, const struct rpc_incoming *incoming,
+bool loader_put(struct loader *loader, const struct parameter_chunk *chunk, const struct rpc_incoming *incoming,
 		uint32_t *ret_parameter, float **ret_values, struct error *error)
 {
 	if (loader->values == NULL && !begin(loader, chunk, error))

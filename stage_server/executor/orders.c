@@ -82,8 +82,8 @@ static bool push_order(struct executor *executor, const struct order *order, str
 	return ok || error_set(error, ERROR_PROTOCOL, "an order came after Close");
 }
 
-bool executor_load(struct executor *executor, const Penstock__V1__LoadParameter *chunk,
-		   const struct rpc_incoming *incoming, struct error *error)
+bool executor_load(struct executor *executor, const struct parameter_chunk *chunk, const struct rpc_incoming *incoming,
+		   struct error *error)
 {
 	struct order order = {.kind = ORDER_LOAD};
 	pthread_mutex_lock(&executor->lock);
@@ -106,15 +106,10 @@ bool executor_join(struct executor *executor, const uint8_t *group_id, struct er
 	return push_order(executor, &order, error);
 }
 
-bool executor_put_batch(struct executor *executor, const Penstock__V1__Batch *batch,
-			const struct rpc_incoming *incoming, struct error *error)
+bool executor_put_batch(struct executor *executor, const struct batch *batch, const struct rpc_incoming *incoming,
+			struct error *error)
 {
-	if (batch->kind != PENSTOCK__V1__BATCH__KIND__KIND_IMAGES &&
-	    batch->kind != PENSTOCK__V1__BATCH__KIND__KIND_LABELS)
-		return error_set(error, ERROR_PROTOCOL, "a batch of kind %d came, neither images nor labels",
-				 (int)batch->kind);
-	enum batch_kind kind = batch->kind == PENSTOCK__V1__BATCH__KIND__KIND_IMAGES ? BATCH_IMAGES : BATCH_LABELS;
-	return batches_put(executor->batches, kind, batch->step, batch->micro_batch, incoming, error);
+	return batches_put(executor->batches, batch->kind, batch->step, batch->micro_batch, incoming, error);
 }
 
 bool executor_run_step(struct executor *executor, const struct step_order *order, struct error *error)

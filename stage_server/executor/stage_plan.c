@@ -23,44 +23,11 @@ static bool within(uint64_t value, uint64_t minimum, uint64_t maximum, const cha
 			 (unsigned long long)minimum, (unsigned long long)maximum);
 }
 
-static bool copy_name(const char *from, char *into, size_t size, const char *what, struct error *error)
+static bool check_model(struct model *model, struct error *error)
 {
-	if (strlen(from) >= size)
-		return error_set(error, ERROR_USAGE, "%s \"%.40s...\" is longer than %zu characters", what, from,
-				 size - 1);
-	strcpy(into, from);
-	return true;
-}
-
-static bool read_layer(const Penstock__V1__Layer *message, struct layer *layer, struct error *error)
-{
-	*layer = (struct layer){
-		.kind = (enum layer_kind)message->kind,
-		.in_channels = message->in_channels,
-		.out_channels = message->out_channels,
-		.kernel_size = message->kernel_size,
-		.stride = message->stride,
-		.padding = message->padding,
-		.output_size = message->output_size,
-		.probability = message->probability,
-		.initializer = (enum initializer)message->initializer,
-	};
-	return copy_name(message->name, layer->name, sizeof(layer->name), "a layer's name", error);
-}
-
-static bool read_model(const Penstock__V1__Model *message, struct model *model, struct error *error)
-{
-	if (message == NULL)
-		return error_set(error, ERROR_PROTOCOL, "the plan has no model");
-	*model = (struct model){.image_size = message->image_size, .classes = message->classes};
-	if (!within(message->n_layers, 1, MODEL_MAXIMUM_LAYERS, "the model's number of layers", error) ||
-	    !within(message->classes, 1, MAXIMUM_CLASSES, "the model's number of classes", error) ||
-	    !copy_name(message->name, model->name, sizeof(model->name), "the model's name", error))
+	if (!within(model->layer_count, 1, MODEL_MAXIMUM_LAYERS, "the model's number of layers", error) ||
+	    !within(model->classes, 1, MAXIMUM_CLASSES, "the model's number of classes", error))
 		return false;
-	model->layer_count = (uint32_t)message->n_layers;
-	for (uint32_t i = 0; i < model->layer_count; i++)
-		if (!read_layer(message->layers[i], &model->layers[i], error))
-			return false;
 	if (!model_infer_shapes(model, error))
 		return false;
 	struct shape output = model->layers[model->layer_count - 1].output;
@@ -71,29 +38,29 @@ static bool read_model(const Penstock__V1__Model *message, struct model *model, 
 				   output.channels, output.height, output.width, model->classes);
 }
 
-static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+static bool read_place(const struct stage_spec *spec, struct stage_plan *plan, struct error *error)
 {
-	plan->pipeline_size = message->pipeline_size;
-	plan->pipeline_stage = message->pipeline_stage;
-	plan->first_layer = message->first_layer;
-	plan->end_layer = message->end_layer;
-	plan->micro_batch_size = message->micro_batch_size;
-	plan->micro_batches = message->micro_batches;
-	plan->raw_image_size = message->raw_image_size;
-	plan->replica = message->replica;
-	plan->data_parallel_size = message->data_parallel_size;
+	plan->pipeline_size = spec->pipeline_size;
+	plan->pipeline_stage = spec->pipeline_stage;
+	plan->first_layer = spec->first_layer;
+	plan->end_layer = spec->end_layer;
+	plan->micro_batch_size = spec->micro_batch_size;
+	plan->micro_batches = spec->micro_batches;
+	plan->raw_image_size = spec->raw_image_size;
+	plan->replica = spec->replica;
+	plan->data_parallel_size = spec->data_parallel_size;
 	uint32_t layers = plan->model.layer_count;
-	if (!within(message->pipeline_size, 1, SCHEDULE_MAXIMUM_STAGES, "pipeline_size", error) ||
-	    !within(message->pipeline_stage, 0, message->pipeline_size - 1, "pipeline_stage", error) ||
-	    !within(message->end_layer, 1, layers, "end_layer", error) ||
-	    !within(message->first_layer, 0, message->end_layer - 1, "first_layer", error) ||
-	    !within(message->micro_batch_size, 1, MODEL_MAXIMUM_MICRO_BATCH_SIZE, "micro_batch_size", error) ||
-	    !within(message->micro_batches, 1, SCHEDULE_MAXIMUM_MICRO_BATCHES, "micro_batches", error) ||
-	    !within(message->raw_image_size, 1, MODEL_MAXIMUM_IMAGE_SIZE, "raw_image_size", error) ||
-	    !within(message->data_parallel_size, 1, PROTOCOL_MAXIMUM_REPLICAS, "data_parallel_size", error) ||
-	    !within(message->replica, 0, message->data_parallel_size - 1, "replica", error) ||
-	    !within((uint64_t)message->micro_batches * message->data_parallel_size, 1,
-		    PROTOCOL_MAXIMUM_STEP_MICRO_BATCHES, "micro_batches times data_parallel_size", error))
+	if (!within(spec->pipeline_size, 1, SCHEDULE_MAXIMUM_STAGES, "pipeline_size", error) ||
+	    !within(spec->pipeline_stage, 0, spec->pipeline_size - 1, "pipeline_stage", error) ||
+	    !within(spec->end_layer, 1, layers, "end_layer", error) ||
+	    !within(spec->first_layer, 0, spec->end_layer - 1, "first_layer", error) ||
+	    !within(spec->micro_batch_size, 1, MODEL_MAXIMUM_MICRO_BATCH_SIZE, "micro_batch_size", error) ||
+	    !within(spec->micro_batches, 1, SCHEDULE_MAXIMUM_MICRO_BATCHES, "micro_batches", error) ||
+	    !within(spec->raw_image_size, 1, MODEL_MAXIMUM_IMAGE_SIZE, "raw_image_size", error) ||
+	    !within(spec->data_parallel_size, 1, PROTOCOL_MAXIMUM_REPLICAS, "data_parallel_size", error) ||
+	    !within(spec->replica, 0, spec->data_parallel_size - 1, "replica", error) ||
+	    !within((uint64_t)spec->micro_batches * spec->data_parallel_size, 1, PROTOCOL_MAXIMUM_STEP_MICRO_BATCHES,
+		    "micro_batches times data_parallel_size", error))
 		return false;
 	if ((plan->first_layer == 0) != stage_plan_is_first(plan) ||
 	    (plan->end_layer == layers) != stage_plan_is_last(plan))
@@ -107,23 +74,21 @@ static bool read_place(const Penstock__V1__StagePlan *message, struct stage_plan
 	return true;
 }
 
-static bool read_schedule(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+static bool read_schedule(const struct stage_spec *spec, struct stage_plan *plan, struct error *error)
 {
 	uint64_t most = (uint64_t)INSTRUCTIONS_PER_MICRO_BATCH * plan->micro_batches + 2;
-	if (!within(message->slots, 1, plan->micro_batches, "slots", error) ||
-	    !within(message->n_instructions, 1, most, "the number of instructions", error))
+	if (!within(spec->schedule.slots, 1, plan->micro_batches, "slots", error) ||
+	    !within(spec->schedule.count, 1, most, "the number of instructions", error))
 		return false;
-	plan->schedule.slots = message->slots;
-	plan->schedule.instructions = calloc(message->n_instructions, sizeof(struct instruction));
+	plan->schedule.slots = spec->schedule.slots;
+	plan->schedule.instructions = calloc(spec->schedule.count, sizeof(struct instruction));
 	if (plan->schedule.instructions == NULL)
 		return error_set(error, ERROR_FAILED, "no memory for the schedule");
-	plan->schedule.count = (uint32_t)message->n_instructions;
+	plan->schedule.count = spec->schedule.count;
 	for (uint32_t i = 0; i < plan->schedule.count; i++) {
-		const Penstock__V1__Instruction *instruction = message->instructions[i];
-		plan->schedule.instructions[i] =
-			(struct instruction){(enum instruction_kind)instruction->kind, instruction->micro_batch};
-		if (instruction->kind == PENSTOCK__V1__INSTRUCTION_KIND__INSTRUCTION_KIND_BACKWARD_INPUT ||
-		    instruction->kind == PENSTOCK__V1__INSTRUCTION_KIND__INSTRUCTION_KIND_BACKWARD_WEIGHT)
+		plan->schedule.instructions[i] = spec->schedule.instructions[i];
+		if (plan->schedule.instructions[i].kind == INSTRUCTION_BACKWARD_INPUT ||
+		    plan->schedule.instructions[i].kind == INSTRUCTION_BACKWARD_WEIGHT)
 			return error_set(error, ERROR_USAGE,
 					 "the schedule splits the backward pass, but no device of this daemon can");
 	}
@@ -131,66 +96,32 @@ static bool read_schedule(const Penstock__V1__StagePlan *message, struct stage_p
 				    error);
 }
 
-static bool read_type(Penstock__V1__DataType wire, enum data_type unspecified, const char *what,
-		      enum data_type *ret_type, struct error *error)
+static bool read_precision(const struct stage_spec *spec, struct stage_plan *plan, struct error *error)
 {
-	switch (wire) {
-	case PENSTOCK__V1__DATA_TYPE__DATA_TYPE_UNSPECIFIED:
-		*ret_type = unspecified;
-		return true;
-	case PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32:
-		*ret_type = DATA_FLOAT32;
-		return true;
-	case PENSTOCK__V1__DATA_TYPE__DATA_TYPE_BFLOAT16:
-		*ret_type = DATA_BFLOAT16;
-		return true;
-	case PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT16:
-		*ret_type = DATA_FLOAT16;
-		return true;
-	default:
-		return error_set(error, ERROR_USAGE, "%s is %d, which is not a floating-point type", what, (int)wire);
-	}
-}
-
-static bool read_precision(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
-{
-	plan->allow_tf32 = message->allow_tf32;
-	plan->checkpoint_interval = message->checkpoint_interval;
-	plan->loss_scaling = message->loss_scaling;
-	plan->initial_loss_scale = message->loss_scaling ? message->initial_loss_scale : 1.0f;
+	plan->compute_type = spec->compute_type;
+	plan->boundary_type = spec->boundary_type;
+	plan->allow_tf32 = spec->allow_tf32;
+	plan->checkpoint_interval = spec->checkpoint_interval;
+	plan->loss_scaling = spec->loss_scaling;
+	plan->initial_loss_scale = spec->loss_scaling ? spec->initial_loss_scale : 1.0f;
 	if (plan->loss_scaling && !(isfinite(plan->initial_loss_scale) && plan->initial_loss_scale > 0))
 		return error_set(error, ERROR_USAGE, "initial_loss_scale is %g, must be above 0",
 				 strings_unsigned_nan((double)plan->initial_loss_scale));
-	return read_type(message->compute_type, DATA_FLOAT32, "compute_type", &plan->compute_type, error) &&
-	       read_type(message->boundary_type, plan->compute_type, "boundary_type", &plan->boundary_type, error);
+	return true;
 }
 
-static bool read_optimizer(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+static bool read_optimizer(const struct stage_spec *spec, struct stage_plan *plan, struct error *error)
 {
-	const Penstock__V1__Optimizer *optimizer = message->optimizer;
-	if (optimizer == NULL)
-		return error_set(error, ERROR_PROTOCOL, "the plan has no optimizer");
-	if (!optimizer_parse(optimizer->name, &plan->optimizer.kind))
-		return error_set(error, ERROR_USAGE, "unknown optimizer \"%.40s\"", optimizer->name);
-	plan->optimizer.weight_decay = optimizer->weight_decay;
-	plan->optimizer.dampening = optimizer->dampening;
-	plan->optimizer.nesterov = optimizer->nesterov;
-	plan->optimizer.epsilon = optimizer->epsilon;
-	plan->optimizer.no_momentum = optimizer->no_momentum;
-	plan->optimizer.epsilon_inside_root = optimizer->epsilon_inside_root;
-	plan->optimizer.no_bias_correction = optimizer->no_bias_correction;
-	plan->optimizer.minimum_coefficient = optimizer->minimum_coefficient;
-	plan->optimizer.maximum_coefficient = optimizer->maximum_coefficient;
-	return optimizer_check(&plan->optimizer, error) || error_wrap(error, "optimizer %s", optimizer->name);
+	plan->optimizer = spec->optimizer;
+	return optimizer_check(&plan->optimizer, error) ||
+	       error_wrap(error, "optimizer %s", optimizer_name(plan->optimizer.kind));
 }
 
-static bool read_normalisation(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+static bool read_normalisation(const struct stage_spec *spec, struct stage_plan *plan, struct error *error)
 {
-	if (message->n_mean != 3 || message->n_standard_deviation != 3)
-		return error_set(error, ERROR_PROTOCOL, "mean and standard_deviation need three channels each");
 	for (int c = 0; c < 3; c++) {
-		plan->mean[c] = message->mean[c];
-		plan->standard_deviation[c] = message->standard_deviation[c];
+		plan->mean[c] = spec->mean[c];
+		plan->standard_deviation[c] = spec->standard_deviation[c];
 		if (!isfinite(plan->mean[c]) || !isfinite(plan->standard_deviation[c]) ||
 		    !(plan->standard_deviation[c] > 0))
 			return error_set(error, ERROR_USAGE,
@@ -248,27 +179,26 @@ static bool read_boundary(struct stage_plan *plan, enum neighbour side, bool loc
 }
 
 // The ring of the stage's replicas, or their group, where there are gradients to sum.
-static bool read_replicas(const Penstock__V1__StagePlan *message, struct stage_plan *plan, struct error *error)
+static bool read_replicas(const struct stage_spec *spec, struct stage_plan *plan, struct error *error)
 {
 	uint64_t floats = model_parameter_floats(&plan->model, plan->first_layer, plan->end_layer);
 	uint64_t behind = model_parameter_floats(&plan->model, plan->end_layer, plan->model.layer_count);
 	uint64_t total = model_parameter_floats(&plan->model, 0, plan->model.layer_count);
 	if (plan->data_parallel_size == 1 || floats == 0)
 		return true;
-	plan->reduce_in_group = message->reduce_in_group;
+	plan->reduce_in_group = spec->reduce_in_group;
 	if (plan->reduce_in_group)
 		return true;
-	if (!within(message->reduce_bucket_bytes, PROTOCOL_MINIMUM_BUCKET_BYTES, PROTOCOL_MAXIMUM_BUCKET_BYTES,
+	if (!within(spec->reduce_bucket_bytes, PROTOCOL_MINIMUM_BUCKET_BYTES, PROTOCOL_MAXIMUM_BUCKET_BYTES,
 		    "reduce_bucket_bytes", error))
 		return false;
-	plan->ring = ring_make(behind, floats, total, plan->data_parallel_size, message->reduce_bucket_bytes);
+	plan->ring = ring_make(behind, floats, total, plan->data_parallel_size, spec->reduce_bucket_bytes);
 	if (!within(plan->ring.buckets * ring_hops(&plan->ring), 1, UINT32_MAX, "the number of pieces to sum", error))
 		return false;
 	for (enum neighbour side = NEIGHBOUR_PREVIOUS_REPLICA; side <= NEIGHBOUR_NEXT_REPLICA; side++) {
 		bool previous = side == NEIGHBOUR_PREVIOUS_REPLICA;
 		plan->boundary[side].exists = true;
-		plan->boundary[side].local =
-			previous ? message->previous_replica_is_local : message->next_replica_is_local;
+		plan->boundary[side].local = previous ? spec->previous_replica_is_local : spec->next_replica_is_local;
 		plan->boundary[side].shape = (struct tensor_shape){.rank = 1,
 								   .dimensions = {(uint32_t)plan->ring.piece_floats},
 								   .type = DATA_FLOAT32,
@@ -280,21 +210,22 @@ static bool read_replicas(const Penstock__V1__StagePlan *message, struct stage_p
 	return true;
 }
 
-bool stage_plan_read(const Penstock__V1__StagePlan *message, struct stage_plan *ret_plan, struct error *error)
+bool stage_plan_read(const struct stage_spec *spec, struct stage_plan *ret_plan, struct error *error)
 {
 	struct stage_plan *plan = ret_plan;
-	*plan = (struct stage_plan){.seed = message->seed, .gradient_clipping = message->gradient_clipping};
-	if (read_model(message->model, &plan->model, error) && read_place(message, plan, error) &&
-	    read_schedule(message, plan, error) && read_optimizer(message, plan, error) &&
-	    read_normalisation(message, plan, error) && read_precision(message, plan, error) &&
-	    read_boundary(plan, NEIGHBOUR_PREVIOUS, message->previous_is_local, message->receive_depth_from_previous,
-			  message->send_depth_to_previous, error) &&
-	    read_boundary(plan, NEIGHBOUR_NEXT, message->next_is_local, message->receive_depth_from_next,
-			  message->send_depth_to_next, error) &&
-	    read_replicas(message, plan, error))
+	*plan = (struct stage_plan){
+		.model = *spec->model, .seed = spec->seed, .gradient_clipping = spec->gradient_clipping};
+	if (check_model(&plan->model, error) && read_place(spec, plan, error) && read_schedule(spec, plan, error) &&
+	    read_optimizer(spec, plan, error) && read_normalisation(spec, plan, error) &&
+	    read_precision(spec, plan, error) &&
+	    read_boundary(plan, NEIGHBOUR_PREVIOUS, spec->previous_is_local, spec->receive_depth_from_previous,
+			  spec->send_depth_to_previous, error) &&
+	    read_boundary(plan, NEIGHBOUR_NEXT, spec->next_is_local, spec->receive_depth_from_next,
+			  spec->send_depth_to_next, error) &&
+	    read_replicas(spec, plan, error))
 		return true;
 	stage_plan_fini(plan);
-	return error_wrap(error, "plan of stage %u", message->pipeline_stage);
+	return error_wrap(error, "plan of stage %u", spec->pipeline_stage);
 }
 
 void stage_plan_fini(struct stage_plan *plan)

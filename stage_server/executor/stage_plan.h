@@ -1,10 +1,10 @@
-// A stage's part of a plan, as a daemon holds it: read from the wire, and checked to the last field, because whoever
+// A stage's part of a plan, as a daemon holds it: taken from what a coordinator sent, and checked to the last field, because whoever
 // sent it may be wrong. Pure data. Any thread.
 #pragma once
 
+#include "common/job/stage.h"
 #include "common/schedule/ring.h"
 #include "common/schedule/schedule.h"
-#include "penstock/v1/stage_server.pb-c.h"
 #include "stage_server/device/device.h"
 #include "stage_server/exchange/mailbox.h"
 
@@ -47,8 +47,8 @@ struct stage_plan {
 	} boundary[NEIGHBOUR_COUNT];
 };
 
-// ERROR_USAGE, or ERROR_PROTOCOL for what no coordinator of ours writes, names the field.
-bool stage_plan_read(const Penstock__V1__StagePlan *message, struct stage_plan *ret_plan, struct error *error);
+// Copies what it needs. ERROR_USAGE, or ERROR_PROTOCOL for what no coordinator of ours writes, names the field.
+bool stage_plan_read(const struct stage_spec *spec, struct stage_plan *ret_plan, struct error *error);
 void stage_plan_fini(struct stage_plan *plan);
 
 static inline bool stage_plan_is_first(const struct stage_plan *plan)

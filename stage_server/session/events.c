@@ -169,11 +169,11 @@ const struct executor_events session_executor_events = {
 // ---- The stream, on gRPC's threads
 
 // Data goes to the executor at once; true when the request was such.
-static bool handle_data(struct session *session, const Penstock__V1__SessionRequest *request,
+static bool handle_data(struct session *session, const struct wire_request *request,
 			const struct rpc_incoming *incoming, struct error *ret_error)
 {
-	bool batch = request->body_case == PENSTOCK__V1__SESSION_REQUEST__BODY_BATCH;
-	if (!batch && request->body_case != PENSTOCK__V1__SESSION_REQUEST__BODY_LOAD_PARAMETER)
+	bool batch = request->kind == REQUEST_BATCH;
+	if (!batch && request->kind != REQUEST_LOAD_PARAMETER)
 		return false;
 	pthread_mutex_lock(&session->lock);
 	struct executor *executor = session->data_executor; // lives until this stream is over
@@ -181,9 +181,9 @@ static bool handle_data(struct session *session, const Penstock__V1__SessionRequ
 	if (executor == NULL)
 		error_set(ret_error, ERROR_PROTOCOL, "data came to a session that expects none now");
 	else if (batch)
-		executor_put_batch(executor, request->batch, incoming, ret_error);
+		executor_put_batch(executor, &request->batch, incoming, ret_error);
 	else
-		executor_load(executor, request->load_parameter, incoming, ret_error);
+		executor_load(executor, &request->load_parameter, incoming, ret_error);
 	return true;
 }
 
@@ -192,17 +192,14 @@ static void on_message(struct rpc_stream *stream, const struct rpc_incoming *inc
 	struct session *session = user;
 	struct error error = {.code = ERROR_NONE};
 	atomic_store(&session->heard_ns, clock_now_ns());
-	Penstock__V1__SessionRequest *request = (Penstock__V1__SessionRequest *)rpc_incoming_unpack(
-		incoming, &penstock__v1__session_request__descriptor, NULL, &error);
+	struct wire_request *request = wire_request_read(incoming, &error);
 	// What is posted holds the stream, so that nobody can fill the loop's queue: the next is read when the loop has been here.
-	if (request != NULL && request->body_case != PENSTOCK__V1__SESSION_REQUEST__BODY_HEARTBEAT &&
-	    !handle_data(session, request, incoming, &error)) {
+	if (request != NULL && request->kind != REQUEST_HEARTBEAT && !handle_data(session, request, incoming, &error)) {
 		rpc_stream_hold(stream);
 		post(&(struct session_event){.kind = EVENT_REQUEST, .session = session, .request = request});
 		return;
 	}
-	if (request != NULL)
-		penstock__v1__session_request__free_unpacked(request, NULL);
+	wire_request_free(request);
 	if (error.code == ERROR_NONE)
 		return;
 	rpc_stream_hold(stream);

@@ -8,7 +8,7 @@
 #include "common/base/lateness.h"
 #include "common/base/log.h"
 #include "common/rpc/protocol.h"
-#include "penstock/v1/stage_server.pb-c.h"
+#include "common/wire/request.h"
 #include "stage_server/executor/executor.h"
 #include "stage_server/session/session.h"
 
@@ -101,7 +101,7 @@ struct session_event {
 	struct event event;
 	enum session_event_kind kind;
 	struct session *session;
-	Penstock__V1__SessionRequest *request; // owned
+	struct wire_request *request; // owned
 	struct error error;
 	uint64_t number; // opened: parameters; drained: steps
 	bool flag;       // failed: lost a neighbour; finished: in good order; link lost: with an error
@@ -121,10 +121,10 @@ void session_end(struct session *session, const struct error *error, bool lost, 
 void session_end_with(struct session *session, const struct error *error); // no neighbour is lost
 
 // opening.c: loop's thread.
-bool session_open(struct session *session, const Penstock__V1__Open *open, struct error *error);
+bool session_open(struct session *session, const struct open_order *open, struct error *error);
 
 // linking.c: loop's thread.
-bool session_connect(struct session *session, const Penstock__V1__Connect *connect, struct error *error);
+bool session_connect(struct session *session, const struct connect_order *connect, struct error *error);
 void session_become_ready(struct session *session); // when all links stand, and the group is joined
 void session_handle_link_ready(struct session *session, enum neighbour side);
 void session_handle_link_lost(struct session *session, struct session_event *event);

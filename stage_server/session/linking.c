@@ -52,15 +52,15 @@ static bool check_address(const struct session *session, enum neighbour side, co
 }
 
 // Begins the link to a neighbour behind this stage, where there is one.
-static bool reach(struct session *session, enum neighbour side, const char *address, const ProtobufCBinaryData *token,
+static bool reach(struct session *session, enum neighbour side, const char *address, const struct byte_span *token,
 		  struct error *error)
 {
 	struct link *link = session_link(session, side);
 	if (link == NULL)
 		return true;
-	if (token->len != PROTOCOL_TOKEN_BYTES)
+	if (token->size != PROTOCOL_TOKEN_BYTES)
 		return error_set(error, ERROR_PROTOCOL, "the %s's link token has %zu bytes, expected %d",
-				 neighbour_name(side), token->len, PROTOCOL_TOKEN_BYTES);
+				 neighbour_name(side), token->size, PROTOCOL_TOKEN_BYTES);
 	if (session->plan.boundary[side].local)
 		return join(session, side, token->data, error);
 	if (!check_address(session, side, address, error))
@@ -72,17 +72,17 @@ static bool reach(struct session *session, enum neighbour side, const char *addr
 }
 
 // Begins to join the group of the stage's replicas, where there is one.
-static bool join_group(struct session *session, const ProtobufCBinaryData *id, struct error *error)
+static bool join_group(struct session *session, const struct byte_span *id, struct error *error)
 {
 	if (!session->plan.reduce_in_group)
 		return true;
-	if (id->len != DEVICE_GROUP_ID_BYTES)
-		return error_set(error, ERROR_PROTOCOL, "group_id has %zu bytes, expected %d", id->len,
+	if (id->size != DEVICE_GROUP_ID_BYTES)
+		return error_set(error, ERROR_PROTOCOL, "group_id has %zu bytes, expected %d", id->size,
 				 DEVICE_GROUP_ID_BYTES);
 	return executor_join(session->executor, id->data, error);
 }
 
-bool session_connect(struct session *session, const Penstock__V1__Connect *connect, struct error *error)
+bool session_connect(struct session *session, const struct connect_order *connect, struct error *error)
 {
 	if (!reach(session, NEIGHBOUR_NEXT, connect->next_address, &connect->next_link_token, error) ||
 	    !reach(session, NEIGHBOUR_NEXT_REPLICA, connect->next_replica_address, &connect->next_replica_token,

@@ -16,18 +16,18 @@ static void copy_job_name(struct session *session, const char *name)
 }
 
 static bool take_token(struct session *session, enum neighbour side, size_t expected_bytes,
-		       const ProtobufCBinaryData *token, struct error *error)
+		       const struct byte_span *token, struct error *error)
 {
-	if (token->len != expected_bytes)
+	if (token->size != expected_bytes)
 		return error_set(error, ERROR_PROTOCOL, "the %s's link token has %zu bytes, expected %zu",
-				 neighbour_name(side), token->len, expected_bytes);
+				 neighbour_name(side), token->size, expected_bytes);
 	session->has_token[side] = session->plan.boundary[side].exists;
 	if (session->has_token[side])
 		memcpy(session->token[side], token->data, expected_bytes);
 	return true;
 }
 
-static bool read_plan(struct session *session, const Penstock__V1__Open *open, struct error *error)
+static bool read_plan(struct session *session, const struct open_order *open, struct error *error)
 {
 	if (open->protocol_version != PROTOCOL_VERSION)
 		return error_set(error, ERROR_VERSION,
@@ -35,13 +35,17 @@ static bool read_plan(struct session *session, const Penstock__V1__Open *open, s
 				 "the same release on both",
 				 open->protocol_version, PENSTOCK_VERSION, PROTOCOL_VERSION);
 	copy_job_name(session, open->job);
+	if (open->plan_error != NULL) {
+		*error = *open->plan_error;
+		return false;
+	}
 	if (open->plan == NULL)
 		return error_set(error, ERROR_PROTOCOL, "Open has no plan");
 	session->has_plan = stage_plan_read(open->plan, &session->plan, error);
 	return session->has_plan;
 }
 
-static bool take_tokens(struct session *session, const Penstock__V1__Open *open, struct error *error)
+static bool take_tokens(struct session *session, const struct open_order *open, struct error *error)
 {
 	size_t stage_bytes = stage_plan_is_first(&session->plan) ? 0 : PROTOCOL_TOKEN_BYTES;
 	size_t replica_bytes = session->plan.data_parallel_size == 1 ? 0 : PROTOCOL_TOKEN_BYTES;
@@ -50,7 +54,7 @@ static bool take_tokens(struct session *session, const Penstock__V1__Open *open,
 }
 
 // How tensors are to cross.
-static bool check_transport(const struct session *session, const Penstock__V1__Open *open, struct error *error)
+static bool check_transport(const struct session *session, const struct open_order *open, struct error *error)
 {
 	uint64_t limit = session->host->options.maximum_message_bytes;
 	uint64_t message_bytes = (uint64_t)open->chunk_bytes + RPC_MAXIMUM_HEADER_BYTES;
@@ -84,7 +88,7 @@ static bool find_slot(struct session *session, uint32_t index, struct error *err
 			 session->slot->name);
 }
 
-bool session_open(struct session *session, const Penstock__V1__Open *open, struct error *error)
+bool session_open(struct session *session, const struct open_order *open, struct error *error)
 {
 	if (!read_plan(session, open, error) || !take_tokens(session, open, error) ||
 	    !check_transport(session, open, error) || !find_slot(session, open->plan->device_index, error))

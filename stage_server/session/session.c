@@ -95,7 +95,7 @@ void session_end_with(struct session *session, const struct error *error)
 
 // ---- Requests
 
-#define REQUEST(CASE) (1u << PENSTOCK__V1__SESSION_REQUEST__BODY_##CASE)
+#define REQUEST(KIND) (1u << REQUEST_##KIND)
 static const struct {
 	const char *name;
 	uint32_t takes; // of requests that come to the loop
@@ -109,57 +109,35 @@ static const struct {
 	[SESSION_ENDED] = {"has ended", 0},
 };
 
-static bool is_taken(const struct session *session, const Penstock__V1__SessionRequest *request, struct error *error)
+static bool is_taken(const struct session *session, const struct wire_request *request, struct error *error)
 {
-	const ProtobufCFieldDescriptor *field =
-		protobuf_c_message_descriptor_get_field(&penstock__v1__session_request__descriptor, request->body_case);
-	if (field == NULL)
+	const char *name = wire_request_name(request->kind);
+	if (name == NULL)
 		return error_set(error, ERROR_PROTOCOL, "this daemon, penstockd %s, got an unknown request",
 				 PENSTOCK_VERSION);
-	return (states[session->state].takes & 1u << request->body_case) != 0 ||
-	       error_set(error, ERROR_PROTOCOL, "%s came to a session that %s", field->name,
-			 states[session->state].name);
-}
-
-static bool run_step(struct session *session, const Penstock__V1__RunStep *message, struct error *error)
-{
-	struct step_order order = {.step = message->step,
-				   .learning_rate = message->learning_rate,
-				   .beta1 = message->beta1,
-				   .beta2 = message->beta2,
-				   .first_sample = message->first_sample};
-	return executor_run_step(session->executor, &order, error);
-}
-
-static bool set_gradient_scale(struct session *session, const Penstock__V1__GradientScale *message, struct error *error)
-{
-	struct gradient_answer answer = {.step = message->step,
-					 .scale = message->scale,
-					 .skip = message->skip,
-					 .next_loss_scale = message->next_loss_scale,
-					 .learning_rate = message->learning_rate};
-	return executor_set_gradient_scale(session->executor, &answer, error);
+	return (states[session->state].takes & 1u << request->kind) != 0 ||
+	       error_set(error, ERROR_PROTOCOL, "%s came to a session that %s", name, states[session->state].name);
 }
 
 // Of a state that takes it.
-static bool obey(struct session *session, const Penstock__V1__SessionRequest *request, struct error *error)
+static bool obey(struct session *session, const struct wire_request *request, struct error *error)
 {
-	switch (request->body_case) {
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_OPEN:
-		return session_open(session, request->open, error);
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_KERNEL_ANSWERS:
-		return executor_put_answers(session->executor, request->kernel_answers, error);
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_TIME_KERNELS:
-		return executor_time_kernels(session->executor, request->time_kernels, error);
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_CONNECT:
-		return session_connect(session, request->connect, error);
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_RUN_STEP:
-		return run_step(session, request->run_step, error);
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_GRADIENT_SCALE:
-		return set_gradient_scale(session, request->gradient_scale, error);
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_SAVE:
+	switch (request->kind) {
+	case REQUEST_OPEN:
+		return session_open(session, &request->open, error);
+	case REQUEST_KERNEL_ANSWERS:
+		return executor_put_answers(session->executor, &request->kernel_answers, error);
+	case REQUEST_TIME_KERNELS:
+		return executor_time_kernels(session->executor, &request->time_kernels, error);
+	case REQUEST_CONNECT:
+		return session_connect(session, &request->connect, error);
+	case REQUEST_RUN_STEP:
+		return executor_run_step(session->executor, &request->run_step, error);
+	case REQUEST_GRADIENT_SCALE:
+		return executor_set_gradient_scale(session->executor, &request->gradient_scale, error);
+	case REQUEST_SAVE:
 		return executor_save(session->executor, error);
-	case PENSTOCK__V1__SESSION_REQUEST__BODY_CLOSE:
+	case REQUEST_CLOSE:
 		session->state = SESSION_CLOSING;
 		return executor_close(session->executor, error);
 	default: // data and heartbeats do not come to the loop
@@ -167,7 +145,7 @@ static bool obey(struct session *session, const Penstock__V1__SessionRequest *re
 	}
 }
 
-static void handle_request(struct session *session, const Penstock__V1__SessionRequest *request)
+static void handle_request(struct session *session, const struct wire_request *request)
 {
 	struct error error;
 	if (session->state == SESSION_ENDED)
@@ -253,7 +231,7 @@ void session_handle_event(struct event *base)
 		break;
 	case EVENT_REQUEST:
 		handle_request(session, event->request);
-		penstock__v1__session_request__free_unpacked(event->request, NULL);
+		wire_request_free(event->request);
 		rpc_stream_resume(session->stream);
 		break;
 	case EVENT_BROKEN:

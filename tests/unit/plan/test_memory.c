@@ -133,8 +133,9 @@ static void compare_stage(const struct device_ops *ops, struct device *device, c
 	struct program *program = NULL;
 	struct memory_use use;
 	struct error error = {0};
-	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, s, &place);
-	if (!stage_plan_read(message, &read, &error))
+	struct stage_spec given;
+	plan_stage_spec(plan, 0, s, &place, &given);
+	if (!stage_plan_read(&given, &read, &error))
 		fail_msg("%s", error.message);
 	stage_plan_program_spec(&read, &spec);
 	if (!ops->program_create(device, &spec, &program, &error))
@@ -145,7 +146,6 @@ static void compare_stage(const struct device_ops *ops, struct device *device, c
 	expect_not_below(row, s, &plan->stages[s], &use, exchange_of(&read));
 	ops->program_destroy(program);
 	stage_plan_fini(&read);
-	plan_free_message(message);
 }
 
 static void fill_of_every_stage_is_what_the_cpu_counts(void **state)

@@ -325,82 +325,44 @@ static void create_bad_options_are_refused(void **state)
 	}
 }
 
-static void stage_message_holds_what_the_daemon_needs(void **state)
+static void stage_spec_holds_what_the_daemon_needs(void **state)
 {
 	struct model model = alexnet();
 	struct plan_options options = options_of("1f1b", 3, 4, 8);
 	struct plan *plan = create(&model, &options);
 	for (uint32_t s = 0; s < 3; s++) {
-		Penstock__V1__StagePlan *message =
-			plan_stage_message(plan, 0, s, &(struct plan_place){.device = s % 2});
-		assert_non_null(message);
-		assert_int_equal(message->pipeline_stage, s);
-		assert_int_equal(message->pipeline_size, 3);
-		assert_int_equal(message->data_parallel_size, 1);
-		assert_int_equal(message->device_index, s % 2);
-		assert_int_equal(message->first_layer, plan->stages[s].first_layer);
-		assert_int_equal(message->end_layer, plan->stages[s].end_layer);
-		assert_int_equal(message->slots, 3 - s);
-		assert_int_equal(message->seed, 42);
-		assert_true(message->gradient_clipping);
-		assert_int_equal(message->n_mean, 3);
-		assert_true(message->mean[2] == 0.3f && message->standard_deviation[0] == 0.4f);
-		assert_string_equal(message->optimizer->name, "Adam");
-		assert_true(message->optimizer->weight_decay == 0.1f);
+		struct stage_spec spec;
+		plan_stage_spec(plan, 0, s, &(struct plan_place){.device = s % 2}, &spec);
+		assert_int_equal(spec.pipeline_stage, s);
+		assert_int_equal(spec.pipeline_size, 3);
+		assert_int_equal(spec.data_parallel_size, 1);
+		assert_int_equal(spec.device_index, s % 2);
+		assert_int_equal(spec.first_layer, plan->stages[s].first_layer);
+		assert_int_equal(spec.end_layer, plan->stages[s].end_layer);
+		assert_int_equal(spec.schedule.slots, 3 - s);
+		assert_int_equal(spec.seed, 42);
+		assert_true(spec.gradient_clipping);
+		assert_true(spec.mean[2] == 0.3f && spec.standard_deviation[0] == 0.4f);
+		assert_int_equal(spec.optimizer.kind, OPTIMIZER_ADAM);
+		assert_true(spec.optimizer.weight_decay == 0.1f);
 		// Depths: unread on this side at most its slots; on their way at most what the stage before
 		// the boundary keeps.
-		assert_int_equal(message->receive_depth_from_previous, s == 0 ? 0 : 3 - s);
-		assert_int_equal(message->send_depth_to_previous, s == 0 ? 0 : 3 - (s - 1));
-		assert_int_equal(message->receive_depth_from_next, s == 2 ? 0 : 3 - s);
-		assert_int_equal(message->send_depth_to_next, s == 2 ? 0 : 3 - s);
-		assert_int_equal(message->n_instructions, plan->schedule->stage[s].count);
-		for (size_t i = 0; i < message->n_instructions; i++) {
-			assert_int_equal(message->instructions[i]->kind, plan->schedule->stage[s].instructions[i].kind);
-			assert_int_equal(message->instructions[i]->micro_batch,
+		assert_int_equal(spec.receive_depth_from_previous, s == 0 ? 0 : 3 - s);
+		assert_int_equal(spec.send_depth_to_previous, s == 0 ? 0 : 3 - (s - 1));
+		assert_int_equal(spec.receive_depth_from_next, s == 2 ? 0 : 3 - s);
+		assert_int_equal(spec.send_depth_to_next, s == 2 ? 0 : 3 - s);
+		assert_int_equal(spec.schedule.count, plan->schedule->stage[s].count);
+		for (uint32_t i = 0; i < spec.schedule.count; i++) {
+			assert_int_equal(spec.schedule.instructions[i].kind,
+					 plan->schedule->stage[s].instructions[i].kind);
+			assert_int_equal(spec.schedule.instructions[i].micro_batch,
 					 plan->schedule->stage[s].instructions[i].micro_batch);
 		}
-		plan_free_message(message);
 	}
-	plan_destroy(plan);
-	plan_free_message(NULL);
-}
-
-// A daemon rebuilds the same model from the message.
-static void stage_message_carries_the_whole_model(void **state)
-{
-	struct model model = alexnet();
-	struct plan_options options = options_of("gpipe", 2, 4, 2);
-	struct plan *plan = create(&model, &options);
-	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, 1, &(struct plan_place){.device = 0});
-	struct model rebuilt = {.image_size = message->model->image_size,
-				.classes = message->model->classes,
-				.layer_count = (uint32_t)message->model->n_layers};
-	snprintf(rebuilt.name, sizeof(rebuilt.name), "%s", message->model->name);
-	for (uint32_t i = 0; i < rebuilt.layer_count; i++) {
-		const Penstock__V1__Layer *from = message->model->layers[i];
-		struct layer *layer = &rebuilt.layers[i];
-		*layer = (struct layer){(enum layer_kind)from->kind,
-					"",
-					from->in_channels,
-					from->out_channels,
-					from->kernel_size,
-					from->stride,
-					from->padding,
-					from->output_size,
-					from->probability,
-					(enum initializer)from->initializer,
-					{0},
-					{0}};
-		snprintf(layer->name, sizeof(layer->name), "%s", from->name);
-	}
-	struct error error = {0};
-	assert_true(model_infer_shapes(&rebuilt, &error));
-	assert_memory_equal(&rebuilt, &model, sizeof(model));
-	plan_free_message(message);
 	plan_destroy(plan);
 }
 
-static void stage_message_tells_replicas_apart(void **state)
+static void stage_spec_tells_replicas_apart(void **state)
 {
 	struct model model = alexnet();
 	struct plan_options options = options_of("1f1b", 2, 4, 8);
@@ -409,33 +371,33 @@ static void stage_message_tells_replicas_apart(void **state)
 	struct plan *plan = create(&model, &options);
 	for (uint32_t r = 0; r < 3; r++) {
 		struct plan_place place = {.previous_replica_is_local = r == 0, .next_replica_is_local = r == 1};
-		Penstock__V1__StagePlan *message = plan_stage_message(plan, r, 1, &place);
-		assert_int_equal(message->replica, r);
-		assert_int_equal(message->data_parallel_size, 3);
-		assert_int_equal(message->pipeline_stage, 1);
-		assert_int_equal(message->pipeline_size, 2);
-		assert_int_equal(message->micro_batches, 8); // of each replica
-		assert_int_equal(message->reduce_bucket_bytes, 5 << 20);
-		assert_int_equal(message->previous_replica_is_local, r == 0);
-		assert_int_equal(message->next_replica_is_local, r == 1);
-		assert_int_equal(message->n_instructions, plan->schedule->stage[1].count);
-		plan_free_message(message);
+		struct stage_spec spec;
+		plan_stage_spec(plan, r, 1, &place, &spec);
+		assert_int_equal(spec.replica, r);
+		assert_int_equal(spec.data_parallel_size, 3);
+		assert_int_equal(spec.pipeline_stage, 1);
+		assert_int_equal(spec.pipeline_size, 2);
+		assert_int_equal(spec.micro_batches, 8); // of each replica
+		assert_int_equal(spec.reduce_bucket_bytes, 5 << 20);
+		assert_int_equal(spec.previous_replica_is_local, r == 0);
+		assert_int_equal(spec.next_replica_is_local, r == 1);
+		assert_int_equal(spec.schedule.count, plan->schedule->stage[1].count);
 	}
 	plan_destroy(plan);
 }
 
-static void stage_message_carries_types_and_checkpoints(void **state)
+static void stage_spec_carries_types_and_checkpoints(void **state)
 {
 	struct model model = alexnet();
 	struct plan_options options = options_of("1f1b", 2, 4, 8);
 	struct plan *plan = create(&model, &options);
-	Penstock__V1__StagePlan *message = plan_stage_message(plan, 0, 1, &(struct plan_place){.device = 3});
-	assert_int_equal(message->device_index, 3);
-	assert_int_equal(message->compute_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32);
-	assert_int_equal(message->boundary_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT32);
-	assert_false(message->allow_tf32 || message->loss_scaling);
-	assert_int_equal(message->checkpoint_interval, 0);
-	plan_free_message(message);
+	struct stage_spec spec;
+	plan_stage_spec(plan, 0, 1, &(struct plan_place){.device = 3}, &spec);
+	assert_int_equal(spec.device_index, 3);
+	assert_int_equal(spec.compute_type, DATA_FLOAT32);
+	assert_int_equal(spec.boundary_type, DATA_FLOAT32);
+	assert_false(spec.allow_tf32 || spec.loss_scaling);
+	assert_int_equal(spec.checkpoint_interval, 0);
 	plan_destroy(plan);
 	options.compute_type = DATA_FLOAT16;
 	options.boundary_type = DATA_BFLOAT16;
@@ -443,12 +405,11 @@ static void stage_message_carries_types_and_checkpoints(void **state)
 	options.allow_tf32 = true;
 	options.checkpoint_interval = 5;
 	plan = create(&model, &options);
-	message = plan_stage_message(plan, 0, 0, &(struct plan_place){.device = 0});
-	assert_int_equal(message->compute_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_FLOAT16);
-	assert_int_equal(message->boundary_type, PENSTOCK__V1__DATA_TYPE__DATA_TYPE_BFLOAT16);
-	assert_true(message->allow_tf32 && message->loss_scaling && message->initial_loss_scale == 1024);
-	assert_int_equal(message->checkpoint_interval, 5);
-	plan_free_message(message);
+	plan_stage_spec(plan, 0, 0, &(struct plan_place){.device = 0}, &spec);
+	assert_int_equal(spec.compute_type, DATA_FLOAT16);
+	assert_int_equal(spec.boundary_type, DATA_BFLOAT16);
+	assert_true(spec.allow_tf32 && spec.loss_scaling && spec.initial_loss_scale == 1024);
+	assert_int_equal(spec.checkpoint_interval, 5);
 	plan_destroy(plan);
 }
 
@@ -538,10 +499,9 @@ int main(void)
 		cmocka_unit_test(rank_replicas_of_a_stage_are_neighbours),
 		cmocka_unit_test(create_strings_are_copied),
 		cmocka_unit_test(create_bad_options_are_refused),
-		cmocka_unit_test(stage_message_holds_what_the_daemon_needs),
-		cmocka_unit_test(stage_message_carries_the_whole_model),
-		cmocka_unit_test(stage_message_tells_replicas_apart),
-		cmocka_unit_test(stage_message_carries_types_and_checkpoints),
+		cmocka_unit_test(stage_spec_holds_what_the_daemon_needs),
+		cmocka_unit_test(stage_spec_tells_replicas_apart),
+		cmocka_unit_test(stage_spec_carries_types_and_checkpoints),
 		cmocka_unit_test(print_says_what_is_computed_in),
 		cmocka_unit_test(print_says_how_many_replicas_there_are),
 		cmocka_unit_test(print_names_every_stage),

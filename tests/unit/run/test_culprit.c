@@ -29,20 +29,18 @@ static void stream_over(struct culprit *culprit, uint32_t rank, enum error_code 
 	culprit_accuse(culprit, &event);
 }
 
-static void say(struct culprit *culprit, uint32_t rank, const Penstock__V1__Failed *failed)
+static void say(struct culprit *culprit, uint32_t rank, const struct failure *failed)
 {
-	Penstock__V1__SessionResponse response = PENSTOCK__V1__SESSION_RESPONSE__INIT;
-	response.body_case = PENSTOCK__V1__SESSION_RESPONSE__BODY_FAILED;
-	response.failed = (Penstock__V1__Failed *)failed;
+	struct wire_response response = {.kind = RESPONSE_FAILED, .failed = *failed};
 	culprit_accuse(culprit, &(struct stage_event){.rank = rank, .response = &response});
 }
 
 static void failed(struct culprit *culprit, uint32_t rank, enum error_code code, const char *why, uint64_t step,
 		   bool lost_peer, uint32_t peer_stage)
 {
-	Penstock__V1__Failed message = PENSTOCK__V1__FAILED__INIT;
+	struct failure message = {0};
 	message.code = code;
-	message.message = (char *)why;
+	message.message = why;
 	message.step = step;
 	message.lost_peer = lost_peer;
 	message.peer_stage = peer_stage;
@@ -51,7 +49,7 @@ static void failed(struct culprit *culprit, uint32_t rank, enum error_code code,
 
 static void lost(struct culprit *culprit, uint32_t rank, uint32_t peer_stage, uint32_t peer_replica)
 {
-	Penstock__V1__Failed message = PENSTOCK__V1__FAILED__INIT;
+	struct failure message = {0};
 	message.code = ERROR_UNREACHABLE;
 	message.message = "its link broke";
 	message.step = 7;
