@@ -1,8 +1,10 @@
-// A stage's plan from the wire (stage_server/executor/stage_plan): what is accepted holds what an executor relies on, its sizes are
+// A stage's plan from the wire (common/wire/stage, stage_server/executor/stage_plan): what is accepted holds what an executor relies on, its sizes are
 // those of arithmetic that cannot overflow. Bytes are a StagePlan.
 #include <string.h>
 
+#include "common/base/strings.h"
 #include "common/rpc/protocol.h"
+#include "common/wire/internal.h"
 #include "stage_server/device/program_spec.h"
 #include "stage_server/exchange/link.h"
 #include "stage_server/executor/batches.h"
@@ -126,7 +128,7 @@ static void check_program(const struct stage_plan *plan)
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t maximum, unsigned seed)
 {
-	return mutate_message(&penstock__v1__stage_plan__descriptor, data, size, maximum, seed);
+	return mutate_message(wire_stage_codec.type, data, size, maximum, seed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -135,10 +137,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct error error = {0};
 	if (size > MAXIMUM_BYTES)
 		return 0;
-	Penstock__V1__StagePlan *message = penstock__v1__stage_plan__unpack(NULL, size, data);
-	if (message == NULL)
+	struct arena *arena = arena_create();
+	const ProtobufCMessage *message =
+		protobuf_c_message_unpack(wire_stage_codec.type, &arena->allocator, size, data);
+	struct stage_spec spec = {0};
+	if (message == NULL) {
+		arena_destroy(arena);
 		return 0;
-	if (stage_plan_read(message, &plan, &error)) {
+	}
+	if (codec_read(&wire_stage_codec, message, &spec, arena, &error) && stage_plan_read(&spec, &plan, &error)) {
+		arena_destroy(steal_pointer(arena)); // the plan borrows nothing of it
 		check_place(&plan);
 		check_schedule(&plan);
 		for (enum neighbour side = 0; side < NEIGHBOUR_COUNT; side++)
@@ -150,6 +158,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else {
 		DEMAND(error.code == ERROR_USAGE || error.code == ERROR_PROTOCOL);
 	}
-	penstock__v1__stage_plan__free_unpacked(message, NULL);
+	arena_destroy(arena);
 	return 0;
 }
