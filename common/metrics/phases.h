@@ -20,18 +20,6 @@
 #define PHASE_MEMBER(NAME, name, ...) PHASE_##NAME,
 enum phase { PHASES(PHASE_MEMBER, ) PHASE_COUNT, PHASE_FIRST_WAIT = PHASE_WAIT_PREVIOUS };
 
-// Between the fields of `message`, a StepReport or a StageCounters, and `ns`, an array of [PHASE_COUNT].
-#define PHASE_WRITE(NAME, name, message, ns) (message)->name##_ns = (ns)[PHASE_##NAME];
-#define PHASES_WRITE(message, ns)                                                                                      \
-	do {                                                                                                           \
-		PHASES(PHASE_WRITE, message, ns)                                                                       \
-	} while (0)
-#define PHASE_READ(NAME, name, message, ns) (ns)[PHASE_##NAME] = (message)->name##_ns;
-#define PHASES_READ(message, ns)                                                                                       \
-	do {                                                                                                           \
-		PHASES(PHASE_READ, message, ns)                                                                        \
-	} while (0)
-
 const char *phase_seconds_name(enum phase phase); // "forward_seconds": its key in JSON
 // The series of a stage: of `busy` by phase="forward", of `waiting` by on="previous".
 void phases_series(struct metrics *metrics, const struct metric_family *busy, const struct metric_family *waiting,

@@ -22,13 +22,13 @@ struct rank_device {
 	bool has_group;
 };
 
-static void read_device(const Penstock__V1__DescribeResponse *node, uint32_t index, struct rank_device *ret_device)
+static void read_device(const struct node_description *node, uint32_t index, struct rank_device *ret_device)
 {
 	*ret_device = (struct rank_device){0};
-	if (index >= node->n_devices) // which its Open will tell
+	if (index >= node->device_count) // which its Open will tell
 		return;
-	strings_printable(node->devices[index]->name, ret_device->name, sizeof(ret_device->name));
-	ret_device->has_group = strcmp(node->devices[index]->group, group_name) == 0;
+	strings_printable(node->devices[index].name, ret_device->name, sizeof(ret_device->name));
+	ret_device->has_group = strcmp(node->devices[index].group, group_name) == 0;
 }
 
 // Each node once. Returns owned, to hostfile_fini.

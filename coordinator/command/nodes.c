@@ -50,14 +50,13 @@ static bool check_node(const struct poll_node *node, bool has_slots, struct erro
 		return error_set(error, ERROR_VERSION,
 				 "%s: has protocol version %u, this program has %d: install the same release",
 				 host->address, node->answer->protocol_version, PROTOCOL_VERSION);
-	if (has_slots && host->slots > node->answer->n_devices)
+	if (has_slots && host->slots > node->answer->device_count)
 		return error_set(error, ERROR_USAGE,
-				 "%s: has %zu device%s, the hostfile has slots=%u: a slot is a device, so write "
-				 "slots=%zu, or start the daemon with a --device for each",
-				 host->address, node->answer->n_devices, strings_plural(node->answer->n_devices),
-				 host->slots, node->answer->n_devices);
-	return !node->has_health ||
-	       node->health != GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING ||
+				 "%s: has %u device%s, the hostfile has slots=%u: a slot is a device, so write "
+				 "slots=%u, or start the daemon with a --device for each",
+				 host->address, node->answer->device_count, strings_plural(node->answer->device_count),
+				 host->slots, node->answer->device_count);
+	return !node->has_health || node->health != HEALTH_NOT_SERVING ||
 	       error_set(error, ERROR_UNREACHABLE, "%s: is stopping, and takes no new jobs", host->address);
 }
 

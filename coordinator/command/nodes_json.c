@@ -21,30 +21,28 @@ static json_t *seconds(uint64_t ns)
 	return json_real((double)ns * 1e-9);
 }
 
-static json_t *device(const Penstock__V1__Device *device)
+static json_t *device(const struct node_device *device)
 {
 	return json_pack("{s:o, s:I, s:I, s:I}", "name", text(device->name), "threads", (json_int_t)device->threads,
 			 "memory_used_bytes", (json_int_t)device->memory_used_bytes, "memory_limit_bytes",
 			 (json_int_t)device->memory_limit_bytes);
 }
 
-static json_t *traffic(const Penstock__V1__LinkTraffic *traffic)
+static json_t *traffic(const struct link_traffic *traffic)
 {
 	return traffic == NULL ? json_null()
 			       : json_pack("{s:I, s:I}", "sent_bytes", (json_int_t)traffic->sent_bytes,
 					   "received_bytes", (json_int_t)traffic->received_bytes);
 }
 
-static json_t *counters(const Penstock__V1__StageCounters *counters)
+static json_t *counters(const struct stage_counters *counters)
 {
 	if (counters == NULL)
 		return json_null();
-	uint64_t ns[PHASE_COUNT];
 	json_t *object =
 		json_pack("{s:I, s:I}", "steps", (json_int_t)counters->steps, "samples", (json_int_t)counters->samples);
-	PHASES_READ(counters, ns);
 	for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
-		json_object_set_new(object, phase_seconds_name(phase), seconds(ns[phase]));
+		json_object_set_new(object, phase_seconds_name(phase), seconds(counters->phase_ns[phase]));
 	json_object_set_new(object, "previous", traffic(counters->previous));
 	json_object_set_new(object, "next", traffic(counters->next));
 	json_object_set_new(object, "previous_replica", traffic(counters->previous_replica));
@@ -52,7 +50,7 @@ static json_t *counters(const Penstock__V1__StageCounters *counters)
 	return object;
 }
 
-static json_t *stage(const Penstock__V1__RunningStage *stage)
+static json_t *stage(const struct running_stage *stage)
 {
 	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:o}", "job", text(stage->job), "model",
 			 text(stage->model), "pipeline_stage", (json_int_t)stage->pipeline_stage, "replica",
@@ -63,12 +61,12 @@ static json_t *stage(const Penstock__V1__RunningStage *stage)
 
 static json_t *reached(const struct poll_node *node)
 {
-	const Penstock__V1__DescribeResponse *answer = node->answer;
+	const struct node_description *answer = node->answer;
 	json_t *devices = json_array(), *running = json_array();
-	for (size_t i = 0; i < answer->n_devices; i++)
-		json_array_append_new(devices, device(answer->devices[i]));
-	for (size_t i = 0; i < answer->n_running; i++)
-		json_array_append_new(running, stage(answer->running[i]));
+	for (uint32_t i = 0; i < answer->device_count; i++)
+		json_array_append_new(devices, device(&answer->devices[i]));
+	for (uint32_t i = 0; i < answer->running_count; i++)
+		json_array_append_new(running, stage(&answer->running[i]));
 	return json_pack("{s:s, s:s, s:b, s:o, s:I, s:s, s:I, s:I, s:o, s:o}", "type", "node", "address",
 			 node->host->address, "reached", 1, "version", text(answer->version), "protocol_version",
 			 (json_int_t)answer->protocol_version, "health", poll_health_name(node), "uptime_seconds",

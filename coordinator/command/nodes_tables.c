@@ -32,22 +32,22 @@ static void add_to_list(const char *text, char *list, size_t size)
 }
 
 // Each job's name once: it may have several stages here.
-static void add_jobs(struct table *table, const Penstock__V1__DescribeResponse *node)
+static void add_jobs(struct table *table, const struct node_description *node)
 {
 	char names[LIST_SIZE] = "";
-	for (size_t i = 0; i < node->n_running && strlen(names) + 1 < sizeof(names); i++) {
+	for (size_t i = 0; i < node->running_count && strlen(names) + 1 < sizeof(names); i++) {
 		bool seen = false;
 		for (size_t k = 0; k < i; k++)
-			seen = seen || strcmp(node->running[k]->job, node->running[i]->job) == 0;
+			seen = seen || strcmp(node->running[k].job, node->running[i].job) == 0;
 		if (!seen)
-			add_to_list(node->running[i]->job, names, sizeof(names));
+			add_to_list(node->running[i].job, names, sizeof(names));
 	}
-	table_cell(table, "%s", node->n_running > 0 ? names : "-");
+	table_cell(table, "%s", node->running_count > 0 ? names : "-");
 }
 
 static void add_node(struct table *table, const struct poll_node *asked)
 {
-	const Penstock__V1__DescribeResponse *node = asked->answer;
+	const struct node_description *node = asked->answer;
 	char uptime[BYTES_SIZE];
 	table_cell(table, "%s", asked->host->address);
 	if (node == NULL) {
@@ -63,7 +63,7 @@ static void add_node(struct table *table, const struct poll_node *asked)
 	table_cell(table, "%u", node->protocol_version);
 	table_cell(table, "%s", poll_health_name(asked));
 	table_cell(table, "%s", uptime);
-	table_cell(table, "%zu of %u", node->n_running, node->maximum_sessions);
+	table_cell(table, "%u of %u", node->running_count, node->maximum_sessions);
 	add_jobs(table, node);
 }
 
@@ -78,7 +78,7 @@ static struct table *make_nodes(const struct poll *poll)
 	return table;
 }
 
-static void add_device(struct table *table, const char *address, size_t index, const Penstock__V1__Device *device)
+static void add_device(struct table *table, const char *address, size_t index, const struct node_device *device)
 {
 	char used[BYTES_SIZE], limit[BYTES_SIZE];
 	table_cell(table, "%s", address);
@@ -99,13 +99,13 @@ static struct table *make_devices(const struct poll *poll)
 	struct table *table = table_create(columns, sizeof(columns) / sizeof(columns[0]));
 	for (uint32_t i = 0; table != NULL && i < poll_count(poll); i++) {
 		const struct poll_node *node = poll_node(poll, i);
-		for (size_t k = 0; node->answer != NULL && k < node->answer->n_devices; k++)
-			add_device(table, node->host->address, k, node->answer->devices[k]);
+		for (size_t k = 0; node->answer != NULL && k < node->answer->device_count; k++)
+			add_device(table, node->host->address, k, &node->answer->devices[k]);
 	}
 	return table;
 }
 
-static void add_stage(struct table *table, const char *address, const Penstock__V1__RunningStage *stage)
+static void add_stage(struct table *table, const char *address, const struct running_stage *stage)
 {
 	char memory[BYTES_SIZE];
 	table_cell(table, "%s", address);
@@ -126,8 +126,8 @@ static struct table *make_stages(const struct poll *poll)
 	struct table *table = table_create(columns, sizeof(columns) / sizeof(columns[0]));
 	for (uint32_t i = 0; table != NULL && i < poll_count(poll); i++) {
 		const struct poll_node *node = poll_node(poll, i);
-		for (size_t k = 0; node->answer != NULL && k < node->answer->n_running; k++)
-			add_stage(table, node->host->address, node->answer->running[k]);
+		for (size_t k = 0; node->answer != NULL && k < node->answer->running_count; k++)
+			add_stage(table, node->host->address, &node->answer->running[k]);
 	}
 	return table;
 }
@@ -135,7 +135,7 @@ static struct table *make_stages(const struct poll *poll)
 static bool has_devices(const struct poll *poll)
 {
 	for (uint32_t i = 0; i < poll_count(poll); i++)
-		if (poll_node(poll, i)->answer != NULL && poll_node(poll, i)->answer->n_devices > 0)
+		if (poll_node(poll, i)->answer != NULL && poll_node(poll, i)->answer->device_count > 0)
 			return true;
 	return false;
 }
@@ -143,7 +143,7 @@ static bool has_devices(const struct poll *poll)
 static bool has_stages(const struct poll *poll)
 {
 	for (uint32_t i = 0; i < poll_count(poll); i++)
-		if (poll_node(poll, i)->answer != NULL && poll_node(poll, i)->answer->n_running > 0)
+		if (poll_node(poll, i)->answer != NULL && poll_node(poll, i)->answer->running_count > 0)
 			return true;
 	return false;
 }

@@ -17,16 +17,14 @@ bool describe_client(const char *address, struct rpc_tls *tls, struct rpc_client
 	return rpc_client_create(address, &(struct rpc_client_options){.tls = tls}, ret_client, error);
 }
 
-bool describe(const char *address, struct rpc_tls *tls, uint32_t deadline_ms,
-	      Penstock__V1__DescribeResponse **ret_response, struct error *error)
+bool describe(const char *address, struct rpc_tls *tls, uint32_t deadline_ms, struct wire_node **ret_node,
+	      struct error *error)
 {
 	struct rpc_client *client = NULL;
-	Penstock__V1__DescribeRequest request = PENSTOCK__V1__DESCRIBE_REQUEST__INIT;
+	struct rpc_call *call = NULL;
 	if (!describe_client(address, tls, &client, error))
 		return false;
-	bool ok =
-		rpc_client_call(client, PROTOCOL_METHOD_DESCRIBE, deadline_ms, &request.base,
-				&penstock__v1__describe_response__descriptor, (ProtobufCMessage **)ret_response, error);
+	bool ok = wire_describe_begin(client, deadline_ms, &call, error) && wire_describe_end(call, ret_node, error);
 	rpc_client_destroy(client);
 	return ok;
 }
@@ -35,19 +33,19 @@ bool describe(const char *address, struct rpc_tls *tls, uint32_t deadline_ms,
 static uint32_t add_others(const char *address, struct rpc_tls *tls, const char *job, uint32_t found, char *into,
 			   size_t size)
 {
-	Penstock__V1__DescribeResponse *node;
+	struct wire_node *node;
 	struct error error;
 	if (!describe(address, tls, DEADLINE_MS, &node, &error))
 		return found;
-	for (size_t i = 0; i < node->n_running; i++) {
-		const Penstock__V1__RunningStage *stage = node->running[i];
+	for (uint32_t i = 0; i < node->node.running_count; i++) {
+		const struct running_stage *stage = &node->node.running[i];
 		size_t used = strlen(into);
 		char bytes[32];
 		if (strcmp(stage->job, job) != 0 && found++ < NAMED)
 			snprintf(into + used, size - used, "%s%.64s holds %s on %s", used > 0 ? ", " : "", stage->job,
 				 strings_format_bytes(stage->memory_bytes, bytes, sizeof(bytes)), address);
 	}
-	penstock__v1__describe_response__free_unpacked(node, NULL);
+	wire_node_free(node);
 	return found;
 }
 
@@ -72,14 +70,14 @@ bool describe_others(const char *const *addresses, uint32_t count, struct rpc_tl
 
 static bool has_job(const char *address, struct rpc_tls *tls, const char *job)
 {
-	Penstock__V1__DescribeResponse *node;
+	struct wire_node *node;
 	struct error error; // one that does not answer has nothing to wait for
 	bool found = false;
 	if (!describe(address, tls, DEADLINE_MS, &node, &error))
 		return false;
-	for (size_t i = 0; i < node->n_running; i++)
-		found = found || strcmp(node->running[i]->job, job) == 0;
-	penstock__v1__describe_response__free_unpacked(node, NULL);
+	for (uint32_t i = 0; i < node->node.running_count; i++)
+		found = found || strcmp(node->node.running[i].job, job) == 0;
+	wire_node_free(node);
 	return found;
 }
 

@@ -7,14 +7,14 @@
 
 #include "common/base/error.h"
 #include "common/rpc/tls.h"
-#include "penstock/v1/stage_server.pb-c.h"
+#include "common/wire/describe.h"
 
 // The one place where a client that asks is made; `tls` NULL: without. Returns owned.
 struct rpc_client;
 bool describe_client(const char *address, struct rpc_tls *tls, struct rpc_client **ret_client, struct error *error);
-// Returns owned, to penstock__v1__describe_response__free_unpacked.
-bool describe(const char *address, struct rpc_tls *tls, uint32_t deadline_ms,
-	      Penstock__V1__DescribeResponse **ret_response, struct error *error);
+// Returns owned, to wire_node_free.
+bool describe(const char *address, struct rpc_tls *tls, uint32_t deadline_ms, struct wire_node **ret_node,
+	      struct error *error);
 // Whether stages of other jobs than `job` run on the daemons. Then `into` names up to two of them, with where and how much memory:
 // "vgg16-412 holds 3.1 GiB on b:7070". Daemons that do not answer run nothing.
 bool describe_others(const char *const *addresses, uint32_t count, struct rpc_tls *tls, const char *job, char *into,

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "common/rpc/protocol.h"
+#include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/daemons/describe.h"
 
@@ -11,6 +11,7 @@ struct asked {
 	struct poll_node node;
 	struct rpc_client *client;
 	struct rpc_call *describe, *check; // NULL: none runs
+	struct wire_node *answer;          // holds node.answer
 };
 
 struct poll {
@@ -37,22 +38,17 @@ bool poll_create(const struct hostfile *hosts, struct rpc_tls *tls, struct poll 
 
 static void free_answer(struct asked *asked)
 {
-	if (asked->node.answer != NULL)
-		penstock__v1__describe_response__free_unpacked(asked->node.answer, NULL);
+	wire_node_free(steal_pointer(asked->answer));
 	asked->node.answer = NULL;
 }
 
 void poll_begin(struct poll *poll, uint32_t deadline_ms)
 {
-	Penstock__V1__DescribeRequest describe = PENSTOCK__V1__DESCRIBE_REQUEST__INIT;
-	Grpc__Health__V1__HealthCheckRequest check = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 	for (uint32_t i = 0; i < poll->count; i++) {
 		struct asked *asked = &poll->asked[i];
 		asked->node.error.code = ERROR_NONE;
-		rpc_client_begin(asked->client, PROTOCOL_METHOD_DESCRIBE, deadline_ms, &describe.base,
-				 &penstock__v1__describe_response__descriptor, &asked->describe, &asked->node.error);
-		rpc_client_begin(asked->client, PROTOCOL_METHOD_HEALTH_CHECK, deadline_ms, &check.base,
-				 &grpc__health__v1__health_check_response__descriptor, &asked->check, NULL);
+		wire_describe_begin(asked->client, deadline_ms, &asked->describe, &asked->node.error);
+		wire_health_begin(asked->client, deadline_ms, &asked->check, NULL);
 	}
 }
 
@@ -67,17 +63,10 @@ bool poll_is_over(const struct poll *poll)
 
 static void end_one(struct asked *asked)
 {
-	Penstock__V1__DescribeResponse *answer = NULL;
-	Grpc__Health__V1__HealthCheckResponse *health = NULL;
 	free_answer(asked);
-	if (asked->describe != NULL)
-		rpc_call_end(asked->describe, (ProtobufCMessage **)&answer, &asked->node.error);
-	asked->node.has_health = asked->check != NULL && rpc_call_end(asked->check, (ProtobufCMessage **)&health, NULL);
-	if (asked->node.has_health)
-		asked->node.health = health->status;
-	if (health != NULL)
-		grpc__health__v1__health_check_response__free_unpacked(health, NULL);
-	asked->node.answer = answer;
+	if (asked->describe != NULL && wire_describe_end(asked->describe, &asked->answer, &asked->node.error))
+		asked->node.answer = &asked->answer->node;
+	asked->node.has_health = asked->check != NULL && wire_health_end(asked->check, &asked->node.health, NULL);
 	asked->describe = asked->check = NULL;
 }
 
@@ -123,9 +112,9 @@ const char *poll_health_name(const struct poll_node *node)
 	if (!node->has_health)
 		return "-";
 	switch (node->health) {
-	case GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING:
+	case HEALTH_SERVING:
 		return "serving";
-	case GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING:
+	case HEALTH_NOT_SERVING:
 		return "not serving";
 	default:
 		return "unknown";

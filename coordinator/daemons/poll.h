@@ -2,18 +2,18 @@
 // there are. One thread, between rpc_start and rpc_stop.
 #pragma once
 
+#include "common/job/node.h"
 #include "common/rpc/tls.h"
+#include "common/wire/health.h"
 #include "coordinator/config/hostfile.h"
-#include "grpc/health/v1/health.pb-c.h"
-#include "penstock/v1/stage_server.pb-c.h"
 
 struct poll_node {
 	const struct host *host;
 	// Of the last round:
-	Penstock__V1__DescribeResponse *answer; // NULL: `error` says why
+	const struct node_description *answer; // NULL: `error` says why
 	struct error error;
 	bool has_health; // else the daemon has no answer to that
-	Grpc__Health__V1__HealthCheckResponse__ServingStatus health;
+	enum health_state health;
 };
 
 struct poll;

@@ -58,7 +58,7 @@ void rates_destroy(struct rates *rates)
 	free(rates);
 }
 
-static const struct memory *find(const struct node *node, const Penstock__V1__RunningStage *running)
+static const struct memory *find(const struct node *node, const struct running_stage *running)
 {
 	for (uint32_t i = 0; i < node->count; i++) {
 		const struct memory *memory = &node->memories[i];
@@ -69,10 +69,10 @@ static const struct memory *find(const struct node *node, const Penstock__V1__Ru
 	return NULL;
 }
 
-static struct steps_sample sample_steps(const Penstock__V1__StageCounters *counters)
+static struct steps_sample sample_steps(const struct stage_counters *counters)
 {
 	struct steps_sample sample = {.counted_ns = counters->counted_ns, .samples = counters->samples};
-	PHASES_READ(counters, sample.phase_ns);
+	memcpy(sample.phase_ns, counters->phase_ns, sizeof(sample.phase_ns));
 	return sample;
 }
 
@@ -101,7 +101,7 @@ static struct steps_sample before_first_step(const struct steps_sample *sample)
 	return (struct steps_sample){.counted_ns = sample->counted_ns > ns ? sample->counted_ns - ns : 0};
 }
 
-static void update_steps(const Penstock__V1__StageCounters *counters, const struct memory *before,
+static void update_steps(const struct stage_counters *counters, const struct memory *before,
 			 const struct rates_stage *stage_before, struct memory *memory, struct rates_stage *stage)
 {
 	struct steps_sample sample = sample_steps(counters);
@@ -120,11 +120,11 @@ static void update_steps(const Penstock__V1__StageCounters *counters, const stru
 	compare_steps(known ? &before->at_step : &first, &sample, stage);
 }
 
-static void update_links(const Penstock__V1__StageCounters *counters, uint64_t clock_ns, const struct memory *before,
+static void update_links(const struct stage_counters *counters, uint64_t clock_ns, const struct memory *before,
 			 struct memory *memory, struct rates_stage *stage)
 {
-	const Penstock__V1__LinkTraffic *traffic[RATES_SIDE_COUNT] = {
-		counters->previous, counters->next, counters->previous_replica, counters->next_replica};
+	const struct link_traffic *traffic[RATES_SIDE_COUNT] = {counters->previous, counters->next,
+								counters->previous_replica, counters->next_replica};
 	struct links_sample *now = &memory->at_round;
 	*now = (struct links_sample){.taken = true, .clock_ns = clock_ns};
 	const struct links_sample *last = before != NULL && before->at_round.taken ? &before->at_round : NULL;
@@ -143,7 +143,7 @@ static void update_links(const Penstock__V1__StageCounters *counters, uint64_t c
 	}
 }
 
-static void update_stage(const Penstock__V1__DescribeResponse *answer, const Penstock__V1__RunningStage *running,
+static void update_stage(const struct node_description *answer, const struct running_stage *running,
 			 const struct node *last, struct memory *memory, struct rates_stage *stage)
 {
 	const struct memory *before = find(last, running);
@@ -157,9 +157,9 @@ static void update_stage(const Penstock__V1__DescribeResponse *answer, const Pen
 	stage->step = running->step;
 	stage->memory_bytes = running->memory_bytes;
 	stage->device = "";
-	if (running->device_index < answer->n_devices) {
-		stage->device = answer->devices[running->device_index]->name;
-		stage->limit_bytes = answer->devices[running->device_index]->memory_limit_bytes;
+	if (running->device_index < answer->device_count) {
+		stage->device = answer->devices[running->device_index].name;
+		stage->limit_bytes = answer->devices[running->device_index].memory_limit_bytes;
 	}
 	if (running->counters == NULL)
 		return;
@@ -169,14 +169,13 @@ static void update_stage(const Penstock__V1__DescribeResponse *answer, const Pen
 		stage->seconds_since_step = (double)(answer->clock_ns - running->counters->counted_ns) * 1e-9;
 }
 
-bool rates_update(struct rates *rates, uint32_t index, const char *address,
-		  const Penstock__V1__DescribeResponse *answer)
+bool rates_update(struct rates *rates, uint32_t index, const char *address, const struct node_description *answer)
 {
 	struct node *node = &rates->nodes[index], last = *node;
 	*node = (struct node){0};
-	size_t count = answer == NULL                             ? 0
-		       : answer->n_running > RATES_MAXIMUM_STAGES ? RATES_MAXIMUM_STAGES
-								  : answer->n_running;
+	size_t count = answer == NULL                                 ? 0
+		       : answer->running_count > RATES_MAXIMUM_STAGES ? RATES_MAXIMUM_STAGES
+								      : answer->running_count;
 	if (count > 0) {
 		node->stages = calloc(count, sizeof(*node->stages));
 		node->memories = calloc(count, sizeof(*node->memories));
@@ -185,7 +184,7 @@ bool rates_update(struct rates *rates, uint32_t index, const char *address,
 	for (; ok && node->count < count; node->count++) {
 		struct rates_stage *stage = &node->stages[node->count];
 		stage->address = address;
-		update_stage(answer, answer->running[node->count], &last, &node->memories[node->count], stage);
+		update_stage(answer, &answer->running[node->count], &last, &node->memories[node->count], stage);
 	}
 	forget(&last);
 	return ok;

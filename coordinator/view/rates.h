@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/job/node.h"
 #include "common/metrics/phases.h"
-#include "penstock/v1/stage_server.pb-c.h"
 
 enum rates_side { RATES_PREVIOUS, RATES_NEXT, RATES_PREVIOUS_REPLICA, RATES_NEXT_REPLICA, RATES_SIDE_COUNT };
 
@@ -41,8 +41,7 @@ struct rates *rates_create(uint32_t nodes); // NULL when memory is out
 void rates_destroy(struct rates *rates);    // takes NULL
 // What node `index` answered this round; NULL: nothing, and what was known of it is forgotten. The answer is borrowed until the next update
 // of this node. False when memory is out.
-bool rates_update(struct rates *rates, uint32_t index, const char *address,
-		  const Penstock__V1__DescribeResponse *answer);
+bool rates_update(struct rates *rates, uint32_t index, const char *address, const struct node_description *answer);
 // Those of one node, in its own order.
 const struct rates_stage *rates_stages(const struct rates *rates, uint32_t index, uint32_t *ret_count);
 uint32_t rates_nodes(const struct rates *rates);

@@ -1,28 +1,24 @@
 // grpc.health.v1: Check and Watch, of each service that is served, and of "", the whole server. All serve until the daemon stops,
 // and none does then.
-#include "grpc/health/v1/health.pb-c.h"
+#include "common/wire/health.h"
 #include "stage_server/service/query.h"
 
 static bool take(struct query *query, const struct rpc_incoming *incoming, struct error *error)
 {
-	Grpc__Health__V1__HealthCheckRequest *request = (Grpc__Health__V1__HealthCheckRequest *)rpc_incoming_unpack(
-		incoming, &grpc__health__v1__health_check_request__descriptor, NULL, error);
+	struct wire_health_request *request = wire_health_request_read(incoming, error);
 	if (request == NULL)
 		return false;
 	query->service_known =
 		request->service[0] == '\0' || descriptors_have_service(query->queries->descriptors, request->service);
-	grpc__health__v1__health_check_request__free_unpacked(request, NULL);
+	wire_health_request_free(request);
 	return true;
 }
 
 static void send_status(struct query *query)
 {
-	Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
-	response.status =
-		!query->service_known      ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN
-		: query->queries->draining ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
-					   : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
-	rpc_stream_send(query->stream, &response.base, NULL, 0, 0);
+	wire_health_send(query->stream, !query->service_known      ? HEALTH_SERVICE_UNKNOWN
+					: query->queries->draining ? HEALTH_NOT_SERVING
+								   : HEALTH_SERVING);
 }
 
 static void answer_check(struct query *query)

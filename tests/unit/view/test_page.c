@@ -79,7 +79,7 @@ static void page_init_says_where_the_bars_are(void **state)
 static void page_init_adds_up_replicas_and_shows_their_ring(void **state)
 {
 	struct fixture *fixture = *state;
-	Penstock__V1__LinkTraffic ring = PENSTOCK__V1__LINK_TRAFFIC__INIT;
+	struct link_traffic ring = {0};
 	struct page page;
 	for (int i = 0; i < 2; i++) {
 		fixture->answers[i].stage.pipeline_stage = 0;

@@ -54,7 +54,7 @@ static void rates_update_second_answer_is_of_the_steps_between(void **state)
 	answer.counters.steps++;
 	answer.counters.samples += 30;
 	answer.counters.counted_ns += 2 * SECOND;
-	answer.counters.backward_ns += 2 * SECOND;
+	answer.counters.phase_ns[PHASE_BACKWARD] += 2 * SECOND;
 	answer.next.sent_bytes += 4000;
 	answer.next.received_bytes += 8000;
 	const struct rates_stage *stage = update(rates, &answer);
@@ -110,8 +110,8 @@ static void rates_update_another_session_of_the_same_name_begins_anew(void **sta
 	update(rates, &answer);
 	answer_steps(&answer, 1, 20);
 	answer.stage.began_ns = 19 * SECOND;
-	answer.counters.forward_ns = answer.counters.backward_ns = 0;
-	answer.counters.wait_next_ns = SECOND;
+	answer.counters.phase_ns[PHASE_FORWARD] = answer.counters.phase_ns[PHASE_BACKWARD] = 0;
+	answer.counters.phase_ns[PHASE_WAIT_NEXT] = SECOND;
 	answer.response.clock_ns = 21 * SECOND;
 	const struct rates_stage *stage = update(rates, &answer);
 	assert_near(stage->samples_per_second, 100);
@@ -145,10 +145,10 @@ static void rates_update_nonsense_is_no_rate(void **state)
 	answer_steps(&answer, 1000, 18);
 	answer.next.sent_bytes = UINT64_MAX;
 	update(rates, &answer);
-	answer.counters = (Penstock__V1__StageCounters)PENSTOCK__V1__STAGE_COUNTERS__INIT;
+	answer.counters = (struct stage_counters){0};
 	answer.counters.steps = 1;
-	answer.counters.forward_ns = UINT64_MAX;
-	answer.counters.wait_next_ns = UINT64_MAX;
+	answer.counters.phase_ns[PHASE_FORWARD] = UINT64_MAX;
+	answer.counters.phase_ns[PHASE_WAIT_NEXT] = UINT64_MAX;
 	answer.counters.counted_ns = UINT64_MAX;
 	answer.response.clock_ns = 0;
 	answer.stage.device_index = UINT32_MAX;
