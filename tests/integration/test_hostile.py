@@ -271,7 +271,7 @@ class Hostile(harness.TestCase):
         for stream in streams:
             try:
                 first = next(iter(stream.call))
-                limited += first.WhichOneof("body") == "failed" and "16 sessions" in first.failed.message
+                limited += first.WhichOneof("body") == "failed" and "the limit is 16" in first.failed.message
             except grpc.RpcError:
                 pass
         self.assertGreaterEqual(limited, 20)
