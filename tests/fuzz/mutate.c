@@ -75,6 +75,9 @@ static void change(ProtobufCMessage *message, unsigned *seed)
 		&message->descriptor->fields[below(seed, message->descriptor->n_fields)];
 	void *member = (char *)message + field->offset;
 	size_t size = number_size(field->type), *count = (size_t *)((char *)message + field->quantifier_offset);
+	bool oneof = (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0;
+	if (oneof && *(const int *)(const void *)count != (int)field->id) // another member of the union is there
+		return;
 	if (field->label == PROTOBUF_C_LABEL_REPEATED) {
 		if (*count > 0 && field->type == PROTOBUF_C_TYPE_MESSAGE)
 			change_list(*(ProtobufCMessage ***)member, count, seed);
