@@ -133,6 +133,7 @@ while read -r library file; do
 	echo "$package" >>"$scratch/packages"
 done <"$scratch/libraries"
 [ -n "$(ls "$root/lib")" ] || fail "no library was found; is ldd there?"
+echo libarchive-dev >>"$scratch/packages" # linked into the programs
 
 # ---- make them find each other, and nothing else
 # DT_RPATH, not DT_RUNPATH: an LD_LIBRARY_PATH that somebody set for another program must not put its libraries in the
