@@ -15,8 +15,8 @@ static bool read_data(const struct job_arguments *arguments, const struct job_se
 	if (arguments->dataset == NULL)
 		return error_set(error, ERROR_USAGE,
 				 "--dataset PATH is missing; penstock dataset synthesize DIR makes a small set");
-	return cifar10_read(arguments->dataset, false, &inputs->dataset, error) &&
-	       cifar10_check_classes(&inputs->dataset, arguments->classes, error) &&
+	return cifar_read(arguments->dataset, false, &inputs->dataset, error) &&
+	       cifar_check_classes(&inputs->dataset, arguments->classes, error) &&
 	       sampler_create(inputs->dataset.count, setup->config.train_batch_size, !arguments->no_shuffle,
 			      arguments->seed, &inputs->sampler, error);
 }
@@ -100,6 +100,6 @@ void job_inputs_fini(struct job_inputs *inputs)
 	safetensors_close(inputs->load);
 	free(inputs->load_skips);
 	sampler_destroy(inputs->sampler);
-	cifar10_fini(&inputs->dataset);
+	cifar_fini(&inputs->dataset);
 	*inputs = (struct job_inputs){0};
 }

@@ -7,11 +7,11 @@
 #include "coordinator/checkpoint/safetensors.h"
 #include "coordinator/command/job_arguments.h"
 #include "coordinator/command/job_setup.h"
-#include "coordinator/dataset/cifar10.h"
+#include "coordinator/dataset/cifar.h"
 #include "coordinator/dataset/sampler.h"
 
 struct job_inputs {
-	struct cifar10 dataset;
+	struct cifar dataset;
 	struct sampler *sampler;
 	struct safetensors *load; // NULL: no --load
 	bool *load_skips;         // [parameters] those that --skip-mismatched draws from the seed; NULL: no --load

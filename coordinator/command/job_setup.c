@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/strings.h"
 #include "coordinator/config/learning_rate_course.h"
-#include "coordinator/dataset/cifar10.h"
+#include "coordinator/dataset/cifar.h"
 #include "coordinator/plan/fit.h"
 
 enum { DEFAULT_ACCUMULATION_STEPS = 4 };
@@ -114,7 +114,7 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 		.initial_loss_scale = (float)config->loss_scaling.scale,
 		.checkpoint_interval = config->checkpoint_interval,
 		.seed = arguments->seed,
-		.raw_image_size = CIFAR10_IMAGE_SIZE,
+		.raw_image_size = CIFAR_IMAGE_SIZE,
 	};
 	memcpy(options.mean, arguments->mean, sizeof(options.mean));
 	memcpy(options.standard_deviation, arguments->standard_deviation, sizeof(options.standard_deviation));

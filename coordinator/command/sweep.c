@@ -22,7 +22,7 @@ enum { NETWORK_THREADS = 2, TERMINAL_INTERVAL_MS = 100 };
 struct command {
 	struct sweep_arguments arguments;
 	struct job_nodes nodes;
-	struct cifar10 dataset;
+	struct cifar dataset;
 	struct numerics *numerics;
 	struct sweep *sweep;
 	struct sweep_output *output;
@@ -116,8 +116,8 @@ static bool make_sweep(struct command *command, struct error *error)
 	if (arguments->job.dataset == NULL)
 		return error_set(error, ERROR_USAGE,
 				 "--dataset PATH is missing; penstock dataset synthesize DIR makes a small set");
-	if (!cifar10_read(arguments->job.dataset, false, &command->dataset, error) ||
-	    !cifar10_check_classes(&command->dataset, arguments->job.classes, error) ||
+	if (!cifar_read(arguments->job.dataset, false, &command->dataset, error) ||
+	    !cifar_check_classes(&command->dataset, arguments->job.classes, error) ||
 	    !sweep_setting(arguments, &command->nodes, &setting, error) ||
 	    !sweep_create(&arguments->grid, setting, &command->sweep, error))
 		return false;
@@ -287,7 +287,7 @@ static void close_all(struct command *command)
 	if (command->rpc_is_started)
 		rpc_stop();
 	job_nodes_fini(&command->nodes);
-	cifar10_fini(&command->dataset);
+	cifar_fini(&command->dataset);
 	numerics_close(command->numerics);
 	sweep_destroy(command->sweep);
 	sweep_output_close(command->output);

@@ -21,10 +21,10 @@
 #include "common/base/output_lock.h"
 #include "common/base/random.h"
 #include "common/base/strings.h"
-#include "coordinator/dataset/cifar10.h"
+#include "coordinator/dataset/cifar.h"
 
 enum {
-	SIDE = CIFAR10_IMAGE_SIZE,
+	SIDE = CIFAR_IMAGE_SIZE,
 	PATTERNS = 5,
 	FILES = 6,
 	MAXIMUM_IMAGES_PER_FILE = 100000,
@@ -105,7 +105,7 @@ static void draw_record(struct random_key key, uint8_t label, uint8_t *ret_recor
 	ret_record[0] = label;
 	uint8_t *byte = ret_record + 1;
 	uint32_t words[4] = {0};
-	for (uint32_t i = 0; i < CIFAR10_IMAGE_BYTES; i++) { // planes R, G, B; rows; columns
+	for (uint32_t i = 0; i < CIFAR_IMAGE_BYTES; i++) { // planes R, G, B; rows; columns
 		if (i % 16 == 0)
 			random_block(key, FIRST_NOISE_COUNTER + i / 16, 0, words);
 		uint32_t channel = i / (SIDE * SIDE), x = i % SIDE, y = i / SIDE % SIDE;
@@ -119,7 +119,7 @@ static void draw_labels(uint64_t seed, uint32_t file, uint32_t count, uint8_t *r
 {
 	struct random_key key = random_key_make(seed, RANDOM_DATASET, (uint64_t)file << 32 | LABEL_ORDER);
 	for (uint32_t i = 0; i < count; i++)
-		ret_labels[i] = (uint8_t)(i % CIFAR10_CLASSES);
+		ret_labels[i] = (uint8_t)(i % CIFAR_CLASSES);
 	for (uint32_t i = count - 1; i > 0; i--) {
 		uint32_t j = random_below(key, i, i + 1);
 		uint8_t swapped = ret_labels[i];
@@ -131,7 +131,7 @@ static void draw_labels(uint64_t seed, uint32_t file, uint32_t count, uint8_t *r
 static bool write_records(struct output_file *file, uint64_t seed, uint32_t number, const uint8_t *labels,
 			  uint32_t count, struct error *error)
 {
-	uint8_t records[RECORDS_AT_ONCE][CIFAR10_RECORD_BYTES];
+	uint8_t records[RECORDS_AT_ONCE][CIFAR_RECORD_BYTES];
 	for (uint32_t i = 0, drawn = 0; i < count; i++) {
 		struct random_key key = random_key_make(seed, RANDOM_DATASET, (uint64_t)number << 32 | i);
 		draw_record(key, labels[i], records[drawn++]);

@@ -39,11 +39,10 @@ static struct buffer *gather_images(const struct steps *steps, uint32_t micro_ba
 {
 	const struct job_options *options = &steps->job->options;
 	uint32_t n = steps->job->plan->options.micro_batch_size;
-	struct buffer *images = buffer_create((size_t)n * CIFAR10_IMAGE_BYTES);
+	struct buffer *images = buffer_create((size_t)n * CIFAR_IMAGE_BYTES);
 	for (uint32_t i = 0; images != NULL && i < n; i++)
-		memcpy(images->data + (size_t)i * CIFAR10_IMAGE_BYTES,
-		       cifar10_image(options->dataset, steps->indices[(uint64_t)micro_batch * n + i]),
-		       CIFAR10_IMAGE_BYTES);
+		memcpy(images->data + (size_t)i * CIFAR_IMAGE_BYTES,
+		       cifar_image(options->dataset, steps->indices[(uint64_t)micro_batch * n + i]), CIFAR_IMAGE_BYTES);
 	return images;
 }
 
@@ -53,7 +52,7 @@ static struct buffer *gather_labels(const struct steps *steps, uint32_t micro_ba
 	uint32_t n = steps->job->plan->options.micro_batch_size;
 	struct buffer *labels = buffer_create(n);
 	for (uint32_t i = 0; labels != NULL && i < n; i++)
-		labels->data[i] = cifar10_label(options->dataset, steps->indices[(uint64_t)micro_batch * n + i]);
+		labels->data[i] = cifar_label(options->dataset, steps->indices[(uint64_t)micro_batch * n + i]);
 	return labels;
 }
 

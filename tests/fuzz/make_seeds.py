@@ -120,7 +120,7 @@ def seeds():
     record = bytes([3]) + bytes(i % 256 for i in range(3072))
     for name, data in {"training": b"\x00" + record, "two": b"\x00" + record * 2, "test": b"\x01" + record,
                        "short": b"\x00" + record[:-1], "label": b"\x00" + bytes([10]) + record[1:]}.items():
-        yield "cifar10", name, data
+        yield "cifar", name, data
     # Schedule, stages, micro-batches, in flight, damages; then damages (stage, two places, kind, value) and the stages' turns.
     for name, data in {"gpipe": [0, 3, 3, 0, 0, 1, 2, 3, 0, 1], "1f1b": [1, 2, 7, 0, 0, 3, 2, 1], "swapped": [1, 2, 3, 0, 1, 1, 2, 3, 1],
                        "moved": [1, 1, 3, 0, 1, 0, 3, 4, 0, 0, 1, 0, 1], "fewer_slots": [0, 1, 3, 0, 1, 0, 0, 0, 6, 1]}.items():

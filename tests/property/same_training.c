@@ -32,7 +32,7 @@ struct property {
 	uint32_t draws;
 	uint32_t threads;                 // of all draws; 0: drawn
 	struct local_daemons *daemons[2]; // of draws with one thread (or N of --threads), and with two
-	struct cifar10 dataset;
+	struct cifar dataset;
 	bool wrong_kernels;
 	struct numerics *honest;  // with the kernels that there are for every question so far
 	uint64_t steps, elements; // compared so far
@@ -41,15 +41,15 @@ struct property {
 };
 
 // Noise: nothing is to be learnt from it.
-static bool make_dataset(struct cifar10 *ret_dataset)
+static bool make_dataset(struct cifar *ret_dataset)
 {
 	struct random_key key = random_key_make(1, RANDOM_DATASET, 0);
-	uint8_t *records = malloc((size_t)IMAGES * CIFAR10_RECORD_BYTES);
+	uint8_t *records = malloc((size_t)IMAGES * CIFAR_RECORD_BYTES);
 	if (records == NULL)
 		return false;
-	for (uint64_t i = 0; i < (uint64_t)IMAGES * CIFAR10_RECORD_BYTES; i++)
-		records[i] = (uint8_t)random_below(key, i, i % CIFAR10_RECORD_BYTES == 0 ? CIFAR10_CLASSES : 256);
-	*ret_dataset = (struct cifar10){.records = records, .count = IMAGES};
+	for (uint64_t i = 0; i < (uint64_t)IMAGES * CIFAR_RECORD_BYTES; i++)
+		records[i] = (uint8_t)random_below(key, i, i % CIFAR_RECORD_BYTES == 0 ? CIFAR_CLASSES : 256);
+	*ret_dataset = (struct cifar){.records = records, .count = IMAGES};
 	return true;
 }
 
@@ -334,7 +334,7 @@ int main(int argc, char **argv)
 	rpc_stop();
 	local_daemons_stop(property.daemons[0]);
 	local_daemons_stop(property.daemons[1]);
-	cifar10_fini(&property.dataset);
+	cifar_fini(&property.dataset);
 	numerics_close(property.honest);
 	return wrong > 0;
 }

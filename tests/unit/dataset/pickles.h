@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/dataset/cifar10.h"
+#include "coordinator/dataset/cifar.h"
 
 struct pickle_text {
 	uint8_t bytes[1 << 16];
@@ -61,9 +61,9 @@ static inline void pickle_of_python2(struct pickle_text *text, unsigned images, 
 	pickle_put_shape(text, images);
 	PICKLE_PUT(text,
 		   "cnumpy\ndtype\nq\x0aU\2u1K\0K\1\x87Rq\x0b(K\3U\1|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89T");
-	pickle_put_32(text, images * CIFAR10_IMAGE_BYTES);
+	pickle_put_32(text, images * CIFAR_IMAGE_BYTES);
 	for (unsigned n = 0; n < images; n++)
-		for (unsigned i = 0; i < CIFAR10_IMAGE_BYTES; i++)
+		for (unsigned i = 0; i < CIFAR_IMAGE_BYTES; i++)
 			text->bytes[text->size++] = pickle_pixel(n, i);
 	PICKLE_PUT(text, "tbU\x09"
 			 "filenamesq\x0c]q\x0d(U\5a.pnge"
@@ -83,7 +83,7 @@ static inline void pickle_of_python3(struct pickle_text *text, unsigned images, 
 	size_t length_at = text->size;
 	pickle_put_32(text, 0);
 	for (unsigned n = 0; n < images; n++)
-		for (unsigned i = 0; i < CIFAR10_IMAGE_BYTES; i++) {
+		for (unsigned i = 0; i < CIFAR_IMAGE_BYTES; i++) {
 			uint8_t pixel = pickle_pixel(n, i);
 			uint8_t two[2] = {(uint8_t)(0xc0 | pixel >> 6), (uint8_t)(0x80 | (pixel & 0x3f))};
 			if (pixel < 0x80)

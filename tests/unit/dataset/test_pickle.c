@@ -17,10 +17,10 @@ static void assert_holds(const struct pickle_text *text, unsigned images, unsign
 	assert_int_equal(pickle_item(pickle, labels, images - 1)->integer, first_label + images - 1);
 	assert_int_equal(data->kind, PICKLE_ARRAY);
 	assert_int_equal(data->rows, images);
-	assert_int_equal(data->columns, CIFAR10_IMAGE_BYTES);
+	assert_int_equal(data->columns, CIFAR_IMAGE_BYTES);
 	for (unsigned n = 0; n < images; n++)
-		for (unsigned i = 0; i < CIFAR10_IMAGE_BYTES; i++)
-			assert_int_equal(data->bytes[n * CIFAR10_IMAGE_BYTES + i], pickle_pixel(n, i));
+		for (unsigned i = 0; i < CIFAR_IMAGE_BYTES; i++)
+			assert_int_equal(data->bytes[n * CIFAR_IMAGE_BYTES + i], pickle_pixel(n, i));
 	assert_null(pickle_get(pickle, pickle_root(pickle), "nothing"));
 	assert_null(pickle_get(pickle, labels, "labels"));
 	pickle_destroy(pickle);

@@ -14,7 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "coordinator/dataset/cifar10.h"
+#include "coordinator/dataset/cifar.h"
 #include "coordinator/dataset/synthesize.h"
 
 static char folder[64];
@@ -53,15 +53,15 @@ static void synthesize_writes_equal_shares_in_random_order(void **state)
 	struct error error = {0};
 	if (!synthesize_cifar10(folder, 200, 1, &error))
 		fail_msg("%s", error.message);
-	struct cifar10 train, test;
-	assert_true(cifar10_read(folder, false, &train, &error));
-	assert_true(cifar10_read(folder, true, &test, &error));
+	struct cifar train, test;
+	assert_true(cifar_read(folder, false, &train, &error));
+	assert_true(cifar_read(folder, true, &test, &error));
 	assert_int_equal(train.count, 1000);
 	assert_int_equal(test.count, 200);
 	for (unsigned file = 0; file < 5; file++) {
 		unsigned counts[10] = {0}, ascending = 0;
 		for (unsigned i = 0; i < 200; i++) {
-			unsigned label = cifar10_label(&train, file * 200 + i);
+			unsigned label = cifar_label(&train, file * 200 + i);
 			counts[label]++;
 			ascending += label == i % 10;
 		}
@@ -72,23 +72,23 @@ static void synthesize_writes_equal_shares_in_random_order(void **state)
 	// No image twice, in training or between training and test.
 	for (uint64_t i = 0; i < train.count; i++)
 		for (uint64_t j = 0; j < test.count; j++)
-			assert_memory_not_equal(cifar10_image(&train, i), cifar10_image(&test, j), 64);
-	cifar10_fini(&train);
-	cifar10_fini(&test);
+			assert_memory_not_equal(cifar_image(&train, i), cifar_image(&test, j), 64);
+	cifar_fini(&train);
+	cifar_fini(&test);
 	assert_int_equal(count_files(false), 7); // and the list of classes; nothing unfinished
 }
 
 static uint64_t hash_of_set(uint64_t seed)
 {
 	struct error error = {0};
-	struct cifar10 train;
+	struct cifar train;
 	if (!synthesize_cifar10(folder, 20, seed, &error))
 		fail_msg("%s", error.message);
-	assert_true(cifar10_read(folder, false, &train, &error));
+	assert_true(cifar_read(folder, false, &train, &error));
 	uint64_t hash = 0xcbf29ce484222325u; // FNV-1a
-	for (uint64_t i = 0; i < train.count * CIFAR10_RECORD_BYTES; i++)
+	for (uint64_t i = 0; i < train.count * CIFAR_RECORD_BYTES; i++)
 		hash = (hash ^ train.records[i]) * 0x100000001b3u;
-	cifar10_fini(&train);
+	cifar_fini(&train);
 	return hash;
 }
 
@@ -107,19 +107,19 @@ static void synthesize_same_seed_gives_the_same_bytes(void **state)
 static void synthesize_mean_colour_does_not_give_the_class(void **state)
 {
 	struct error error = {0};
-	struct cifar10 train;
+	struct cifar train;
 	assert_true(synthesize_cifar10(folder, 200, 1, &error));
-	assert_true(cifar10_read(folder, false, &train, &error));
+	assert_true(cifar_read(folder, false, &train, &error));
 	double colours[10][3] = {{0}};
 	for (uint64_t i = 0; i < 500; i++)
-		for (unsigned b = 0; b < CIFAR10_IMAGE_BYTES; b++)
-			colours[cifar10_label(&train, i)][b / 1024] += cifar10_image(&train, i)[b] / 50.0 / 1024;
+		for (unsigned b = 0; b < CIFAR_IMAGE_BYTES; b++)
+			colours[cifar_label(&train, i)][b / 1024] += cifar_image(&train, i)[b] / 50.0 / 1024;
 	unsigned by_colour = 0, by_family = 0;
 	for (uint64_t i = 500; i < 1000; i++) {
 		double colour[3] = {0}, best = 1e30;
-		unsigned guess = 0, label = cifar10_label(&train, i);
-		for (unsigned b = 0; b < CIFAR10_IMAGE_BYTES; b++)
-			colour[b / 1024] += cifar10_image(&train, i)[b] / 1024.0;
+		unsigned guess = 0, label = cifar_label(&train, i);
+		for (unsigned b = 0; b < CIFAR_IMAGE_BYTES; b++)
+			colour[b / 1024] += cifar_image(&train, i)[b] / 1024.0;
 		for (unsigned c = 0; c < 10; c++) {
 			double distance = 0;
 			for (int k = 0; k < 3; k++)
@@ -132,7 +132,7 @@ static void synthesize_mean_colour_does_not_give_the_class(void **state)
 		by_colour += guess == label;
 		by_family += guess / 5 == label / 5;
 	}
-	cifar10_fini(&train);
+	cifar_fini(&train);
 	assert_true(by_colour < 200); // of 500; 100 would be knowing the family alone
 	assert_true(by_family > 400);
 }

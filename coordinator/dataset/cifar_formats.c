@@ -1,6 +1,6 @@
 // The two forms of CIFAR-10's files: records of a label and an image, and Python's pickles of an array of images and a list of labels.
 // Both become records.
-#include "coordinator/dataset/cifar10_formats.h"
+#include "coordinator/dataset/cifar_formats.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,61 +10,61 @@
 #include "common/base/strings.h"
 #include "coordinator/dataset/pickle.h"
 
-const char *cifar10_file_name(enum cifar10_format format, bool test, int number, char into[CIFAR10_NAME_SIZE])
+const char *cifar_file_name(enum cifar_format format, bool test, int number, char into[CIFAR_NAME_SIZE])
 {
-	const char *suffix = format == CIFAR10_BINARY ? ".bin" : "";
+	const char *suffix = format == CIFAR_BINARY ? ".bin" : "";
 	if (test)
-		snprintf(into, CIFAR10_NAME_SIZE, "test_batch%s", suffix);
+		snprintf(into, CIFAR_NAME_SIZE, "test_batch%s", suffix);
 	else
-		snprintf(into, CIFAR10_NAME_SIZE, "data_batch_%d%s", number, suffix);
+		snprintf(into, CIFAR_NAME_SIZE, "data_batch_%d%s", number, suffix);
 	return into;
 }
 
 // Room for `count` more records; NULL with an error.
-static uint8_t *extend(struct cifar10 *set, uint64_t count, struct error *error)
+static uint8_t *extend(struct cifar *set, uint64_t count, struct error *error)
 {
-	uint8_t *grown = realloc(set->records, (set->count + count) * CIFAR10_RECORD_BYTES);
+	uint8_t *grown = realloc(set->records, (set->count + count) * CIFAR_RECORD_BYTES);
 	if (grown == NULL) {
 		error_set(error, ERROR_FAILED, "no memory for its %" PRIu64 " images", count);
 		return NULL;
 	}
 	set->records = grown;
-	return grown + set->count * CIFAR10_RECORD_BYTES;
+	return grown + set->count * CIFAR_RECORD_BYTES;
 }
 
 // ---- Records
 
-bool cifar10_check_size(uint64_t bytes, struct error *error)
+bool cifar_check_size(uint64_t bytes, struct error *error)
 {
 	if (bytes == 0)
 		return error_set(error, ERROR_USAGE, "is empty");
-	uint64_t whole = bytes / CIFAR10_RECORD_BYTES, rest = bytes % CIFAR10_RECORD_BYTES;
+	uint64_t whole = bytes / CIFAR_RECORD_BYTES, rest = bytes % CIFAR_RECORD_BYTES;
 	if (rest != 0)
 		return error_set(error, ERROR_USAGE,
 				 "is cut short: %" PRIu64 " byte%s %" PRIu64 " whole record%s of %d bytes and %" PRIu64
 				 " byte%s of another",
-				 bytes, bytes == 1 ? " is" : "s are", whole, strings_plural(whole),
-				 CIFAR10_RECORD_BYTES, rest, strings_plural(rest));
+				 bytes, bytes == 1 ? " is" : "s are", whole, strings_plural(whole), CIFAR_RECORD_BYTES,
+				 rest, strings_plural(rest));
 	return true;
 }
 
-bool cifar10_check_labels(const uint8_t *records, uint64_t count, struct error *error)
+bool cifar_check_labels(const uint8_t *records, uint64_t count, struct error *error)
 {
 	for (uint64_t i = 0; i < count; i++) {
-		unsigned label = records[i * CIFAR10_RECORD_BYTES];
-		if (label >= CIFAR10_CLASSES)
+		unsigned label = records[i * CIFAR_RECORD_BYTES];
+		if (label >= CIFAR_CLASSES)
 			return error_set(error, ERROR_USAGE,
 					 "record %" PRIu64 " (from 0) has label %u; labels are 0 to %d: this is not "
 					 "CIFAR-10's binary format, or damaged",
-					 i, label, CIFAR10_CLASSES - 1);
+					 i, label, CIFAR_CLASSES - 1);
 	}
 	return true;
 }
 
-static bool append_records(struct cifar10 *set, const uint8_t *records, uint64_t bytes, struct error *error)
+static bool append_records(struct cifar *set, const uint8_t *records, uint64_t bytes, struct error *error)
 {
-	uint64_t count = bytes / CIFAR10_RECORD_BYTES;
-	if (!cifar10_check_size(bytes, error) || !cifar10_check_labels(records, count, error))
+	uint64_t count = bytes / CIFAR_RECORD_BYTES;
+	if (!cifar_check_size(bytes, error) || !cifar_check_labels(records, count, error))
 		return false;
 	uint8_t *into = extend(set, count, error);
 	if (into == NULL)
@@ -88,9 +88,9 @@ static bool find_members(const struct pickle *pickle, const struct pickle_value 
 		return error_set(error, ERROR_USAGE, "its dictionary has no numpy array \"data\"");
 	if (labels == NULL || labels->kind != PICKLE_LIST)
 		return error_set(error, ERROR_USAGE, "its dictionary has no list \"labels\"");
-	if (data->columns != CIFAR10_IMAGE_BYTES)
+	if (data->columns != CIFAR_IMAGE_BYTES)
 		return error_set(error, ERROR_USAGE, "its data has %" PRIu64 " bytes per image; CIFAR-10's has %d",
-				 data->columns, CIFAR10_IMAGE_BYTES);
+				 data->columns, CIFAR_IMAGE_BYTES);
 	if (data->rows != labels->count || data->rows == 0)
 		return error_set(error, ERROR_USAGE, "has %" PRIu64 " image%s and %u label%s", data->rows,
 				 strings_plural(data->rows), labels->count, strings_plural(labels->count));
@@ -104,17 +104,17 @@ static bool copy_images(const struct pickle *pickle, const struct pickle_value *
 {
 	for (uint32_t i = 0; i < labels->count; i++) {
 		const struct pickle_value *label = pickle_item(pickle, labels, i);
-		uint8_t *record = records + (uint64_t)i * CIFAR10_RECORD_BYTES;
-		if (label->kind != PICKLE_INTEGER || label->integer < 0 || label->integer >= CIFAR10_CLASSES)
+		uint8_t *record = records + (uint64_t)i * CIFAR_RECORD_BYTES;
+		if (label->kind != PICKLE_INTEGER || label->integer < 0 || label->integer >= CIFAR_CLASSES)
 			return error_set(error, ERROR_USAGE, "label %u (from 0) is not a number from 0 to %d", i,
-					 CIFAR10_CLASSES - 1);
+					 CIFAR_CLASSES - 1);
 		record[0] = (uint8_t)label->integer;
-		memcpy(record + 1, data->bytes + (uint64_t)i * CIFAR10_IMAGE_BYTES, CIFAR10_IMAGE_BYTES);
+		memcpy(record + 1, data->bytes + (uint64_t)i * CIFAR_IMAGE_BYTES, CIFAR_IMAGE_BYTES);
 	}
 	return true;
 }
 
-static bool append_pickle(struct cifar10 *set, const uint8_t *bytes, uint64_t size, struct error *error)
+static bool append_pickle(struct cifar *set, const uint8_t *bytes, uint64_t size, struct error *error)
 {
 	struct pickle *pickle;
 	const struct pickle_value *data = NULL, *labels = NULL;
@@ -129,9 +129,8 @@ static bool append_pickle(struct cifar10 *set, const uint8_t *bytes, uint64_t si
 	return ok;
 }
 
-bool cifar10_append(struct cifar10 *set, enum cifar10_format format, const uint8_t *bytes, uint64_t size,
-		    struct error *error)
+bool cifar_append(struct cifar *set, enum cifar_format format, const uint8_t *bytes, uint64_t size, struct error *error)
 {
-	return format == CIFAR10_BINARY ? append_records(set, bytes, size, error)
-					: append_pickle(set, bytes, size, error);
+	return format == CIFAR_BINARY ? append_records(set, bytes, size, error)
+				      : append_pickle(set, bytes, size, error);
 }

@@ -7,14 +7,14 @@
 #include "common/base/error.h"
 
 enum {
-	CIFAR10_IMAGE_SIZE = 32,
-	CIFAR10_IMAGE_BYTES = 3 * 32 * 32,
-	CIFAR10_RECORD_BYTES = 1 + CIFAR10_IMAGE_BYTES,
-	CIFAR10_CLASSES = 10
+	CIFAR_IMAGE_SIZE = 32,
+	CIFAR_IMAGE_BYTES = 3 * 32 * 32,
+	CIFAR_RECORD_BYTES = 1 + CIFAR_IMAGE_BYTES,
+	CIFAR_CLASSES = 10
 };
 
-struct cifar10 {
-	uint8_t *records; // count x CIFAR10_RECORD_BYTES
+struct cifar {
+	uint8_t *records; // count x CIFAR_RECORD_BYTES
 	uint64_t count;
 };
 
@@ -24,15 +24,15 @@ struct cifar10 {
 // - cifar-10-binary.tar.gz or cifar-10-python.tar.gz, or a folder with one of them and nothing of the above.
 // Images have the same order in all of them. Errors name the file and what is wrong: missing, cut short (with sizes), a label over 9
 // (with its record), a pickle that holds something else (with the byte).
-bool cifar10_read(const char *path, bool test, struct cifar10 *ret_set, struct error *error);
-void cifar10_fini(struct cifar10 *set);
+bool cifar_read(const char *path, bool test, struct cifar *ret_set, struct error *error);
+void cifar_fini(struct cifar *set);
 // Whether a model of so many classes can be trained on it: every label is below `classes`. ERROR_USAGE.
-bool cifar10_check_classes(const struct cifar10 *set, uint32_t classes, struct error *error);
-static inline uint8_t cifar10_label(const struct cifar10 *set, uint64_t index)
+bool cifar_check_classes(const struct cifar *set, uint32_t classes, struct error *error);
+static inline uint8_t cifar_label(const struct cifar *set, uint64_t index)
 {
-	return set->records[index * CIFAR10_RECORD_BYTES];
+	return set->records[index * CIFAR_RECORD_BYTES];
 }
-static inline const uint8_t *cifar10_image(const struct cifar10 *set, uint64_t index)
+static inline const uint8_t *cifar_image(const struct cifar *set, uint64_t index)
 {
-	return set->records + index * CIFAR10_RECORD_BYTES + 1;
+	return set->records + index * CIFAR_RECORD_BYTES + 1;
 }

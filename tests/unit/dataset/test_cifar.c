@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "coordinator/dataset/cifar10.h"
+#include "coordinator/dataset/cifar.h"
 #include "tests/unit/dataset/pickles.h"
 
 static char folder[64], inner[96];
@@ -50,7 +50,7 @@ static void write_batch(const char *in, const char *name, unsigned records, unsi
 	assert_non_null(file);
 	for (unsigned r = 0; r < records; r++) {
 		fputc((int)(first_label + r), file);
-		for (unsigned i = 0; i < CIFAR10_IMAGE_BYTES; i++)
+		for (unsigned i = 0; i < CIFAR_IMAGE_BYTES; i++)
 			fputc((int)((i + 7 * r) % 251), file);
 	}
 	for (unsigned i = 0; i < surplus; i++)
@@ -60,9 +60,9 @@ static void write_batch(const char *in, const char *name, unsigned records, unsi
 
 static void assert_refused(bool test, const char *expected)
 {
-	struct cifar10 set = {.records = NULL, .count = 77};
+	struct cifar set = {.records = NULL, .count = 77};
 	struct error error = {0};
-	assert_false(cifar10_read(folder, test, &set, &error));
+	assert_false(cifar_read(folder, test, &set, &error));
 	assert_int_equal(set.count, 77); // untouched
 	if (strstr(error.message, expected) == NULL || strstr(error.message, folder) == NULL)
 		fail_msg("expected \"%s\", got \"%s\"", expected, error.message);
@@ -74,29 +74,29 @@ static void read_some_batches_gives_them_in_order(void **state)
 	write_batch(folder, "data_batch_1.bin", 3, 0, 0);
 	write_batch(folder, "data_batch_2.bin", 2, 8, 0);
 	write_batch(folder, "data_batch_5.bin", 1, 5, 0);
-	struct cifar10 set;
+	struct cifar set;
 	struct error error = {0};
-	assert_true(cifar10_read(folder, false, &set, &error));
+	assert_true(cifar_read(folder, false, &set, &error));
 	assert_int_equal(set.count, 6);
 	const uint8_t labels[6] = {0, 1, 2, 8, 9, 5};
 	const unsigned record_in_file[6] = {0, 1, 2, 0, 1, 0};
 	for (unsigned r = 0; r < 6; r++) {
-		assert_int_equal(cifar10_label(&set, r), labels[r]);
-		for (unsigned i = 0; i < CIFAR10_IMAGE_BYTES; i++)
-			assert_int_equal(cifar10_image(&set, r)[i], (i + 7 * record_in_file[r]) % 251);
+		assert_int_equal(cifar_label(&set, r), labels[r]);
+		for (unsigned i = 0; i < CIFAR_IMAGE_BYTES; i++)
+			assert_int_equal(cifar_image(&set, r)[i], (i + 7 * record_in_file[r]) % 251);
 	}
-	cifar10_fini(&set);
+	cifar_fini(&set);
 	assert_null(set.records);
 }
 
 static void read_test_reads_only_the_test_batch(void **state)
 {
 	write_batch(folder, "test_batch.bin", 4, 3, 0);
-	struct cifar10 set;
+	struct cifar set;
 	struct error error = {0};
-	assert_true(cifar10_read(folder, true, &set, &error));
+	assert_true(cifar_read(folder, true, &set, &error));
 	assert_int_equal(set.count, 4);
-	cifar10_fini(&set);
+	cifar_fini(&set);
 	assert_refused(false, "there is no data_batch_1.bin");
 }
 
@@ -104,21 +104,21 @@ static void read_parent_folder_finds_the_archives_folder(void **state)
 {
 	assert_int_equal(mkdir(inner, 0700), 0);
 	write_batch(inner, "data_batch_1.bin", 2, 0, 0);
-	struct cifar10 set;
+	struct cifar set;
 	struct error error = {0};
-	assert_true(cifar10_read(folder, false, &set, &error));
+	assert_true(cifar_read(folder, false, &set, &error));
 	assert_int_equal(set.count, 2);
-	cifar10_fini(&set);
+	cifar_fini(&set);
 }
 
 static void read_missing_files_are_named(void **state)
 {
-	struct cifar10 set;
+	struct cifar set;
 	struct error error = {0};
-	assert_false(cifar10_read("/proc/cifar", false, &set, &error));
+	assert_false(cifar_read("/proc/cifar", false, &set, &error));
 	assert_non_null(strstr(error.message, "/proc/cifar: No such file"));
 	assert_int_equal(error.code, ERROR_USAGE);
-	assert_false(cifar10_read("/dev/null", false, &set, &error));
+	assert_false(cifar_read("/dev/null", false, &set, &error));
 	assert_non_null(strstr(error.message, "/dev/null: is neither a folder nor an archive"));
 	assert_refused(false, "there is no data_batch_1.bin");
 	write_batch(folder, "data_batch_2.bin", 1, 0, 0);
@@ -142,24 +142,24 @@ static void write_pickle(const char *name, unsigned images, unsigned first_label
 static void assert_three_and_one(const char *below)
 {
 	char path[200];
-	struct cifar10 set;
+	struct cifar set;
 	struct error error = {0};
 	const uint8_t labels[3] = {2, 3, 7}, pixels[3] = {1, 8, 1};
 	snprintf(path, sizeof(path), "%s/%s", folder, below);
-	if (!cifar10_read(path, false, &set, &error))
+	if (!cifar_read(path, false, &set, &error))
 		fail_msg("%s", error.message);
 	assert_int_equal(set.count, 3);
 	for (unsigned i = 0; i < 3; i++) {
-		assert_int_equal(cifar10_label(&set, i), labels[i]);
-		assert_int_equal(cifar10_image(&set, i)[1], pixels[i]);
-		assert_int_equal(cifar10_image(&set, i)[3071], (pixels[i] + 3070) % 251);
+		assert_int_equal(cifar_label(&set, i), labels[i]);
+		assert_int_equal(cifar_image(&set, i)[1], pixels[i]);
+		assert_int_equal(cifar_image(&set, i)[3071], (pixels[i] + 3070) % 251);
 	}
-	cifar10_fini(&set);
-	if (!cifar10_read(path, true, &set, &error))
+	cifar_fini(&set);
+	if (!cifar_read(path, true, &set, &error))
 		fail_msg("%s", error.message);
 	assert_int_equal(set.count, 1);
-	assert_int_equal(cifar10_label(&set, 0), 5);
-	cifar10_fini(&set);
+	assert_int_equal(cifar_label(&set, 0), 5);
+	cifar_fini(&set);
 }
 
 static void write_python_version(void)
@@ -284,15 +284,15 @@ static void read_folder_that_may_not_be_searched_is_refused(void **state)
 static void check_classes_needs_one_for_each_label(void **state)
 {
 	write_batch(folder, "data_batch_1.bin", 2, 3, 0); // labels 3 and 4
-	struct cifar10 set;
+	struct cifar set;
 	struct error error = {0};
-	assert_true(cifar10_read(folder, false, &set, &error));
-	assert_true(cifar10_check_classes(&set, 5, &error));
-	assert_false(cifar10_check_classes(&set, 4, &error));
+	assert_true(cifar_read(folder, false, &set, &error));
+	assert_true(cifar_check_classes(&set, 5, &error));
+	assert_false(cifar_check_classes(&set, 4, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
 	assert_string_equal(error.message,
 			    "--classes 4: the dataset has labels up to 4, so the model needs at least 5 classes");
-	cifar10_fini(&set);
+	cifar_fini(&set);
 }
 
 int main(void)

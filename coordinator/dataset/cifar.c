@@ -1,6 +1,6 @@
-// Where CIFAR-10's files are, and reading them whole. See cifar10.h. The pixels stay the bytes of the files: the first stage resizes and
+// Where CIFAR-10's files are, and reading them whole. See cifar.h. The pixels stay the bytes of the files: the first stage resizes and
 // normalises them.
-#include "coordinator/dataset/cifar10.h"
+#include "coordinator/dataset/cifar.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,22 +13,22 @@
 #include <unistd.h>
 
 #include "common/base/strings.h"
-#include "coordinator/dataset/cifar10_formats.h"
+#include "coordinator/dataset/cifar_formats.h"
 
 static const uint64_t maximum_file_bytes[] = {
-	[CIFAR10_BINARY] = UINT64_C(1) << 31,
-	[CIFAR10_PICKLE] = UINT64_C(1) << 28,
+	[CIFAR_BINARY] = UINT64_C(1) << 31,
+	[CIFAR_PICKLE] = UINT64_C(1) << 28,
 };
 
 // Below the folder that the user names, in this order.
 static const struct {
 	const char *subfolder;
-	enum cifar10_format format;
+	enum cifar_format format;
 } places[] = {
-	{"", CIFAR10_BINARY},
-	{"cifar-10-batches-bin/", CIFAR10_BINARY}, // as the published archive unpacks
-	{"", CIFAR10_PICKLE},
-	{"cifar-10-batches-py/", CIFAR10_PICKLE},
+	{"", CIFAR_BINARY},
+	{"cifar-10-batches-bin/", CIFAR_BINARY}, // as the published archive unpacks
+	{"", CIFAR_PICKLE},
+	{"cifar-10-batches-py/", CIFAR_PICKLE},
 };
 static const char *const archives[] = {"cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"};
 enum { PLACES = sizeof(places) / sizeof(places[0]), ARCHIVES = sizeof(archives) / sizeof(archives[0]) };
@@ -48,10 +48,10 @@ static bool exists(const char *folder, const char *subfolder, const char *name)
 // The place that has the first file. PLACES: none; `*ret_archive` then is one of the published archives, or NULL.
 static bool find_place(const char *folder, bool test, int *ret_place, const char **ret_archive, struct error *error)
 {
-	char name[CIFAR10_NAME_SIZE];
+	char name[CIFAR_NAME_SIZE];
 	*ret_archive = NULL;
 	for (*ret_place = 0; *ret_place < PLACES; (*ret_place)++) {
-		cifar10_file_name(places[*ret_place].format, test, 1, name);
+		cifar_file_name(places[*ret_place].format, test, 1, name);
 		if (exists(folder, places[*ret_place].subfolder, name))
 			return true;
 		if (errno != ENOENT && errno != ENOTDIR) // such as a folder that may not be searched
@@ -67,7 +67,7 @@ static bool find_place(const char *folder, bool test, int *ret_place, const char
 		error, ERROR_USAGE,
 		"dataset folder %s: there is no %s.bin in it, nor in cifar-10-batches-bin; no %s in it, nor in "
 		"cifar-10-batches-py; and no %s",
-		folder, cifar10_file_name(CIFAR10_PICKLE, test, 1, name), name, archives[1]);
+		folder, cifar_file_name(CIFAR_PICKLE, test, 1, name), name, archives[1]);
 }
 
 // ---- One file
@@ -88,7 +88,7 @@ static bool read_whole(int descriptor, uint8_t *into, uint64_t bytes, struct err
 	return true;
 }
 
-static bool check_file(const struct stat *status, enum cifar10_format format, struct error *error)
+static bool check_file(const struct stat *status, enum cifar_format format, struct error *error)
 {
 	uint64_t bytes = (uint64_t)status->st_size;
 	if (!S_ISREG(status->st_mode))
@@ -98,11 +98,11 @@ static bool check_file(const struct stat *status, enum cifar10_format format, st
 	if (bytes > maximum_file_bytes[format])
 		return error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes; the maximum is %" PRIu64, bytes,
 				 maximum_file_bytes[format]);
-	return format != CIFAR10_BINARY || cifar10_check_size(bytes, error); // before it is read
+	return format != CIFAR_BINARY || cifar_check_size(bytes, error); // before it is read
 }
 
 // Appends the open file's images to `set`.
-static bool append_file(int descriptor, enum cifar10_format format, struct cifar10 *set, struct error *error)
+static bool append_file(int descriptor, enum cifar_format format, struct cifar *set, struct error *error)
 {
 	struct stat status;
 	if (fstat(descriptor, &status) < 0)
@@ -113,11 +113,11 @@ static bool append_file(int descriptor, enum cifar10_format format, struct cifar
 	_cleanup_free_ uint8_t *bytes = malloc(size);
 	if (bytes == NULL)
 		return error_set(error, ERROR_FAILED, "no memory for its %" PRIu64 " bytes", size);
-	return read_whole(descriptor, bytes, size, error) && cifar10_append(set, format, bytes, size, error);
+	return read_whole(descriptor, bytes, size, error) && cifar_append(set, format, bytes, size, error);
 }
 
-static bool read_file(const char *folder, const char *subfolder, const char *name, enum cifar10_format format,
-		      struct cifar10 *set, struct error *error)
+static bool read_file(const char *folder, const char *subfolder, const char *name, enum cifar_format format,
+		      struct cifar *set, struct error *error)
 {
 	char path[PATH_MAX + 64];
 	snprintf(path, sizeof(path), "%s/%s%s", folder, subfolder, name);
@@ -131,17 +131,17 @@ static bool read_file(const char *folder, const char *subfolder, const char *nam
 
 // ---- All of them
 
-static bool read_files(const char *folder, int place, bool test, struct cifar10 *ret_set, struct error *error)
+static bool read_files(const char *folder, int place, bool test, struct cifar *ret_set, struct error *error)
 {
-	struct cifar10 set = {0};
-	char name[CIFAR10_NAME_SIZE];
+	struct cifar set = {0};
+	char name[CIFAR_NAME_SIZE];
 	const char *subfolder = places[place].subfolder;
-	for (int number = 1; number <= (test ? 1 : CIFAR10_TRAINING_FILES); number++) {
-		cifar10_file_name(places[place].format, test, number, name);
+	for (int number = 1; number <= (test ? 1 : CIFAR_TRAINING_FILES); number++) {
+		cifar_file_name(places[place].format, test, number, name);
 		if (number > 1 && !exists(folder, subfolder, name))
 			continue;
 		if (!read_file(folder, subfolder, name, places[place].format, &set, error)) {
-			cifar10_fini(&set);
+			cifar_fini(&set);
 			return false;
 		}
 	}
@@ -149,7 +149,7 @@ static bool read_files(const char *folder, int place, bool test, struct cifar10 
 	return true;
 }
 
-static bool read_folder(const char *folder, bool test, struct cifar10 *ret_set, struct error *error)
+static bool read_folder(const char *folder, bool test, struct cifar *ret_set, struct error *error)
 {
 	char path[PATH_MAX];
 	const char *archive;
@@ -159,10 +159,10 @@ static bool read_folder(const char *folder, bool test, struct cifar10 *ret_set, 
 	if (archive == NULL)
 		return read_files(folder, place, test, ret_set, error);
 	snprintf(path, sizeof(path), "%s/%s", folder, archive);
-	return cifar10_read_archive(path, test, ret_set, error);
+	return cifar_read_archive(path, test, ret_set, error);
 }
 
-bool cifar10_read(const char *path, bool test, struct cifar10 *ret_set, struct error *error)
+bool cifar_read(const char *path, bool test, struct cifar *ret_set, struct error *error)
 {
 	struct stat status;
 	if (strlen(path) >= PATH_MAX - 64)
@@ -170,25 +170,25 @@ bool cifar10_read(const char *path, bool test, struct cifar10 *ret_set, struct e
 	if (stat(path, &status) < 0)
 		return error_set(error, ERROR_USAGE, "dataset folder %s: %s", path, strerror(errno));
 	if (S_ISREG(status.st_mode))
-		return cifar10_read_archive(path, test, ret_set, error) || error_wrap(error, "dataset");
+		return cifar_read_archive(path, test, ret_set, error) || error_wrap(error, "dataset");
 	return S_ISDIR(status.st_mode)
 		       ? read_folder(path, test, ret_set, error)
 		       : error_set(error, ERROR_USAGE, "dataset folder %s: is neither a folder nor an archive", path);
 }
 
-bool cifar10_check_classes(const struct cifar10 *set, uint32_t classes, struct error *error)
+bool cifar_check_classes(const struct cifar *set, uint32_t classes, struct error *error)
 {
 	uint32_t highest = 0;
 	for (uint64_t i = 0; i < set->count; i++)
-		highest = cifar10_label(set, i) > highest ? cifar10_label(set, i) : highest;
+		highest = cifar_label(set, i) > highest ? cifar_label(set, i) : highest;
 	return highest < classes ||
 	       error_set(error, ERROR_USAGE,
 			 "--classes %u: the dataset has labels up to %u, so the model needs at least %u classes",
 			 classes, highest, highest + 1);
 }
 
-void cifar10_fini(struct cifar10 *set)
+void cifar_fini(struct cifar *set)
 {
 	free(set->records);
-	*set = (struct cifar10){0};
+	*set = (struct cifar){0};
 }

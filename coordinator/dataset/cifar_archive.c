@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/strings.h"
-#include "coordinator/dataset/cifar10_formats.h"
+#include "coordinator/dataset/cifar_formats.h"
 #include "coordinator/dataset/tar.h"
 
 enum { MAXIMUM_MEMBER_BYTES = 256 << 20 }; // a published one has 31 MB
@@ -13,28 +13,28 @@ enum { MAXIMUM_MEMBER_BYTES = 256 << 20 }; // a published one has 31 MB
 struct members {
 	bool test;
 	int count;
-	struct cifar10 sets[CIFAR10_TRAINING_FILES];
+	struct cifar sets[CIFAR_TRAINING_FILES];
 };
 
 // The member that the file is, and its form; false: another file. Folders do not count.
 static bool find_member(const struct members *members, const struct tar_member *file, int *ret_member,
-			enum cifar10_format *ret_format)
+			enum cifar_format *ret_format)
 {
-	char name[CIFAR10_NAME_SIZE];
+	char name[CIFAR_NAME_SIZE];
 	for (int i = 0; file->is_file && i < 2 * members->count; i++) {
 		*ret_member = i / 2;
-		*ret_format = i % 2 == 0 ? CIFAR10_BINARY : CIFAR10_PICKLE;
-		if (strcmp(cifar10_file_name(*ret_format, members->test, *ret_member + 1, name),
-			   basename(file->name)) == 0)
+		*ret_format = i % 2 == 0 ? CIFAR_BINARY : CIFAR_PICKLE;
+		if (strcmp(cifar_file_name(*ret_format, members->test, *ret_member + 1, name), basename(file->name)) ==
+		    0)
 			return true;
 	}
 	return false;
 }
 
-static bool read_member(struct tar *tar, struct members *members, int member, enum cifar10_format format,
+static bool read_member(struct tar *tar, struct members *members, int member, enum cifar_format format,
 			const struct tar_member *file, struct error *error)
 {
-	struct cifar10 *set = &members->sets[member];
+	struct cifar *set = &members->sets[member];
 	if (set->count > 0)
 		return error_set(error, ERROR_USAGE, "appears twice in it");
 	if (file->size_bytes > MAXIMUM_MEMBER_BYTES)
@@ -42,14 +42,14 @@ static bool read_member(struct tar *tar, struct members *members, int member, en
 	_cleanup_free_ uint8_t *bytes = malloc(file->size_bytes + 1);
 	if (bytes == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
-	return tar_read(tar, file, bytes, error) && cifar10_append(set, format, bytes, file->size_bytes, error);
+	return tar_read(tar, file, bytes, error) && cifar_append(set, format, bytes, file->size_bytes, error);
 }
 
 static bool read_members(struct tar *tar, struct members *members, struct error *error)
 {
 	for (;;) {
 		struct tar_member file;
-		enum cifar10_format format;
+		enum cifar_format format;
 		int member;
 		bool is_end;
 		if (!tar_next(tar, &file, &is_end, error))
@@ -63,40 +63,39 @@ static bool read_members(struct tar *tar, struct members *members, struct error 
 }
 
 // In the order of their numbers.
-static bool join(struct members *members, struct cifar10 *ret_set, struct error *error)
+static bool join(struct members *members, struct cifar *ret_set, struct error *error)
 {
-	struct cifar10 set = {0};
+	struct cifar set = {0};
 	for (int i = 0; i < members->count; i++) {
-		struct cifar10 *member = &members->sets[i];
+		struct cifar *member = &members->sets[i];
 		if (member->count == 0)
 			continue;
-		if (!cifar10_append(&set, CIFAR10_BINARY, member->records, member->count * CIFAR10_RECORD_BYTES,
-				    error)) {
-			cifar10_fini(&set);
+		if (!cifar_append(&set, CIFAR_BINARY, member->records, member->count * CIFAR_RECORD_BYTES, error)) {
+			cifar_fini(&set);
 			return false;
 		}
-		cifar10_fini(member);
+		cifar_fini(member);
 	}
 	*ret_set = set;
 	return true;
 }
 
-static bool read_all(struct tar *tar, bool test, struct cifar10 *ret_set, struct error *error)
+static bool read_all(struct tar *tar, bool test, struct cifar *ret_set, struct error *error)
 {
-	struct members members = {.test = test, .count = test ? 1 : CIFAR10_TRAINING_FILES};
-	char names[2][CIFAR10_NAME_SIZE];
+	struct members members = {.test = test, .count = test ? 1 : CIFAR_TRAINING_FILES};
+	char names[2][CIFAR_NAME_SIZE];
 	bool ok = read_members(tar, &members, error);
 	if (ok && members.sets[0].count == 0)
 		ok = error_set(error, ERROR_USAGE, "holds neither %s nor %s: it is not CIFAR-10",
-			       cifar10_file_name(CIFAR10_PICKLE, test, 1, names[0]),
-			       cifar10_file_name(CIFAR10_BINARY, test, 1, names[1]));
+			       cifar_file_name(CIFAR_PICKLE, test, 1, names[0]),
+			       cifar_file_name(CIFAR_BINARY, test, 1, names[1]));
 	ok = ok && join(&members, ret_set, error);
 	for (int i = 0; i < members.count; i++)
-		cifar10_fini(&members.sets[i]);
+		cifar_fini(&members.sets[i]);
 	return ok;
 }
 
-bool cifar10_read_archive(const char *path, bool test, struct cifar10 *ret_set, struct error *error)
+bool cifar_read_archive(const char *path, bool test, struct cifar *ret_set, struct error *error)
 {
 	struct tar *tar;
 	if (!tar_open(path, &tar, error))
