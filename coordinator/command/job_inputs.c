@@ -15,7 +15,7 @@ static bool read_data(const struct job_arguments *arguments, const struct job_se
 	if (arguments->dataset == NULL)
 		return error_set(error, ERROR_USAGE,
 				 "--dataset PATH is missing; penstock dataset synthesize DIR makes a small set");
-	return cifar_read(arguments->dataset, false, &inputs->dataset, error) &&
+	return cifar_read(&cifar_10, arguments->dataset, false, &inputs->dataset, error) &&
 	       cifar_check_classes(&inputs->dataset, arguments->classes, error) &&
 	       sampler_create(inputs->dataset.count, setup->config.train_batch_size, !arguments->no_shuffle,
 			      arguments->seed, &inputs->sampler, error);

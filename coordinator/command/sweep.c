@@ -116,7 +116,7 @@ static bool make_sweep(struct command *command, struct error *error)
 	if (arguments->job.dataset == NULL)
 		return error_set(error, ERROR_USAGE,
 				 "--dataset PATH is missing; penstock dataset synthesize DIR makes a small set");
-	if (!cifar_read(arguments->job.dataset, false, &command->dataset, error) ||
+	if (!cifar_read(&cifar_10, arguments->job.dataset, false, &command->dataset, error) ||
 	    !cifar_check_classes(&command->dataset, arguments->job.classes, error) ||
 	    !sweep_setting(arguments, &command->nodes, &setting, error) ||
 	    !sweep_create(&arguments->grid, setting, &command->sweep, error))

@@ -5,18 +5,24 @@
 
 #include "coordinator/dataset/cifar.h"
 
-enum { CIFAR_TRAINING_FILES = 5 };
+enum { CIFAR_MAXIMUM_FILES = 5, CIFAR_NAME_SIZE = 32 };
 
 // "data_batch_2.bin", "data_batch_2", "test_batch.bin" or "test_batch"; `number` from 1.
-enum cifar_format { CIFAR_BINARY, CIFAR_PICKLE };
-enum { CIFAR_NAME_SIZE = 32 };
-const char *cifar_file_name(enum cifar_format format, bool test, int number, char into[CIFAR_NAME_SIZE]);
+const char *cifar_file_name(const struct cifar_version *version, enum cifar_form form, bool test, int number,
+			    char into[CIFAR_NAME_SIZE]);
+static inline int cifar_files(const struct cifar_version *version, bool test)
+{
+	return test ? 1 : version->training_files;
+}
 
-// Append the images of one file to `set`. Errors say what is wrong with it, without its name.
-bool cifar_check_size(uint64_t bytes, struct error *error); // of a binary file
-bool cifar_check_labels(const uint8_t *records, uint64_t count, struct error *error);
-bool cifar_append(struct cifar *set, enum cifar_format format, const uint8_t *bytes, uint64_t size,
-		  struct error *error);
+// Whether a binary file of so many bytes holds whole records.
+bool cifar_check_size(const struct cifar_version *version, uint64_t bytes, struct error *error);
+// Appends the images of one file to `set`. Errors say what is wrong with it, without its name.
+bool cifar_append(const struct cifar_version *version, enum cifar_form form, const uint8_t *bytes, uint64_t size,
+		  struct cifar *set, struct error *error);
+// Appends `count` records of `set`'s own form.
+bool cifar_append_set(const struct cifar *more, struct cifar *set, struct error *error);
 
-// Reads cifar-10-python.tar.gz, cifar-10-binary.tar.gz, or a tar archive made like one of them.
-bool cifar_read_archive(const char *path, bool test, struct cifar *ret_set, struct error *error);
+// Reads one of the published archives, or a tar archive made like one of them.
+bool cifar_read_archive(const struct cifar_version *version, const char *path, bool test, struct cifar *ret_set,
+			struct error *error);

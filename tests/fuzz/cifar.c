@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool test = data[0] % 2 == 1;
 	const uint8_t *bytes = data + 1;
 	size--;
-	if (!cifar_read(make_folder(fuzz_file(bytes, size)), test, &set, &error)) {
+	if (!cifar_read(&cifar_10, make_folder(fuzz_file(bytes, size)), test, &set, &error)) {
 		DEMAND(error.code == ERROR_USAGE && strstr(error.message, test ? "test_batch" : "data_batch") != NULL);
 		return 0;
 	}

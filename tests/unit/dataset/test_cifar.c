@@ -62,7 +62,7 @@ static void assert_refused(bool test, const char *expected)
 {
 	struct cifar set = {.records = NULL, .count = 77};
 	struct error error = {0};
-	assert_false(cifar_read(folder, test, &set, &error));
+	assert_false(cifar_read(&cifar_10, folder, test, &set, &error));
 	assert_int_equal(set.count, 77); // untouched
 	if (strstr(error.message, expected) == NULL || strstr(error.message, folder) == NULL)
 		fail_msg("expected \"%s\", got \"%s\"", expected, error.message);
@@ -76,7 +76,7 @@ static void read_some_batches_gives_them_in_order(void **state)
 	write_batch(folder, "data_batch_5.bin", 1, 5, 0);
 	struct cifar set;
 	struct error error = {0};
-	assert_true(cifar_read(folder, false, &set, &error));
+	assert_true(cifar_read(&cifar_10, folder, false, &set, &error));
 	assert_int_equal(set.count, 6);
 	const uint8_t labels[6] = {0, 1, 2, 8, 9, 5};
 	const unsigned record_in_file[6] = {0, 1, 2, 0, 1, 0};
@@ -94,7 +94,7 @@ static void read_test_reads_only_the_test_batch(void **state)
 	write_batch(folder, "test_batch.bin", 4, 3, 0);
 	struct cifar set;
 	struct error error = {0};
-	assert_true(cifar_read(folder, true, &set, &error));
+	assert_true(cifar_read(&cifar_10, folder, true, &set, &error));
 	assert_int_equal(set.count, 4);
 	cifar_fini(&set);
 	assert_refused(false, "there is no data_batch_1.bin");
@@ -106,7 +106,7 @@ static void read_parent_folder_finds_the_archives_folder(void **state)
 	write_batch(inner, "data_batch_1.bin", 2, 0, 0);
 	struct cifar set;
 	struct error error = {0};
-	assert_true(cifar_read(folder, false, &set, &error));
+	assert_true(cifar_read(&cifar_10, folder, false, &set, &error));
 	assert_int_equal(set.count, 2);
 	cifar_fini(&set);
 }
@@ -115,10 +115,10 @@ static void read_missing_files_are_named(void **state)
 {
 	struct cifar set;
 	struct error error = {0};
-	assert_false(cifar_read("/proc/cifar", false, &set, &error));
+	assert_false(cifar_read(&cifar_10, "/proc/cifar", false, &set, &error));
 	assert_non_null(strstr(error.message, "/proc/cifar: No such file"));
 	assert_int_equal(error.code, ERROR_USAGE);
-	assert_false(cifar_read("/dev/null", false, &set, &error));
+	assert_false(cifar_read(&cifar_10, "/dev/null", false, &set, &error));
 	assert_non_null(strstr(error.message, "/dev/null: is neither a folder nor an archive"));
 	assert_refused(false, "there is no data_batch_1.bin");
 	write_batch(folder, "data_batch_2.bin", 1, 0, 0);
@@ -146,7 +146,7 @@ static void assert_three_and_one(const char *below)
 	struct error error = {0};
 	const uint8_t labels[3] = {2, 3, 7}, pixels[3] = {1, 8, 1};
 	snprintf(path, sizeof(path), "%s/%s", folder, below);
-	if (!cifar_read(path, false, &set, &error))
+	if (!cifar_read(&cifar_10, path, false, &set, &error))
 		fail_msg("%s", error.message);
 	assert_int_equal(set.count, 3);
 	for (unsigned i = 0; i < 3; i++) {
@@ -155,7 +155,7 @@ static void assert_three_and_one(const char *below)
 		assert_int_equal(cifar_image(&set, i)[3071], (pixels[i] + 3070) % 251);
 	}
 	cifar_fini(&set);
-	if (!cifar_read(path, true, &set, &error))
+	if (!cifar_read(&cifar_10, path, true, &set, &error))
 		fail_msg("%s", error.message);
 	assert_int_equal(set.count, 1);
 	assert_int_equal(cifar_label(&set, 0), 5);
@@ -286,7 +286,7 @@ static void check_classes_needs_one_for_each_label(void **state)
 	write_batch(folder, "data_batch_1.bin", 2, 3, 0); // labels 3 and 4
 	struct cifar set;
 	struct error error = {0};
-	assert_true(cifar_read(folder, false, &set, &error));
+	assert_true(cifar_read(&cifar_10, folder, false, &set, &error));
 	assert_true(cifar_check_classes(&set, 5, &error));
 	assert_false(cifar_check_classes(&set, 4, &error));
 	assert_int_equal(error.code, ERROR_USAGE);

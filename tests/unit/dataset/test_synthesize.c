@@ -54,8 +54,8 @@ static void synthesize_writes_equal_shares_in_random_order(void **state)
 	if (!synthesize_cifar10(folder, 200, 1, &error))
 		fail_msg("%s", error.message);
 	struct cifar train, test;
-	assert_true(cifar_read(folder, false, &train, &error));
-	assert_true(cifar_read(folder, true, &test, &error));
+	assert_true(cifar_read(&cifar_10, folder, false, &train, &error));
+	assert_true(cifar_read(&cifar_10, folder, true, &test, &error));
 	assert_int_equal(train.count, 1000);
 	assert_int_equal(test.count, 200);
 	for (unsigned file = 0; file < 5; file++) {
@@ -84,7 +84,7 @@ static uint64_t hash_of_set(uint64_t seed)
 	struct cifar train;
 	if (!synthesize_cifar10(folder, 20, seed, &error))
 		fail_msg("%s", error.message);
-	assert_true(cifar_read(folder, false, &train, &error));
+	assert_true(cifar_read(&cifar_10, folder, false, &train, &error));
 	uint64_t hash = 0xcbf29ce484222325u; // FNV-1a
 	for (uint64_t i = 0; i < train.count * CIFAR_RECORD_BYTES; i++)
 		hash = (hash ^ train.records[i]) * 0x100000001b3u;
@@ -109,7 +109,7 @@ static void synthesize_mean_colour_does_not_give_the_class(void **state)
 	struct error error = {0};
 	struct cifar train;
 	assert_true(synthesize_cifar10(folder, 200, 1, &error));
-	assert_true(cifar_read(folder, false, &train, &error));
+	assert_true(cifar_read(&cifar_10, folder, false, &train, &error));
 	double colours[10][3] = {{0}};
 	for (uint64_t i = 0; i < 500; i++)
 		for (unsigned b = 0; b < CIFAR_IMAGE_BYTES; b++)
