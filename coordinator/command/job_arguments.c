@@ -211,8 +211,10 @@ static const struct option_row rows[] = {
 	 .help = "alexnet, vgg11, vgg13, vgg16 or vgg19"},
 	{"image-size", "N", OPTION_COUNT, PLACE(image_size), 1, MODEL_MAXIMUM_IMAGE_SIZE, .preset = "64",
 	 .help = "images are resized to N x N"},
-	{"classes", "N", OPTION_COUNT, PLACE(classes), MINIMUM_CLASSES, MAXIMUM_CLASSES, .preset = "10",
-	 .help = "classes of the model; more than the highest label of the dataset"},
+	{"classes", "N", OPTION_COUNT, PLACE(classes), MINIMUM_CLASSES, MAXIMUM_CLASSES,
+	 .help = "classes of the model, more than the highest label of the dataset (default: those of the dataset, or "
+		 "10 "
+		 "without one)"},
 	{"dropout", "P", OPTION_NUMBER, PLACE(dropout), .lowest = 0.0, .highest = 1.0,
 	 .help = "dropout probability (default: the model's own)"},
 	{"dataset", "PATH", OPTION_TEXT, PLACE(dataset), OF_RUNS,

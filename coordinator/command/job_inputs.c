@@ -9,18 +9,6 @@
 #include "common/base/strings.h"
 #include "coordinator/run/job.h"
 
-static bool read_data(const struct job_arguments *arguments, const struct job_setup *setup, struct job_inputs *inputs,
-		      struct error *error)
-{
-	if (arguments->dataset == NULL)
-		return error_set(error, ERROR_USAGE,
-				 "--dataset PATH is missing; penstock dataset synthesize DIR makes a small set");
-	return cifar_read(&cifar_10, arguments->dataset, false, &inputs->dataset, error) &&
-	       cifar_check_classes(&inputs->dataset, arguments->classes, error) &&
-	       sampler_create(inputs->dataset.count, setup->config.train_batch_size, !arguments->no_shuffle,
-			      arguments->seed, &inputs->sampler, error);
-}
-
 // The first parameter that does not fit speaks for all.
 static bool refuse_mismatched(const struct error *first, uint32_t mismatched, uint32_t count, struct error *error)
 {
@@ -69,13 +57,12 @@ static bool read_parameters(const struct job_arguments *arguments, const struct 
 	       error_wrap(error, "--load %s", arguments->load);
 }
 
-void job_inputs_say(const struct plan *plan, const struct job_inputs *inputs)
+void job_inputs_say(const struct plan *plan, const struct dataset *dataset)
 {
 	const float *mean = plan->options.mean, *deviation = plan->options.standard_deviation;
-	char line[200];
-	fprintf(stderr, "%" PRIu64 " image%s of %u x %u, resized to %u x %u;\n", inputs->dataset.count,
-		strings_plural(inputs->dataset.count), plan->options.raw_image_size, plan->options.raw_image_size,
-		plan->model.image_size, plan->model.image_size);
+	char line[DATASET_TEXT_SIZE];
+	strings_write_wrapped(dataset_describe(dataset, line), stderr);
+	fprintf(stderr, "images resized to %u x %u;\n", plan->model.image_size, plan->model.image_size);
 	snprintf(line, sizeof(line), "normalised by mean %.9g,%.9g,%.9g and std %.9g,%.9g,%.9g",
 		 strings_shortest_decimal(mean[0]), strings_shortest_decimal(mean[1]),
 		 strings_shortest_decimal(mean[2]), strings_shortest_decimal(deviation[0]),
@@ -84,10 +71,12 @@ void job_inputs_say(const struct plan *plan, const struct job_inputs *inputs)
 }
 
 bool job_inputs_read(const struct job_arguments *arguments, const struct job_setup *setup,
-		     struct job_inputs *ret_inputs, struct error *error)
+		     const struct dataset *dataset, struct job_inputs *ret_inputs, struct error *error)
 {
 	struct job_inputs inputs = {0};
-	if (!read_data(arguments, setup, &inputs, error) || !read_parameters(arguments, setup, &inputs, error)) {
+	if (!sampler_create(dataset_count(dataset), setup->config.train_batch_size, !arguments->no_shuffle,
+			    arguments->seed, &inputs.sampler, error) ||
+	    !read_parameters(arguments, setup, &inputs, error)) {
 		job_inputs_fini(&inputs);
 		return false;
 	}
@@ -100,6 +89,5 @@ void job_inputs_fini(struct job_inputs *inputs)
 	safetensors_close(inputs->load);
 	free(inputs->load_skips);
 	sampler_destroy(inputs->sampler);
-	cifar_fini(&inputs->dataset);
 	*inputs = (struct job_inputs){0};
 }

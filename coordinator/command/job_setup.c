@@ -8,10 +8,9 @@
 #include "common/base/log.h"
 #include "common/base/strings.h"
 #include "coordinator/config/learning_rate_course.h"
-#include "coordinator/dataset/cifar.h"
 #include "coordinator/plan/fit.h"
 
-enum { DEFAULT_ACCUMULATION_STEPS = 4 };
+enum { DEFAULT_ACCUMULATION_STEPS = 4, DEFAULT_CLASSES = 10, DEFAULT_RAW_IMAGE_SIZE = 32 };
 
 static bool read_config(const struct job_arguments *arguments, struct deepspeed_config *ret_config, struct error *error)
 {
@@ -84,12 +83,13 @@ static enum plan_device device_of(const struct job_arguments *arguments, const s
 	return is_cuda ? PLAN_DEVICE_CUDA : PLAN_DEVICE_CPU;
 }
 
-static bool make_plan(struct job_setup *setup, const struct job_arguments *arguments, struct error *error)
+static bool make_plan(struct job_setup *setup, const struct job_arguments *arguments, const struct dataset *dataset,
+		      struct error *error)
 {
 	const struct deepspeed_config *config = &setup->config;
+	uint32_t classes = arguments->classes > 0 ? arguments->classes : DEFAULT_CLASSES;
 	struct model model;
-	if (!model_create(arguments->model, arguments->image_size, arguments->classes, (float)arguments->dropout,
-			  &model, error))
+	if (!model_create(arguments->model, arguments->image_size, classes, (float)arguments->dropout, &model, error))
 		return false;
 	if (config->gradient_accumulation_steps > SCHEDULE_MAXIMUM_MICRO_BATCHES)
 		return error_set(error, ERROR_USAGE, "gradient_accumulation_steps is %u; the maximum is %d",
@@ -114,20 +114,21 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 		.initial_loss_scale = (float)config->loss_scaling.scale,
 		.checkpoint_interval = config->checkpoint_interval,
 		.seed = arguments->seed,
-		.raw_image_size = CIFAR_IMAGE_SIZE,
+		.raw_image_size = dataset != NULL ? dataset_tensor(dataset, DATASET_IMAGES)->dimensions[1]
+						  : DEFAULT_RAW_IMAGE_SIZE,
 	};
 	memcpy(options.mean, arguments->mean, sizeof(options.mean));
 	memcpy(options.standard_deviation, arguments->standard_deviation, sizeof(options.standard_deviation));
 	return (arguments->fit ? fit_plan : plan_create)(&model, &options, &setup->plan, error);
 }
 
-bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, struct job_setup *ret_setup,
-		    struct error *error)
+bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, const struct dataset *dataset,
+		    struct job_setup *ret_setup, struct error *error)
 {
 	struct job_setup setup = {0};
 	if (!count_stages(&setup, arguments, nodes, error) || !read_config(arguments, &setup.config, error) ||
 	    !deepspeed_config_resolve_batch(&setup.config, setup.data_parallel_size, error) ||
-	    !make_plan(&setup, arguments, error)) {
+	    !make_plan(&setup, arguments, dataset, error)) {
 		job_setup_fini(&setup);
 		return false;
 	}

@@ -6,6 +6,7 @@
 #include "coordinator/command/job_arguments.h"
 #include "coordinator/command/job_nodes.h"
 #include "coordinator/config/deepspeed_config.h"
+#include "coordinator/dataset/dataset.h"
 #include "coordinator/plan/plan.h"
 
 struct job_setup {
@@ -17,8 +18,9 @@ struct job_setup {
 
 // On the first `arguments->nodes` nodes, or all. Reads the files that the arguments name for it; asks no daemon. Arguments and
 // nodes are borrowed for the call.
-bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, struct job_setup *ret_setup,
-		    struct error *error);
+// The dataset is that whose images the first stage will get; NULL: images of 32 x 32.
+bool job_setup_init(const struct job_arguments *arguments, const struct job_nodes *nodes, const struct dataset *dataset,
+		    struct job_setup *ret_setup, struct error *error);
 // With --fit: says once, on stderr, how the plan was made to fit; ERROR_OUT_OF_MEMORY where none does. Without it the daemons say whether
 // it fits.
 bool job_setup_check_fit(const struct job_setup *setup, const struct job_arguments *arguments, struct error *error);

@@ -29,7 +29,7 @@ static bool plan_one(const struct job_arguments *arguments, FILE *json, struct e
 	if (!job_nodes_read(arguments, &nodes, error))
 		return false;
 	uint32_t used = arguments->nodes > 0 ? arguments->nodes : job_nodes_count(&nodes);
-	bool ok = job_setup_init(arguments, &nodes, &setup, error);
+	bool ok = job_setup_init(arguments, &nodes, NULL, &setup, error);
 	job_nodes_fini(&nodes);
 	if (!ok)
 		return false;

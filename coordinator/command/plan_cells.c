@@ -64,7 +64,7 @@ static bool plan_cell(struct cells *cells, const struct cell *cell, struct error
 	own.nodes = cell->nodes;
 	own.pipeline_size = (int32_t)cell->pipeline_size;
 	own.overrides.micro_batch_size = cell->micro_batch_size;
-	if (!job_setup_init(&own, &cells->nodes, &setup, error))
+	if (!job_setup_init(&own, &cells->nodes, NULL, &setup, error))
 		return false;
 	if (!cells->is_warned) // once: all cells have the same files
 		job_setup_warn(&setup, &own);

@@ -8,6 +8,7 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
 #include "coordinator/command/output.h"
+#include "coordinator/command/job_dataset.h"
 #include "coordinator/command/job_inputs.h"
 #include "coordinator/command/job_numerics.h"
 #include "coordinator/command/job_reduction.h"
@@ -33,6 +34,7 @@ static const char conclusion[] = "\n"
 struct prove {
 	struct job_arguments arguments;
 	struct job_nodes nodes;
+	struct dataset *dataset;
 	struct job_setup setup;
 	struct plan *reference;
 	struct job_place place; // of the pipeline's ranks; the first ones are the reference's
@@ -82,7 +84,7 @@ static bool start(struct prove *prove, struct error *error)
 	    !rpc_start(NETWORK_THREADS, error))
 		return false;
 	prove->rpc_is_started = true;
-	job_inputs_say(prove->setup.plan, &prove->inputs);
+	job_inputs_say(prove->setup.plan, prove->dataset);
 	return true;
 }
 
@@ -118,7 +120,7 @@ static bool train(struct prove *prove, const struct plan *plan, const char *what
 				      .devices = prove->place.devices,
 				      .tls = prove->place.tls,
 				      .config = &prove->setup.config,
-				      .dataset = &prove->inputs.dataset,
+				      .dataset = prove->dataset,
 				      .sampler = prove->inputs.sampler,
 				      .steps = arguments->steps,
 				      .load = prove->inputs.load,
@@ -193,6 +195,7 @@ static bool close_all(struct prove *prove, struct error *error)
 	bool ok = json_output_close(prove->output, error);
 	safetensors_close(prove->against);
 	job_inputs_fini(&prove->inputs);
+	dataset_close(prove->dataset);
 	numerics_close(prove->numerics);
 	job_place_fini(&prove->place);
 	job_nodes_fini(&prove->nodes);
@@ -215,15 +218,16 @@ int command_prove(int argc, char **argv)
 	output_guard();
 	prove.text = stdout;
 	bool ok = job_nodes_read(&prove.arguments, &prove.nodes, &error) &&
-		  job_setup_init(&prove.arguments, &prove.nodes, &prove.setup, &error);
+		  job_dataset_open(&prove.arguments, &prove.dataset, &error) &&
+		  job_setup_init(&prove.arguments, &prove.nodes, prove.dataset, &prove.setup, &error);
 	if (ok)
 		job_setup_warn(&prove.setup, &prove.arguments);
 	// Everything that can be wrong in files is found before a daemon is asked.
 	ok = ok && job_setup_check_fit(&prove.setup, &prove.arguments, &error) &&
 	     reference_plan(prove.setup.plan, &prove.reference, &error) &&
-	     job_inputs_read(&prove.arguments, &prove.setup, &prove.inputs, &error) && open_against(&prove, &error) &&
-	     job_numerics_open(&prove.arguments, &prove.numerics, &error) && open_json(&prove, &error) &&
-	     start(&prove, &error) && run(&prove, &holds, &error);
+	     job_inputs_read(&prove.arguments, &prove.setup, prove.dataset, &prove.inputs, &error) &&
+	     open_against(&prove, &error) && job_numerics_open(&prove.arguments, &prove.numerics, &error) &&
+	     open_json(&prove, &error) && start(&prove, &error) && run(&prove, &holds, &error);
 	if (!close_all(&prove, &close_error) && ok) {
 		error = close_error;
 		ok = false;

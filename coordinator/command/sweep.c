@@ -8,6 +8,7 @@
 #include "common/base/strings.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
+#include "coordinator/command/job_dataset.h"
 #include "coordinator/command/job_numerics.h"
 #include "coordinator/command/output.h"
 #include "coordinator/command/sweep_cell.h"
@@ -22,7 +23,7 @@ enum { NETWORK_THREADS = 2, TERMINAL_INTERVAL_MS = 100 };
 struct command {
 	struct sweep_arguments arguments;
 	struct job_nodes nodes;
-	struct cifar dataset;
+	struct dataset *dataset;
 	struct numerics *numerics;
 	struct sweep *sweep;
 	struct sweep_output *output;
@@ -89,7 +90,7 @@ static struct sweep_cell_options cell_options(struct command *command)
 {
 	return (struct sweep_cell_options){.arguments = &command->arguments,
 					   .nodes = &command->nodes,
-					   .dataset = &command->dataset,
+					   .dataset = command->dataset,
 					   .numerics = command->numerics,
 					   .warn = on_warning,
 					   .progress = on_progress,
@@ -113,11 +114,7 @@ static bool make_sweep(struct command *command, struct error *error)
 {
 	const struct sweep_arguments *arguments = &command->arguments;
 	json_t *setting;
-	if (arguments->job.dataset == NULL)
-		return error_set(error, ERROR_USAGE,
-				 "--dataset PATH is missing; penstock dataset synthesize DIR makes a small set");
-	if (!cifar_read(&cifar_10, arguments->job.dataset, false, &command->dataset, error) ||
-	    !cifar_check_classes(&command->dataset, arguments->job.classes, error) ||
+	if (!job_dataset_open(&command->arguments.job, &command->dataset, error) ||
 	    !sweep_setting(arguments, &command->nodes, &setting, error) ||
 	    !sweep_create(&arguments->grid, setting, &command->sweep, error))
 		return false;
@@ -287,7 +284,7 @@ static void close_all(struct command *command)
 	if (command->rpc_is_started)
 		rpc_stop();
 	job_nodes_fini(&command->nodes);
-	cifar_fini(&command->dataset);
+	dataset_close(command->dataset);
 	numerics_close(command->numerics);
 	sweep_destroy(command->sweep);
 	sweep_output_close(command->output);

@@ -38,7 +38,7 @@ static struct job_arguments arguments_of(const struct sweep_arguments *sweep, co
 static bool make_sampler(const struct sweep_cell_options *options, const struct job_setup *setup,
 			 struct sampler **ret_sampler, struct error *error)
 {
-	return sampler_create(options->dataset->count, setup->config.train_batch_size,
+	return sampler_create(dataset_count(options->dataset), setup->config.train_batch_size,
 			      !options->arguments->job.no_shuffle, options->arguments->job.seed, ret_sampler, error);
 }
 
@@ -48,7 +48,7 @@ bool sweep_cell_check(const struct sweep_cell_options *options, const struct cel
 	struct job_setup setup = {0};
 	struct sampler *sampler = NULL;
 	char label[SWEEP_LABEL_SIZE];
-	bool ok = job_setup_init(&arguments, options->nodes, &setup, error) &&
+	bool ok = job_setup_init(&arguments, options->nodes, options->dataset, &setup, error) &&
 		  make_sampler(options, &setup, &sampler, error);
 	sampler_destroy(sampler);
 	job_setup_fini(&setup);
@@ -227,7 +227,7 @@ void sweep_cell_run(const struct sweep_cell_options *options, struct sweep_resul
 	struct job_arguments arguments = arguments_of(options->arguments, &result->cell);
 	struct job_setup setup = {0};
 	struct error error = {0};
-	bool done = job_setup_init(&arguments, options->nodes, &setup, &error) &&
+	bool done = job_setup_init(&arguments, options->nodes, options->dataset, &setup, &error) &&
 		    check_fit(&arguments, &setup, result, &error) &&
 		    run_cell(options, &arguments, &setup, &result->figures, &error);
 	job_setup_fini(&setup);

@@ -3,14 +3,14 @@
 
 #include "coordinator/command/job_setup.h"
 #include "coordinator/command/sweep_arguments.h"
-#include "coordinator/dataset/cifar.h"
+#include "coordinator/dataset/dataset.h"
 #include "coordinator/numerics/numerics.h"
 #include "coordinator/sweep/result.h"
 
 struct sweep_cell_options {
 	const struct sweep_arguments *arguments;
 	const struct job_nodes *nodes; // started, for sweep_cell_run
-	const struct cifar *dataset;
+	const struct dataset *dataset;
 	struct numerics *numerics; // of all cells
 	// Called after each step with its number, from 1, and the throughput so far (0 while warming up).
 	void (*progress)(void *user, uint64_t step, double samples_per_second);

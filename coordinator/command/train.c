@@ -7,6 +7,7 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/command/command.h"
 #include "coordinator/command/output.h"
+#include "coordinator/command/job_dataset.h"
 #include "coordinator/command/job_inputs.h"
 #include "coordinator/command/job_numerics.h"
 #include "coordinator/command/job_reduction.h"
@@ -24,6 +25,7 @@ static const char introduction[] = "Usage: penstock train --dataset PATH (-H HOS
 struct train {
 	struct job_arguments arguments;
 	struct job_nodes nodes;
+	struct dataset *dataset;
 	struct job_setup setup;
 	struct job_place place;
 	struct job_inputs inputs;
@@ -59,7 +61,7 @@ static bool open_report(struct train *train, struct error *error)
 					 .metrics_listen = arguments->metrics_listen};
 	if (!report_create(&options, &train->report, error))
 		return false;
-	job_inputs_say(setup->plan, &train->inputs);
+	job_inputs_say(setup->plan, train->dataset);
 	report_plan(train->report);
 	return true;
 }
@@ -101,7 +103,7 @@ static bool run(struct train *train, struct error *error)
 				      .devices = train->place.devices,
 				      .tls = train->place.tls,
 				      .config = &setup->config,
-				      .dataset = &train->inputs.dataset,
+				      .dataset = train->dataset,
 				      .sampler = train->inputs.sampler,
 				      .steps = arguments->steps,
 				      .load = train->inputs.load,
@@ -131,6 +133,7 @@ static bool close_all(struct train *train, struct error *error)
 	bool ok = json_output_close(train->json, error);
 	numerics_close(train->numerics);
 	job_inputs_fini(&train->inputs);
+	dataset_close(train->dataset);
 	job_place_fini(&train->place);
 	job_nodes_fini(&train->nodes);
 	job_setup_fini(&train->setup);
@@ -156,21 +159,20 @@ int command_train(int argc, char **argv)
 		    job_arguments_parse(JOB_COMMAND_TRAIN, argc, argv, introduction, NULL, &train.arguments, &error),
 		    &error, &code))
 		return code;
-	if (!job_nodes_read(&train.arguments, &train.nodes, &error))
-		return command_fail(&error);
-	if (!job_setup_init(&train.arguments, &train.nodes, &train.setup, &error)) {
-		job_nodes_fini(&train.nodes);
-		return command_fail(&error);
-	}
 	command_catch_signals();
 	output_guard();
-	job_setup_warn(&train.setup, &train.arguments);
-	tell_schedule(&train.arguments, &train.setup.config);
 	// Everything that can be wrong in files is found before a daemon is asked.
-	bool ok = job_setup_check_fit(&train.setup, &train.arguments, &error) &&
-		  job_inputs_read(&train.arguments, &train.setup, &train.inputs, &error) &&
-		  job_numerics_open(&train.arguments, &train.numerics, &error) && open_json(&train, &error) &&
-		  place_ranks(&train, &error) && open_report(&train, &error) && run(&train, &error);
+	bool ok = job_nodes_read(&train.arguments, &train.nodes, &error) &&
+		  job_dataset_open(&train.arguments, &train.dataset, &error) &&
+		  job_setup_init(&train.arguments, &train.nodes, train.dataset, &train.setup, &error);
+	if (ok) {
+		job_setup_warn(&train.setup, &train.arguments);
+		tell_schedule(&train.arguments, &train.setup.config);
+	}
+	ok = ok && job_setup_check_fit(&train.setup, &train.arguments, &error) &&
+	     job_inputs_read(&train.arguments, &train.setup, train.dataset, &train.inputs, &error) &&
+	     job_numerics_open(&train.arguments, &train.numerics, &error) && open_json(&train, &error) &&
+	     place_ranks(&train, &error) && open_report(&train, &error) && run(&train, &error);
 	struct error close_error;
 	if (!close_all(&train, &close_error) && ok) {
 		error = close_error;

@@ -7,7 +7,7 @@
 #include "common/rpc/tls.h"
 #include "coordinator/checkpoint/safetensors.h"
 #include "coordinator/config/deepspeed_config.h"
-#include "coordinator/dataset/cifar.h"
+#include "coordinator/dataset/dataset.h"
 #include "coordinator/dataset/sampler.h"
 #include "coordinator/numerics/numerics.h"
 #include "coordinator/plan/plan.h"
@@ -71,7 +71,7 @@ struct job_options {
 	const uint32_t *devices;      // [ranks]; index in the daemon's list
 	struct rpc_tls *tls;          // to the daemons; NULL: without
 	const struct deepspeed_config *config;
-	const struct cifar *dataset;
+	const struct dataset *dataset;
 	struct sampler *sampler;
 	uint64_t steps;
 	const struct safetensors *load; // NULL: the initial values are drawn from the seed

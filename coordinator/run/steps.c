@@ -7,9 +7,12 @@
 
 #include "common/base/clock.h"
 #include "common/base/strings.h"
+#include "coordinator/dataset/read_ahead.h"
 #include "coordinator/run/gradient_scale.h"
 #include "coordinator/run/internal.h"
 #include "coordinator/run/loss_scaler.h"
+
+enum { DATA_WAIT_MS = 100 }; // for data, between two looks at whether the job was interrupted
 
 // A step under way; there are JOB_STEPS_AHEAD of them.
 struct flight {
@@ -28,33 +31,11 @@ struct steps {
 	struct flight flight[JOB_STEPS_AHEAD];
 	uint64_t ordered, scaled, done; // steps; the second: whose gradients' scale was sent
 	uint64_t skipped;               // of those that are done
-	uint64_t *indices;              // [train_batch_size] of the dataset
-	uint64_t last_ns;               // when the step before was done
+	struct read_ahead *data;
+	uint64_t last_ns; // when the step before was done
 	bool loss_scaling;
 	struct loss_scaler scaler;
 };
-
-// `micro_batch` counts through the whole step, replica after replica; so does what follows.
-static struct buffer *gather_images(const struct steps *steps, uint32_t micro_batch)
-{
-	const struct job_options *options = &steps->job->options;
-	uint32_t n = steps->job->plan->options.micro_batch_size;
-	struct buffer *images = buffer_create((size_t)n * CIFAR_IMAGE_BYTES);
-	for (uint32_t i = 0; images != NULL && i < n; i++)
-		memcpy(images->data + (size_t)i * CIFAR_IMAGE_BYTES,
-		       cifar_image(options->dataset, steps->indices[(uint64_t)micro_batch * n + i]), CIFAR_IMAGE_BYTES);
-	return images;
-}
-
-static struct buffer *gather_labels(const struct steps *steps, uint32_t micro_batch)
-{
-	const struct job_options *options = &steps->job->options;
-	uint32_t n = steps->job->plan->options.micro_batch_size;
-	struct buffer *labels = buffer_create(n);
-	for (uint32_t i = 0; labels != NULL && i < n; i++)
-		labels->data[i] = cifar_label(options->dataset, steps->indices[(uint64_t)micro_batch * n + i]);
-	return labels;
-}
 
 // A skipped step does not advance the schedule: `step` counts those that were applied.
 static struct learning_rate_value rate_at(const struct steps *steps, uint64_t step)
@@ -63,25 +44,31 @@ static struct learning_rate_value rate_at(const struct steps *steps, uint64_t st
 	return learning_rate_at(&config->schedule, step, config->learning_rate, config->beta1);
 }
 
+// Waits until the data of the next step is there. With steps queued it only looks: their ranks may wait for answers.
+static bool await_data(struct steps *steps, bool *ret_ready, struct error *error)
+{
+	bool may_wait = steps->ordered == steps->done;
+	while (!(*ret_ready = read_ahead_wait(steps->data, may_wait ? DATA_WAIT_MS : 0)) && may_wait)
+		if (job_is_interrupted())
+			return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, steps->job->step);
+	return true;
+}
+
 // Replica r has the r-th part of the step's samples: who sees a sample depends on the number of replicas, what is seen does not.
 static bool send_data(struct steps *steps, uint64_t step, struct error *error)
 {
 	struct job *job = steps->job;
 	uint32_t m = job->plan->options.micro_batches, d = job->plan->options.data_parallel_size;
 	uint32_t last_stage = job->plan->options.pipeline_size - 1;
-	sampler_batch(job->options.sampler, step, steps->indices);
 	for (uint32_t i = 0; i < m * d; i++) {
-		uint32_t b = i / d, r = i % d; // all replicas' first micro-batches first
-		struct buffer *images = gather_images(steps, r * m + b), *labels = gather_labels(steps, r * m + b);
-		if (images == NULL || labels == NULL) {
-			buffer_unref(images);
-			buffer_unref(labels);
-			return error_set(error, ERROR_FAILED, "no memory for a micro-batch");
-		}
+		uint32_t b = i / d, r = i % d; // all replicas' first micro-batches first, as they are read
+		struct buffer *data[DATASET_INPUTS];
+		if (!read_ahead_take(steps->data, data, error))
+			return false;
 		stage_session_batch(job->sessions[plan_rank(job->plan, 0, r)], &(struct batch){step, b, BATCH_IMAGES},
-				    images);
+				    data[DATASET_IMAGES]);
 		stage_session_batch(job->sessions[plan_rank(job->plan, last_stage, r)],
-				    &(struct batch){step, b, BATCH_LABELS}, labels);
+				    &(struct batch){step, b, BATCH_LABELS}, data[DATASET_LABELS]);
 	}
 	return true;
 }
@@ -280,6 +267,29 @@ static void await(const struct steps *steps)
 		job_await(steps->job, "its StepReport", flight->has_reported);
 }
 
+// As many as may be queued, and have their data.
+static bool order_steps(struct steps *steps, struct error *error)
+{
+	bool ready = true;
+	while (ready && steps->ordered < steps->job->options.steps && steps->ordered < steps->done + JOB_STEPS_AHEAD)
+		if (!await_data(steps, &ready, error) || (ready && !order_step(steps, error)))
+			return false;
+	return true;
+}
+
+static bool start_reading(struct steps *steps, struct error *error)
+{
+	const struct job_options *options = &steps->job->options;
+	const struct plan_options *plan = &steps->job->plan->options;
+	struct read_ahead_options reading = {.dataset = options->dataset,
+					     .sampler = options->sampler,
+					     .steps = options->steps,
+					     .micro_batch_size = plan->micro_batch_size,
+					     .micro_batches = plan->micro_batches,
+					     .replicas = plan->data_parallel_size};
+	return read_ahead_start(&reading, &steps->data, error);
+}
+
 static bool run(struct steps *steps, struct error *error)
 {
 	struct job *job = steps->job;
@@ -287,9 +297,8 @@ static bool run(struct steps *steps, struct error *error)
 	job->options.events->started(job->options.user);
 	steps->last_ns = clock_now_ns();
 	while (steps->done < job->options.steps) {
-		while (steps->ordered < job->options.steps && steps->ordered < steps->done + JOB_STEPS_AHEAD)
-			if (!order_step(steps, error))
-				return false;
+		if (!order_steps(steps, error))
+			return false;
 		await(steps);
 		struct stage_event *event = job_next_event(job, error);
 		if (event == NULL)
@@ -318,9 +327,8 @@ bool steps_run(struct job *job, struct error *error)
 		ok = ok && flight->ranks != NULL && flight->losses != NULL && flight->squares != NULL &&
 		     flight->has_reported != NULL && flight->has_norms != NULL;
 	}
-	steps.indices = calloc(job->options.config->train_batch_size, sizeof(*steps.indices));
-	ok = (ok && steps.indices != NULL) || error_set(error, ERROR_FAILED, "out of memory");
-	ok = ok && run(&steps, error);
+	ok = ok || error_set(error, ERROR_FAILED, "out of memory");
+	ok = ok && start_reading(&steps, error) && run(&steps, error);
 	job_await(job, NULL, NULL);
 	for (int i = 0; i < JOB_STEPS_AHEAD; i++) {
 		free(steps.flight[i].ranks);
@@ -329,6 +337,6 @@ bool steps_run(struct job *job, struct error *error)
 		free(steps.flight[i].has_reported);
 		free(steps.flight[i].has_norms);
 	}
-	free(steps.indices);
+	read_ahead_stop(steps.data);
 	return ok;
 }

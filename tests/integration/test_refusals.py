@@ -130,7 +130,7 @@ class Refusals(harness.TestCase):
                 file.write(b"\x0a")
 
         train = ["train", "--local", 1, "--dataset"]
-        self.refuse(2, "dataset folder .*nowhere: No such file", *train, self.path("nowhere"))
+        self.refuse(2, "dataset .*nowhere: No such file", *train, self.path("nowhere"))
         self.refuse(2, "data_batch_2.bin: is cut short: 5000 bytes are 1 whole record of 3073 bytes and 1927 bytes", *train, broken("cut", lambda path: os.truncate(path, 5000)))
         self.refuse(2, r"data_batch_2.bin: record 5 \(from 0\) has label 10; labels are 0 to 9", *train, broken("label", label))
         self.refuse(2, "a batch of 4000 samples is larger than the dataset, which has 300", *train, self.dataset, "--micro-batch-size", 1000, "--gradient-accumulation-steps", 4)

@@ -25,14 +25,14 @@
 #include "coordinator/prove/verdict.h"
 #include "tests/property/draw.h"
 
-enum { DAEMONS = 4, IMAGES = 512, FREE_TIMEOUT_MS = 10000, NETWORK_THREADS = 2 };
+enum { DAEMONS = 4, IMAGES = 512, RECORD_BYTES = 3073, CLASSES = 10, FREE_TIMEOUT_MS = 10000, NETWORK_THREADS = 2 };
 
 struct property {
 	uint64_t seed;
 	uint32_t draws;
 	uint32_t threads;                 // of all draws; 0: drawn
 	struct local_daemons *daemons[2]; // of draws with one thread (or N of --threads), and with two
-	struct cifar dataset;
+	struct dataset *dataset;
 	bool wrong_kernels;
 	struct numerics *honest;  // with the kernels that there are for every question so far
 	uint64_t steps, elements; // compared so far
@@ -40,17 +40,29 @@ struct property {
 	uint64_t drawn, slower;   // answers about kernels, and those that are not the fastest
 };
 
-// Noise: nothing is to be learnt from it.
-static bool make_dataset(struct cifar *ret_dataset)
+// Noise in the form of CIFAR-10: nothing is to be learnt from it.
+static bool write_noise(const char *path)
 {
 	struct random_key key = random_key_make(1, RANDOM_DATASET, 0);
-	uint8_t *records = malloc((size_t)IMAGES * CIFAR_RECORD_BYTES);
-	if (records == NULL)
+	FILE *file = fopen(path, "wb");
+	if (file == NULL)
 		return false;
-	for (uint64_t i = 0; i < (uint64_t)IMAGES * CIFAR_RECORD_BYTES; i++)
-		records[i] = (uint8_t)random_below(key, i, i % CIFAR_RECORD_BYTES == 0 ? CIFAR_CLASSES : 256);
-	*ret_dataset = (struct cifar){.records = records, .count = IMAGES};
-	return true;
+	for (uint64_t i = 0; i < (uint64_t)IMAGES * RECORD_BYTES; i++)
+		fputc((int)random_below(key, i, i % RECORD_BYTES == 0 ? CLASSES : 256), file);
+	return fclose(file) == 0;
+}
+
+static bool make_dataset(struct dataset **ret_dataset, struct error *error)
+{
+	char folder[] = "/tmp/penstock-test-XXXXXX", path[64];
+	if (mkdtemp(folder) == NULL)
+		return error_set(error, ERROR_FAILED, "no folder for the dataset");
+	snprintf(path, sizeof(path), "%s/data_batch_1.bin", folder);
+	bool ok = write_noise(path) || error_set(error, ERROR_FAILED, "the dataset cannot be written");
+	ok = ok && dataset_open(folder, 0, ret_dataset, error);
+	unlink(path);
+	rmdir(folder);
+	return ok;
 }
 
 // ---- One draw
@@ -74,15 +86,15 @@ static bool train(struct property *property, const struct draw *draw, const stru
 	struct sampler *sampler;
 	char name[64];
 	snprintf(name, sizeof(name), "draw-%" PRIu64 "-p%u", draw->seed, plan->options.pipeline_size);
-	if (!sampler_create(property->dataset.count, draw->config.train_batch_size, draw->shuffle, draw->seed, &sampler,
-			    error))
+	if (!sampler_create(dataset_count(property->dataset), draw->config.train_batch_size, draw->shuffle, draw->seed,
+			    &sampler, error))
 		return false;
 	struct job_options options = {.name = name,
 				      .plan = plan,
 				      .addresses = place->addresses,
 				      .devices = place->devices,
 				      .config = &draw->config,
-				      .dataset = &property->dataset,
+				      .dataset = property->dataset,
 				      .sampler = sampler,
 				      .steps = capture->step_count,
 				      .numerics = numerics,
@@ -318,7 +330,7 @@ int main(int argc, char **argv)
 	if (!read_arguments(argc, argv, &property))
 		return 2;
 	property.honest = numerics_create();
-	if (property.honest == NULL || !make_dataset(&property.dataset) || !start_daemons(&property, &error) ||
+	if (property.honest == NULL || !make_dataset(&property.dataset, &error) || !start_daemons(&property, &error) ||
 	    !rpc_start(NETWORK_THREADS, &error)) {
 		fprintf(stderr, "cannot begin: %s\n", error.message);
 		return 1;
@@ -334,7 +346,7 @@ int main(int argc, char **argv)
 	rpc_stop();
 	local_daemons_stop(property.daemons[0]);
 	local_daemons_stop(property.daemons[1]);
-	cifar_fini(&property.dataset);
+	dataset_close(property.dataset);
 	numerics_close(property.honest);
 	return wrong > 0;
 }

@@ -66,7 +66,7 @@ static void give(struct given *given, const char *text)
 			    OPTIONS_RUN &&
 		    job_nodes_read(&given->arguments, &given->nodes, &given->error);
 	if (given->ok)
-		given->ok = job_setup_init(&given->arguments, &given->nodes, &given->setup, &given->error);
+		given->ok = job_setup_init(&given->arguments, &given->nodes, NULL, &given->setup, &given->error);
 }
 
 static void end(struct given *given)
