@@ -5,7 +5,8 @@ set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler libprotobuf-c-dev libgrpc-dev
        libuv1-dev libdnnl-dev libjansson-dev libmicrohttpd-dev libinih-dev protobuf-compiler
-       libprotobuf-dev libncurses-dev libsystemd-dev libssl-dev zlib1g-dev libarchive-dev"
+       libprotobuf-dev libncurses-dev libsystemd-dev libssl-dev zlib1g-dev libarchive-dev libjpeg-dev
+       libpng-dev"
 test="clang-format clang-tidy libcmocka-dev python3 python3-grpcio python3-protobuf procps patchelf gnuplot-nox
       iproute2 munge slurmctld slurmd slurm-client debootstrap systemd systemd-container python3-pip
       prometheus python3-pyte mandoc man-db bash-completion dpkg-dev file lintian clang

@@ -79,7 +79,7 @@ static bool find_place(const struct cifar_version *version, const char *folder, 
 bool cifar_find(const struct cifar_version *version, const char *folder, bool test, const char **ret_where,
 		struct error *error)
 {
-	static const char *const words[] = {[CIFAR_BINARY] = "binary version", [CIFAR_PICKLE] = "version for Python"};
+	static const char *const words[] = {[CIFAR_BINARY] = "binary", [CIFAR_PICKLE] = "for Python"};
 	const char *archive;
 	int place;
 	if (!find_place(version, folder, test, &place, &archive, error))

@@ -45,7 +45,7 @@ bool cifar_read(const struct cifar_version *version, const char *path, bool test
 		struct error *error);
 void cifar_fini(struct cifar *set);
 // Whether a folder has training or test files of the version in one of these places. The text says where they are, in words:
-// "binary version", "version for Python" or the archive's name. False with an error: the folder cannot be searched.
+// "binary", "for Python" or the archive's name. False with an error: the folder cannot be searched.
 bool cifar_find(const struct cifar_version *version, const char *folder, bool test, const char **ret_where,
 		struct error *error);
 // Whether an archive with such a member is one of the version. `name` may have folders.

@@ -21,17 +21,33 @@ enum { FORMATS = sizeof(formats) / sizeof(formats[0]) };
 
 // ---- Which format it is
 
-static bool refuse_unknown(bool is_folder, struct error *error)
+static char *say_signs(bool is_folder, char into[ERROR_MESSAGE_SIZE])
 {
-	char text[ERROR_MESSAGE_SIZE] = "";
+	into[0] = '\0';
 	for (int i = 0; i < FORMATS; i++) {
 		const char *sign = is_folder ? formats[i]->in_folder : formats[i]->in_archive;
-		size_t used = strlen(text);
+		size_t used = strlen(into);
 		if (sign != NULL)
-			snprintf(text + used, sizeof(text) - used, "%s%s", used > 0 ? "; " : "", sign);
+			snprintf(into + used, ERROR_MESSAGE_SIZE - used, "%s%s", used > 0 ? "; " : "", sign);
 	}
-	return error_set(error, ERROR_USAGE, "is none of the formats that are read. In %s it was looked for: %s",
-			 is_folder ? "the folder" : "the archive", text);
+	return into;
+}
+
+static bool refuse_unknown(bool is_folder, struct error *error)
+{
+	char signs[ERROR_MESSAGE_SIZE];
+	return error_set(error, ERROR_USAGE, "is none of the formats that are read. In the %s it was looked for: %s",
+			 is_folder ? "folder" : "archive", say_signs(is_folder, signs));
+}
+
+// A file whose first bytes are not those of an archive.
+static bool refuse_file(struct error *error)
+{
+	char why[ERROR_MESSAGE_SIZE], signs[ERROR_MESSAGE_SIZE];
+	snprintf(why, sizeof(why), "%s", error->message);
+	return error_set(error, error->code,
+			 "%s. A dataset is a folder, or a tar archive, in which it was looked for: %s", why,
+			 say_signs(false, signs));
 }
 
 static bool find_in_folder(const char *path, const struct dataset_format **ret_format, struct error *error)
@@ -61,11 +77,13 @@ static const struct dataset_format *find_by_member(const struct tar_member *memb
 // By the first member that belongs to a format.
 static bool find_in_tar(struct tar *tar, const struct dataset_format **ret_format, struct error *error)
 {
+	bool is_first = true;
 	for (const struct dataset_format *format = NULL; format == NULL; *ret_format = format) {
 		struct tar_member member;
 		bool is_end;
 		if (!tar_next(tar, &member, &is_end, error))
-			return false;
+			return is_first && error->code == ERROR_USAGE ? refuse_file(error) : false;
+		is_first = false;
 		if (is_end)
 			return refuse_unknown(false, error);
 		format = find_by_member(&member);
@@ -97,15 +115,20 @@ static bool find_format(const char *path, bool *ret_is_folder, const struct data
 
 // ---- From open to close
 
+bool dataset_check_class_count(uint64_t classes, struct error *error)
+{
+	if (classes > DATASET_MAXIMUM_CLASSES)
+		return error_set(error, ERROR_USAGE,
+				 "has %" PRIu64 " classes; the most is %d, because a label is sent as one byte",
+				 classes, DATASET_MAXIMUM_CLASSES);
+	return classes >= 2 || error_set(error, ERROR_USAGE, "has only one class; a classifier needs two or more");
+}
+
 static bool check(const struct dataset *dataset, struct error *error)
 {
 	if (dataset->count == 0)
 		return error_set(error, ERROR_USAGE, "has no samples");
-	if (dataset->classes > DATASET_MAXIMUM_CLASSES)
-		return error_set(error, ERROR_USAGE,
-				 "has %" PRIu32 " classes; the most is %d, because a label is sent as one byte",
-				 dataset->classes, DATASET_MAXIMUM_CLASSES);
-	return true;
+	return dataset_check_class_count(dataset->classes, error);
 }
 
 static bool open_format(const char *path, uint32_t image_size, struct dataset *dataset, struct error *error)

@@ -32,4 +32,7 @@ struct dataset {
 	struct dataset_tensor tensors[DATASET_INPUTS];
 };
 
-extern const struct dataset_format dataset_cifar_10, dataset_cifar_100;
+extern const struct dataset_format dataset_cifar_10, dataset_cifar_100, dataset_folder, dataset_webdataset;
+
+// Whether a network can be trained on so many classes: 2 to DATASET_MAXIMUM_CLASSES.
+bool dataset_check_class_count(uint64_t classes, struct error *error);
