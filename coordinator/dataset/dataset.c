@@ -16,7 +16,8 @@
 enum { CLASSES_NAMED = 5, READERS_MAXIMUM = 8, SHOWN_BYTES = 300 };
 
 // In the order in which they are looked for.
-static const struct dataset_format *const formats[] = {&dataset_cifar_10, &dataset_cifar_100, &dataset_folder};
+static const struct dataset_format *const formats[] = {&dataset_cifar_10, &dataset_cifar_100, &dataset_folder,
+						       &dataset_webdataset};
 enum { FORMATS = sizeof(formats) / sizeof(formats[0]) };
 
 // ---- Which format it is
