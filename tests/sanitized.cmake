@@ -10,6 +10,7 @@ set(address_tests
     ${integration})
 set(thread_tests
     "unit\\.base\\.(buffer|lateness|log|log_rate)"
+    "unit\\.dataset\\.read_ahead"
     "unit\\.(exchange|executor|limits|metrics|rpc|run|service|session)\\..*"
     "unit\\.device\\.(gradient_transfers|program)"
     "unit\\.device\\.cuda\\.(group|stand_in)"

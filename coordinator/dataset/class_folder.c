@@ -25,6 +25,7 @@ struct folder {
 
 struct folders {
 	const char *root;
+	struct stat root_status;
 	struct folder *all;
 	uint32_t count, room;
 };
@@ -127,11 +128,11 @@ bool class_folder_list(const char *folder, struct names *ret_names, struct error
 
 static bool check_loop(const struct folders *folders, const struct folder *folder, struct error *error)
 {
+	bool is_loop = folders->root_status.st_dev == folder->device && folders->root_status.st_ino == folder->inode;
 	for (uint32_t at = folder->parent; at != UINT32_MAX; at = folders->all[at].parent)
-		if (folders->all[at].device == folder->device && folders->all[at].inode == folder->inode)
-			return refuse(folders->root, folder->path, "is a symbolic link to a folder that contains it",
-				      error);
-	return true;
+		is_loop |= folders->all[at].device == folder->device && folders->all[at].inode == folder->inode;
+	return !is_loop ||
+	       refuse(folders->root, folder->path, "is a symbolic link to a folder that contains it", error);
 }
 
 static bool add_folder(struct folders *folders, const char *path, uint32_t parent, struct error *error)
@@ -178,7 +179,8 @@ bool class_folder_files(const char *root, const char *class_name, bool first_onl
 {
 	struct folders folders = {.root = root};
 	uint64_t before = files->count;
-	bool ok = add_folder(&folders, class_name, UINT32_MAX, error);
+	bool ok = stat(root, &folders.root_status) == 0 || refuse(root, "", strerror(errno), error);
+	ok = ok && add_folder(&folders, class_name, UINT32_MAX, error);
 	for (uint32_t i = 0; ok && i < folders.count; i++)
 		ok = add_children(&folders, i, error);
 	if (ok)

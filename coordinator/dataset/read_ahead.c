@@ -167,11 +167,10 @@ static struct slot *next_slot(struct read_ahead *ahead)
 	return &ahead->slots[ahead->taken % ahead->per_step];
 }
 
-// Slots are taken step by step, so a step's are those from the first one on.
 static bool is_ready(const struct read_ahead *ahead)
 {
 	for (uint32_t i = 0; i < ahead->per_step; i++) {
-		const struct slot *slot = &ahead->slots[i];
+		const struct slot *slot = &ahead->slots[(ahead->taken + i) % ahead->per_step];
 		if (!slot->is_done)
 			return false;
 		if (slot->has_failed)

@@ -21,7 +21,7 @@ struct read_ahead;
 
 bool read_ahead_start(const struct read_ahead_options *options, struct read_ahead **ret_ahead, struct error *error);
 void read_ahead_stop(struct read_ahead *ahead); // takes NULL; waits for the sample that is being read
-// Whether all micro-batches of the next step can be taken, or cannot be had; waits up to `limit_ms` for that.
+// Whether as many micro-batches as a step has can be taken, or the next one that cannot be read is known; waits up to `limit_ms` for that.
 bool read_ahead_wait(struct read_ahead *ahead, uint32_t limit_ms);
 // Takes the next micro-batch, a buffer for each tensor; waits for it. Returns owned. False with the error of reading it.
 bool read_ahead_take(struct read_ahead *ahead, struct buffer *ret_buffers[DATASET_INPUTS], struct error *error);

@@ -132,7 +132,8 @@ static bool refuse_file(struct tar *tar, struct error *error)
 {
 	int code = Z_OK;
 	char shown[SHOWN_BYTES];
-	const char *text = gzerror(tar->file, &code);
+	const char *text = gzerror(tar->file, &code), *colon = strstr(text, ": "); // "<fd:3>: incorrect data check"
+	text = colon != NULL ? colon + 2 : text;
 	if (code == Z_ERRNO)
 		return error_set(error, ERROR_FAILED, "read: %s", strerror(errno));
 	if (code == Z_MEM_ERROR)
@@ -206,7 +207,7 @@ bool tar_next(struct tar *tar, struct tar_member *ret_member, bool *ret_end, str
 		*ret_end = true;
 		return check_end(tar, error);
 	}
-	if (code < ARCHIVE_WARN)
+	if (code != ARCHIVE_OK && code != ARCHIVE_WARN)
 		return refuse(tar, error);
 	*ret_end = false;
 	ret_member->offset_bytes = (uint64_t)archive_filter_bytes(tar->archive, 0);

@@ -50,12 +50,9 @@ static inline uint8_t pickle_pixel(unsigned image, unsigned i)
 	return (uint8_t)((i + 7 * image) % 251);
 }
 
-static inline void pickle_of_python2(struct pickle_text *text, unsigned images, unsigned first_label)
+// The rest of a dictionary whose labels have been put.
+static inline void pickle_put_data_of_python2(struct pickle_text *text, unsigned images)
 {
-	text->size = 0;
-	PICKLE_PUT(text, "\x80\2}q\1(U\x0b"
-			 "batch_labelq\2U\x15training batch 1 of 5q\3U\6labels");
-	pickle_put_labels(text, images, first_label);
 	PICKLE_PUT(text,
 		   "U\4dataq\6cnumpy.core.multiarray\n_reconstruct\nq\7cnumpy\nndarray\nq\x08K\0\x85U\1b\x87Rq\x09");
 	pickle_put_shape(text, images);
@@ -68,6 +65,28 @@ static inline void pickle_of_python2(struct pickle_text *text, unsigned images, 
 	PICKLE_PUT(text, "tbU\x09"
 			 "filenamesq\x0c]q\x0d(U\5a.pnge"
 			 "u.");
+}
+
+static inline void pickle_of_python2(struct pickle_text *text, unsigned images, unsigned first_label)
+{
+	text->size = 0;
+	PICKLE_PUT(text, "\x80\2}q\1(U\x0b"
+			 "batch_labelq\2U\x15training batch 1 of 5q\3U\6labels");
+	pickle_put_labels(text, images, first_label);
+	pickle_put_data_of_python2(text, images);
+}
+
+// CIFAR-100's, with coarse labels before the fine ones.
+static inline void pickle_of_100_classes(struct pickle_text *text, unsigned images, unsigned first_label)
+{
+	text->size = 0;
+	PICKLE_PUT(text, "\x80\2}q\1(U\x0d"
+			 "coarse_labels");
+	pickle_put_labels(text, images, 1);
+	PICKLE_PUT(text, "U\x0b"
+			 "fine_labels");
+	pickle_put_labels(text, images, first_label);
+	pickle_put_data_of_python2(text, images);
 }
 
 static inline void pickle_of_python3(struct pickle_text *text, unsigned images, unsigned first_label)

@@ -234,6 +234,45 @@ static void read_bad_pickle_is_refused_by_its_name(void **state)
 	assert_refused(false, "does not hold a dictionary");
 }
 
+static void write_100(const char *name, unsigned images, unsigned first_label)
+{
+	static struct pickle_text text;
+	char path[160];
+	pickle_of_100_classes(&text, images, first_label);
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	FILE *file = fopen(path, "wb");
+	assert_non_null(file);
+	assert_int_equal(fwrite(text.bytes, 1, text.size, file), text.size);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void read_100_for_python_gives_fine_labels(void **state)
+{
+	struct cifar set;
+	struct error error = {0};
+	assert_int_equal(run_command("mkdir %s/cifar-100-python %s/train", folder, folder), 0); // the latter is no file
+	write_100("cifar-100-python/train", 3, 97);
+	write_100("cifar-100-python/test", 1, 50);
+	for (int i = 0; i < 2; i++) {
+		char path[100];
+		snprintf(path, sizeof(path), "%s%s", folder, i == 0 ? "" : "/a.tar");
+		assert_int_equal(run_command("cd %s && tar czf a.tar cifar-100-python", folder), 0);
+		if (!cifar_read(&cifar_100, path, false, &set, &error))
+			fail_msg("%s", error.message);
+		assert_int_equal(set.count, 3);
+		assert_int_equal(cifar_label(&set, 0), 97);
+		assert_int_equal(cifar_label(&set, 2), 99);
+		assert_int_equal(cifar_image(&set, 1)[1], 8);
+		cifar_fini(&set);
+		assert_true(cifar_read(&cifar_100, path, true, &set, &error));
+		assert_int_equal(cifar_label(&set, 0), 50);
+		cifar_fini(&set);
+	}
+	write_100("cifar-100-python/train", 3, 98);
+	assert_false(cifar_read(&cifar_100, folder, false, &set, &error));
+	assert_non_null(strstr(error.message, "train: label 2 (from 0) is not a number from 0 to 99"));
+}
+
 static void read_cut_file_is_refused_with_sizes(void **state)
 {
 	write_batch(folder, "data_batch_1.bin", 2, 0, 0);
@@ -307,6 +346,7 @@ int main(void)
 		CASE(read_archive_is_the_same_records),
 		CASE(read_bad_archive_is_refused),
 		CASE(read_bad_pickle_is_refused_by_its_name),
+		CASE(read_100_for_python_gives_fine_labels),
 		CASE(read_cut_file_is_refused_with_sizes),
 		CASE(read_label_over_9_is_refused_with_its_record),
 		CASE(check_classes_needs_one_for_each_label),
