@@ -120,7 +120,7 @@ bool dataset_check_class_count(uint64_t classes, struct error *error)
 {
 	if (classes > DATASET_MAXIMUM_CLASSES)
 		return error_set(error, ERROR_USAGE,
-				 "has %" PRIu64 " classes; the most is %d, because a label is sent as one byte",
+				 "has %" PRIu64 " classes; the maximum is %d, because a label is sent as one byte",
 				 classes, DATASET_MAXIMUM_CLASSES);
 	return classes >= 2 || error_set(error, ERROR_USAGE, "has only one class; a classifier needs two or more");
 }

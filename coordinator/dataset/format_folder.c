@@ -119,7 +119,7 @@ static bool check_file(const struct stat *status, struct error *error)
 	if (!S_ISREG(status->st_mode))
 		return error_set(error, ERROR_USAGE, "is not a regular file");
 	if ((uint64_t)status->st_size > IMAGE_MAXIMUM_FILE_BYTES)
-		return error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes; the most that is read is %" PRIu64,
+		return error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes; the maximum is %" PRIu64,
 				 (uint64_t)status->st_size, IMAGE_MAXIMUM_FILE_BYTES);
 	return true;
 }

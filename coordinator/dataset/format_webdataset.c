@@ -153,7 +153,7 @@ static bool take_image(struct tar *tar, const struct tar_member *member, struct 
 	if (sample->image[0] != '\0')
 		return error_set(error, ERROR_USAGE, "its sample has another image");
 	if (member->size_bytes > IMAGE_MAXIMUM_FILE_BYTES)
-		return error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes; the most that is read is %" PRIu64,
+		return error_set(error, ERROR_USAGE, "is %" PRIu64 " bytes; the maximum is %" PRIu64,
 				 member->size_bytes, IMAGE_MAXIMUM_FILE_BYTES);
 	strcpy(sample->image, member->name);
 	sample->place = (struct place){member->offset_bytes, member->size_bytes};

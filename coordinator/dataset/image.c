@@ -13,8 +13,8 @@ bool image_check_dimensions(uint64_t width, uint64_t height, struct error *error
 		return error_set(error, ERROR_USAGE, "has no pixels");
 	if (width > IMAGE_MAXIMUM_SIDE || height > IMAGE_MAXIMUM_SIDE || width * height > IMAGE_MAXIMUM_PIXELS)
 		return error_set(error, ERROR_USAGE,
-				 "is %" PRIu64 " x %" PRIu64 "; the most is %d on a side and %d million pixels", width,
-				 height, IMAGE_MAXIMUM_SIDE, (int)(IMAGE_MAXIMUM_PIXELS / 1000000));
+				 "is %" PRIu64 " x %" PRIu64 "; the maximum is %d on a side and %d million pixels",
+				 width, height, IMAGE_MAXIMUM_SIDE, (int)(IMAGE_MAXIMUM_PIXELS / 1000000));
 	return true;
 }
 

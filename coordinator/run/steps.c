@@ -48,9 +48,11 @@ static struct learning_rate_value rate_at(const struct steps *steps, uint64_t st
 static bool await_data(struct steps *steps, bool *ret_ready, struct error *error)
 {
 	bool may_wait = steps->ordered == steps->done;
-	while (!(*ret_ready = read_ahead_wait(steps->data, may_wait ? DATA_WAIT_MS : 0)) && may_wait)
+	while (!(*ret_ready = read_ahead_wait(steps->data, may_wait ? DATA_WAIT_MS : 0)) && may_wait) {
 		if (job_is_interrupted())
 			return error_set(error, ERROR_CANCELLED, "interrupted at step %" PRIu64, steps->job->step);
+		progress_note(&steps->job->progress, clock_now_ns(), false); // no rank is late
+	}
 	return true;
 }
 

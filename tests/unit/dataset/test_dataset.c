@@ -179,7 +179,7 @@ static void folder_of_257_classes_is_refused(void **state)
 	put("000/1.png", 1);
 	assert_int_equal(run_command("cd %s && for i in $(seq 1 256); do mkdir $i && cp 000/1.png $i; done", folder),
 			 0);
-	assert_refused(folder, "has 257 classes; the most is 256, because a label is sent as one byte");
+	assert_refused(folder, "has 257 classes; the maximum is 256, because a label is sent as one byte");
 	assert_int_equal(run_command("rm -r %s/256", folder), 0);
 	struct dataset *dataset = open_path(folder);
 	assert_int_equal(dataset_classes(dataset), 256);
@@ -323,7 +323,7 @@ static void webdataset_with_a_bad_label_is_refused(void **state)
 		{"-1", "1.cls: the class's number: "},
 		{"", "1.cls: the class's number: "},
 		{"0000000000000000000000000000000000", "1.cls: is longer than a class's number"},
-		{"256", "1.cls: has 257 classes; the most is 256"},
+		{"256", "1.cls: has 257 classes; the maximum is 256"},
 		{"0", "has only one class"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

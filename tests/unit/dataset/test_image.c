@@ -205,7 +205,7 @@ static void decode_bomb_is_refused_by_its_dimensions(void **state)
 	put_32(bytes + 16, 60000); // of IHDR, whose check sum is over 17 bytes from 12 on
 	put_32(bytes + 20, 60000);
 	put_32(bytes + 29, (uint32_t)crc32(0, bytes + 12, 17));
-	assert_refused("is 60000 x 60000; the most is 65500 on a side and 67 million pixels");
+	assert_refused("is 60000 x 60000; the maximum is 65500 on a side and 67 million pixels");
 	put_32(bytes + 20, 70000);
 	put_32(bytes + 29, (uint32_t)crc32(0, bytes + 12, 17));
 	assert_refused("is 60000 x 70000");
