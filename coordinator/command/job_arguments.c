@@ -212,14 +212,13 @@ static const struct option_row rows[] = {
 	{"image-size", "N", OPTION_COUNT, PLACE(image_size), 1, MODEL_MAXIMUM_IMAGE_SIZE, .preset = "64",
 	 .help = "images are resized to N x N"},
 	{"classes", "N", OPTION_COUNT, PLACE(classes), MINIMUM_CLASSES, MAXIMUM_CLASSES,
-	 .help = "classes of the model, more than the highest label of the dataset (default: those of the dataset, or "
-		 "10 "
-		 "without one)"},
+	 .help = "classes of the model, more than the highest label of the dataset "
+		 "(default: the dataset's; 10 without a dataset)"},
 	{"dropout", "P", OPTION_NUMBER, PLACE(dropout), .lowest = 0.0, .highest = 1.0,
 	 .help = "dropout probability (default: the model's own)"},
 	{"dataset", "PATH", OPTION_TEXT, PLACE(dataset), OF_RUNS,
-	 .help = "CIFAR-10: a folder with its binary or its Python version, or the archive; see penstock dataset "
-		 "synthesize"},
+	 .help = "CIFAR-10 or CIFAR-100 (folder or archive), a folder of classes of JPEG or PNG images, "
+		 "or a tar archive of them in WebDataset's form; see penstock dataset synthesize"},
 	{"mean", "R,G,B", OPTION_OWN, .take = take_mean, OF_RUNS,
 	 .help = "mean of each channel, subtracted from values of 0 to 1 (default: ImageNet's, "
 		 "0.485,0.456,0.406)"},
