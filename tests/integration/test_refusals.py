@@ -13,7 +13,7 @@ class Refusals(harness.TestCase):
         """It says, in one line and nothing else, what `words` (a regular expression) says."""
         with self.subTest(arguments=arguments):
             run = self.penstock(*arguments, code=code, seconds=30)
-            self.assertRegex(run.error, rf"\A(?:\d+ images of .*\nnormalised .*\n)?penstock: .*(?:{words}).*\n\Z")
+            self.assertRegex(run.error, rf"\A(?:(?:.*\n)+images resized .*\nnormalised .*\n)?penstock: .*(?:{words}).*\n\Z")
             self.assertEqual(run.out, "")
 
     def test_command_line(self):

@@ -80,7 +80,7 @@ class Train(harness.TestCase):
         lines = harness.read_json_lines(path)
         self.assertEqual([line["loss"] for line in lines if line["type"] == "step"], expected)
         self.assertNotEqual(self.losses("--local", 1, "--threads", 1, "--steps", 1), expected)  # ImageNet's mean
-        self.assertRegex(run.error, r"^CIFAR-10 \(archive\): 300 images of 3 x 32 x 32, 10 classes; validation: test_batch\n"
+        self.assertRegex(run.error, r"^CIFAR-10 \(archive\): 300 images of 3 x 32 x 32, 10 classes; validation:\ntest_batch\n"
                          r"images resized to 63 x 63;\nnormalised by mean 0.5,0.25,0.125 and std 0.229,0.224,0.225\n")
         self.assertEqual((lines[0]["mean"], lines[0]["standard_deviation"]), ([0.5, 0.25, 0.125], [0.229, 0.224, 0.225]))
 
