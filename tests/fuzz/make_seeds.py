@@ -1,12 +1,16 @@
 """Writes the seeds that are binary, from which the fuzz targets begin beside tests/fuzz/corpus: make_seeds.py FOLDER makes
 FOLDER/TARGET/NAME. Needs protobuf for Python, and protoc."""
 
+import gzip
+import io
 import json
 import os
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
+import zlib
 
 SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
@@ -21,6 +25,24 @@ def messages():
 
 
 pb = messages()
+
+
+def small_png():
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes(range(12)) for _ in range(4))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) +
+            chunk(b"IEND", b""))
+
+
+def tar(files):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return packed.getvalue()
 
 
 def plan(stage, stages, **fields):
@@ -121,6 +143,13 @@ def seeds():
     for name, data in {"training": b"\x00" + record, "two": b"\x00" + record * 2, "test": b"\x01" + record,
                        "short": b"\x00" + record[:-1], "label": b"\x00" + bytes([10]) + record[1:]}.items():
         yield "cifar", name, data
+    png = small_png()
+    yield "image", "png", b"\x07" + png
+    yield "image", "cut", b"\x07" + png[:60]
+    for name, files in {"webdataset": {"1.png": png, "1.cls": b"3", "2.cls": b"0", "2.png": png}, "outside": {"../1.png": png, "1.cls": b"1"},
+                        "cifar": {"d/data_batch_1.bin": record}, "cifar100": {"d/train.bin": b"\x01" + record}}.items():
+        yield "dataset", name, tar(files)
+        yield "dataset", name + "_packed", gzip.compress(tar(files))
     # Schedule, stages, micro-batches, in flight, damages; then damages (stage, two places, kind, value) and the stages' turns.
     for name, data in {"gpipe": [0, 3, 3, 0, 0, 1, 2, 3, 0, 1], "1f1b": [1, 2, 7, 0, 0, 3, 2, 1], "swapped": [1, 2, 3, 0, 1, 1, 2, 3, 1],
                        "moved": [1, 1, 3, 0, 1, 0, 3, 4, 0, 0, 1, 0, 1], "fewer_slots": [0, 1, 3, 0, 1, 0, 0, 0, 6, 1]}.items():
