@@ -3,10 +3,11 @@
 set(PENSTOCK_TEST_PREFIX)
 set(PENSTOCK_TEST_PATIENCE 1)
 set(PENSTOCK_SANITIZER_ENVIRONMENT)
-set(integration "integration\\.(abuse|drain|faults|hostile|limits|strange_daemons|tls|train)")
+set(integration "integration\\.(abuse|faults|hostile|limits|strange_daemons|tls|train)")
 set(address_tests
     "unit\\..*"
     "property\\..*"
+    "integration\\.drain"
     ${integration})
 set(thread_tests
     "unit\\.base\\.(buffer|lateness|log|log_rate)"

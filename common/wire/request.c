@@ -38,7 +38,7 @@ static bool check_batch(const void *message, void *ours, struct error *error)
 {
 	int kind = (int)((const Penstock__V1__Batch *)message)->kind;
 	return enum_write(&wire_batch_kinds, (int)((const struct batch *)ours)->kind) != 0 ||
-	       error_set(error, ERROR_PROTOCOL, "a batch of kind %d came, neither images nor labels", kind);
+	       error_set(error, ERROR_PROTOCOL, "unknown kind of batch %d: expected images or labels", kind);
 }
 
 static const struct field batch_fields[] = {

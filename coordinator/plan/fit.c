@@ -120,7 +120,7 @@ char *fit_describe(const struct plan *plan, char *into, size_t size)
 {
 	char list[FIT_TEXT_SIZE] = "", text[80];
 	if (plan->cut_differs)
-		append(list, sizeof(list), ", ", "a cut by memory");
+		append(list, sizeof(list), ", ", "partition by memory");
 	if (plan->options.checkpoint_interval > 0) {
 		snprintf(text, sizeof(text), "activations kept every %u layer%s", plan->options.checkpoint_interval,
 			 strings_plural(plan->options.checkpoint_interval));

@@ -257,7 +257,7 @@ static void print_machines(const struct verdict *verdict, FILE *out)
 		fprintf(out, "computed on %s\n", list->machines[0]);
 		return;
 	}
-	fputs("note: the devices are not of one kind, so equal bits cannot be promised\n", out);
+	fputs("note: the devices are of different kinds, so equal bits cannot be promised\n", out);
 	fprintf(out, "  %s: %s\n", reference_name(verdict->proof), verdict->reference->kernels.machines[0]);
 	for (uint32_t r = 0; r < list->rank_count; r++)
 		fprintf(out, "  %s: %s\n", verdict->proof->addresses[r], list->machines[r]);
@@ -313,7 +313,7 @@ static void print_against(const struct verdict *verdict, FILE *out)
 	char element[VERDICT_ELEMENT_SIZE], ulp[48];
 	struct parameter parameter;
 	fprintf(out,
-		"\ncompared with %s: %u parameters with %" PRIu64 " elements, of which %" PRIu64 " have other bits\n"
+		"\ncompared with %s: %u parameters with %" PRIu64 " elements, of which %" PRIu64 " differ\n"
 		"%s: %u of %u parameters are within a relative difference of %g or %" PRIu64 " ULP\n",
 		verdict->proof->against_path, against->count, against->elements, against->differ,
 		against->agree == against->count ? "AGREES" : "DISAGREES", against->agree, against->count,
@@ -323,7 +323,8 @@ static void print_against(const struct verdict *verdict, FILE *out)
 	const struct against_parameter *worst = &against->parameters[against->worst];
 	model_parameter(model, against->worst, &parameter);
 	fprintf(out,
-		"worst: %s, relative difference %.2e; its furthest element is\n%s: %.9g here, %.9g in the file, %s\n",
+		"worst: %s, relative difference %.2e; its largest difference is at\n%s: %.9g here, %.9g in the file, "
+		"%s\n",
 		parameter.name, strings_unsigned_nan(worst->relative),
 		verdict_element(model, against->worst, worst->element, element),
 		strings_unsigned_nan((double)worst->ours), strings_unsigned_nan((double)worst->theirs),

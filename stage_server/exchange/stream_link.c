@@ -168,7 +168,7 @@ static bool handle(struct stream_link *link, uint32_t connection, const struct w
 		return handle_chunk(link, connection, &message->chunk, incoming, error);
 	case EXCHANGE_CREDIT:
 		if (!stands)
-			return error_set(error, ERROR_PROTOCOL, "a credit before the link was accepted");
+			return error_set(error, ERROR_PROTOCOL, "a credit came before the link was accepted");
 		return take_credits(link, message->credit.tensors, error);
 	default:
 		return error_set(error, ERROR_PROTOCOL, "a message that is not allowed on an open link");

@@ -45,7 +45,7 @@ bool batches_create(const struct batches_options *options, struct batches **ret_
 {
 	struct batches *batches = calloc(1, sizeof(*batches));
 	if (batches == NULL)
-		return error_set(error, ERROR_FAILED, "no memory for the data's queue");
+		return error_set(error, ERROR_FAILED, "no memory for the queue of batches");
 	batches->options = *options;
 	batches->capacity = (uint64_t)options->micro_batches * options->steps;
 	pthread_mutex_init(&batches->lock, NULL);

@@ -172,9 +172,9 @@ bool executor_put_answers(struct executor *executor, const struct kernel_answers
 	pthread_mutex_lock(&executor->lock);
 	enum kernels_state state = executor->kernels_state;
 	bool ok = (state == KERNELS_RECALLING || state == KERNELS_SETTLING) ||
-		  error_set(error, ERROR_PROTOCOL, "answers about kernels came that were not asked for");
+		  error_set(error, ERROR_PROTOCOL, "kernel choices came that were not asked for");
 	ok = ok && (answers->count <= executor->kernel_count ||
-		    error_set(error, ERROR_PROTOCOL, "%u answers about kernels came to %u questions", answers->count,
+		    error_set(error, ERROR_PROTOCOL, "%u kernel choices came, but %u were asked for", answers->count,
 			      executor->kernel_count));
 	for (uint32_t i = 0; ok && i < answers->count; i++)
 		ok = take_answer(executor, &answers->answers[i], error);

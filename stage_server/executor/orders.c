@@ -92,8 +92,8 @@ bool executor_load(struct executor *executor, const struct parameter_chunk *chun
 	if (began)
 		return error_set(error, ERROR_PROTOCOL, "load %.80s: the first step was ordered already", chunk->name);
 	if (early)
-		return error_set(error, ERROR_PROTOCOL, "load %.80s: it came before the last parameter's Loaded",
-				 chunk->name);
+		return error_set(error, ERROR_PROTOCOL,
+				 "load %.80s: it came before the last parameter was confirmed by Loaded", chunk->name);
 	if (!loader_put(executor->loader, chunk, incoming, &order.parameter, &order.values, error))
 		return false;
 	return order.values == NULL || push_order(executor, &order, error);

@@ -89,8 +89,9 @@ static bool read_schedule(const struct stage_spec *spec, struct stage_plan *plan
 		plan->schedule.instructions[i] = spec->schedule.instructions[i];
 		if (plan->schedule.instructions[i].kind == INSTRUCTION_BACKWARD_INPUT ||
 		    plan->schedule.instructions[i].kind == INSTRUCTION_BACKWARD_WEIGHT)
-			return error_set(error, ERROR_USAGE,
-					 "the schedule splits the backward pass, but no device of this daemon can");
+			return error_set(
+				error, ERROR_USAGE,
+				"the schedule splits the backward pass, which no device of this daemon can do");
 	}
 	return schedule_check_stage(&plan->schedule, plan->pipeline_stage, plan->pipeline_size, plan->micro_batches,
 				    error);

@@ -179,7 +179,8 @@ static bool handle_data(struct session *session, const struct wire_request *requ
 	struct executor *executor = session->data_executor; // lives until this stream is over
 	pthread_mutex_unlock(&session->lock);
 	if (executor == NULL)
-		error_set(ret_error, ERROR_PROTOCOL, "data came to a session that expects none now");
+		error_set(ret_error, ERROR_PROTOCOL,
+			  "unexpected data: this session takes no batch and no parameter now");
 	else if (batch)
 		executor_put_batch(executor, &request->batch, incoming, ret_error);
 	else

@@ -75,10 +75,11 @@ static bool find_slot(struct session *session, uint32_t index, struct error *err
 {
 	const struct devices *devices = session->host->options.devices;
 	if (index >= devices_count(devices))
-		return error_set(error, ERROR_USAGE,
-				 "the plan wants device slot %u, this daemon has %u, numbered from 0: lower the host's "
-				 "slots= in the hostfile, or start penstockd with more --device options",
-				 index, devices_count(devices));
+		return error_set(
+			error, ERROR_USAGE,
+			"the plan uses device slot %u, but this daemon has %u, numbered from 0: lower the host's "
+			"slots= in the hostfile, or start penstockd with more --device options",
+			index, devices_count(devices));
 	session->slot = devices_slot(devices, index);
 	session->device_index = index;
 	return !session->plan.reduce_in_group || session->slot->group[0] != '\0' ||

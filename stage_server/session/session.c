@@ -285,7 +285,7 @@ void session_tick(struct session *session, const struct lateness *lateness, uint
 	}
 	if (session->state == SESSION_ARRIVED &&
 	    lateness_silence_ms(lateness, session->arrived_ns, now_ns) > PROTOCOL_TIMEOUT_MS) {
-		error_set(&error, ERROR_PROTOCOL, "no Open came within %d ms", PROTOCOL_TIMEOUT_MS);
+		error_set(&error, ERROR_PROTOCOL, "no Open message came within %d ms", PROTOCOL_TIMEOUT_MS);
 		session_end_with(session, &error);
 		return;
 	}

@@ -41,7 +41,7 @@ class DeviceSlots(harness.TestCase):
     def test_more_slots_than_devices_are_refused(self):
         daemons = self.start_daemons(1)
         run = self.train("-H", self.hostfile(daemons, slots=2), "-p", 2, "--steps", 1, code=2)
-        self.assertIn("wants device slot 1, this daemon has 1", run.error)
+        self.assertIn("uses device slot 1, but this daemon has 1", run.error)
         self.train("-H", self.hostfile(daemons), "-p", 1, "--steps", 1)
 
     def test_types_that_the_device_cannot_compute_in_are_refused(self):

@@ -214,7 +214,7 @@ class Hostile(harness.TestCase):
             (pb.SessionRequest(batch=pb.Batch(kind=1, step=0, micro_batch=1), payload=image), "micro-batch 1"),
             (pb.SessionRequest(batch=pb.Batch(kind=1), payload=image[1:]), "383 bytes came"),
             (pb.SessionRequest(batch=pb.Batch(kind=2), payload=b"\x00\x0b"), "step 0, micro-batch 0: label 11 of sample 1"),
-            (pb.SessionRequest(batch=pb.Batch(kind=9), payload=b"\x00"), "kind 9 came, neither images nor labels"),
+            (pb.SessionRequest(batch=pb.Batch(kind=9), payload=b"\x00"), "unknown kind of batch 9: expected images or labels"),
             (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=1)), "waits for none"),
             (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=float("nan"))), "a gradient scale of nan, .* must be finite"),
             (pb.SessionRequest(gradient_scale=pb.GradientScale(scale=1, skip=True)), "without loss scaling no step is skipped"),
@@ -532,7 +532,7 @@ class Hostile(harness.TestCase):
         self.refused(coordinator, "no message came from the coordinator", "step_report")
         self.assertGreater(time.monotonic() - begin, 7)
         self.daemon.wait_until_free(5)
-        self.refused(beginner, "no Open came")
+        self.refused(beginner, "no Open message came")
         self.assertEqual(neighbour.end()[0], grpc.StatusCode.DEADLINE_EXCEEDED)
         self.assertEqual(question.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
 

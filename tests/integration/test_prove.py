@@ -32,7 +32,7 @@ class Prove(harness.TestCase):
                       "16 final parameters with 57044810 elements\n"
                       "EQUAL: the pipeline trained exactly what one device trains\n", run.out)
         self.assertIn(f"stage 2, layers 8-21: {daemons[2].address}\n", run.out)
-        self.assertIn("of which 0 have other bits\nAGREES: 16 of 16 parameters", run.out)
+        self.assertIn("of which 0 differ\nAGREES: 16 of 16 parameters", run.out)
         lines = self.lines(proof)
         self.assertEqual([line["loss"] for line in lines[1:3]], losses)
         self.assertTrue(all(line["gradient_norm"] > 0 for line in lines[1:3]))

@@ -114,8 +114,8 @@ class Refusals(harness.TestCase):
             file.write("a slots=2\nb slots=1\n")
         self.refuse(2, "--nodes 3: .*hostfile has only 2 nodes", "plan", "-H", path, "--nodes", 3)
         self.refuse(2, "pipeline size 2 does not divide the 3 devices of .*hostfile, .* fewer nodes with --nodes", "plan", "-H", path, "-p", 2)
-        self.assertIn("\n1 replica: 128 samples a step\n", self.penstock("plan", "-H", path, "-p", 2, "--nodes", 1).out)
-        self.assertIn("\n3 replicas, 3 devices: 384 samples a step;\n", self.penstock("plan", "-H", path, "-p", 0).out)
+        self.assertIn("\n1 replica: 128 samples per step\n", self.penstock("plan", "-H", path, "-p", 2, "--nodes", 1).out)
+        self.assertIn("\n3 replicas, 3 devices: 384 samples per step;\n", self.penstock("plan", "-H", path, "-p", 0).out)
 
     def test_dataset(self):
         def broken(name, change):

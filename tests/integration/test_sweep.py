@@ -159,8 +159,8 @@ class Sweep(harness.TestCase):
         self.assertEqual({key: cell["outcome"] for key, cell in cells.items()},
                          {(1, 0): "out of memory", (1, 2): "empty", (2, 0): "out of memory", (2, 2): "done"})
         self.assertNotIn("efficiency", cells[2, 2])
-        self.assertRegex(cells[2, 2]["fit"], "^made to fit by: a cut by memory; ")  # without --fit, too
-        self.assertIn("- 2 nodes, pipeline size 2, micro-batches of 2: made to fit by: a cut by memory", self.text(output))
+        self.assertRegex(cells[2, 2]["fit"], "^made to fit by: partition by memory; ")  # without --fit, too
+        self.assertIn("- 2 nodes, pipeline size 2, micro-batches of 2: made to fit by: partition by memory", self.text(output))
         self.assertIn("None for micro-batches of 2: the cell they refer to, 1 node at pipeline size 0, is out of memory", self.text(output))
         again = self.sweep(output, "--local", "--nodes", "1,2", "--pipeline-sizes", "0,2", "--momentum", 0.9, "--memory-limit", "610MiB")
         self.assertIn("3 of 3 cells are already in", again.out)

@@ -458,11 +458,11 @@ static void print_says_what_is_computed_in(void **state)
 static void print_says_how_many_replicas_there_are(void **state)
 {
 	struct plan_options options = options_of("1f1b", 3, 4, 8);
-	assert_prints(&options, "\n1 replica: 32 samples a step\n");
+	assert_prints(&options, "\n1 replica: 32 samples per step\n");
 	options.data_parallel_size = 4;
 	options.reduce_bucket_bytes = 25 << 20;
 	assert_prints(&options,
-		      "\n4 replicas, 12 devices: 128 samples a step;\ngradients are summed 25.0 MiB at once\n");
+		      "\n4 replicas, 12 devices: 128 samples per step;\ngradients are summed 25.0 MiB at once\n");
 }
 
 static void print_names_every_stage(void **state)

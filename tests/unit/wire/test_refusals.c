@@ -172,7 +172,7 @@ static void batch_of_unknown_kind_is_refused_with_its_number(void **state)
 		batch.kind = (Penstock__V1__Batch__Kind)kinds[i];
 		assert_null(read_bytes(&wire_request_codec, &request.base, &error));
 		assert_int_equal(error.code, ERROR_PROTOCOL);
-		snprintf(why, sizeof(why), "a batch of kind %d came, neither images nor labels", kinds[i]);
+		snprintf(why, sizeof(why), "unknown kind of batch %d: expected images or labels", kinds[i]);
 		assert_string_equal(error.message, why);
 	}
 }
