@@ -81,28 +81,35 @@ static void resize_row(const uint8_t *row, const struct taps *taps, uint32_t sid
 {
 	for (uint32_t i = 0; i < side; i++) {
 		const uint8_t *pixel = row + (size_t)taps->first[i] * 3;
-		const int32_t *factors = taps->factors + (size_t)i * taps->count;
-		int32_t sums[3] = {1 << (PRECISION_BITS - 1), 1 << (PRECISION_BITS - 1), 1 << (PRECISION_BITS - 1)};
-		for (uint32_t x = 0; x < taps->used[i]; x++)
-			for (int c = 0; c < 3; c++)
-				sums[c] += pixel[3 * x + c] * factors[x];
-		for (int c = 0; c < 3; c++)
-			into[3 * i + c] = to_byte(sums[c]);
+		const int32_t *factor = taps->factors + (size_t)i * taps->count, *end = factor + taps->used[i];
+		int32_t red = 1 << (PRECISION_BITS - 1), green = red, blue = red;
+		for (; factor < end; factor++, pixel += 3) {
+			red += pixel[0] * *factor;
+			green += pixel[1] * *factor;
+			blue += pixel[2] * *factor;
+		}
+		into[3 * i] = to_byte(red);
+		into[3 * i + 1] = to_byte(green);
+		into[3 * i + 2] = to_byte(blue);
 	}
 }
 
-// `rows` is (height, side, 3), of which the rows that count are filled.
-static void resize_columns(const uint8_t *rows, const struct taps *taps, uint32_t side, uint8_t *planes)
+// `rows` is (height, side, 3), of which the rows that count are filled. `sums` has room for a row. Row by row, so that the compiler can
+// use vectors.
+static void resize_columns(const uint8_t *rows, const struct taps *taps, uint32_t side, int32_t *sums, uint8_t *planes)
 {
+	size_t width = (size_t)side * 3;
 	for (uint32_t y = 0; y < side; y++) {
 		const int32_t *factors = taps->factors + (size_t)y * taps->count;
-		const uint8_t *from = rows + (size_t)taps->first[y] * side * 3;
-		for (uint32_t i = 0; i < side * 3; i++) {
-			int32_t sum = 1 << (PRECISION_BITS - 1);
-			for (uint32_t r = 0; r < taps->used[y]; r++)
-				sum += from[(size_t)r * side * 3 + i] * factors[r];
-			planes[(size_t)(i % 3) * side * side + (size_t)y * side + i / 3] = to_byte(sum);
-		}
+		const uint8_t *from = rows + taps->first[y] * width;
+		for (size_t i = 0; i < width; i++)
+			sums[i] = 1 << (PRECISION_BITS - 1);
+		for (uint32_t r = 0; r < taps->used[y]; r++)
+			for (size_t i = 0; i < width; i++)
+				sums[i] += from[r * width + i] * factors[r];
+		for (uint32_t x = 0; x < side; x++)
+			for (size_t c = 0; c < 3; c++)
+				planes[(c * side + y) * side + x] = to_byte(sums[3 * x + c]);
 	}
 }
 
@@ -111,11 +118,12 @@ static bool resize(const struct image *image, const struct taps *columns, const 
 {
 	uint32_t first = rows->first[0], end = rows->first[side - 1] + rows->used[side - 1];
 	_cleanup_free_ uint8_t *narrow = malloc((size_t)image->height * side * 3);
-	if (narrow == NULL)
+	_cleanup_free_ int32_t *sums = malloc((size_t)side * 3 * sizeof(*sums));
+	if (narrow == NULL || sums == NULL)
 		return error_set(error, ERROR_FAILED, "out of memory");
 	for (uint32_t y = first; y < end; y++)
 		resize_row(image->pixels + (size_t)y * image->width * 3, columns, side, narrow + (size_t)y * side * 3);
-	resize_columns(narrow, rows, side, ret_planes);
+	resize_columns(narrow, rows, side, sums, ret_planes);
 	return true;
 }
 
