@@ -69,7 +69,7 @@ static bool plan_cell(struct cells *cells, const struct cell *cell, struct error
 	if (!cells->is_warned) // once: all cells have the same files
 		job_setup_warn(&setup, &own);
 	cells->is_warned = true;
-	printf("%u replica%s of %u stage%s, %u sample%s a step\n", setup.data_parallel_size,
+	printf("%u replica%s of %u stage%s, %u sample%s per step\n", setup.data_parallel_size,
 	       strings_plural(setup.data_parallel_size), setup.pipeline_size, strings_plural(setup.pipeline_size),
 	       setup.config.train_batch_size, strings_plural(setup.config.train_batch_size));
 	plan_print_memory(setup.plan, stdout);

@@ -47,7 +47,7 @@ static void print_replicas(const struct plan_options *options, FILE *out)
 	char bucket[32], devices[32] = "";
 	if (d > 1)
 		snprintf(devices, sizeof(devices), "s, %u devices", d * options->pipeline_size);
-	fprintf(out, "%u replica%s: %" PRIu64 " sample%s a step%s\n", d, devices, samples, strings_plural(samples),
+	fprintf(out, "%u replica%s: %" PRIu64 " sample%s per step%s\n", d, devices, samples, strings_plural(samples),
 		d > 1 ? ";" : "");
 	if (d > 1)
 		fprintf(out, "gradients are summed %s at once\n", column(options->reduce_bucket_bytes, bucket));

@@ -143,7 +143,7 @@ class Hostile(harness.TestCase):
         self.assertIn("linear-forward/n=2/in=256/out=10", keys)
         key = keys[0]
         first = [(answers(("x", "y")), "not asked: x"), (answers((key, "")), "0 characters"), (answers((key, "y" * 200)), "200 characters"),
-                 (answers(*[(key, "y")] * 1000), "1000 answers"), (times(key), "none are open")]
+                 (answers(*[(key, "y")] * 1000), "1000 kernel choices came"), (times(key), "none are open")]
         for request, words in first:
             with self.subTest(words=words):
                 self.refused(settling(request)[0], words, "kernel_candidates")
@@ -189,7 +189,7 @@ class Hostile(harness.TestCase):
                 stream = self.session()
                 stream.send(request)
                 body = request.WhichOneof("body")
-                self.refused(stream, "expects none now" if body in ("batch", "load_parameter") else
+                self.refused(stream, "takes no batch and no parameter now" if body in ("batch", "load_parameter") else
                              f"^{body} came to a session that waits for Open" if body else
                              "this daemon, .*, got an unknown request")
         stream = self.opened()
@@ -236,7 +236,7 @@ class Hostile(harness.TestCase):
         self.refused(stream, "while 4 wait", "step_report")
         for requests, words in (([pb.SessionRequest(save=pb.Save())] * 2000, "before the last one's Saved"),
                                 ([pb.SessionRequest(load_parameter=pb.LoadParameter(name="features.0.bias", shape=[4]),
-                                                    payload=bytes(16))] * 2000, "before the last parameter's Loaded")):
+                                                    payload=bytes(16))] * 2000, "before the last parameter was confirmed by Loaded")):
             stream = ready()
             for request in requests:
                 stream.send(request)
