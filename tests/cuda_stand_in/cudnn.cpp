@@ -1,6 +1,6 @@
 // A stand-in for cuDNN's backend API: descriptors that hold what is set, checked as strictly as cuDNN is documented to check it
 // ("Backend Descriptor Types"), and an interpreter that computes an operation graph on the CPU, in float32, on the stream. It knows
-// what stage_server/device/cuda/graph.c uses and refuses all else. Its engines are made up: two that may be used, one of them with
+// what stage_server/device/cuda/cudnn_graph.c uses and refuses all else. Its engines are made up: two that may be used, one of them with
 // a workspace, one for want of others, and two that a careful caller refuses by their notes.
 #include <cudnn.h>
 

@@ -1,4 +1,4 @@
-// Convolutions with cuDNN: which graphs each pass has, which engines may compute them. See convolution_plans.h; graph.h is the
+// Convolutions with cuDNN: which graphs each pass has, which engines may compute them. See convolution_plans.h; cudnn_graph.h is the
 // layer over cuDNN's descriptors.
 #include "stage_server/device/cuda/convolution_plans.h"
 
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stage_server/device/cuda/graph.h"
+#include "stage_server/device/cuda/cudnn_graph.h"
 #include "stage_server/device/cuda/kernels/kernels.h"
 #include "stage_server/device/cuda/status.h"
 
@@ -20,9 +20,9 @@ struct convolution_plans {
 	struct convolution_spec spec;
 	enum convolution_pass pass;
 	bool relu;
-	struct graph *fused; // NULL where there is none
-	struct graph *plain;
-	struct graph_plan plans[CONVOLUTION_MAXIMUM_PLANS];
+	struct cudnn_graph *fused; // NULL where there is none
+	struct cudnn_graph *plain;
+	struct cudnn_graph_plan plans[CONVOLUTION_MAXIMUM_PLANS];
 	uint32_t fused_count, count; // the fused ones come first
 };
 
@@ -36,23 +36,23 @@ struct convolution_plans {
 // 2016), and errors of 1e-5 of the products' sum are what this device's tests allow.
 static uint32_t refused_notes(const struct convolution_spec *spec)
 {
-	uint32_t notes = GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) |
-			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION);
+	uint32_t notes = CUDNN_GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) |
+			 CUDNN_GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION);
 	if (spec->type == DATA_FLOAT32)
-		notes |= GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS);
+		notes |= CUDNN_GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS);
 	if (spec->type == DATA_FLOAT32 && !spec->allow_tf32)
-		notes |= GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) | GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_FFT) |
-			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD) |
-			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4) |
-			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6) |
-			 GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13);
+		notes |= CUDNN_GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) |
+			 CUDNN_GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_FFT) | CUDNN_GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD) |
+			 CUDNN_GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4) |
+			 CUDNN_GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6) |
+			 CUDNN_GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13);
 	return notes;
 }
 
 // cuDNN's engine 0 takes all shapes in all layouts without a workspace, and is believed to be by far the slowest (not measured here): it is
 // asked where there is nothing else, and not timed against others, which a large model would wait for. The note is how it is
 // told: of the engines that the heuristics of cuDNN 9.19 name for an H100 it alone has it.
-#define SLOW_NOTES GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP)
+#define SLOW_NOTES CUDNN_GRAPH_NOTE(CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP)
 
 // Nearly all that cuDNN has for float32 without tensor cores reads NCHW, and rearranges all three tensors in its workspace. Of a large
 // image they are more than the limit, and the one backward-input engine that does without is the slow one. So there the limit
@@ -75,72 +75,75 @@ enum { X, W, Y, BIAS, PRODUCT, SUM }; // tensors of a graph, in the order in whi
 // Of the data's memory, bytes: cuDNN's engines load whole vectors. Of a bias nothing is promised but an element's.
 enum { ALIGNMENT = 16 };
 
-static struct graph_tensor output_tensor(const struct convolution_spec *spec, int64_t uid, enum data_type type,
-					 bool inner)
+static struct cudnn_graph_tensor output_tensor(const struct convolution_spec *spec, int64_t uid, enum data_type type,
+					       bool inner)
 {
-	return (struct graph_tensor){
+	return (struct cudnn_graph_tensor){
 		uid, type, {spec->n, spec->output_channels, spec->output_height, spec->output_width}, ALIGNMENT, inner};
 }
 
 // All of one type: with a float32 gradient of 16-bit data, which a sum over micro-batches would rather have, cuDNN has no engine.
-static bool add_data(struct graph *graph, const struct convolution_spec *spec, struct error *error)
+static bool add_data(struct cudnn_graph *graph, const struct convolution_spec *spec, struct error *error)
 {
-	const struct graph_tensor x = {
+	const struct cudnn_graph_tensor x = {
 		UID_X, spec->type, {spec->n, spec->channels, spec->height, spec->width}, ALIGNMENT, false};
-	const struct graph_tensor w = {UID_W,
-				       spec->type,
-				       {spec->output_channels, spec->channels, spec->kernel_size, spec->kernel_size},
-				       ALIGNMENT,
-				       false};
-	const struct graph_tensor y = output_tensor(spec, UID_Y, spec->type, false);
-	return graph_add_tensor(graph, &x, error) && graph_add_tensor(graph, &w, error) &&
-	       graph_add_tensor(graph, &y, error);
+	const struct cudnn_graph_tensor w = {
+		UID_W,
+		spec->type,
+		{spec->output_channels, spec->channels, spec->kernel_size, spec->kernel_size},
+		ALIGNMENT,
+		false};
+	const struct cudnn_graph_tensor y = output_tensor(spec, UID_Y, spec->type, false);
+	return cudnn_graph_add_tensor(graph, &x, error) && cudnn_graph_add_tensor(graph, &w, error) &&
+	       cudnn_graph_add_tensor(graph, &y, error);
 }
 
-static bool describe_plain(struct graph *graph, const struct convolution_spec *spec, enum convolution_pass pass,
+static bool describe_plain(struct cudnn_graph *graph, const struct convolution_spec *spec, enum convolution_pass pass,
 			   struct error *error)
 {
-	static const enum graph_convolution convolutions[] = {
-		[CONVOLUTION_FORWARD] = GRAPH_CONVOLUTION_FORWARD,
-		[CONVOLUTION_BACKWARD_INPUT] = GRAPH_CONVOLUTION_BACKWARD_DATA,
-		[CONVOLUTION_BACKWARD_WEIGHT] = GRAPH_CONVOLUTION_BACKWARD_FILTER,
+	static const enum cudnn_graph_convolution convolutions[] = {
+		[CONVOLUTION_FORWARD] = CUDNN_GRAPH_CONVOLUTION_FORWARD,
+		[CONVOLUTION_BACKWARD_INPUT] = CUDNN_GRAPH_CONVOLUTION_BACKWARD_DATA,
+		[CONVOLUTION_BACKWARD_WEIGHT] = CUDNN_GRAPH_CONVOLUTION_BACKWARD_FILTER,
 	};
 	return add_data(graph, spec, error) &&
-	       graph_add_convolution(graph, convolutions[pass], spec->stride, spec->padding, X, W, Y, error);
+	       cudnn_graph_add_convolution(graph, convolutions[pass], spec->stride, spec->padding, X, W, Y, error);
 }
 
 // y = relu?(x * w + bias): a pattern that cuDNN has engines for (Graph API, "Supported Graph Patterns"). The bias is of the result's
 // type: with a float32 one beside 16 bits, only engines that compile on the spot are left. What is between two operations stays in
 // registers, and there in float32.
-static bool describe_fused(struct graph *graph, const struct convolution_spec *spec, bool relu, struct error *error)
+static bool describe_fused(struct cudnn_graph *graph, const struct convolution_spec *spec, bool relu,
+			   struct error *error)
 {
-	const struct graph_tensor bias = {
+	const struct cudnn_graph_tensor bias = {
 		UID_BIAS, spec->type, {1, spec->output_channels, 1, 1}, data_type_bytes(spec->type), false};
-	const struct graph_tensor product = output_tensor(spec, UID_PRODUCT, DATA_FLOAT32, true);
-	const struct graph_tensor sum = output_tensor(spec, UID_SUM, DATA_FLOAT32, true);
-	if (!add_data(graph, spec, error) || !graph_add_tensor(graph, &bias, error) ||
-	    !graph_add_tensor(graph, &product, error) ||
-	    !graph_add_convolution(graph, GRAPH_CONVOLUTION_FORWARD, spec->stride, spec->padding, X, W, PRODUCT, error))
+	const struct cudnn_graph_tensor product = output_tensor(spec, UID_PRODUCT, DATA_FLOAT32, true);
+	const struct cudnn_graph_tensor sum = output_tensor(spec, UID_SUM, DATA_FLOAT32, true);
+	if (!add_data(graph, spec, error) || !cudnn_graph_add_tensor(graph, &bias, error) ||
+	    !cudnn_graph_add_tensor(graph, &product, error) ||
+	    !cudnn_graph_add_convolution(graph, CUDNN_GRAPH_CONVOLUTION_FORWARD, spec->stride, spec->padding, X, W,
+					 PRODUCT, error))
 		return false;
 	if (!relu)
-		return graph_add_sum(graph, PRODUCT, BIAS, Y, error);
-	return graph_add_tensor(graph, &sum, error) && graph_add_sum(graph, PRODUCT, BIAS, SUM, error) &&
-	       graph_add_relu(graph, SUM, Y, error);
+		return cudnn_graph_add_sum(graph, PRODUCT, BIAS, Y, error);
+	return cudnn_graph_add_tensor(graph, &sum, error) && cudnn_graph_add_sum(graph, PRODUCT, BIAS, SUM, error) &&
+	       cudnn_graph_add_relu(graph, SUM, Y, error);
 }
 
 // Adds the graph's plans to those that there are, up to `maximum` in all; those of slow engines only where there is no
 // other, in the plain graph, which comes last.
-static bool add_plans(struct convolution_plans *plans, struct graph *graph, cudnnHandle_t handle, uint64_t limit_bytes,
-		      uint32_t maximum, const char *only, struct error *error)
+static bool add_plans(struct convolution_plans *plans, struct cudnn_graph *graph, cudnnHandle_t handle,
+		      uint64_t limit_bytes, uint32_t maximum, const char *only, struct error *error)
 {
 	uint32_t count = 0, refused = refused_notes(&plans->spec);
-	struct graph_plan *into = &plans->plans[plans->count];
-	if (!graph_finalize(graph, handle, error) ||
-	    (!graph_make_plans(graph, handle, refused | SLOW_NOTES, limit_bytes, maximum - plans->count, only, into,
-			       &count, error) &&
+	struct cudnn_graph_plan *into = &plans->plans[plans->count];
+	if (!cudnn_graph_finalize(graph, handle, error) ||
+	    (!cudnn_graph_make_plans(graph, handle, refused | SLOW_NOTES, limit_bytes, maximum - plans->count, only,
+				     into, &count, error) &&
 	     (graph != plans->plain || plans->count > 0 ||
-	      !graph_make_plans(graph, handle, refused, limit_bytes, maximum - plans->count, only, into, &count,
-				error))))
+	      !cudnn_graph_make_plans(graph, handle, refused, limit_bytes, maximum - plans->count, only, into, &count,
+				      error))))
 		return false;
 	plans->count += count;
 	return true;
@@ -170,26 +173,26 @@ static const char *name_within(const char *only, const char *kind)
 	return strncmp(only, kind, strlen(kind)) == 0 ? only + strlen(kind) : NULL;
 }
 
-static struct graph *create_fused(const struct convolution_spec *spec, bool relu)
+static struct cudnn_graph *create_fused(const struct convolution_spec *spec, bool relu)
 {
-	struct graph *graph = NULL;
+	struct cudnn_graph *graph = NULL;
 	struct error ignored;
-	if (graph_create(&graph, &ignored) && describe_fused(graph, spec, relu, &ignored))
+	if (cudnn_graph_create(&graph, &ignored) && describe_fused(graph, spec, relu, &ignored))
 		return graph;
-	graph_destroy(graph);
+	cudnn_graph_destroy(graph);
 	return NULL;
 }
 
 // Of the plans made so far those that the other graph can have, too, by the same engine and knobs.
-static void keep_common(struct convolution_plans *plans, struct graph *other, cudnnHandle_t handle,
+static void keep_common(struct convolution_plans *plans, struct cudnn_graph *other, cudnnHandle_t handle,
 			uint64_t limit_bytes)
 {
-	struct graph_plan common[MAXIMUM_FUSED];
+	struct cudnn_graph_plan common[MAXIMUM_FUSED];
 	struct error ignored;
 	uint32_t count = 0, made = 0;
 	for (uint32_t i = 0; i < plans->count; i++)
-		if (graph_make_plans(other, handle, refused_notes(&plans->spec) | SLOW_NOTES, limit_bytes, 1,
-				     plans->plans[i].name, &common[count], &made, &ignored))
+		if (cudnn_graph_make_plans(other, handle, refused_notes(&plans->spec) | SLOW_NOTES, limit_bytes, 1,
+					   plans->plans[i].name, &common[count], &made, &ignored))
 			plans->plans[count++] = plans->plans[i];
 	plans->count = count;
 	if (!plans->relu) // the plans to run are the other graph's
@@ -203,17 +206,17 @@ static void add_fused(struct convolution_plans *plans, cudnnHandle_t handle, uin
 {
 	struct error ignored;
 	bool first_has_relu = only == NULL || plans->relu;
-	struct graph *first = create_fused(&plans->spec, first_has_relu);
-	struct graph *other = only == NULL ? create_fused(&plans->spec, false) : NULL;
-	bool ok = first != NULL && (only != NULL || (other != NULL && graph_finalize(other, handle, &ignored))) &&
+	struct cudnn_graph *first = create_fused(&plans->spec, first_has_relu);
+	struct cudnn_graph *other = only == NULL ? create_fused(&plans->spec, false) : NULL;
+	bool ok = first != NULL && (only != NULL || (other != NULL && cudnn_graph_finalize(other, handle, &ignored))) &&
 		  add_plans(plans, first, handle, limit_bytes, MAXIMUM_FUSED, only, &ignored);
 	if (ok && other != NULL)
 		keep_common(plans, other, handle, limit_bytes);
 	plans->fused = ok && first_has_relu == plans->relu ? first : ok ? other : NULL;
 	if (first != plans->fused)
-		graph_destroy(first);
+		cudnn_graph_destroy(first);
 	if (other != plans->fused)
-		graph_destroy(other);
+		cudnn_graph_destroy(other);
 }
 
 static bool create(cudnnHandle_t handle, const struct convolution_spec *spec, enum convolution_pass pass, bool relu,
@@ -231,7 +234,7 @@ static bool create(cudnnHandle_t handle, const struct convolution_spec *spec, en
 		add_fused(plans, handle, limit_bytes, fused);
 	plans->fused_count = plans->count;
 	struct error last = {.code = ERROR_FAILED, .message = "no plan of that name"};
-	if ((only == NULL || plain != NULL) && graph_create(&plans->plain, &last) &&
+	if ((only == NULL || plain != NULL) && cudnn_graph_create(&plans->plain, &last) &&
 	    describe_plain(plans->plain, spec, pass, &last))
 		add_plans(plans, plans->plain, handle, limit_bytes, CONVOLUTION_MAXIMUM_PLANS, plain, &last);
 	if (plans->count == 0) {
@@ -256,8 +259,8 @@ void convolution_plans_destroy(struct convolution_plans *plans)
 {
 	if (plans == NULL)
 		return;
-	graph_destroy(plans->fused);
-	graph_destroy(plans->plain);
+	cudnn_graph_destroy(plans->fused);
+	cudnn_graph_destroy(plans->plain);
 	free(plans);
 }
 
@@ -295,7 +298,7 @@ bool convolution_plans_run(const struct convolution_plans *plans, uint32_t plan,
 	if (!is_aligned(tensors->x) || !is_aligned(tensors->w) || !is_aligned(tensors->y))
 		return error_set(error, ERROR_FAILED, "a tensor of a convolution is not aligned to %d bytes",
 				 ALIGNMENT);
-	if (!graph_run(&plans->plans[plan], handle, fused ? 4 : 3, uids, memory, workspace, error))
+	if (!cudnn_graph_run(&plans->plans[plan], handle, fused ? 4 : 3, uids, memory, workspace, error))
 		return false;
 	if (fused || plans->pass != CONVOLUTION_FORWARD)
 		return true;

@@ -8,10 +8,10 @@ set(PENSTOCK_CUDA_SOURCES
   convolution.c
   convolution_plans.c
   cuda.c
+  cudnn_graph.c
   dropout.c
   elementwise.c
   gradients.c
-  graph.c
   group.c
   linear.c
   loss.c

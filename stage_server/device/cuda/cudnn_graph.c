@@ -1,5 +1,5 @@
-// Operation graphs and execution plans of cuDNN. See graph.h.
-#include "stage_server/device/cuda/graph.h"
+// Operation graphs and execution plans of cuDNN. See cudnn_graph.h.
+#include "stage_server/device/cuda/cudnn_graph.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@ enum { MAXIMUM_TENSORS = 8, MAXIMUM_OPERATIONS = 4, MAXIMUM_PLANS = 16, SPATIAL_
 
 typedef cudnnBackendDescriptor_t descriptor;
 
-struct graph {
+struct cudnn_graph {
 	descriptor tensors[MAXIMUM_TENSORS];
 	uint32_t tensor_count;
 	descriptor details[MAXIMUM_OPERATIONS]; // what a convolution or a pointwise operation is like
@@ -81,9 +81,9 @@ static cudnnDataType_t vendor_type(enum data_type type)
 
 // ---- describing
 
-bool graph_create(struct graph **ret_graph, struct error *error)
+bool cudnn_graph_create(struct cudnn_graph **ret_graph, struct error *error)
 {
-	struct graph *graph = calloc(1, sizeof(*graph));
+	struct cudnn_graph *graph = calloc(1, sizeof(*graph));
 	if (graph == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "no memory for a cuDNN graph");
 	*ret_graph = graph;
@@ -91,7 +91,7 @@ bool graph_create(struct graph **ret_graph, struct error *error)
 }
 
 // What was made last goes first: a plan refers to its graph, a graph to its operations, they to their tensors.
-void graph_destroy(struct graph *graph)
+void cudnn_graph_destroy(struct cudnn_graph *graph)
 {
 	if (graph == NULL)
 		return;
@@ -107,7 +107,7 @@ void graph_destroy(struct graph *graph)
 	free(graph);
 }
 
-bool graph_add_tensor(struct graph *graph, const struct graph_tensor *tensor, struct error *error)
+bool cudnn_graph_add_tensor(struct cudnn_graph *graph, const struct cudnn_graph_tensor *tensor, struct error *error)
 {
 	if (graph->tensor_count == MAXIMUM_TENSORS)
 		return error_set(error, ERROR_FAILED, "a cuDNN graph has more than %d tensors", MAXIMUM_TENSORS);
@@ -134,7 +134,7 @@ bool graph_add_tensor(struct graph *graph, const struct graph_tensor *tensor, st
 	return true;
 }
 
-static bool may_add_operation(const struct graph *graph, struct error *error)
+static bool may_add_operation(const struct cudnn_graph *graph, struct error *error)
 {
 	if (graph->operation_count == MAXIMUM_OPERATIONS)
 		return error_set(error, ERROR_FAILED, "a cuDNN graph has more than %d operations", MAXIMUM_OPERATIONS);
@@ -142,7 +142,7 @@ static bool may_add_operation(const struct graph *graph, struct error *error)
 }
 
 // What an operation that could not be described leaves behind, so that its place can be taken.
-static bool drop_operation(struct graph *graph)
+static bool drop_operation(struct cudnn_graph *graph)
 {
 	destroy(&graph->operations[graph->operation_count]);
 	destroy(&graph->details[graph->operation_count]);
@@ -171,31 +171,31 @@ static const struct convolution_names {
 	cudnnBackendDescriptorType_t type;
 	cudnnBackendAttributeName_t convolution, alpha, beta, x, w, y;
 } convolution_names[] = {
-	[GRAPH_CONVOLUTION_FORWARD] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
-				       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
-				       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
-				       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA,
-				       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
-				       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
-				       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y},
-	[GRAPH_CONVOLUTION_BACKWARD_DATA] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
-					     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
-					     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
-					     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA,
-					     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
-					     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
-					     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY},
-	[GRAPH_CONVOLUTION_BACKWARD_FILTER] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
-					       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
-					       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
-					       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA,
-					       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
-					       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
-					       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY},
+	[CUDNN_GRAPH_CONVOLUTION_FORWARD] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+					     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+					     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+					     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA,
+					     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+					     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+					     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y},
+	[CUDNN_GRAPH_CONVOLUTION_BACKWARD_DATA] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+						   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+						   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+						   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA,
+						   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+						   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+						   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY},
+	[CUDNN_GRAPH_CONVOLUTION_BACKWARD_FILTER] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+						     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+						     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+						     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA,
+						     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+						     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+						     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY},
 };
 
-bool graph_add_convolution(struct graph *graph, enum graph_convolution convolution, uint32_t stride, uint32_t padding,
-			   uint32_t x, uint32_t w, uint32_t y, struct error *error)
+bool cudnn_graph_add_convolution(struct cudnn_graph *graph, enum cudnn_graph_convolution convolution, uint32_t stride,
+				 uint32_t padding, uint32_t x, uint32_t w, uint32_t y, struct error *error)
 {
 	if (!may_add_operation(graph, error))
 		return false;
@@ -230,8 +230,8 @@ static bool describe_pointwise(descriptor into, cudnnPointwiseMode_t mode, struc
 }
 
 // `b` NULL: an operation of one operand.
-static bool add_pointwise(struct graph *graph, cudnnPointwiseMode_t mode, descriptor x, descriptor b, descriptor y,
-			  struct error *error)
+static bool add_pointwise(struct cudnn_graph *graph, cudnnPointwiseMode_t mode, descriptor x, descriptor b,
+			  descriptor y, struct error *error)
 {
 	if (!may_add_operation(graph, error))
 		return false;
@@ -249,18 +249,18 @@ static bool add_pointwise(struct graph *graph, cudnnPointwiseMode_t mode, descri
 	return true;
 }
 
-bool graph_add_sum(struct graph *graph, uint32_t x, uint32_t b, uint32_t y, struct error *error)
+bool cudnn_graph_add_sum(struct cudnn_graph *graph, uint32_t x, uint32_t b, uint32_t y, struct error *error)
 {
 	return add_pointwise(graph, CUDNN_POINTWISE_ADD, graph->tensors[x], graph->tensors[b], graph->tensors[y],
 			     error);
 }
 
-bool graph_add_relu(struct graph *graph, uint32_t x, uint32_t y, struct error *error)
+bool cudnn_graph_add_relu(struct cudnn_graph *graph, uint32_t x, uint32_t y, struct error *error)
 {
 	return add_pointwise(graph, CUDNN_POINTWISE_RELU_FWD, graph->tensors[x], NULL, graph->tensors[y], error);
 }
 
-bool graph_finalize(struct graph *graph, cudnnHandle_t handle, struct error *error)
+bool cudnn_graph_finalize(struct cudnn_graph *graph, cudnnHandle_t handle, struct error *error)
 {
 	if (!create(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &graph->graph, error) ||
 	    !set(graph->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, graph->operation_count,
@@ -302,7 +302,7 @@ static bool get_notes(descriptor engine, uint32_t *ret_notes, struct error *erro
 	uint32_t bits = 0;
 	for (int64_t i = 0; i < count && i < CUDNN_NUMERICAL_NOTE_TYPE_COUNT; i++)
 		if ((uint32_t)notes[i] < 32)
-			bits |= GRAPH_NOTE(notes[i]);
+			bits |= CUDNN_GRAPH_NOTE(notes[i]);
 	*ret_notes = bits;
 	return true;
 }
@@ -379,8 +379,8 @@ static bool examine(descriptor configuration, uint32_t refused_notes, char *name
 	return append_knobs(configuration, name, size, error);
 }
 
-static bool build_plan(cudnnHandle_t handle, descriptor configuration, uint64_t limit_bytes, struct graph_plan *plan,
-		       struct error *error)
+static bool build_plan(cudnnHandle_t handle, descriptor configuration, uint64_t limit_bytes,
+		       struct cudnn_graph_plan *plan, struct error *error)
 {
 	int64_t bytes = 0;
 	descriptor made = NULL;
@@ -402,7 +402,7 @@ static bool build_plan(cudnnHandle_t handle, descriptor configuration, uint64_t 
 	return true;
 }
 
-static bool is_named(const struct graph_plan *plans, uint32_t count, const char *name)
+static bool is_named(const struct cudnn_graph_plan *plans, uint32_t count, const char *name)
 {
 	for (uint32_t i = 0; i < count; i++)
 		if (strcmp(plans[i].name, name) == 0)
@@ -416,13 +416,13 @@ struct request {
 	uint64_t limit_bytes;
 	uint32_t maximum;
 	const char *only; // NULL: any name
-	struct graph_plan *plans;
+	struct cudnn_graph_plan *plans;
 	uint32_t count;
 };
 
-static void take(struct graph *graph, struct request *request, descriptor configuration, struct error *last)
+static void take(struct cudnn_graph *graph, struct request *request, descriptor configuration, struct error *last)
 {
-	struct graph_plan *plan = &request->plans[request->count];
+	struct cudnn_graph_plan *plan = &request->plans[request->count];
 	if (!examine(configuration, request->refused_notes, plan->name, sizeof(plan->name), last) ||
 	    is_named(request->plans, request->count, plan->name) ||
 	    (request->only != NULL && strcmp(request->only, plan->name) != 0) ||
@@ -436,7 +436,8 @@ static void take(struct graph *graph, struct request *request, descriptor config
 // not asked for by count are created first, for cuDNN to fill.
 enum { MAXIMUM_CONFIGURATIONS = 64 };
 
-static void take_configurations(struct graph *graph, descriptor heuristic, struct request *request, struct error *last)
+static void take_configurations(struct cudnn_graph *graph, descriptor heuristic, struct request *request,
+				struct error *last)
 {
 	descriptor found[MAXIMUM_CONFIGURATIONS] = {NULL};
 	int64_t count = 0;
@@ -454,7 +455,7 @@ static void take_configurations(struct graph *graph, descriptor heuristic, struc
 }
 
 // Without an answer of one mode there is that of the other: what went wrong is told only where no plan comes of both.
-static void ask(struct graph *graph, cudnnBackendHeurMode_t mode, struct request *request, struct error *last)
+static void ask(struct cudnn_graph *graph, cudnnBackendHeurMode_t mode, struct request *request, struct error *last)
 {
 	descriptor heuristic = NULL;
 	if (create(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, &heuristic, last) &&
@@ -465,11 +466,11 @@ static void ask(struct graph *graph, cudnnBackendHeurMode_t mode, struct request
 	destroy(&heuristic);
 }
 
-bool graph_make_plans(struct graph *graph, cudnnHandle_t handle, uint32_t refused_notes, uint64_t limit_bytes,
-		      uint32_t maximum, const char *only, struct graph_plan *ret_plans, uint32_t *ret_count,
-		      struct error *error)
+bool cudnn_graph_make_plans(struct cudnn_graph *graph, cudnnHandle_t handle, uint32_t refused_notes,
+			    uint64_t limit_bytes, uint32_t maximum, const char *only,
+			    struct cudnn_graph_plan *ret_plans, uint32_t *ret_count, struct error *error)
 {
-	struct graph_plan plans[MAXIMUM_PLANS];
+	struct cudnn_graph_plan plans[MAXIMUM_PLANS];
 	struct request request = {.handle = handle,
 				  .refused_notes = refused_notes,
 				  .limit_bytes = limit_bytes,
@@ -493,8 +494,8 @@ bool graph_make_plans(struct graph *graph, cudnnHandle_t handle, uint32_t refuse
 
 // The variant pack, which binds memory to uids, is made anew each time: it is a small block of the host's memory, and pointers
 // differ from slot to slot. Once the launch is issued, nothing of it is needed.
-bool graph_run(const struct graph_plan *plan, cudnnHandle_t handle, uint32_t count, const int64_t *uids,
-	       void *const *memory, void *workspace, struct error *error)
+bool cudnn_graph_run(const struct cudnn_graph_plan *plan, cudnnHandle_t handle, uint32_t count, const int64_t *uids,
+		     void *const *memory, void *workspace, struct error *error)
 {
 	descriptor pack = NULL;
 	bool ok = create(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack, error) &&
