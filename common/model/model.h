@@ -1,5 +1,5 @@
-// What a network is made of: its layers in order, their shapes, parameters, FLOPs and activation sizes.
-// AlexNet and VGG as torchvision defines them. Pure data: computes nothing. Any thread.
+// A network as the devices run it today: its layers in order, their shapes, parameters, FLOPs and activation sizes. Networks are
+// defined as graphs (common/graph); the one way from there to here is model_from_graph. Pure data: computes nothing. Any thread.
 #pragma once
 
 #include <stdbool.h>
@@ -28,7 +28,7 @@ enum layer_kind {
 };
 
 // How torchvision draws the layer's initial parameters.
-enum initializer {
+enum layer_initializer {
 	INITIALIZER_NONE = 0,
 	INITIALIZER_PYTORCH_DEFAULT = 1, // weight and bias U(-1/sqrt(fan_in), 1/sqrt(fan_in)): AlexNet
 	INITIALIZER_KAIMING_NORMAL = 2,  // weight N(0, 2/fan_out), bias 0: VGG's convolutions
@@ -50,7 +50,7 @@ struct layer {
 	uint32_t padding;     // convolution
 	uint32_t output_size; // adaptive average pool: output height and width
 	float probability;    // dropout
-	enum initializer initializer;
+	enum layer_initializer initializer;
 	// Filled by model_infer_shapes:
 	struct shape input, output;
 };
@@ -75,15 +75,13 @@ struct parameter {
 	uint64_t count;         // elements
 };
 
-// Builds "alexnet", "vgg11", "vgg13", "vgg16" or "vgg19", in any case, with shapes inferred. `dropout` < 0 keeps the model's
-// own probability. ERROR_USAGE names the models there are, or the smallest image size that the model accepts.
-bool model_create(const char *name, uint32_t image_size, uint32_t classes, float dropout, struct model *ret_model,
-		  struct error *error);
+struct graph;
+
+// The layers of a graph that graph_check has passed, with shapes; its loss is not among them. ERROR_USAGE: the graph is no chain of these
+// kinds of layers; the message names the first operation that does not fit.
+bool model_from_graph(const struct graph *graph, struct model *ret_model, struct error *error);
 // Checks every layer (a peer may have written it) and fills the shapes. ERROR_USAGE names the layer.
 bool model_infer_shapes(struct model *model, struct error *error);
-const char *model_names(void); // "alexnet, vgg11, ..." for messages
-// The model's own spelling of a name in upper or lower case; NULL with ERROR_USAGE: no such model.
-const char *model_find(const char *name, struct error *error);
 const char *layer_kind_name(enum layer_kind kind); // PyTorch's class names: "Conv2d", "ReLU", ...
 
 uint32_t model_parameter_count(const struct model *model);

@@ -13,6 +13,7 @@
 #include "coordinator/command/command.h"
 #include "coordinator/config/hostfile.h"
 #include "coordinator/daemons/local.h"
+#include "coordinator/models/models.h"
 
 #define PLACE(field) offsetof(struct job_arguments, field)
 
@@ -34,7 +35,7 @@ enum {
 static bool take_model(void *into, const char *value, struct error *error)
 {
 	struct job_arguments *arguments = into;
-	arguments->model = model_find(value, error);
+	arguments->model = models_find(value, error);
 	return arguments->model != NULL;
 }
 

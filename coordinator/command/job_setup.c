@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/strings.h"
 #include "coordinator/config/learning_rate_course.h"
+#include "coordinator/models/models.h"
 #include "coordinator/plan/fit.h"
 
 enum { DEFAULT_ACCUMULATION_STEPS = 4, DEFAULT_CLASSES = 10, DEFAULT_RAW_IMAGE_SIZE = 32 };
@@ -89,7 +90,8 @@ static bool make_plan(struct job_setup *setup, const struct job_arguments *argum
 	const struct deepspeed_config *config = &setup->config;
 	uint32_t classes = arguments->classes > 0 ? arguments->classes : DEFAULT_CLASSES;
 	struct model model;
-	if (!model_create(arguments->model, arguments->image_size, classes, (float)arguments->dropout, &model, error))
+	if (!models_create_chain(arguments->model, arguments->image_size, classes, (float)arguments->dropout, &model,
+				 error))
 		return false;
 	if (config->gradient_accumulation_steps > SCHEDULE_MAXIMUM_MICRO_BATCHES)
 		return error_set(error, ERROR_USAGE, "gradient_accumulation_steps is %u; the maximum is %d",

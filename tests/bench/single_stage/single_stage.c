@@ -14,6 +14,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/strings.h"
+#include "coordinator/models/models.h"
 #include "stage_server/device/device.h"
 #include "tests/bench/single_stage/fastest.h"
 
@@ -348,7 +349,7 @@ int main(int argc, char **argv)
 	b.loss_scale = b.spec.compute_type == DATA_FLOAT16 ? 1024.0f : 1.0f;
 	struct device_options device_options = {.name = device, .threads = (uint32_t)threads};
 	struct fastest *fastest = NULL;
-	bool done = model_create(words[0], (uint32_t)size, 10, -1.0f, &b.model, &error) &&
+	bool done = models_create_chain(words[0], (uint32_t)size, 10, -1.0f, &b.model, &error) &&
 		    device_find(device, &b.ops, &error) && b.ops->create(&device_options, &b.device, &error) &&
 		    fastest_create(b.ops, b.device, getenv("PENSTOCK_TUNING_FILE"), &fastest, &error);
 	if (done) {

@@ -12,6 +12,7 @@
 #include "tests/unit/device/harness.h"
 #include "tests/unit/device/picker.h"
 #include "tests/unit/device/rule.h"
+#include "coordinator/models/models.h"
 
 static const struct device_ops *cpu(void)
 {
@@ -25,7 +26,7 @@ static const struct device_ops *cpu(void)
 static void linear_model(uint32_t in, uint32_t out, struct model *ret_model)
 {
 	struct error error = {0};
-	harness_check(model_create("alexnet", 64, 10, 0.0f, ret_model, &error), error);
+	harness_check(models_create_chain("alexnet", 64, 10, 0.0f, ret_model, &error), error);
 	uint32_t last = ret_model->layer_count - 1;
 	assert_int_equal(ret_model->layers[last].kind, LAYER_LINEAR);
 	ret_model->layers[last].in_channels = ret_model->layers[last].input.channels = in;

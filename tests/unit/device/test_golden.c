@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "coordinator/checkpoint/safetensors.h"
+#include "coordinator/models/models.h"
 #include "tests/unit/device/rule.h"
 
 enum { STEPS = 3, RAW = 32, CLASSES = 10, MAXIMUM_BATCH = 4 };
@@ -173,7 +174,7 @@ static void train(const struct device_ops *ops, const struct golden *golden)
 	snprintf(path, sizeof(path), "%s/tests/golden/%s.safetensors", source != NULL ? source : PENSTOCK_SOURCE_DIR,
 		 golden->name);
 	harness_check(safetensors_open(path, &r.file, &error), error);
-	harness_check(model_create(golden->model, golden->image_size, CLASSES, 0.0f, &r.model, &error), error);
+	harness_check(models_create_chain(golden->model, golden->image_size, CLASSES, 0.0f, &r.model, &error), error);
 	r.spec = harness_spec(&r.model, 0, r.model.layer_count, golden->batch);
 	r.spec.optimizer = golden->optimizer;
 	memcpy(r.spec.mean, (float[]){0.485f, 0.456f, 0.406f}, sizeof(r.spec.mean));

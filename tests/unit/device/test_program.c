@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tests/unit/device/rule.h"
+#include "coordinator/models/models.h"
 
 enum { N = 2, MICRO_BATCHES = 4, STEPS = 2, MAXIMUM_STAGES = 4 };
 
@@ -220,7 +221,7 @@ static void program_memory_checkpoints_need_less(void **state)
 	struct harness *harness = harness_open(*state, 1);
 	struct error error = {0};
 	struct model model;
-	harness_check(model_create("vgg11", 64, 10, 0.5f, &model, &error), error);
+	harness_check(models_create_chain("vgg11", 64, 10, 0.5f, &model, &error), error);
 	struct program_spec spec = harness_spec(&model, 0, model.layer_count, 4);
 	struct memory_use all, checkpointed;
 	spec.slots = spec.micro_batches = 8;
@@ -273,7 +274,7 @@ static void program_memory_equals_plan_and_what_is_resident(void **state)
 	const struct device_ops *ops = harness->ops;
 	struct error error = {0};
 	struct model model;
-	harness_check(model_create("alexnet", 64, 10, 0.5f, &model, &error), error);
+	harness_check(models_create_chain("alexnet", 64, 10, 0.5f, &model, &error), error);
 	struct program_spec spec = harness_spec(&model, 0, model.layer_count, 4);
 	spec.slots = 2;
 	spec.optimizer = (struct optimizer){.kind = OPTIMIZER_ADAM, .epsilon = 1e-8f};

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "stage_server/executor/reducer.h"
+#include "coordinator/models/models.h"
 
 enum { MOST = 4, BUCKET_BYTES = 20000 };
 
@@ -67,7 +68,7 @@ static void make(struct fixture *fixture, uint32_t count)
 		struct stage_plan *plan = &fixture->replica[r].plan;
 		*plan = (struct stage_plan){
 			.replica = r, .data_parallel_size = count, .first_layer = 0, .end_layer = 5};
-		assert_true(model_create("alexnet", 63, 10, -1.0f, &plan->model, &error));
+		assert_true(models_create_chain("alexnet", 63, 10, -1.0f, &plan->model, &error));
 		plan->ring = ring_make(1000, model_parameter_floats(&plan->model, plan->first_layer, plan->end_layer),
 				       1000000, count, BUCKET_BYTES);
 		fixture->replica[r].previous = make_link(fixture, plan, false);

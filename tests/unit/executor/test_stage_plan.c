@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "coordinator/plan/plan.h"
+#include "coordinator/models/models.h"
 #include "stage_server/executor/stage_plan.h"
 
 // What a coordinator says of a stage, and what that borrows.
@@ -33,7 +34,7 @@ static struct given *given_of(uint32_t stage, uint32_t stages)
 		.mean = {0.5f, 0.5f, 0.5f},
 		.standard_deviation = {1, 1, 1},
 	};
-	assert_true(model_create("alexnet", 64, 10, 0.25f, &model, &error));
+	assert_true(models_create_chain("alexnet", 64, 10, 0.25f, &model, &error));
 	assert_true(plan_create(&model, &options, &plan, &error));
 	struct given *given = calloc(1, sizeof(*given));
 	plan_stage_spec(plan, 0, stage, &(struct plan_place){0}, &given->spec);

@@ -10,12 +10,13 @@
 #include <string.h>
 
 #include "common/model/model.h"
+#include "coordinator/models/models.h"
 
 static struct model create(const char *name, uint32_t image_size, uint32_t classes)
 {
 	struct model model;
 	struct error error = {0};
-	if (!model_create(name, image_size, classes, -1, &model, &error))
+	if (!models_create_chain(name, image_size, classes, -1, &model, &error))
 		fail_msg("%s", error.message);
 	return model;
 }
@@ -155,7 +156,7 @@ static void create_dropout_is_the_models_or_the_given_one(void **state)
 			struct model model;
 			struct error error = {0};
 			uint32_t dropouts = 0;
-			assert_true(model_create(names[n], 64, 10, given[i], &model, &error));
+			assert_true(models_create_chain(names[n], 64, 10, given[i], &model, &error));
 			for (uint32_t l = 0; l < model.layer_count; l++)
 				if (model.layers[l].kind == LAYER_DROPOUT) {
 					assert_true(model.layers[l].probability == expected[i]);
@@ -171,7 +172,7 @@ static void expect_refused(const char *name, uint32_t image_size, uint32_t class
 	struct error error = {0};
 	memset(&model, 0x5a, sizeof(model));
 	memcpy(&before, &model, sizeof(model));
-	assert_false(model_create(name, image_size, classes, dropout, &model, &error));
+	assert_false(models_create_chain(name, image_size, classes, dropout, &model, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
 	if (strstr(error.message, text) == NULL)
 		fail_msg("\"%s\" does not say \"%s\"", error.message, text);
@@ -182,9 +183,9 @@ static void create_takes_a_name_in_any_case(void **state)
 {
 	struct model model;
 	struct error error;
-	assert_true(model_create("AlexNet", 224, 10, -1, &model, &error));
+	assert_true(models_create_chain("AlexNet", 224, 10, -1, &model, &error));
 	assert_string_equal(model.name, "alexnet");
-	assert_string_equal(model_find("VGG16", &error), "vgg16");
+	assert_string_equal(models_find("VGG16", &error), "vgg16");
 }
 
 static void create_bad_request_is_refused(void **state)

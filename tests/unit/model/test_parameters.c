@@ -11,12 +11,13 @@
 #include <string.h>
 
 #include "common/model/model.h"
+#include "coordinator/models/models.h"
 
 static struct model create(const char *name)
 {
 	struct model model;
 	struct error error = {0};
-	assert_true(model_create(name, 64, 10, -1, &model, &error));
+	assert_true(models_create_chain(name, 64, 10, -1, &model, &error));
 	return model;
 }
 
@@ -179,7 +180,7 @@ static void draw_element_depends_on_its_index_alone(void **state)
 {
 	struct model ten = create("alexnet"), seven;
 	struct error error = {0};
-	assert_true(model_create("alexnet", 200, 7, -1, &seven, &error));
+	assert_true(models_create_chain("alexnet", 200, 7, -1, &seven, &error));
 	uint64_t count, fewer;
 	float *a = draw(&ten, "classifier.6.bias", 9, &count), *b = draw(&seven, "classifier.6.bias", 9, &fewer);
 	assert_int_equal(fewer, 7);

@@ -11,6 +11,7 @@
 
 #include "common/base/random.h"
 #include "common/model/model.h"
+#include "coordinator/models/models.h"
 
 enum { CONVOLUTION = 0, MAX_POOL = 2, AVERAGE_POOL = 13, FLATTEN = 14, DROPOUT = 15, LINEAR = 16 }; // of AlexNet
 
@@ -18,7 +19,7 @@ static struct model alexnet(void)
 {
 	struct model model;
 	struct error error = {0};
-	assert_true(model_create("alexnet", 224, 10, -1, &model, &error));
+	assert_true(models_create_chain("alexnet", 224, 10, -1, &model, &error));
 	return model;
 }
 
@@ -109,7 +110,7 @@ static void infer_shapes_fields_of_layers_are_bounded(void **state)
 		expect_refused(&model, "unknown ");
 	}
 	struct model model = alexnet();
-	model.layers[LINEAR].initializer = (enum initializer)4;
+	model.layers[LINEAR].initializer = (enum layer_initializer)4;
 	expect_refused(&model, "initializer 4");
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "coordinator/plan/fit.h"
+#include "coordinator/models/models.h"
 
 static struct plan_options options_of(uint32_t p, uint32_t m)
 {
@@ -22,7 +23,7 @@ static struct model vgg11(void)
 {
 	struct model model;
 	struct error error = {0};
-	assert_true(model_create("vgg11", 128, 10, -1, &model, &error));
+	assert_true(models_create_chain("vgg11", 128, 10, -1, &model, &error));
 	return model;
 }
 

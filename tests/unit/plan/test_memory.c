@@ -8,6 +8,7 @@
 
 #include "common/rpc/protocol.h"
 #include "coordinator/plan/plan.h"
+#include "coordinator/models/models.h"
 #include "stage_server/exchange/link.h"
 #include "stage_server/executor/batches.h"
 #include "stage_server/executor/stage_plan.h"
@@ -58,7 +59,7 @@ static struct plan *create(const struct row *row)
 	size_t kind = (size_t)(row - rows) % (OPTIMIZER_COUNT + 1);
 	optimizer_defaults(kind < OPTIMIZER_COUNT ? (enum optimizer_kind)kind : OPTIMIZER_SGD, &options.optimizer);
 	options.optimizer.no_momentum = kind == OPTIMIZER_COUNT;
-	if (!model_create(row->model, row->image_size, 10, -1, &model, &error) ||
+	if (!models_create_chain(row->model, row->image_size, 10, -1, &model, &error) ||
 	    !plan_create(&model, &options, &plan, &error))
 		fail_msg("%s", error.message);
 	return plan;
@@ -179,7 +180,7 @@ static struct plan *create_replicas(uint32_t replicas, enum plan_device device)
 				       .reduce_bucket_bytes = 25 << 20,
 				       .device = device,
 				       .raw_image_size = 32};
-	if (!model_create("vgg11", 64, 10, -1, &model, &error) || !plan_create(&model, &options, &plan, &error))
+	if (!models_create_chain("vgg11", 64, 10, -1, &model, &error) || !plan_create(&model, &options, &plan, &error))
 		fail_msg("%s", error.message);
 	return plan;
 }

@@ -10,6 +10,7 @@
 
 #include "common/schedule/schedule.h"
 #include "coordinator/plan/partition.h"
+#include "coordinator/models/models.h"
 #include "tests/unit/plan/deepspeed_cuts.h"
 
 static const char *const names[] = {"alexnet", "vgg11", "vgg13", "vgg16", "vgg19"};
@@ -18,7 +19,7 @@ static struct model create(const char *name, uint32_t image_size)
 {
 	struct model model;
 	struct error error = {0};
-	assert_true(model_create(name, image_size, 10, -1, &model, &error));
+	assert_true(models_create_chain(name, image_size, 10, -1, &model, &error));
 	return model;
 }
 

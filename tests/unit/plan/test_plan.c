@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/schedule/ring.h"
+#include "coordinator/models/models.h"
 #include "coordinator/plan/plan.h"
 
 static struct plan_options options_of(const char *schedule, uint32_t p, uint32_t n, uint32_t m)
@@ -35,7 +36,7 @@ static struct model alexnet(void)
 {
 	struct model model;
 	struct error error = {0};
-	assert_true(model_create("alexnet", 64, 10, -1, &model, &error));
+	assert_true(models_create_chain("alexnet", 64, 10, -1, &model, &error));
 	return model;
 }
 

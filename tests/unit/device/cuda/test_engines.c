@@ -15,6 +15,7 @@
 
 #include "common/base/clock.h"
 #include "common/model/model.h"
+#include "coordinator/models/models.h"
 #include "stage_server/device/cuda/convolution_plans.h"
 #include "stage_server/device/cuda/libraries.h"
 #include "stage_server/device/cuda/program.h"
@@ -124,7 +125,7 @@ static uint32_t specs_of_networks(struct convolution_spec specs[MAXIMUM_SPECS])
 	for (uint32_t i = 0; i < NETWORKS; i++) {
 		struct model model;
 		struct error error = {0};
-		if (!model_create(networks[i].name, networks[i].image_size, 1000, 0.5f, &model, &error))
+		if (!models_create_chain(networks[i].name, networks[i].image_size, 1000, 0.5f, &model, &error))
 			fail_msg("%s", error.message);
 		for (uint32_t layer = 0; layer < model.layer_count; layer++) {
 			if (model.layers[layer].kind != LAYER_CONVOLUTION)
