@@ -17,9 +17,9 @@ enum { CONVOLUTION = 0, MAX_POOL = 2, AVERAGE_POOL = 13, FLATTEN = 14, DROPOUT =
 
 static struct model alexnet(void)
 {
-	struct model model;
+	static struct model model; // built once: random fields are put in thousands of copies
 	struct error error = {0};
-	assert_true(models_create_chain("alexnet", 224, 10, -1, &model, &error));
+	assert_true(model.layer_count > 0 || models_create_chain("alexnet", 224, 10, -1, &model, &error));
 	return model;
 }
 
