@@ -12,3 +12,4 @@ struct network_options {
 // Adds the operations behind `images` (3, height, width), and returns the scores of the classes.
 uint32_t alexnet_build(struct builder *builder, uint32_t images, const struct network_options *options);
 uint32_t vgg_build(struct builder *builder, uint32_t images, const struct network_options *options);
+uint32_t resnet_build(struct builder *builder, uint32_t images, const struct network_options *options);

@@ -190,7 +190,7 @@ static void create_takes_a_name_in_any_case(void **state)
 
 static void create_bad_request_is_refused(void **state)
 {
-	expect_refused("resnet50", 224, 10, -1, "alexnet, vgg11, vgg13, vgg16, vgg19");
+	expect_refused("resnet101", 224, 10, -1, "alexnet, vgg11, vgg13, vgg16, vgg19");
 	expect_refused("", 224, 10, -1, "unknown model");
 	expect_refused("vgg-16", 224, 10, -1, "unknown model \"vgg-16\" (did you mean vgg16?)");
 	expect_refused("alexnet", 62, 10, -1, "63 x 63 pixels at least");
