@@ -128,7 +128,7 @@ uint32_t builder_buffer(struct builder *builder, const char *name, uint32_t rank
 // "layer1.0.conv1" and "weight" make "layer1.0.conv1.weight".
 static const char *join(char into[2 * GRAPH_NAME_SIZE], const char *name, const char *end)
 {
-	snprintf(into, 2 * GRAPH_NAME_SIZE, "%s.%s", name, end);
+	snprintf(into, (size_t)2 * GRAPH_NAME_SIZE, "%s.%s", name, end);
 	return into;
 }
 

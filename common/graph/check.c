@@ -339,7 +339,7 @@ static bool derive_uses(struct graph *graph, struct error *error)
 	graph->uses = NULL;
 	visit_uses(graph);
 	place_uses(graph);
-	graph->uses = calloc(graph->use_count, sizeof(graph->uses[0]));
+	graph->uses = calloc((size_t)graph->use_count + 1, sizeof(graph->uses[0]));
 	if (graph->uses == NULL)
 		return error_set(error, ERROR_OUT_OF_MEMORY, "out of memory for a graph");
 	visit_uses(graph);

@@ -113,10 +113,12 @@ bool wire_send(const struct codec *codec, const void *ours, struct rpc_stream *s
 	}
 #define NAME(M, S, member, what_)                                                                                      \
 	{                                                                                                              \
-		.kind = FIELD_NAME, PLACE(M, S, member, member), .size = sizeof(OUR_MEMBER(S, member)), .what = what_  \
+		.kind = FIELD_NAME, PLACE(M, S, member, member), .size = sizeof(OUR_MEMBER(S, member)),                \
+		.what = (what_)                                                                                        \
 	}
 #define COUNTED(kind_, M, S, theirs_, ours_, count_)                                                                   \
-	.kind = kind_, PLACE(M, S, theirs_, ours_), .their_count = THEIRS(M, n_##theirs_), .our_count = OURS(S, count_)
+	.kind = (kind_), PLACE(M, S, theirs_, ours_), .their_count = THEIRS(M, n_##theirs_),                           \
+	.our_count = OURS(S, count_)
 #define ARRAY(M, S, theirs_, ours_, count_)                                                                            \
 	{                                                                                                              \
 		COUNTED(FIELD_ARRAY, M, S, theirs_, ours_, count_)                                                     \
@@ -131,7 +133,7 @@ bool wire_send(const struct codec *codec, const void *ours, struct rpc_stream *s
 	}
 #define CASE(M, S, CASE_, theirs_, ours_, our_case_, codec_)                                                           \
 	{                                                                                                              \
-		.kind = FIELD_CASE, PLACE(M, S, theirs_, ours_), .their_case = CASE_, .our_case = our_case_,           \
+		.kind = FIELD_CASE, PLACE(M, S, theirs_, ours_), .their_case = (CASE_), .our_case = (our_case_),       \
 		.codec = &(codec_)                                                                                     \
 	}
 // Each of common/metrics/phases.h.

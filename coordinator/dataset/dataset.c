@@ -34,21 +34,20 @@ static char *say_signs(bool is_folder, char into[ERROR_MESSAGE_SIZE])
 	return into;
 }
 
-static bool refuse_unknown(bool is_folder, struct error *error)
+static void refuse_unknown(bool is_folder, struct error *error)
 {
 	char signs[ERROR_MESSAGE_SIZE];
-	return error_set(error, ERROR_USAGE, "is none of the formats that are read. In the %s it was looked for: %s",
-			 is_folder ? "folder" : "archive", say_signs(is_folder, signs));
+	error_set(error, ERROR_USAGE, "is none of the formats that are read. In the %s it was looked for: %s",
+		  is_folder ? "folder" : "archive", say_signs(is_folder, signs));
 }
 
 // A file whose first bytes are not those of an archive.
-static bool refuse_file(struct error *error)
+static void refuse_file(struct error *error)
 {
 	char why[ERROR_MESSAGE_SIZE], signs[ERROR_MESSAGE_SIZE];
 	snprintf(why, sizeof(why), "%s", error->message);
-	return error_set(error, error->code,
-			 "%s. A dataset is a folder, or a tar archive, in which it was looked for: %s", why,
-			 say_signs(false, signs));
+	error_set(error, error->code, "%s. A dataset is a folder, or a tar archive, in which it was looked for: %s",
+		  why, say_signs(false, signs));
 }
 
 static bool find_in_folder(const char *path, const struct dataset_format **ret_format, struct error *error)
@@ -64,7 +63,8 @@ static bool find_in_folder(const char *path, const struct dataset_format **ret_f
 			return true;
 		}
 	}
-	return refuse_unknown(true, error);
+	refuse_unknown(true, error);
+	return false;
 }
 
 static const struct dataset_format *find_by_member(const struct tar_member *member)
@@ -78,18 +78,22 @@ static const struct dataset_format *find_by_member(const struct tar_member *memb
 // By the first member that belongs to a format.
 static bool find_in_tar(struct tar *tar, const struct dataset_format **ret_format, struct error *error)
 {
-	bool is_first = true;
-	for (const struct dataset_format *format = NULL; format == NULL; *ret_format = format) {
+	for (bool is_first = true;; is_first = false) {
 		struct tar_member member;
 		bool is_end;
-		if (!tar_next(tar, &member, &is_end, error))
-			return is_first && error->code == ERROR_USAGE ? refuse_file(error) : false;
-		is_first = false;
-		if (is_end)
-			return refuse_unknown(false, error);
-		format = find_by_member(&member);
+		if (!tar_next(tar, &member, &is_end, error)) {
+			if (is_first && error->code == ERROR_USAGE)
+				refuse_file(error);
+			return false;
+		}
+		if (is_end) {
+			refuse_unknown(false, error);
+			return false;
+		}
+		*ret_format = find_by_member(&member);
+		if (*ret_format != NULL)
+			return true;
 	}
-	return true;
 }
 
 static bool find_in_archive(const char *path, const struct dataset_format **ret_format, struct error *error)

@@ -106,8 +106,8 @@ static bool parse_label(const char *text, uint32_t *ret_label, struct error *err
 	size_t length = strlen(text);
 	while (length > 0 && isspace((unsigned char)text[length - 1]))
 		length--;
-	char number[LABEL_BYTES + 1] = "";
-	memcpy(number, text, length);
+	char number[LABEL_BYTES + 1];
+	snprintf(number, sizeof(number), "%.*s", (int)length, text);
 	if (!strings_parse_integer(number, 0, MAXIMUM_LABEL, &label, error))
 		return error_wrap(error, "the class's number");
 	*ret_label = (uint32_t)label;

@@ -62,7 +62,7 @@ static bool taps_init(uint32_t from, uint32_t to, uint32_t side, struct taps *ta
 	taps->count = (uint32_t)ceil(scale < 1.0 ? 1.0 : scale) * 2 + 1;
 	taps->first = malloc(side * sizeof(*taps->first));
 	taps->used = malloc(side * sizeof(*taps->used));
-	taps->factors = malloc((size_t)side * taps->count * sizeof(*taps->factors));
+	taps->factors = calloc((size_t)side * taps->count, sizeof(*taps->factors));
 	if (taps->first == NULL || taps->used == NULL || taps->factors == NULL)
 		return false;
 	for (uint32_t i = 0; i < side; i++)
@@ -79,9 +79,9 @@ static uint8_t to_byte(int32_t sum)
 // One row of the image, to `side` pixels.
 static void resize_row(const uint8_t *row, const struct taps *taps, uint32_t side, uint8_t *into)
 {
-	for (uint32_t i = 0; i < side; i++) {
+	for (size_t i = 0; i < side; i++) {
 		const uint8_t *pixel = row + (size_t)taps->first[i] * 3;
-		const int32_t *factor = taps->factors + (size_t)i * taps->count, *end = factor + taps->used[i];
+		const int32_t *factor = taps->factors + i * taps->count, *end = factor + taps->used[i];
 		int32_t red = 1 << (PRECISION_BITS - 1), green = red, blue = red;
 		for (; factor < end; factor++, pixel += 3) {
 			red += pixel[0] * *factor;
@@ -107,7 +107,7 @@ static void resize_columns(const uint8_t *rows, const struct taps *taps, uint32_
 		for (uint32_t r = 0; r < taps->used[y]; r++)
 			for (size_t i = 0; i < width; i++)
 				sums[i] += from[r * width + i] * factors[r];
-		for (uint32_t x = 0; x < side; x++)
+		for (size_t x = 0; x < side; x++)
 			for (size_t c = 0; c < 3; c++)
 				planes[(c * side + y) * side + x] = to_byte(sums[3 * x + c]);
 	}

@@ -35,7 +35,7 @@ static uint32_t build_features(struct builder *builder, uint32_t x, const uint32
 			.channels = block_channels[block],
 			.kernel = 3,
 			.padding = 1,
-			.weight = initializer_kaiming_normal(block_channels[block] * 9),
+			.weight = initializer_kaiming_normal(UINT64_C(9) * block_channels[block]),
 			.bias = initializer_constant(0),
 		};
 		for (uint32_t i = 0; i < convolutions[block]; i++) {
