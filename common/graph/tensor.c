@@ -58,21 +58,25 @@ static void draw_normal(struct random_key key, uint64_t count, float deviation, 
 	}
 }
 
-void tensor_draw(const struct tensor *tensor, uint64_t seed, float *ret_values)
+void initializer_draw(struct initializer initializer, const char *name, uint64_t count, uint64_t seed,
+		      float *ret_values)
 {
-	struct random_key key = random_key_make(seed, RANDOM_PARAMETERS, random_hash_name(tensor->name));
-	uint64_t count = tensor_elements(tensor);
-	float scale = tensor->initializer.scale;
-	switch (tensor->initializer.kind) {
+	struct random_key key = random_key_make(seed, RANDOM_PARAMETERS, random_hash_name(name));
+	switch (initializer.kind) {
 	case INITIALIZER_UNIFORM:
-		draw_uniform(key, count, scale, ret_values);
+		draw_uniform(key, count, initializer.scale, ret_values);
 		return;
 	case INITIALIZER_NORMAL:
-		draw_normal(key, count, scale, ret_values);
+		draw_normal(key, count, initializer.scale, ret_values);
 		return;
 	case INITIALIZER_CONSTANT:
 		break;
 	}
 	for (uint64_t i = 0; i < count; i++)
-		ret_values[i] = scale;
+		ret_values[i] = initializer.scale;
+}
+
+void tensor_draw(const struct tensor *tensor, uint64_t seed, float *ret_values)
+{
+	initializer_draw(tensor->initializer, tensor->name, tensor_elements(tensor), seed, ret_values);
 }

@@ -30,6 +30,11 @@ struct initializer initializer_normal(float deviation);
 struct initializer initializer_default(uint64_t fan_in); // of Linear and Conv2d: kaiming_uniform_(a=sqrt(5)); bias too
 struct initializer initializer_kaiming_normal(uint64_t fan_out); // mode fan_out, nonlinearity relu
 
+// The values that an initializer gives to the tensor `name`: a pure function of the seed, the name and the element's number, drawn by
+// counter, so that any stage draws any tensor the same. `ret_values` has `count` floats.
+void initializer_draw(struct initializer initializer, const char *name, uint64_t count, uint64_t seed,
+		      float *ret_values);
+
 struct tensor {
 	char name[GRAPH_NAME_SIZE]; // the user's: "layer1.0.conv1.weight"; unique among parameters and buffers
 	uint32_t rank;
@@ -41,6 +46,5 @@ struct tensor {
 };
 
 uint64_t tensor_elements(const struct tensor *tensor);
-// Initial values: a pure function of seed and name, drawn by counter, so that any stage draws any tensor the same. `ret_values`
-// has tensor_elements floats.
+// Its initial values, by initializer_draw; `ret_values` has tensor_elements floats.
 void tensor_draw(const struct tensor *tensor, uint64_t seed, float *ret_values);

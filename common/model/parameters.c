@@ -1,9 +1,8 @@
 // The parameters of a model: their numbering, names and initial values. Values are drawn by counter, so that
 // any stage draws any parameter the same, whatever else it holds.
-#include <math.h>
 #include <stdio.h>
 
-#include "common/base/random.h"
+#include "common/graph/tensor.h"
 #include "common/model/model.h"
 
 static bool has_parameters(const struct layer *layer)
@@ -81,58 +80,24 @@ void model_parameter(const struct model *model, uint32_t index, struct parameter
 	*ret_parameter = parameter;
 }
 
-static void fill_constant(uint64_t count, float value, float *ret_values)
+static struct initializer initializer_of(const struct layer *layer, bool is_bias)
 {
-	for (uint64_t i = 0; i < count; i++)
-		ret_values[i] = value;
-}
-
-// Element i takes word i % 4 of block i / 4.
-static void draw_uniform(struct random_key key, uint64_t count, float bound, float *ret_values)
-{
-	for (uint64_t i = 0; i < count; i += 4) {
-		uint32_t words[4];
-		random_block(key, i / 4, 0, words);
-		for (uint64_t j = 0; j < 4 && i + j < count; j++)
-			ret_values[i + j] = (2 * random_uniform(words[j]) - 1) * bound;
+	switch (layer->initializer) {
+	case INITIALIZER_PYTORCH_DEFAULT: // the bias has the weight's bound
+		return initializer_default(fan_in(layer));
+	case INITIALIZER_KAIMING_NORMAL:
+		return is_bias ? initializer_constant(0) : initializer_kaiming_normal(fan_out(layer));
+	case INITIALIZER_NORMAL_001:
+		return is_bias ? initializer_constant(0) : initializer_normal(0.01f);
+	case INITIALIZER_NONE:
+		break;
 	}
-}
-
-// Elements i and i + 1, i even, are a Box-Muller pair of the block's first or second half.
-static void draw_normal(struct random_key key, uint64_t count, float deviation, float *ret_values)
-{
-	for (uint64_t i = 0; i < count; i += 4) {
-		uint32_t words[4];
-		float normal[4];
-		random_block(key, i / 4, 0, words);
-		random_normal_pair(words[0], words[1], &normal[0], &normal[1]);
-		random_normal_pair(words[2], words[3], &normal[2], &normal[3]);
-		for (uint64_t j = 0; j < 4 && i + j < count; j++)
-			ret_values[i + j] = normal[j] * deviation;
-	}
+	return initializer_constant(0);
 }
 
 void model_draw_parameter(const struct model *model, const struct parameter *parameter, uint64_t seed,
 			  float *ret_values)
 {
-	const struct layer *layer = &model->layers[parameter->layer];
-	struct random_key key = random_key_make(seed, RANDOM_PARAMETERS, random_hash_name(parameter->name));
-	switch (layer->initializer) {
-	case INITIALIZER_PYTORCH_DEFAULT:
-		// torch.nn.init.kaiming_uniform_(a=sqrt(5)) of the weight comes to the bias's bound.
-		draw_uniform(key, parameter->count, (float)(1 / sqrt((double)fan_in(layer))), ret_values);
-		return;
-	case INITIALIZER_KAIMING_NORMAL:
-	case INITIALIZER_NORMAL_001:
-		if (parameter->is_bias)
-			break;
-		draw_normal(key, parameter->count,
-			    layer->initializer == INITIALIZER_NORMAL_001 ? 0.01f
-									 : (float)sqrt(2 / (double)fan_out(layer)),
-			    ret_values);
-		return;
-	case INITIALIZER_NONE:
-		break;
-	}
-	fill_constant(parameter->count, 0, ret_values);
+	initializer_draw(initializer_of(&model->layers[parameter->layer], parameter->is_bias), parameter->name,
+			 parameter->count, seed, ret_values);
 }
