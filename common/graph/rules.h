@@ -37,7 +37,7 @@ bool rules_check_vector(const struct tensor *tensor, uint32_t length, struct err
 // A probability of dropout: at least 0, below 1.
 bool rules_check_probability(float probability, struct error *error);
 bool rules_check_axis(const struct operation_view *view, uint32_t axis, struct error *error);
-// The output is as the first input: type, per_sample, rank, dims.
+// Gives the first output the type, per_sample, rank and dims of the first input.
 void rules_copy_shape(const struct operation_view *view);
 // How many positions a window takes over `size`; axis 0: height, 1: width.
 bool rules_window_positions(const struct window *window, uint32_t axis, uint32_t size, bool ceil_mode,

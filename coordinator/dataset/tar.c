@@ -1,5 +1,5 @@
-// A tar archive. See tar.h. libarchive knows the variants of tar; zlib unpacks, and not libarchive's own filter, because zlib compares
-// gzip's check sum. Of libarchive only the reader of tar is linked: its other formats would bring more libraries.
+// A tar archive. See tar.h. libarchive reads tar in all its variants. zlib unpacks gzip instead of libarchive's own filter, because
+// zlib verifies gzip's checksum. Only libarchive's reader of tar is linked: its other formats need more libraries.
 #include "coordinator/dataset/tar.h"
 
 #include <archive.h>

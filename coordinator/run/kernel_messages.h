@@ -9,7 +9,7 @@
 
 struct job;
 
-// The question about `key`; NULL: there is none. Borrowed.
+// Finds the question that has this key. Returns it borrowed, or NULL where no question has the key.
 const struct kernel_question *kernel_messages_find(const struct kernel_questions *questions, const char *key);
 // Whether an earlier question has the key of question i.
 bool kernel_messages_is_repeated(const struct kernel_questions *questions, uint32_t i);
